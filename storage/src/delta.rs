@@ -1,0 +1,88 @@
+//! A [`Delta`]: rows with weights. The one shape in which changes move (design idea 2).
+
+use crate::error::Result;
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::SchemaRef;
+
+/// Weighted rows: `weights[i]` copies of row `i` appear (positive) or go (negative).
+///
+/// Not necessarily consolidated: the same row may stand several times. Cloning is cheap, the columns are shared.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    rows: RecordBatch,
+    weights: ScalarBuffer<i64>,
+}
+
+impl Delta {
+    /// Panics if the lengths differ.
+    pub fn new(rows: RecordBatch, weights: impl Into<ScalarBuffer<i64>>) -> Self {
+        let weights = weights.into();
+        assert_eq!(rows.num_rows(), weights.len(), "one weight per row");
+        Self { rows, weights }
+    }
+
+    /// All rows with the same weight.
+    pub fn uniform(rows: RecordBatch, weight: i64) -> Self {
+        let weights = vec![weight; rows.num_rows()];
+        Self::new(rows, weights)
+    }
+
+    pub fn empty(schema: SchemaRef) -> Self {
+        Self::new(RecordBatch::new_empty(schema), vec![])
+    }
+
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    pub fn weights(&self) -> &ScalarBuffer<i64> {
+        &self.weights
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory held, in bytes; shared columns are counted in full.
+    pub fn bytes(&self) -> usize {
+        self.rows.get_array_memory_size() + self.weights.len() * 8
+    }
+
+    /// The same rows with every weight negated.
+    pub fn negate(&self) -> Self {
+        Self::new(self.rows.clone(), self.weights.iter().map(|w| -w).collect::<Vec<_>>())
+    }
+
+    /// The rows at `indices`, in that order.
+    pub fn take(&self, indices: &[u32]) -> Result<Self> {
+        let indices = arrow::array::UInt32Array::from(indices.to_vec());
+        let rows = arrow::compute::take_record_batch(&self.rows, &indices)?;
+        let weights: Vec<i64> = indices.values().iter().map(|&i| self.weights[i as usize]).collect();
+        Ok(Self::new(rows, weights))
+    }
+
+    /// One delta of all of `deltas`, in order. `schema` is what an empty list gets.
+    pub fn concat(schema: &SchemaRef, deltas: &[Delta]) -> Result<Self> {
+        if let [one] = deltas {
+            return Ok(one.clone());
+        }
+        let rows = arrow::compute::concat_batches(schema, deltas.iter().map(Delta::rows))?;
+        let weights: Vec<i64> = deltas.iter().flat_map(|d| d.weights.iter().copied()).collect();
+        Ok(Self::new(rows, weights))
+    }
+
+    /// Adds up the weights of equal rows and drops what is zero. Rows are equal when every column holds the same bits
+    /// (so numeric 1.0 and 1.00 are two rows); the first of equal rows keeps its place.
+    pub fn consolidate(self) -> Result<Self> {
+        todo!("hash of each row with key::row_hashes, one pass")
+    }
+}

@@ -1,0 +1,86 @@
+//! What the world gives us, as one argument: time, chance and storage. A simulator passes its own.
+
+use crate::error::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub struct Env {
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub objects: Arc<dyn Objects>,
+}
+
+pub trait Clock: Send + Sync {
+    /// Wall clock, microseconds since 1970-01-01 UTC.
+    fn now(&self) -> i64;
+    /// Monotonic, microseconds since an arbitrary start; for durations.
+    fn monotonic(&self) -> u64;
+}
+
+pub trait Random: Send + Sync {
+    fn next(&self) -> u64;
+}
+
+/// The answer to a put-if-absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    Yes,
+    /// The key exists already (maybe by an earlier try of our own).
+    Exists,
+}
+
+/// What Weir asks of a store. Paths are relative to the store's root, `/`-separated.
+///
+/// Every write that returned `Ok` survives a crash of the machine. `Error::Retry` means "unknown, try again".
+#[async_trait]
+pub trait Objects: Send + Sync {
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()>;
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created>;
+    /// `None`: there is no such object.
+    async fn get(&self, path: &str) -> Result<Option<Bytes>>;
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>>;
+    /// Paths below `prefix` that sort after `after` (a full path), ascending, with their sizes in bytes.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>>;
+    async fn delete(&self, path: &str) -> Result<()>;
+    /// For messages: the store's URL without secrets.
+    fn describe(&self) -> String;
+}
+
+/// The real clock.
+pub struct SystemClock {
+    #[allow(clippy::disallowed_types)]
+    start: std::time::Instant,
+}
+
+impl Default for SystemClock {
+    #[allow(clippy::disallowed_methods)]
+    fn default() -> Self {
+        Self { start: std::time::Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)]
+    fn now(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |d| d.as_micros() as i64)
+    }
+
+    fn monotonic(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+}
+
+/// The real dice.
+#[derive(Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    #[allow(clippy::disallowed_methods)]
+    fn next(&self) -> u64 {
+        rand::random()
+    }
+}

@@ -1,0 +1,27 @@
+//! Errors sorted by what the caller must do.
+
+use thiserror::Error;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The store did not answer or answered "later": try again, nothing is lost.
+    #[error("object store unavailable: {0}")]
+    Retry(String),
+    /// Another process owns the store: stop at once, acknowledge nothing more.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// What was read is damaged or written by a newer Weir: stop and name it, never guess.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The caller or the operator asked for something that cannot be: explain and stop.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Error::Corrupt(error.to_string())
+    }
+}

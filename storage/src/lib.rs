@@ -1,0 +1,25 @@
+//! Weir's storage: the clock, Z-sets, indexed Z-sets, and the one atomic commit that makes them durable.
+//!
+//! In reading order: an [`Epoch`] is a place in the one global order; a [`Delta`] is a batch of weighted rows;
+//! [`key`] turns key columns into canonical bytes, hashes and vnodes; an [`arrangement::Arrangement`] is an indexed,
+//! versioned Z-set in memory; a [`run`] is an immutable sorted piece of one in object storage; a [`manifest::Manifest`]
+//! lists the runs of every arrangement with the position of every source; [`publish`] makes a manifest real.
+//!
+//! This crate knows nothing of SQL, of upstream databases or of dataflow. Rows are Arrow columns, the catalog and the
+//! positions are opaque bytes.
+
+pub mod arrangement;
+pub mod delta;
+pub mod env;
+pub mod epoch;
+pub mod error;
+pub mod key;
+pub mod manifest;
+pub mod publish;
+pub mod run;
+pub mod store;
+
+pub use delta::Delta;
+pub use env::Env;
+pub use epoch::{Epoch, Generation};
+pub use error::{Error, Result};
