@@ -24,7 +24,10 @@ impl Scalar {
 
     /// Lowers a logical DataFusion expression (after type coercion and our rewrites) whose columns are those of `schema`.
     /// What cannot be stored is 0A000, named.
-    pub fn from_logical(expr: &datafusion::logical_expr::Expr, schema: &datafusion::common::DFSchema) -> Result<Scalar> {
+    pub fn from_logical(
+        expr: &datafusion::logical_expr::Expr,
+        schema: &datafusion::common::DFSchema,
+    ) -> Result<Scalar> {
         let _ = (expr, schema);
         todo!()
     }

@@ -10,28 +10,69 @@ pub type Options = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
-    CreateSource { name: String, if_not_exists: bool, options: Options },
+    CreateSource {
+        name: String,
+        if_not_exists: bool,
+        options: Options,
+    },
     /// Plain table.
-    CreateTable { name: String, if_not_exists: bool, columns: Vec<Column>, key: Vec<usize> },
+    CreateTable {
+        name: String,
+        if_not_exists: bool,
+        columns: Vec<Column>,
+        key: Vec<usize>,
+    },
     /// `CREATE TABLE t (*) FROM src TABLE 'public.t'`; `columns` is None for `(*)`.
-    CreateTableFrom { name: String, if_not_exists: bool, columns: Option<(Vec<Column>, Vec<usize>)>, options: Options, source: String, upstream: String },
-    CreateMaterializedView { name: String, if_not_exists: bool, columns: Vec<String>, query: Box<ast::Query> },
-    Drop { kind: ObjectKind, names: Vec<String>, if_exists: bool, cascade: bool },
+    CreateTableFrom {
+        name: String,
+        if_not_exists: bool,
+        columns: Option<(Vec<Column>, Vec<usize>)>,
+        options: Options,
+        source: String,
+        upstream: String,
+    },
+    CreateMaterializedView {
+        name: String,
+        if_not_exists: bool,
+        columns: Vec<String>,
+        query: Box<ast::Query>,
+    },
+    Drop {
+        kind: ObjectKind,
+        names: Vec<String>,
+        if_exists: bool,
+        cascade: bool,
+    },
     Insert(Box<ast::Insert>),
     Update(Box<ast::Statement>),
     Delete(Box<ast::Delete>),
     Query(Box<ast::Query>),
-    Explain { statement: Box<Statement> },
+    Explain {
+        statement: Box<Statement>,
+    },
     Flush,
     ShowObjects(ObjectKind),
     /// SHOW CREATE TABLE | SOURCE | MATERIALIZED VIEW name
-    ShowCreate { kind: ObjectKind, name: String },
-    Describe { name: String },
+    ShowCreate {
+        kind: ObjectKind,
+        name: String,
+    },
+    Describe {
+        name: String,
+    },
     /// SHOW var | SHOW ALL (var = "all")
-    ShowVariable { name: String },
+    ShowVariable {
+        name: String,
+    },
     /// SET x = v | SET x TO DEFAULT (None) | RESET x (None)
-    Set { name: String, value: Option<String>, local: bool },
-    Begin { read_only: bool },
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
+    Begin {
+        read_only: bool,
+    },
     Commit,
     Rollback,
     /// DISCARD ALL, DEALLOCATE, LISTEN, …: accepted, nothing to do. Holds the command tag.

@@ -106,7 +106,8 @@ impl Type {
     /// The type a field of DataFusion's or ours holds; `Error` 0A000 names what we have no type for.
     pub fn of(field: &Field) -> Result<Self> {
         if let Some(tag) = field.metadata().get(TYPE_KEY) {
-            let length = |prefix: &str| tag.strip_prefix(prefix).and_then(|t| t.strip_suffix(')')).and_then(|n| n.parse().ok());
+            let length =
+                |prefix: &str| tag.strip_prefix(prefix).and_then(|t| t.strip_suffix(')')).and_then(|n| n.parse().ok());
             match tag.as_str() {
                 "varchar" => return Ok(Type::Varchar(None)),
                 "uuid" => return Ok(Type::Uuid),
@@ -130,9 +131,10 @@ impl Type {
             DataType::Float16 | DataType::Float32 => Type::Float4,
             DataType::Float64 => Type::Float8,
             DataType::FixedSizeBinary(NUMERIC_WIDTH) => Type::Numeric(None),
-            DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
-                Type::Numeric(Some((*p, *s)))
-            }
+            DataType::Decimal32(p, s)
+            | DataType::Decimal64(p, s)
+            | DataType::Decimal128(p, s)
+            | DataType::Decimal256(p, s) => Type::Numeric(Some((*p, *s))),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Type::Text,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Type::Bytea,
             DataType::Date32 | DataType::Date64 => Type::Date,

@@ -47,7 +47,11 @@ impl Publisher {
 
     /// Publishes `manifest` (its sequence, generation, nonce are set here). Retries for ever on `Retry` with back-off, telling
     /// `on_retry` each time; the bytes never change between tries. `Error::Fenced`: stop at once.
-    pub async fn publish(&mut self, manifest: Manifest, on_retry: &(dyn Fn(&str) + Send + Sync)) -> Result<(Manifest, Durable)> {
+    pub async fn publish(
+        &mut self,
+        manifest: Manifest,
+        on_retry: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(Manifest, Durable)> {
         let _ = (manifest, on_retry);
         todo!()
     }
