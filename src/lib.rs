@@ -1,1 +1,6 @@
+//! Weir: a streaming database in one binary. Folders in the order in which data flows.
 
+pub mod catalog;
+pub mod connector;
+pub mod coordinator;
+pub mod dataflow;

@@ -1,0 +1,62 @@
+//! The catalog: what exists. Part of every manifest (as JSON), changed only by the coordinator, read by everybody as an
+//! immutable [`Catalog`] behind an `Arc`.
+
+pub mod object;
+
+pub use object::{Body, Life, Object, SourceBody, TableBody, ViewBody};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use weir_sql::catalog::{Relation, RelationId};
+use weir_storage::manifest::ArrangementId;
+
+/// Every object, by id. Ids of objects and arrangements are never reused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    pub objects: BTreeMap<u32, Object>,
+    pub last_object: u32,
+    pub last_arrangement: u64,
+}
+
+/// Ids below this are left to system relations.
+pub const FIRST_OBJECT: u32 = 16384;
+
+impl Catalog {
+    pub fn by_name(&self, name: &str) -> Option<&Object> {
+        self.objects.values().find(|o| o.name == name)
+    }
+
+    pub fn get(&self, id: u32) -> Option<&Object> {
+        self.objects.get(&id)
+    }
+
+    pub fn next_object(&mut self) -> u32 {
+        self.last_object = self.last_object.max(FIRST_OBJECT - 1) + 1;
+        self.last_object
+    }
+
+    pub fn next_arrangement(&mut self) -> ArrangementId {
+        self.last_arrangement += 1;
+        ArrangementId(self.last_arrangement)
+    }
+
+    /// Objects that read `id` directly (views over a relation, tables of a source).
+    pub fn dependants(&self, id: u32) -> Vec<&Object> {
+        self.objects.values().filter(|o| o.depends_on(id)).collect()
+    }
+}
+
+impl weir_sql::catalog::Catalog for Catalog {
+    fn relation(&self, name: &str) -> Option<Relation> {
+        self.by_name(name).and_then(Object::relation)
+    }
+
+    fn by_id(&self, id: RelationId) -> Option<Relation> {
+        self.get(id.0).and_then(Object::relation)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.objects.values().filter(|o| o.columns().is_some()).map(|o| o.name.clone()).collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! One object of the catalog and its life.
+
+use crate::connector::Subscription;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use weir_sql::catalog::{Relation, RelationId};
+use weir_sql::plan::Plan;
+use weir_sql::session::Settings;
+use weir_sql::types::Column;
+use weir_storage::manifest::ArrangementId;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    pub id: u32,
+    pub name: String,
+    pub life: Life,
+    /// The statement that made it, for SHOW CREATE; secrets replaced.
+    pub definition: String,
+    /// Microseconds since 1970-01-01 UTC.
+    pub created_at: i64,
+    pub body: Body,
+}
+
+/// Each step is in a manifest before its upstream effects begin; they are retried at start until confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Life {
+    /// Announced; upstream effects or the first copy go on. After a crash it goes on in the background.
+    Creating,
+    /// Readable.
+    Live,
+    /// Invisible by name; upstream effects are being taken back. Left by disappearing.
+    Dropping,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    Source(SourceBody),
+    Table(TableBody),
+    View(ViewBody),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceBody {
+    pub connector: String,
+    /// Options as given, without the secret ones.
+    pub options: BTreeMap<String, String>,
+    /// Secret options (password), sealed by `secret.rs`.
+    pub secrets: BTreeMap<String, String>,
+    /// What the connector made upstream and remembers of it (slot and publication made by us, system identifier); opaque.
+    pub details: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableBody {
+    pub columns: Vec<Column>,
+    /// `None`: a table without a key (a plain one gets no hidden key: it is a bag).
+    pub key: Option<Vec<usize>>,
+    /// Rows and errors.
+    pub arrangements: Vec<ArrangementId>,
+    /// For a table of a source: the source's id and what it subscribes to.
+    pub upstream: Option<(u32, Subscription)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewBody {
+    pub columns: Vec<Column>,
+    pub plan: Plan,
+    /// Settings that change the meaning of the query.
+    pub settings: Settings,
+    /// In the order in which building the plan asks for them; the last two are the view's rows and errors.
+    pub arrangements: Vec<ArrangementId>,
+}
+
+impl Object {
+    pub fn columns(&self) -> Option<&[Column]> {
+        match &self.body {
+            Body::Source(_) => None,
+            Body::Table(t) => Some(&t.columns),
+            Body::View(v) => Some(&v.columns),
+        }
+    }
+
+    pub fn key(&self) -> Option<&[usize]> {
+        match &self.body {
+            Body::Source(_) => None,
+            Body::Table(t) => t.key.as_deref(),
+            Body::View(v) => v.plan.key.as_deref(),
+        }
+    }
+
+    pub fn relation(&self) -> Option<Relation> {
+        let columns = self.columns()?.to_vec();
+        let key = self.key().map(<[usize]>::to_vec);
+        Some(Relation { id: RelationId(self.id), name: self.name.clone(), columns, key })
+    }
+
+    pub fn arrangements(&self) -> &[ArrangementId] {
+        match &self.body {
+            Body::Source(_) => &[],
+            Body::Table(t) => &t.arrangements,
+            Body::View(v) => &v.arrangements,
+        }
+    }
+
+    pub fn depends_on(&self, id: u32) -> bool {
+        match &self.body {
+            Body::Source(_) => false,
+            Body::Table(t) => t.upstream.as_ref().is_some_and(|(source, _)| *source == id),
+            Body::View(v) => v.plan.root.relations().contains(&RelationId(id)),
+        }
+    }
+
+    /// As messages and catalogs name it.
+    pub fn kind(&self) -> &'static str {
+        match self.body {
+            Body::Source(_) => "source",
+            Body::Table(_) => "table",
+            Body::View(_) => "materialized view",
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Upstream databases: where changes come from. One folder per upstream.
+//!
+//! A source decodes whole transactions into typed columns and keeps them until the coordinator closes an epoch and takes
+//! everything that is whole (I1: a transaction is never split over two takes). A Z-set has no order inside an epoch, upserts
+//! do: so a source *folds* what it hands over, in commit order, to one final image or delete per key.
+//!
+//! What a source may forget upstream is told to it by [`Source::acknowledge`], which needs the proof that it is durable (I7).
+
+use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use weir_sql::catalog::RelationId;
+use weir_sql::types::Column;
+use weir_storage::Delta;
+use weir_storage::publish::Durable;
+
+/// What one table changes by in one epoch.
+#[derive(Clone, Debug)]
+pub enum Changes {
+    Keyed(Fold),
+    Bag(Bag),
+}
+
+/// The folded changes of a table with a key: at most one entry per key over all four parts.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    /// Every row stored before this epoch is gone; what follows comes after.
+    pub truncated: bool,
+    /// Complete rows, in the table's schema.
+    pub upserts: Vec<RecordBatch>,
+    /// The key columns, in key order, of rows that are gone.
+    pub deletes: Vec<RecordBatch>,
+    /// Rows of which some columns were not sent because they did not change.
+    pub partial: Vec<Partial>,
+    /// Rows that cannot be held.
+    pub failed: Vec<Failed>,
+}
+
+/// Rows with unknown columns, to be filled from the row stored *before this epoch* under `origins`.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    /// In the table's schema; NULL where unknown.
+    pub rows: RecordBatch,
+    /// Per column of the table: set where the value is unknown. `None`: known in every row.
+    pub unknown: Vec<Option<BooleanBuffer>>,
+    /// The key columns, in key order, under which the unknown values are stored.
+    pub origins: RecordBatch,
+}
+
+/// Rows whose values cannot be held, as errors to be reported by readers until the row changes.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// The key columns, in key order.
+    pub keys: RecordBatch,
+    /// One per row of `keys`.
+    pub causes: Vec<Cause>,
+}
+
+/// Why a row cannot be held. No row values in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    pub sqlstate: String,
+    pub message: String,
+    /// What failed: `column "price"`.
+    pub expression: String,
+}
+
+/// The changes of a table without a key: full row images with weights.
+#[derive(Clone, Debug, Default)]
+pub struct Bag {
+    pub truncated: bool,
+    pub rows: Vec<Delta>,
+    /// Rows that cannot be held: cause and weight. Cleared by a truncate.
+    pub failed: Vec<(Cause, i64)>,
+}
+
+/// A place in an upstream log where a source resumes; the connector's own JSON, opaque to everybody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position(pub serde_json::Value);
+
+/// What a source hands over when an epoch closes.
+#[derive(Debug)]
+pub struct Batch {
+    /// Everything up to here, and nothing after it, has been handed over.
+    pub position: Position,
+    /// Several entries of one table are folded already: at most one per table.
+    pub tables: Vec<(RelationId, Changes)>,
+    pub events: Vec<Event>,
+    /// Commit time of the newest transaction, microseconds since 1970-01-01 UTC.
+    pub committed_at: Option<i64>,
+}
+
+/// What else became true at this position.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The initial copy is complete and joined with the stream: the table equals upstream at this position.
+    Consistent(RelationId),
+    /// This table cannot go on (dropped or changed upstream); others do. Readers get the cause.
+    Stopped { table: RelationId, cause: Cause },
+    /// For the log and the table's notices: "column x was added upstream and is ignored".
+    Notice { table: RelationId, message: String },
+}
+
+/// A table that a source feeds, as the catalog stores it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subscription {
+    pub table: RelationId,
+    /// Name upstream: schema and table.
+    pub schema: String,
+    pub name: String,
+    /// Upstream identity (Postgres: oid): a dropped and re-created table is another.
+    pub identity: u64,
+    pub columns: Vec<Column>,
+    /// Indices into `columns`; `None`: no key, full row images.
+    pub key: Option<Vec<usize>>,
+    /// Whether the initial copy is durably complete; else it starts again from nothing (the first changes carry `truncated`).
+    pub copied: bool,
+    /// More that the connector wants to remember about the table (attribute numbers, type ids); opaque.
+    pub details: serde_json::Value,
+}
+
+/// How a source is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Connecting,
+    /// Streaming; `copying` tables are in their initial copy.
+    Running {
+        copying: usize,
+    },
+    /// A passing trouble: trying again with back-off, the position is kept.
+    Retrying {
+        reason: String,
+    },
+    /// Needs an operator: `name` like `slot_missing`, reason and remedy in words. The position is kept, views keep serving.
+    Stopped {
+        name: String,
+        reason: String,
+        remedy: String,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub state: State,
+    /// As people write it (Postgres: `0/16B3748`); what has been handed over.
+    pub position: Option<String>,
+    pub upstream_position: Option<String>,
+    pub acknowledged: Option<String>,
+    pub lag_bytes: Option<u64>,
+    /// Commit time of the newest transaction handed over, microseconds since 1970-01-01 UTC.
+    pub committed_at: Option<i64>,
+    pub last_error: Option<String>,
+    /// Rows copied so far and estimated in total, per table in its initial copy.
+    pub copies: Vec<(RelationId, u64, u64)>,
+}
+
+/// Rows and bytes that wait to be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub rows: usize,
+    pub bytes: usize,
+    /// The position moved, or an event waits, though no row does.
+    pub moved: bool,
+}
+
+/// A running source. Its tasks wake the coordinator (the `Notify` given at start) whenever something whole is waiting.
+/// It holds back (stops reading upstream) by itself while more than its limit waits, yet keeps answering keepalives.
+#[async_trait]
+pub trait Source: Send + Sync {
+    fn waiting(&self) -> Waiting;
+    /// Everything whole, folded per table; `None` if nothing moved since the last take. Never blocks for long.
+    fn take(&self) -> Option<Batch>;
+    /// Everything up to `position` is in the manifest that `proof` stands for.
+    fn acknowledge(&self, proof: &Durable, position: &Position);
+    fn status(&self) -> Status;
+    /// Begins to feed a table: its initial copy, then the stream.
+    async fn subscribe(&self, table: Subscription) -> weir_sql::Result<()>;
+    async fn unsubscribe(&self, table: RelationId);
+    /// Ends all tasks and connections; nothing is acknowledged any more.
+    async fn stop(&self);
+}

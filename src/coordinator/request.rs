@@ -1,0 +1,103 @@
+//! What sessions ask of the coordinator. Every answer comes by a oneshot channel; dropping the receiver of a CREATE
+//! MATERIALIZED VIEW (Ctrl-C) drops the half-made view.
+
+use crate::catalog::Catalog;
+use crate::connector::{Changes, Status};
+use crate::dataflow::relations::Relations;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use weir_sql::Result;
+use weir_sql::catalog::RelationId;
+use weir_sql::session::Settings;
+use weir_sql::statement::Statement;
+use weir_storage::Epoch;
+
+/// How a session reaches the coordinator. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub requests: mpsc::Sender<Request>,
+    /// The catalog as of now.
+    pub catalog: watch::Receiver<Arc<Catalog>>,
+    pub progress: watch::Receiver<Progress>,
+    pub relations: Relations,
+}
+
+/// Where the whole database is; changes with every epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// The last closed epoch and its `now` (microseconds since 1970-01-01 UTC).
+    pub closed: Epoch,
+    pub now: i64,
+    /// The last durable checkpoint.
+    pub durable: Epoch,
+    /// Set when this process lost the store to another, or may not go on: every statement gets this error.
+    pub stopped: Option<weir_sql::Error>,
+}
+
+/// The tail of a command's answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Done {
+    /// NOTICEs for the client.
+    pub notices: Vec<String>,
+    /// The session's later queries wait until their relations reach this epoch.
+    pub epoch: Epoch,
+}
+
+pub enum Request {
+    /// CREATE SOURCE | TABLE | TABLE FROM | MATERIALIZED VIEW, DROP. `text` is the statement's text for the catalog.
+    Ddl { statement: Statement, text: String, settings: Settings, reply: oneshot::Sender<Result<Done>> },
+    /// One transaction of DML over plain tables: applied in one epoch, atomically. UPDATE and DELETE have been evaluated by the
+    /// session at `read` (an epoch returned by [`Request::Lock`]).
+    Write {
+        changes: Vec<(RelationId, Changes)>,
+        persist: bool,
+        lock: Option<Lock>,
+        reply: oneshot::Sender<Result<Done>>,
+    },
+    /// UPDATE and DELETE of a table run one after another: waits for the table's turn and for the epoch of the writer before to
+    /// be readable; returns the lock and the lowest epoch to read at.
+    Lock { tables: Vec<RelationId>, reply: oneshot::Sender<Result<(Lock, Epoch)>> },
+    /// Waits until everything received so far is durable and in every live view.
+    Flush { reply: oneshot::Sender<Result<Done>> },
+    /// For rw_catalog.
+    Inspect { reply: oneshot::Sender<Inspection> },
+}
+
+/// The right to write some tables; released when dropped.
+pub struct Lock(#[allow(dead_code, reason = "held for its drop")] pub Vec<tokio::sync::OwnedMutexGuard<()>>);
+
+/// Facts for the system tables.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    /// By source object id.
+    pub sources: Vec<(u32, Status)>,
+    /// (statement, object id, progress text, started at in microseconds since 1970-01-01 UTC) of DDL that goes on.
+    pub ddl: Vec<(String, u32, String, i64)>,
+    /// Newest first, bounded.
+    pub checkpoints: Vec<Checkpoint>,
+    pub relations: Vec<RelationFacts>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    pub epoch: Epoch,
+    pub generation: u32,
+    /// Microseconds since 1970-01-01 UTC.
+    pub committed_at: i64,
+    pub duration_ms: f64,
+    pub bytes: u64,
+    pub positions: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RelationFacts {
+    pub id: u32,
+    /// `creating`, `backfilling`, `live`, `stopped`
+    pub status: String,
+    pub epoch: Epoch,
+    /// Age of the data that a SELECT sees now: 0 when it has reached the last closed epoch.
+    pub freshness_ms: f64,
+    pub rows: i64,
+    pub errors: i64,
+    pub state_bytes: u64,
+}
