@@ -1,0 +1,42 @@
+//! DROP, and INSERT, UPDATE, DELETE.
+
+use super::reader::Reader;
+use super::{ObjectKind, Statement};
+use crate::error::{Error, Result};
+use datafusion::sql::sqlparser::ast;
+
+/// TABLE | SOURCE | MATERIALIZED VIEW, if that is what comes.
+pub fn object_kind(r: &mut Reader) -> Option<ObjectKind> {
+    let kinds: [(&[&str], ObjectKind); 3] = [
+        (&["TABLE"], ObjectKind::Table),
+        (&["SOURCE"], ObjectKind::Source),
+        (&["MATERIALIZED", "VIEW"], ObjectKind::MaterializedView),
+    ];
+    kinds.into_iter().find(|(words, _)| r.accept(words)).map(|(_, kind)| kind)
+}
+
+pub fn drop(r: &mut Reader) -> Result<Statement> {
+    match r.word(1).as_str() {
+        "TABLE" | "SOURCE" | "MATERIALIZED" => {}
+        other @ ("SINK" | "SUBSCRIPTION" | "SECRET" | "CONNECTION") => {
+            return Err(Error::unsupported(format!("DROP {other}")));
+        }
+        _ => return Ok(Statement::Other(Box::new(r.standard()?))),
+    }
+    r.expect("DROP")?;
+    let kind = object_kind(r).ok_or_else(|| r.unexpected())?;
+    let if_exists = r.accept(&["IF", "EXISTS"]);
+    let names = r.list(Reader::name)?;
+    let cascade = r.accept(&["CASCADE"]);
+    let _ = r.accept(&["RESTRICT"]);
+    Ok(Statement::Drop { kind, names, if_exists, cascade })
+}
+
+pub fn dml(r: &mut Reader) -> Result<Statement> {
+    Ok(match r.standard()? {
+        ast::Statement::Insert(insert) => Statement::Insert(Box::new(insert)),
+        ast::Statement::Delete(delete) => Statement::Delete(Box::new(delete)),
+        update @ ast::Statement::Update(_) => Statement::Update(Box::new(update)),
+        other => Statement::Other(Box::new(other)),
+    })
+}

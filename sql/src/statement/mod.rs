@@ -1,0 +1,191 @@
+//! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
+//!
+//! In reading order: this file (the statements and which word begins which), [`text`] (one string to the tokens of each
+//! statement), [`reader`] (reading tokens, syntax errors with positions), [`create`] and [`change`] (DDL), [`kind`] (column
+//! types), [`session`] (SET, SHOW, BEGIN and their kin).
+//!
+//! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
+
+mod change;
+mod create;
+mod kind;
+mod reader;
+mod session;
+mod text;
+
+use crate::error::{Error, Result};
+use crate::types::Column;
+use datafusion::sql::sqlparser::ast;
+use reader::Reader;
+use std::collections::BTreeMap;
+
+/// Options of WITH (…), in the writer's order of names; values unquoted.
+pub type Options = BTreeMap<String, String>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statement {
+    CreateSource {
+        name: String,
+        if_not_exists: bool,
+        options: Options,
+    },
+    /// Plain table.
+    CreateTable {
+        name: String,
+        if_not_exists: bool,
+        columns: Vec<Column>,
+        key: Vec<usize>,
+    },
+    /// `CREATE TABLE t (*) FROM src TABLE 'public.t'`; `columns` is None for `(*)`.
+    CreateTableFrom {
+        name: String,
+        if_not_exists: bool,
+        columns: Option<(Vec<Column>, Vec<usize>)>,
+        options: Options,
+        source: String,
+        upstream: String,
+    },
+    CreateMaterializedView {
+        name: String,
+        if_not_exists: bool,
+        columns: Vec<String>,
+        query: Box<ast::Query>,
+    },
+    Drop {
+        kind: ObjectKind,
+        names: Vec<String>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Insert(Box<ast::Insert>),
+    /// Holds an `ast::Statement::Update`.
+    Update(Box<ast::Statement>),
+    Delete(Box<ast::Delete>),
+    Query(Box<ast::Query>),
+    Explain {
+        statement: Box<Statement>,
+    },
+    Flush,
+    ShowObjects(ObjectKind),
+    /// SHOW CREATE TABLE | SOURCE | MATERIALIZED VIEW name
+    ShowCreate {
+        kind: ObjectKind,
+        name: String,
+    },
+    /// DESCRIBE name | SHOW COLUMNS FROM name
+    Describe {
+        name: String,
+    },
+    /// SHOW var | SHOW ALL (var = "all")
+    ShowVariable {
+        name: String,
+    },
+    /// SET x = v | SET x TO DEFAULT (None) | RESET x (None) | RESET ALL (name = "all")
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
+    Begin {
+        read_only: bool,
+    },
+    Commit,
+    Rollback,
+    /// DISCARD, DEALLOCATE ALL, LISTEN, SET TRANSACTION, …: accepted, nothing to do. Holds the command tag.
+    Accepted(&'static str),
+    /// SQL-level PREPARE / EXECUTE / DEALLOCATE, COPY, cursors: whatever sqlparser reads and the server decides on.
+    Other(Box<ast::Statement>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    Table,
+    Source,
+    MaterializedView,
+}
+
+/// As in messages: `materialized view`.
+impl std::fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ObjectKind::Table => "table",
+            ObjectKind::Source => "source",
+            ObjectKind::MaterializedView => "materialized view",
+        })
+    }
+}
+
+/// A statement with its own text (for the catalog and for error positions). The spans in its syntax tree are on "line 1",
+/// their columns are 1-based characters of `text`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    pub statement: Statement,
+    /// The statement's text without the trailing semicolon.
+    pub text: String,
+    /// Character offset of `text` in what the client sent.
+    pub offset: usize,
+}
+
+/// Splits and parses what a client sent. An error's position is in `sql`; nothing is parsed if one statement is wrong.
+pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
+    let mut parsed = vec![];
+    for piece in text::split(sql)? {
+        let offset = piece.offset;
+        let statement = one(Reader::new(piece.tokens, &piece.text))
+            .map_err(|error| Error { position: error.position.map(|position| position + offset), ..error })?;
+        parsed.push(Parsed { statement, text: piece.text, offset });
+    }
+    Ok(parsed)
+}
+
+fn one(mut reader: Reader) -> Result<Statement> {
+    let statement = statement(&mut reader)?;
+    reader.end()?;
+    Ok(statement)
+}
+
+/// The word a statement begins with decides who reads it.
+fn statement(r: &mut Reader) -> Result<Statement> {
+    match r.word(0).as_str() {
+        "CREATE" => create::create(r),
+        "DROP" => change::drop(r),
+        "INSERT" | "UPDATE" | "DELETE" => change::dml(r),
+        "EXPLAIN" => explain(r),
+        "FLUSH" => r.skip(1, Statement::Flush),
+        "SHOW" => session::show(r),
+        "DESCRIBE" | "DESC" => session::describe(r),
+        "SET" => session::set(r),
+        "RESET" => session::reset(r),
+        "BEGIN" | "START" => session::begin(r),
+        "COMMIT" | "END" => session::commit(r),
+        "ROLLBACK" | "ABORT" => session::rollback(r),
+        "DISCARD" | "DEALLOCATE" | "LISTEN" | "UNLISTEN" => session::accepted(r),
+        "TABLE" => Ok(Statement::Query(r.query()?)),
+        _ => Ok(match r.standard()? {
+            ast::Statement::Query(query) => Statement::Query(query),
+            other => Statement::Other(Box::new(other)),
+        }),
+    }
+}
+
+/// EXPLAIN [VERBOSE] [(option [value], …)] statement. Options change nothing, except that ANALYZE is refused.
+fn explain(r: &mut Reader) -> Result<Statement> {
+    r.expect("EXPLAIN")?;
+    if r.word(0) == "ANALYZE" || (r.symbol(0, "(") && r.word(1) == "ANALYZE") {
+        return Err(Error::unsupported("EXPLAIN ANALYZE"));
+    }
+    let _ = r.accept(&["VERBOSE"]);
+    // A parenthesis begins the options or a query in parentheses.
+    if r.symbol(0, "(") && !matches!(r.word(1).as_str(), "" | "SELECT" | "WITH" | "VALUES" | "TABLE") {
+        r.parenthesis()?;
+    }
+    match r.word(0).as_str() {
+        "CREATE" | "INSERT" | "UPDATE" | "DELETE" | "SELECT" | "WITH" | "VALUES" | "TABLE" | "" => {
+            Ok(Statement::Explain { statement: Box::new(statement(r)?) })
+        }
+        _ => Err(r.unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
