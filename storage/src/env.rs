@@ -3,6 +3,7 @@
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,6 +19,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> i64;
     /// Monotonic, microseconds since an arbitrary start; for durations.
     fn monotonic(&self) -> u64;
+    /// Done after `micros`. Here and not at its callers, so that a simulated clock decides how time passes.
+    #[allow(clippy::disallowed_methods)]
+    fn sleep(&self, micros: u64) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(std::time::Duration::from_micros(micros)))
+    }
 }
 
 pub trait Random: Send + Sync {
@@ -41,6 +47,7 @@ pub trait Objects: Send + Sync {
     async fn create(&self, path: &str, bytes: Bytes) -> Result<Created>;
     /// `None`: there is no such object.
     async fn get(&self, path: &str) -> Result<Option<Bytes>>;
+    /// Exactly these bytes; an object that ends before `range` does is `Error::Corrupt`.
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>>;
     /// Paths below `prefix` that sort after `after` (a full path), ascending, with their sizes in bytes.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>>;

@@ -13,6 +13,7 @@ pub mod delta;
 pub mod env;
 pub mod epoch;
 pub mod error;
+pub mod fault;
 pub mod key;
 pub mod manifest;
 pub mod publish;

@@ -1,0 +1,264 @@
+//! Making a manifest real, and knowing who owns the store (I6, I7, I9).
+//!
+//! The decisions are pure ([`decide()`] and the table of cases of [`recover`]); [`Publisher`] is the driver.
+//! Put-if-absent manifest n+1 -> on any answer but success read the key back (our nonce: published; another's: fenced;
+//! absent: retry the same bytes) -> list above n+1: anything there means fenced -> only then a [`Durable`] exists.
+//! No answer at all is no evidence: the same request is made again until it is answered.
+
+mod decide;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Health, Next, Recovery, Seen, decide, recover};
+
+use crate::env::{Created, Env};
+use crate::epoch::{Epoch, Generation};
+use crate::error::{Error, Result};
+use crate::manifest::{FOLDER, Manifest};
+use bytes::Bytes;
+use std::sync::OnceLock;
+
+/// First and longest wait between two tries, microseconds: a hiccup costs little, an outage is not hammered.
+const WAIT: u64 = 50_000;
+const LONGEST_WAIT: u64 = 5_000_000;
+/// A living owner publishes about once a second, so losing a race again and again means that something else is wrong.
+const TAKEOVERS: usize = 16;
+
+/// Proof that `epoch` survives a crash. Made only by [`Publisher::publish`] and [`Publisher::confirm`].
+#[derive(Clone, Debug)]
+pub struct Durable {
+    epoch: Epoch,
+}
+
+impl Durable {
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+/// The right to publish as one generation.
+pub struct Publisher {
+    env: Env,
+    generation: Generation,
+    /// Of the last manifest published.
+    sequence: u64,
+    epoch: Epoch,
+    /// Once lost, the right does not come back.
+    fenced: OnceLock<String>,
+}
+
+impl Publisher {
+    /// Reads the newest manifest; `None` is an empty store. Newest is the highest-numbered: damaged or newer than this binary
+    /// is refused by name. `accept_data_loss` allows the newest readable one below it, loudly; it then stands in for what it
+    /// replaces, with the highest sequence there is and a generation no lost manifest can have used.
+    pub async fn newest(env: &Env, accept_data_loss: bool) -> Result<Option<Manifest>> {
+        for _ in 0..TAKEOVERS {
+            let listed = sequences(env, None).await?;
+            let mut read = vec![];
+            let mut last = None;
+            loop {
+                match recover(&listed, &read, accept_data_loss) {
+                    Recovery::Empty => return Ok(None),
+                    Recovery::Read(sequence) => {
+                        let (health, manifest) = examine(env, sequence).await?;
+                        read.push(health);
+                        last = manifest;
+                    }
+                    Recovery::Use { skipped, .. } => return Ok(last.map(|m| stand_in(m, &listed, skipped))),
+                    Recovery::Refuse(why) => return Err(Error::Corrupt(why)),
+                    Recovery::Relist => break,
+                }
+            }
+        }
+        Err(Error::Retry(format!("manifests listed in {} vanish before they are read", env.objects.describe())))
+    }
+
+    /// Takes the store over: publishes generation + 1 with the state of `newest` (or an empty first manifest), before any
+    /// upstream is touched. If the old owner publishes in between, its manifest is taken over instead: only the manifest
+    /// returned, as published, counts. Epochs go on from [`Generation::start`]. Retries for ever on `Retry`.
+    pub async fn take_over(env: &Env, newest: Option<Manifest>) -> Result<(Self, Manifest)> {
+        let warn = |why: &str| tracing::warn!(why, "taking over the store: trying again");
+        let mut newest = newest;
+        for _ in 0..TAKEOVERS {
+            let manifest = successor(env, newest);
+            let sequence = manifest.sequence;
+            match settle(env, sequence, manifest.encode(), &warn).await? {
+                Settled::Published => {
+                    let (generation, epoch) = (manifest.generation, manifest.epoch);
+                    let publisher = Self { env: env.clone(), generation, sequence, epoch, fenced: OnceLock::new() };
+                    return Ok((publisher, manifest));
+                }
+                Settled::Taken(what) => {
+                    tracing::info!(what, "the store moved on while it was taken over: starting from there");
+                    newest = patient(env, &warn, || Self::newest(env, false)).await?;
+                }
+                Settled::Overtaken(above) => return Err(Error::Fenced(overtaken(sequence, above))),
+            }
+        }
+        Err(Error::Fenced("others keep publishing faster than the store can be taken over".into()))
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Of the last manifest published.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Publishes `manifest` (its sequence, generation, nonce are set here). Retries for ever on `Retry` with back-off, telling
+    /// `on_retry` each time; the bytes never change between tries. `Error::Fenced`: stop at once.
+    pub async fn publish(
+        &mut self,
+        mut manifest: Manifest,
+        on_retry: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(Manifest, Durable)> {
+        self.own()?;
+        assert!(manifest.epoch >= self.epoch, "I7: checkpoint {} after {} was published", manifest.epoch, self.epoch);
+        manifest.sequence = self.sequence + 1;
+        manifest.generation = self.generation;
+        manifest.nonce = self.env.random.next();
+        match settle(&self.env, manifest.sequence, manifest.encode(), on_retry).await? {
+            Settled::Published => {
+                self.sequence = manifest.sequence;
+                self.epoch = manifest.epoch;
+                Ok((manifest, Durable { epoch: self.epoch }))
+            }
+            Settled::Taken(what) => Err(self.fence(format!("another server owns the store: it published {what}"))),
+            Settled::Overtaken(above) => Err(self.fence(overtaken(manifest.sequence, above))),
+        }
+    }
+
+    /// An owner with nothing to publish looks for n+1 before each acknowledgement and every few seconds. `Retry`: unknown, so
+    /// acknowledge nothing.
+    pub async fn confirm(&self) -> Result<Durable> {
+        self.own()?;
+        match sequences(&self.env, Some(self.sequence)).await?.first() {
+            None => Ok(Durable { epoch: self.epoch }),
+            Some(&above) => Err(self.fence(overtaken(self.sequence, above))),
+        }
+    }
+
+    fn own(&self) -> Result<()> {
+        self.fenced.get().map_or(Ok(()), |why| Err(Error::Fenced(why.clone())))
+    }
+
+    fn fence(&self, why: String) -> Error {
+        Error::Fenced(self.fenced.get_or_init(|| why).clone())
+    }
+}
+
+/// How an attempt to publish ended.
+enum Settled {
+    Published,
+    Taken(String),
+    Overtaken(u64),
+}
+
+async fn settle(env: &Env, sequence: u64, bytes: Bytes, on_retry: &(dyn Fn(&str) + Send + Sync)) -> Result<Settled> {
+    let path = Manifest::path(sequence);
+    let mut next = Next::Create;
+    loop {
+        let seen = match next {
+            Next::Create => patient(env, on_retry, || create(env, &path, &bytes)).await?,
+            Next::ReadBack => patient(env, on_retry, || read_back(env, &path, &bytes)).await?,
+            Next::LookAbove => patient(env, on_retry, || look_above(env, sequence)).await?,
+            Next::Published => return Ok(Settled::Published),
+            Next::Taken(what) => return Ok(Settled::Taken(what)),
+            Next::Overtaken(above) => return Ok(Settled::Overtaken(above)),
+        };
+        if seen == Seen::Absent {
+            // Somebody's create was under way and came to nothing: give theirs or ours the time to settle.
+            env.clock.sleep(WAIT).await;
+        }
+        next = decide(seen);
+    }
+}
+
+async fn create(env: &Env, path: &str, bytes: &Bytes) -> Result<Seen> {
+    Ok(match env.objects.create(path, bytes.clone()).await? {
+        Created::Yes => Seen::Created,
+        Created::Exists => Seen::Exists,
+    })
+}
+
+async fn read_back(env: &Env, path: &str, ours: &Bytes) -> Result<Seen> {
+    Ok(match env.objects.get(path).await? {
+        None => Seen::Absent,
+        Some(found) if found == ours => Seen::Ours,
+        Some(found) => Seen::Theirs(match Manifest::decode(path, &found) {
+            Ok(m) => format!("{path} as generation {}", m.generation),
+            Err(e) => format!("{path}, which cannot be read here: {e}"),
+        }),
+    })
+}
+
+async fn look_above(env: &Env, sequence: u64) -> Result<Seen> {
+    Ok(sequences(env, Some(sequence)).await?.first().map_or(Seen::NothingAbove, |&above| Seen::Above(above)))
+}
+
+/// Makes `call` until it is answered.
+async fn patient<T, F: Future<Output = Result<T>>>(
+    env: &Env,
+    on_retry: &(dyn Fn(&str) + Send + Sync),
+    call: impl Fn() -> F,
+) -> Result<T> {
+    let mut wait = WAIT;
+    loop {
+        match call().await {
+            Err(Error::Retry(why)) => on_retry(&why),
+            answer => return answer,
+        }
+        // Between half and all of it, so that two servers do not keep step.
+        env.clock.sleep(wait / 2 + env.random.next() % (wait / 2)).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// The manifests there are, ascending. What else lies in their folder is not ours.
+async fn sequences(env: &Env, above: Option<u64>) -> Result<Vec<u64>> {
+    let above = above.map(Manifest::path);
+    let listed = env.objects.list(FOLDER, above.as_deref()).await?;
+    Ok(listed.iter().filter_map(|(path, _)| Manifest::sequence_of(path)).collect())
+}
+
+async fn examine(env: &Env, sequence: u64) -> Result<(Health, Option<Manifest>)> {
+    let path = Manifest::path(sequence);
+    let Some(bytes) = env.objects.get(&path).await? else { return Ok((Health::Gone, None)) };
+    match Manifest::decode(&path, &bytes) {
+        Ok(manifest) => Ok((Health::Readable, Some(manifest))),
+        Err(Error::Corrupt(why)) => {
+            tracing::error!(why, "cannot read a manifest");
+            Ok((Health::Unreadable(why), None))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Each skipped manifest may have been a takeover, so its generation, and epochs of it, may have been used.
+fn stand_in(manifest: Manifest, listed: &[u64], skipped: u32) -> Manifest {
+    if skipped == 0 {
+        return manifest;
+    }
+    let sequence = listed.last().copied().unwrap_or(manifest.sequence);
+    tracing::error!(used = manifest.sequence, lost = skipped, "going on from an older manifest: data may be lost");
+    Manifest { sequence, generation: Generation(manifest.generation.0 + skipped), ..manifest }
+}
+
+fn successor(env: &Env, newest: Option<Manifest>) -> Manifest {
+    let newest = newest.unwrap_or_default();
+    Manifest {
+        sequence: newest.sequence + 1,
+        generation: newest.generation.next(),
+        nonce: env.random.next(),
+        committed_at: env.clock.now(),
+        uploaded_bytes: 0,
+        duration_us: 0,
+        ..newest
+    }
+}
+
+fn overtaken(sequence: u64, above: u64) -> String {
+    format!("another server owns the store: it published manifest {above}, this one had come to {sequence}")
+}
