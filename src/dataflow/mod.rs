@@ -1,5 +1,23 @@
 //! The engine: pure operators, the timely host that runs them, and the relations that anybody can read.
+//!
+//! One timely dataflow per relation; taps between them. `engine` is what the coordinator talks to, `worker` the loop of one thread,
+//! `build` turns a relation's blueprint into a dataflow of `source` -> operators in their `host` -> `output`.
 
+pub mod build;
+pub mod engine;
 pub mod errors;
+mod host;
 pub mod operator;
+mod output;
+pub mod packet;
+pub mod placement;
 pub mod relations;
+mod source;
+mod table;
+mod tap;
+mod worker;
+
+/// A broken invariant or damaged memory: XX000, with what storage says.
+fn internal(error: weir_storage::Error) -> weir_sql::Error {
+    weir_sql::Error::internal(error.to_string())
+}

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Column;
 use weir_storage::Epoch;
@@ -20,8 +20,10 @@ pub struct Readable {
     /// Rows and errors, one arrangement per worker. A key lives on the worker `key::owner(vnode, workers)`.
     pub rows: Vec<Arrangement>,
     pub errors: Vec<Arrangement>,
-    upper: AtomicU64,
+    /// Per worker.
+    uppers: Vec<AtomicU64>,
     live: AtomicBool,
+    failure: OnceLock<weir_sql::Error>,
 }
 
 impl Readable {
@@ -33,16 +35,27 @@ impl Readable {
         errors: Vec<Arrangement>,
     ) -> Self {
         assert_eq!(rows.len(), errors.len(), "rows and errors on every worker");
-        Self { id, columns, key, rows, errors, upper: AtomicU64::new(0), live: AtomicBool::new(false) }
+        let uppers = rows.iter().map(|a| AtomicU64::new(a.upper().as_u64())).collect();
+        Self { id, columns, key, rows, errors, uppers, live: AtomicBool::new(false), failure: OnceLock::new() }
     }
 
     /// Reached by every worker, inclusive.
     pub fn upper(&self) -> Epoch {
-        Epoch::from_u64(self.upper.load(Ordering::Acquire))
+        Epoch::from_u64(self.uppers.iter().map(|u| u.load(Ordering::Acquire)).min().unwrap_or(0))
     }
 
-    pub fn reach(&self, epoch: Epoch) {
-        self.upper.fetch_max(epoch.as_u64(), Ordering::AcqRel);
+    pub fn reach(&self, worker: usize, epoch: Epoch) {
+        self.uppers[worker].fetch_max(epoch.as_u64(), Ordering::AcqRel);
+    }
+
+    /// The broken invariant that keeps it at its last epoch for good.
+    pub fn failure(&self) -> Option<&weir_sql::Error> {
+        self.failure.get()
+    }
+
+    pub fn fail(&self, error: weir_sql::Error) {
+        // The first cause is the one that says most; later ones follow from it.
+        let _ = self.failure.set(error);
     }
 
     /// Whether it may be read by name: not while its first copy or backfill goes on.

@@ -55,3 +55,15 @@ pub trait Operator {
 
 /// What an operator keeps, as its file declares it before it is built: the specs of its arrangements, in order.
 pub type Specs = Vec<Spec>;
+
+/// Builds the operator of `node`, whose state is `arrangements` (in the order of [`specs`]).
+pub fn build(node: &weir_sql::plan::Node, place: Place, arrangements: Vec<Arrangement>) -> Box<dyn Operator> {
+    let _ = (node, place, arrangements);
+    todo!()
+}
+
+/// What the operator of `node` keeps.
+pub fn specs(node: &weir_sql::plan::Node) -> Specs {
+    let _ = node;
+    todo!()
+}

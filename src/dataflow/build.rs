@@ -1,0 +1,247 @@
+//! From a relation's blueprint to its dataflow. Building cannot fail: everything is checked before workers are told.
+
+use super::host::{Hosting, host};
+use super::operator;
+use super::output::{filler, negate, output};
+use super::packet::Packet;
+use super::placement::Placement;
+use super::source::{Reading, Rows, source};
+use super::table::Table;
+use super::tap::{Event, Queue};
+use super::worker::{Relation, Running};
+use super::{errors, placement};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::Operator as _;
+use timely::dataflow::{Scope, Stream};
+use timely::worker::Worker;
+use weir_sql::catalog::RelationId;
+use weir_sql::plan::{Node, Operator, Plan};
+use weir_sql::types::Column;
+use weir_storage::Epoch;
+use weir_storage::arrangement::{Arrangement, Kind, Spec};
+
+/// Everything workers need to run a relation.
+pub struct Blueprint {
+    pub id: RelationId,
+    pub name: String,
+    pub body: Body,
+    /// Per worker, in the order of [`specs`].
+    pub arrangements: Vec<Vec<Arrangement>>,
+    /// A fresh relation reads its parents as of this epoch; a restored one holds its state at it and follows from there.
+    pub from: Epoch,
+    pub fresh: bool,
+}
+
+pub enum Body {
+    Table { columns: Vec<Column>, key: Option<Vec<usize>> },
+    View(Plan),
+}
+
+impl Blueprint {
+    pub fn is_table(&self) -> bool {
+        matches!(self.body, Body::Table { .. })
+    }
+
+    /// The first epoch in which its dataflow may say something.
+    fn start(&self) -> Epoch {
+        match self.fresh && !self.is_table() {
+            true => self.from,
+            false => self.from.next(),
+        }
+    }
+}
+
+impl Body {
+    pub fn columns(&self) -> &[Column] {
+        match self {
+            Body::Table { columns, .. } => columns,
+            Body::View(plan) => &plan.root.columns,
+        }
+    }
+
+    pub fn key(&self) -> Option<&Vec<usize>> {
+        match self {
+            Body::Table { key, .. } => key.as_ref(),
+            Body::View(plan) => plan.key.as_ref(),
+        }
+    }
+
+    /// The arrangements of a relation, in a fixed order: those of its operators from the root down, then rows, then errors.
+    pub fn specs(&self) -> Vec<Spec> {
+        let mut specs = vec![];
+        if let Body::View(plan) = self {
+            plan.root.visit(&mut |node| specs.extend(own_specs(node)));
+        }
+        let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(
+            self.columns().iter().map(Column::field).collect::<Vec<_>>(),
+        ));
+        specs.push(match self.key() {
+            Some(key) => Spec { kind: Kind::Keyed, schema, key: key.clone() },
+            None => Spec { kind: Kind::Bag, schema, key: vec![] },
+        });
+        specs.push(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![placement::ERROR_KEY] });
+        specs
+    }
+
+    /// Where the rows of each arrangement live, in the order of [`Body::specs`].
+    pub fn placements(&self) -> Vec<Placement> {
+        let specs = self.specs();
+        let last = specs.len() - 1;
+        let of = |(index, spec): (usize, &Spec)| match index {
+            _ if index == last => Placement::ErrorKey,
+            _ if index + 1 == last => Placement::of_relation(&spec.key, spec.schema.fields().len()),
+            _ => Placement::Key(spec.key.clone()),
+        };
+        specs.iter().enumerate().map(of).collect()
+    }
+}
+
+fn own_specs(node: &Node) -> Vec<Spec> {
+    match node.operator {
+        Operator::Scan { .. } | Operator::Values { .. } | Operator::Union { .. } | Operator::Negate { .. } => vec![],
+        _ => operator::specs(node),
+    }
+}
+
+/// Builds the dataflow on this worker; returns what feeds it.
+pub fn dataflow(
+    worker: &mut Worker,
+    blueprint: &Blueprint,
+    relation: &Rc<Relation>,
+    running: &HashMap<RelationId, Running>,
+) -> Vec<Rc<Queue>> {
+    let count = relation.arrangements.len();
+    let table = Table {
+        rows: relation.arrangements[count - 2].clone(),
+        errors: relation.arrangements[count - 1].clone(),
+        key: blueprint.body.key().cloned(),
+    };
+    let rows = match &blueprint.body {
+        Body::Table { key: Some(key), .. } => Placement::Key(key.clone()),
+        body => Placement::of_relation(body.key().map_or(&[][..], Vec::as_slice), body.columns().len()),
+    };
+    worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
+        Body::Table { key, .. } => {
+            let queue = Rc::new(Queue::default());
+            let reading =
+                Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None };
+            let mut stream = source(scope, &blueprint.name, reading);
+            if let Some(key) = key {
+                stream = filler(scope, stream, relation.clone(), key.clone());
+            }
+            output(scope, stream, relation.clone(), table, rows);
+            vec![queue]
+        }
+        Body::View(plan) => {
+            let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
+            let mut builder = Builder { scope, blueprint, relation, running, states: &mut states, queues: vec![] };
+            let stream = builder.build(&plan.root);
+            let queues = builder.queues;
+            output(scope, stream, relation.clone(), table, rows);
+            queues
+        }
+    })
+}
+
+fn name(node: &Node) -> &'static str {
+    match node.operator {
+        Operator::Scan { .. } => "scan",
+        Operator::Values { .. } => "values",
+        Operator::Map { .. } => "map",
+        Operator::Join { .. } => "join",
+        Operator::Reduce { .. } => "reduce",
+        Operator::Distinct { .. } => "distinct",
+        Operator::Union { .. } => "union",
+        Operator::Negate { .. } => "negate",
+        Operator::Threshold { .. } => "threshold",
+    }
+}
+
+fn nothing() -> Rows {
+    Box::new(std::iter::empty())
+}
+
+struct Builder<'a, 's> {
+    scope: Scope<'s, u64>,
+    blueprint: &'a Blueprint,
+    relation: &'a Rc<Relation>,
+    running: &'a HashMap<RelationId, Running>,
+    states: &'a mut VecDeque<Arrangement>,
+    queues: Vec<Rc<Queue>>,
+}
+
+impl<'s> Builder<'_, 's> {
+    fn build(&mut self, node: &Node) -> Stream<'s, u64, Packet> {
+        match &node.operator {
+            Operator::Scan { relation, projection, .. } => self.scan(*relation, projection),
+            Operator::Union { inputs } => {
+                let streams: Vec<_> = inputs.iter().map(|input| self.build(input)).collect();
+                self.scope.concatenate(streams)
+            }
+            Operator::Negate { input } => {
+                let stream = self.build(input);
+                each(stream, "negate", negate)
+            }
+            _ => self.operator(node),
+        }
+    }
+
+    fn operator(&mut self, node: &Node) -> Stream<'s, u64, Packet> {
+        // Parents take their arrangements before children, as `Body::specs` visits them.
+        let own: Vec<Arrangement> = self.states.drain(..own_specs(node).len()).collect();
+        let linear = matches!(node.operator, Operator::Map { .. });
+        let operator = operator::build(node, self.relation.place, own);
+        let inputs: Vec<_> = node.inputs().into_iter().map(|input| self.build(input)).collect();
+        let first = (self.blueprint.fresh && !linear).then_some(self.blueprint.from);
+        let hosting = Hosting { name: name(node).into(), linear, first };
+        host(self.scope, inputs, operator, hosting, self.relation.clone())
+    }
+
+    /// A parent as of its upper on this worker, counted as of `from`, then its change log.
+    fn scan(&mut self, parent: RelationId, projection: &[usize]) -> Stream<'s, u64, Packet> {
+        let parent = &self.running.get(&parent).expect("parents are built before their children").relation;
+        let queue = parent.tap.subscribe();
+        self.queues.push(queue.clone());
+        let width = parent.rows.spec().schema.fields().len();
+        let projection = (!projection.iter().copied().eq(0..width)).then(|| projection.to_vec());
+        let snapshot = if self.blueprint.fresh {
+            queue.push(Event::Upper(parent.upper()));
+            snapshot(parent, projection.as_deref())
+        } else {
+            nothing()
+        };
+        source(self.scope, &self.blueprint.name, Reading { snapshot, from: self.blueprint.start(), queue, projection })
+    }
+}
+
+/// Rows and errors of a parent as of its upper.
+fn snapshot(parent: &Relation, columns: Option<&[usize]>) -> Rows {
+    if parent.upper() == Epoch::ZERO {
+        return nothing();
+    }
+    let errors = parent.arrangements.last().expect("rows and errors");
+    let pinned = "the parent holds its own upper";
+    let rows = parent.rows.snapshot(parent.upper()).expect(pinned).scan(columns).map(|d| d.map(Packet::Rows));
+    let errors = errors.snapshot(parent.upper()).expect(pinned).scan(None).map(|d| d.map(Packet::Errors));
+    Box::new(rows.chain(errors))
+}
+
+/// A stateless change of every packet.
+fn each<'s>(
+    stream: Stream<'s, u64, Packet>,
+    name: &str,
+    f: impl Fn(Packet) -> Packet + 'static,
+) -> Stream<'s, u64, Packet> {
+    stream.unary::<CapacityContainerBuilder<Packet>, _, _, _>(Pipeline, name, move |_, _| {
+        move |input, output| {
+            input.for_each(|capability, packet| {
+                let mut packet = f(std::mem::take(packet));
+                output.session(&capability).give_container(&mut packet);
+            });
+        }
+    })
+}

@@ -1,0 +1,228 @@
+//! The host: runs a pure operator inside timely.
+//!
+//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator once per epoch, sends
+//! pieces on and yields after [`SLICE`]: timely schedules cooperatively. Errors that come in are passed on at once. Linear
+//! operators get every batch as it comes.
+
+use super::operator::{Operator, Piece, Route};
+use super::packet::Packet;
+use super::placement::{Partially, Placement, Router};
+use super::worker::Relation;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
+use timely::progress::frontier::MutableAntichain;
+use weir_sql::Result;
+use weir_storage::{Delta, Epoch};
+
+/// How long an operator may hold its worker before others get their turn.
+pub const SLICE: Duration = Duration::from_millis(2);
+
+/// Rows of work asked of an operator at once; small enough that a slice is not overrun by much.
+pub const BUDGET: usize = 8192;
+
+/// Clock for slices. Only scheduling depends on it, never a result.
+#[allow(clippy::disallowed_types, clippy::disallowed_methods)]
+pub struct Slice(std::time::Instant);
+
+#[allow(clippy::disallowed_types, clippy::disallowed_methods)]
+impl Slice {
+    pub fn begin() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.elapsed() >= SLICE
+    }
+}
+
+/// Whether every epoch at or before `epoch` is complete on all inputs.
+pub fn passed(frontiers: &[MutableAntichain<u64>], epoch: u64) -> bool {
+    frontiers.iter().all(|f| !f.less_equal(&epoch))
+}
+
+/// The lowest epoch that may still come on any input; `None`: nothing comes any more.
+pub fn lowest(frontiers: &[MutableAntichain<u64>]) -> Option<u64> {
+    frontiers.iter().filter_map(|f| f.frontier().iter().next().copied()).min()
+}
+
+struct Pending {
+    capability: Capability<u64>,
+    inputs: Vec<Vec<Delta>>,
+}
+
+/// What is known of an operator's inputs and its cursor.
+struct Host {
+    operator: Box<dyn Operator>,
+    pending: BTreeMap<u64, Pending>,
+    /// The epoch being polled.
+    current: Option<Capability<u64>>,
+    relation: Rc<Relation>,
+}
+
+/// How an operator is to be hosted.
+pub struct Hosting {
+    pub name: String,
+    /// Every batch is an answer of its own: no state, no consolidation.
+    pub linear: bool,
+    /// A new dataflow's first epoch, in which `begin` is called even without rows.
+    pub first: Option<Epoch>,
+}
+
+pub fn host<'s>(
+    scope: Scope<'s, u64>,
+    inputs: Vec<Stream<'s, u64, Packet>>,
+    operator: Box<dyn Operator>,
+    hosting: Hosting,
+    relation: Rc<Relation>,
+) -> Stream<'s, u64, Packet> {
+    let mut builder = OperatorBuilder::new(hosting.name, scope.clone());
+    let worker = relation.place.worker;
+    let mut handles = vec![];
+    let arity = inputs.len();
+    for (stream, route) in inputs.into_iter().zip(operator.routes()) {
+        let rows = match route {
+            Route::Stay => Placement::Stay,
+            Route::Key(columns) => Placement::Key(columns),
+        };
+        let router = Router { worker, rows, errors: Placement::Stay, partial: Partially::Never };
+        handles.push(builder.new_input(stream, DistributorPact(move |_| router)));
+    }
+    let (output, stream) = builder.new_output::<Packet>();
+    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Packet>>::from(output);
+    let activator = scope.activator_for(builder.operator_info().address);
+    relation.watch(activator.clone());
+    builder.build(move |mut capabilities| {
+        let mut host = Host { operator, pending: BTreeMap::new(), current: None, relation };
+        if let (Some(first), Some(mut capability)) = (hosting.first, capabilities.pop()) {
+            capability.downgrade(&first.as_u64());
+            host.pending.insert(first.as_u64(), Pending { capability, inputs: vec![vec![]; arity] });
+            activator.activate();
+        }
+        move |frontiers| {
+            let mut output = output.activate();
+            for (index, handle) in handles.iter_mut().enumerate() {
+                handle.for_each(|capability, packet| {
+                    let capability = capability.retain(0);
+                    match std::mem::take(packet) {
+                        Packet::Rows(delta) if hosting.linear => {
+                            let mut send = |mut packet| output.session(&capability).give_container(&mut packet);
+                            host.pass(*capability.time(), delta, &mut send);
+                        }
+                        Packet::Rows(delta) => host.buffer(capability, index, arity, delta),
+                        mut errors => output.session(&capability).give_container(&mut errors),
+                    }
+                });
+            }
+            if host.relation.is_stopped() {
+                host.abandon();
+                return;
+            }
+            let slice = Slice::begin();
+            while host.advance(frontiers, &mut |capability, mut packet| {
+                output.session(capability).give_container(&mut packet);
+            }) {
+                if slice.is_over() {
+                    activator.activate();
+                    break;
+                }
+            }
+        }
+    });
+    stream
+}
+
+impl Host {
+    fn buffer(&mut self, capability: Capability<u64>, index: usize, arity: usize, delta: Delta) {
+        let time = *capability.time();
+        let pending = self.pending.entry(time).or_insert_with(|| Pending { capability, inputs: vec![vec![]; arity] });
+        pending.inputs[index].push(delta);
+    }
+
+    /// One batch through a linear operator.
+    fn pass(&mut self, time: u64, delta: Delta, send: &mut dyn FnMut(Packet)) {
+        let result = self.operator.begin(Epoch::from_u64(time), vec![vec![delta]]);
+        let result = result.and_then(|()| {
+            loop {
+                match self.operator.poll(BUDGET)? {
+                    Piece::Rows(delta) if delta.is_empty() => {}
+                    Piece::Rows(delta) => send(Packet::Rows(delta)),
+                    Piece::Errors(delta) if delta.is_empty() => {}
+                    Piece::Errors(delta) => send(Packet::Errors(delta)),
+                    Piece::Done => return Ok(()),
+                }
+            }
+        });
+        if let Err(error) = result {
+            self.relation.fail(error);
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.pending.clear();
+        self.current = None;
+    }
+
+    /// One piece of work. False: nothing to do until the frontier moves.
+    fn advance(&mut self, frontiers: &[MutableAntichain<u64>], send: &mut dyn FnMut(&Capability<u64>, Packet)) -> bool {
+        match self.work(frontiers, send) {
+            Ok(more) => more,
+            Err(error) => {
+                // The capability stays: the relation keeps its last epoch and never passes the one that failed.
+                self.relation.fail(error);
+                false
+            }
+        }
+    }
+
+    fn work(
+        &mut self,
+        frontiers: &[MutableAntichain<u64>],
+        send: &mut dyn FnMut(&Capability<u64>, Packet),
+    ) -> Result<bool> {
+        if self.relation.has_failed() {
+            return Ok(false);
+        }
+        let Some(capability) = &self.current else {
+            let Some(entry) = self.pending.first_entry().filter(|e| passed(frontiers, *e.key())) else {
+                return Ok(false);
+            };
+            let (epoch, pending) = entry.remove_entry();
+            self.current = Some(pending.capability);
+            let inputs = pending.inputs.into_iter().map(consolidate).collect::<Result<_>>()?;
+            self.operator.begin(Epoch::from_u64(epoch), inputs)?;
+            return Ok(true);
+        };
+        match self.operator.poll(BUDGET)? {
+            Piece::Rows(delta) if delta.is_empty() => {}
+            Piece::Rows(delta) => send(capability, Packet::Rows(delta)),
+            Piece::Errors(delta) if delta.is_empty() => {}
+            Piece::Errors(delta) => send(capability, Packet::Errors(delta)),
+            Piece::Done => {
+                let epoch = Epoch::from_u64(*capability.time());
+                for arrangement in self.operator.arrangements() {
+                    arrangement.advance(epoch);
+                }
+                self.current = None;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Adds up an epoch's batches of one input.
+pub fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
+    let rows: usize = deltas.iter().map(Delta::len).sum();
+    let Some(first) = deltas.first().filter(|_| rows > 0) else { return Ok(vec![]) };
+    if rows == 1 {
+        return Ok(deltas.into_iter().filter(|d| !d.is_empty()).collect());
+    }
+    let whole = Delta::concat(&first.schema(), &deltas).and_then(Delta::consolidate).map_err(super::internal)?;
+    Ok(if whole.is_empty() { vec![] } else { vec![whole] })
+}

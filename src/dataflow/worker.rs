@@ -1,0 +1,205 @@
+//! The loop of one worker: commands in one order, timely's steps, rest.
+
+use super::build::{self, Blueprint};
+use super::operator::Place;
+use super::packet::Packet;
+use super::relations::Relations;
+use super::tap::{Event, Queue, Tap};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use timely::scheduling::Activator;
+use timely::worker::Worker;
+use tokio::sync::Notify;
+use weir_sql::Error;
+use weir_sql::catalog::RelationId;
+use weir_storage::Epoch;
+use weir_storage::arrangement::Arrangement;
+
+/// What the coordinator tells a worker. Every worker gets the same commands in the same order.
+pub enum Command {
+    /// An epoch closes: this worker's share of what the base tables changed by.
+    Epoch {
+        epoch: Epoch,
+        changes: Vec<(RelationId, Vec<Packet>)>,
+    },
+    Build(Box<Blueprint>),
+    /// Ends a relation's dataflow. Its children have been dropped before.
+    Drop(RelationId),
+    /// History below these epochs is not needed any more.
+    Compact(Arc<HashMap<RelationId, Epoch>>),
+    Stop,
+}
+
+/// A relation on one worker.
+pub struct Relation {
+    pub id: RelationId,
+    pub place: Place,
+    pub is_table: bool,
+    pub rows: Arrangement,
+    /// All arrangements, those of operators too; rows and errors last.
+    pub arrangements: Vec<Arrangement>,
+    pub tap: Tap,
+    relations: Relations,
+    wake: Arc<Notify>,
+    upper: Cell<Epoch>,
+    stopped: Cell<bool>,
+    failed: Cell<bool>,
+    /// Operators to wake when the relation moves or ends.
+    watchers: RefCell<Vec<Activator>>,
+}
+
+impl Relation {
+    pub fn new(blueprint: &Blueprint, place: Place, relations: Relations, wake: Arc<Notify>) -> Self {
+        let arrangements = blueprint.arrangements[place.worker].clone();
+        Self {
+            id: blueprint.id,
+            place,
+            is_table: blueprint.is_table(),
+            rows: arrangements[arrangements.len() - 2].clone(),
+            arrangements,
+            tap: Tap::default(),
+            relations,
+            wake,
+            upper: Cell::new(if blueprint.fresh { Epoch::ZERO } else { blueprint.from }),
+            stopped: Cell::new(false),
+            failed: Cell::new(false),
+            watchers: RefCell::default(),
+        }
+    }
+
+    /// Reached on this worker, inclusive.
+    pub fn upper(&self) -> Epoch {
+        self.upper.get()
+    }
+
+    /// Everything up to `epoch` is applied: readers and children may go there.
+    pub fn reach(&self, epoch: Epoch) {
+        if epoch <= self.upper.get() {
+            return;
+        }
+        self.upper.set(epoch);
+        for arrangement in &self.arrangements {
+            arrangement.advance(epoch);
+        }
+        self.tap.upper(epoch);
+        if let Some(readable) = self.relations.get(self.id) {
+            readable.reach(self.place.worker, epoch);
+        }
+        self.wake.notify_one();
+        if self.is_table {
+            self.wake_watchers();
+        }
+    }
+
+    pub fn watch(&self, activator: Activator) {
+        self.watchers.borrow_mut().push(activator);
+    }
+
+    fn wake_watchers(&self) {
+        self.watchers.borrow().iter().for_each(Activator::activate);
+    }
+
+    /// A broken invariant: the relation keeps its last epoch, says why, and everything else goes on (I12).
+    pub fn fail(&self, error: Error) {
+        if self.failed.replace(true) {
+            return;
+        }
+        tracing::error!(relation = %self.id, worker = self.place.worker, %error, "relation stopped by an internal error");
+        if let Some(readable) = self.relations.get(self.id) {
+            readable.fail(error);
+        }
+        self.wake.notify_one();
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    fn stop(&self) {
+        self.stopped.set(true);
+        self.wake_watchers();
+    }
+}
+
+/// What a worker holds of a relation beside its dataflow.
+pub struct Running {
+    pub relation: Rc<Relation>,
+    /// What its sources read: a base table's input, or its parents' taps.
+    pub queues: Vec<Rc<Queue>>,
+}
+
+pub struct Shared {
+    pub relations: Relations,
+    pub wake: Arc<Notify>,
+}
+
+/// Runs until `Stop` or until the coordinator is gone.
+pub fn run(worker: &mut Worker, commands: &Receiver<Command>, shared: &Shared) {
+    let place = Place { worker: worker.index(), workers: worker.peers() };
+    let mut running: HashMap<RelationId, Running> = HashMap::new();
+    loop {
+        loop {
+            match commands.try_recv() {
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return end(worker),
+                Ok(command) => carry_out(worker, place, &mut running, shared, command),
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        // Whoever sends a command unparks this thread.
+        worker.step_or_park(None);
+    }
+}
+
+fn carry_out(
+    worker: &mut Worker,
+    place: Place,
+    running: &mut HashMap<RelationId, Running>,
+    shared: &Shared,
+    command: Command,
+) {
+    match command {
+        Command::Epoch { epoch, changes } => {
+            for (id, packets) in changes {
+                if let Some(table) = running.get(&id) {
+                    packets.into_iter().for_each(|packet| table.queues[0].push(Event::Changes(epoch, packet)));
+                }
+            }
+            for table in running.values().filter(|r| r.relation.is_table) {
+                table.queues[0].push(Event::Upper(epoch));
+            }
+        }
+        Command::Build(blueprint) => {
+            let relation = Rc::new(Relation::new(&blueprint, place, shared.relations.clone(), shared.wake.clone()));
+            let queues = build::dataflow(worker, &blueprint, &relation, running);
+            running.insert(blueprint.id, Running { relation, queues });
+        }
+        Command::Drop(id) => {
+            if let Some(gone) = running.remove(&id) {
+                gone.relation.stop();
+                gone.queues.iter().for_each(|queue| queue.close());
+            }
+        }
+        Command::Compact(since) => {
+            for (id, since) in since.iter() {
+                if let Some(running) = running.get(id) {
+                    running.relation.arrangements.iter().for_each(|a| a.compact(*since));
+                }
+            }
+        }
+        Command::Stop => unreachable!("ends the loop"),
+    }
+}
+
+/// Sources keep their capabilities, so nothing ends by itself: drop every dataflow, or the worker never returns.
+fn end(worker: &mut Worker) {
+    for dataflow in worker.installed_dataflows() {
+        worker.drop_dataflow(dataflow);
+    }
+}
