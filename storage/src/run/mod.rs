@@ -2,17 +2,30 @@
 //!
 //! An object `data/<generation>-<ulid>.runs` holds all runs one worker sealed for one checkpoint, one after the other; a
 //! compacted run is an object of its own. A run is sorted by (vnode, key bytes): blocks of Arrow IPC (lz4) whose batches carry
-//! the rows plus `__weight` and `__epoch` (the checkpoint epoch of the entry), then a footer with the block index (min/max
-//! key, offset, rows, checksum) and a magic, format version and checksum of its own. Newer or damaged: `Error::Corrupt` with
-//! the object's name, never a guess, never a panic, never an allocation larger than the bytes given.
+//! the rows plus `__weight` and `__epoch` (the checkpoint epoch of the entry), then a footer with the block index (first and
+//! last key, offset, rows per vnode, checksum) and a magic, format version and checksum of its own. Newer or damaged:
+//! `Error::Corrupt` with the object's name, never a guess, never a panic, never an allocation larger than the bytes given
+//! account for. The bytes are described in [`format`]; how rows become blocks in [`sort`] and [`write`].
 
-use crate::arrangement::Spec;
+mod format;
+mod read;
+mod sort;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use read::{Reader, read};
+pub use write::Writer;
+
 use crate::delta::Delta;
-use crate::epoch::Epoch;
-use crate::error::Result;
-use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
+use crate::epoch::{Epoch, Generation};
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+/// Where run objects are, below the store's root.
+pub const FOLDER: &str = "data";
 
 /// Where a run is and what it covers: all of `(after, to]` of its arrangement's change log on some vnodes, net.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,41 +42,30 @@ pub struct Run {
     pub vnodes: (u16, u16),
 }
 
-/// Builds one object of many runs.
-pub struct Writer {
-    // private
+/// The path of a new object of `generation`.
+pub fn path(generation: Generation, ulid: Ulid) -> String {
+    format!("{FOLDER}/{generation}-{ulid}.runs")
 }
 
-impl Writer {
-    pub fn new(object: String) -> Self {
-        let _ = object;
-        todo!()
-    }
-
-    /// Appends a run of `deltas` (unsorted, unconsolidated) covering `(after, to]`. `None` if they add up to nothing.
-    pub fn add(&mut self, spec: &Spec, after: Epoch, to: Epoch, deltas: &[Delta]) -> Result<Option<Run>> {
-        let _ = (spec, after, to, deltas);
-        todo!()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        todo!()
-    }
-
-    /// The object's path and bytes.
-    pub fn finish(self) -> (String, Bytes) {
-        todo!()
-    }
+/// Whose object `path` is; `None` for what is not one of ours.
+pub fn generation_of(path: &str) -> Option<Generation> {
+    let name = path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".runs")?;
+    let (generation, ulid) = name.split_once('-')?;
+    Ulid::from_string(ulid).ok()?;
+    generation.parse().ok().map(Generation)
 }
 
 /// One decoded piece of a run: rows of one checkpoint epoch.
+#[derive(Clone, Debug)]
 pub struct Entry {
     pub epoch: Epoch,
     pub delta: Delta,
 }
 
-/// All of `bytes` (exactly the run's range of its object), for the vnodes `keep` says; `schema` is the arrangement's.
-pub fn read(run: &Run, schema: &SchemaRef, bytes: Bytes, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Entry>> {
-    let _ = (run, schema, bytes, keep);
-    todo!()
+/// Rows as they lie in a block: each with its weight and epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    pub batch: RecordBatch,
+    pub weights: ScalarBuffer<i64>,
+    pub epochs: ScalarBuffer<u64>,
 }

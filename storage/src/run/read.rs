@@ -1,0 +1,117 @@
+//! Reading a run.
+
+use super::format::{Block, Footer, decode, stored, types};
+use super::{Entry, Rows, Run};
+use crate::delta::Delta;
+use crate::epoch::Epoch;
+use crate::error::{Error, Result};
+use crate::key::VNODES;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+
+/// All of `bytes` (exactly the run's range of its object), for the vnodes `keep` says; `schema` is the arrangement's.
+/// In the run's order; where a run holds several epochs, each block is taken apart by epoch.
+pub fn read(run: &Run, schema: &SchemaRef, bytes: Bytes, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Entry>> {
+    Reader::open(run, schema, bytes)?.entries(keep)
+}
+
+/// A run whose footer has been checked; its blocks are checked as they are read.
+pub struct Reader {
+    name: String,
+    schema: SchemaRef,
+    stored: SchemaRef,
+    bytes: Bytes,
+    footer: Footer,
+}
+
+impl Reader {
+    pub fn open(run: &Run, schema: &SchemaRef, bytes: Bytes) -> Result<Self> {
+        let name = format!("run {} at {}", run.object, run.offset);
+        let damaged = |why: &str| Error::Corrupt(format!("{name} is damaged: {why}"));
+        if bytes.len() as u64 != run.length {
+            return Err(damaged(&format!("it has {} bytes and should have {}", bytes.len(), run.length)));
+        }
+        let footer = Footer::decode(&bytes).map_err(|why| damaged(&why))?;
+        let (found, expected) = (&footer.types, types(schema));
+        if *found != expected {
+            return Err(Error::Corrupt(format!("{name} holds columns ({found}) where ({expected}) are expected")));
+        }
+        let rows: u64 = footer.blocks.iter().map(Block::rows).sum();
+        if rows != run.rows {
+            return Err(damaged(&format!("it has {rows} rows and should have {}", run.rows)));
+        }
+        if footer.blocks.iter().flat_map(|b| &b.vnodes).any(|&(vnode, _)| vnode >= VNODES) {
+            return Err(damaged("a vnode is out of range"));
+        }
+        Ok(Self { name, schema: schema.clone(), stored: stored(schema), bytes, footer })
+    }
+
+    /// Rows of each vnode.
+    pub fn vnodes(&self) -> [u64; VNODES as usize] {
+        let mut rows = [0; VNODES as usize];
+        for &(vnode, n) in self.footer.blocks.iter().flat_map(|b| &b.vnodes) {
+            rows[vnode as usize] += u64::from(n);
+        }
+        rows
+    }
+
+    pub fn entries(&self, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Entry>> {
+        let mut entries = vec![];
+        for rows in self.rows(keep)? {
+            by_epoch(rows, &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    /// The rows of the vnodes `keep` says, in the run's order.
+    pub(crate) fn rows(&self, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Rows>> {
+        let mut kept = vec![];
+        for block in &self.footer.blocks {
+            let ranges = ranges(block, keep);
+            if ranges.is_empty() {
+                continue;
+            }
+            let rows = decode(block, &self.bytes, &self.schema, &self.stored)
+                .map_err(|why| Error::Corrupt(format!("{} is damaged: {why}", self.name)))?;
+            kept.extend(ranges.into_iter().map(|(start, length)| Rows {
+                batch: rows.batch.slice(start, length),
+                weights: rows.weights.slice(start, length),
+                epochs: rows.epochs.slice(start, length),
+            }));
+        }
+        Ok(kept)
+    }
+}
+
+/// Start and length of the stretches of a block's rows that are to be kept.
+fn ranges(block: &Block, keep: &dyn Fn(u16) -> bool) -> Vec<(usize, usize)> {
+    let mut ranges: Vec<(usize, usize)> = vec![];
+    let mut start = 0;
+    for &(vnode, rows) in &block.vnodes {
+        let rows = rows as usize;
+        if keep(vnode) {
+            match ranges.last_mut() {
+                Some(last) if last.0 + last.1 == start => last.1 += rows,
+                _ => ranges.push((start, rows)),
+            }
+        }
+        start += rows;
+    }
+    ranges
+}
+
+fn by_epoch(rows: Rows, entries: &mut Vec<Entry>) -> Result<()> {
+    let Some(&first) = rows.epochs.first() else { return Ok(()) };
+    let delta = Delta::new(rows.batch, rows.weights);
+    if rows.epochs.iter().all(|&epoch| epoch == first) {
+        entries.push(Entry { epoch: Epoch::from_u64(first), delta });
+        return Ok(());
+    }
+    let mut order: Vec<u32> = (0..rows.epochs.len() as u32).collect();
+    order.sort_by_key(|&row| rows.epochs[row as usize]);
+    for same in order.chunk_by(|&a, &b| rows.epochs[a as usize] == rows.epochs[b as usize]) {
+        let epoch = Epoch::from_u64(rows.epochs[same[0] as usize]);
+        entries.push(Entry { epoch, delta: delta.take(same)? });
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! Putting rows in the order of a run, and adding up those that are equal.
+
+use super::Rows;
+use crate::arrangement::Spec;
+use crate::error::{Error, Result};
+use crate::key::{Keys, VNODES, row_hashes};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::datatypes::DataType;
+
+/// Batches smaller than this are joined first: the cost of picking rows grows with the number of batches picked from.
+const SMALL: usize = 4096;
+/// Joined batches stay below this many bytes, far from the 2 GiB that a string column can hold.
+const JOINED: u64 = 16 << 20;
+
+/// Rows to be picked from `batches`, sorted by (vnode, key bytes), no row twice in one epoch, no weight zero.
+pub(super) struct Sorted {
+    batches: Vec<RecordBatch>,
+    keys: Vec<Keys>,
+    sizes: Vec<Vec<u32>>,
+    pub picks: Vec<Pick>,
+}
+
+/// Row `row` of batch `batch`.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Pick {
+    pub vnode: u16,
+    /// The key's first 8 bytes, which settle most comparisons.
+    prefix: u64,
+    batch: u32,
+    row: u32,
+    pub weight: i64,
+    pub epoch: u64,
+}
+
+impl Sorted {
+    pub fn of(spec: &Spec, rows: Vec<Rows>) -> Result<Self> {
+        let rows = join(spec, rows)?;
+        let keys = rows.iter().map(|r| Keys::of(&r.batch, &spec.key)).collect::<Result<Vec<_>>>()?;
+        let sizes = rows.iter().map(|r| sizes(&r.batch)).collect();
+        let picks = picks(&rows, &keys);
+        let mut sorted = Self { batches: rows.into_iter().map(|r| r.batch).collect(), keys, sizes, picks };
+        sorted.sort();
+        sorted.add_up()?;
+        Ok(sorted)
+    }
+
+    pub fn key(&self, pick: &Pick) -> &[u8] {
+        self.keys[pick.batch as usize].get(pick.row as usize)
+    }
+
+    /// About how many bytes the row takes.
+    pub fn size(&self, pick: &Pick) -> usize {
+        self.sizes[pick.batch as usize][pick.row as usize] as usize
+    }
+
+    pub fn rows(&self, picks: &[Pick]) -> Result<Rows> {
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let indices: Vec<_> = picks.iter().map(|p| (p.batch as usize, p.row as usize)).collect();
+        Ok(Rows {
+            batch: interleave_record_batch(&batches, &indices)?,
+            weights: picks.iter().map(|p| p.weight).collect(),
+            epochs: picks.iter().map(|p| p.epoch).collect(),
+        })
+    }
+
+    /// Picks come in order of vnode, so each vnode's few are sorted, in the processor's cache.
+    fn sort(&mut self) {
+        let keys = &self.keys;
+        let key = |p: &Pick| keys[p.batch as usize].get(p.row as usize);
+        for same in self.picks.chunk_by_mut(|a, b| a.vnode == b.vnode) {
+            // The place comes last, so that equal input gives equal bytes.
+            same.sort_unstable_by(|a, b| {
+                let keys = || key(a).cmp(key(b));
+                let place = || (a.epoch, a.batch, a.row).cmp(&(b.epoch, b.batch, b.row));
+                a.prefix.cmp(&b.prefix).then_with(keys).then_with(place)
+            });
+        }
+    }
+
+    /// Adds up equal rows of one epoch. Equal rows have equal keys, so only rows of one key are compared, by their hashes.
+    fn add_up(&mut self) -> Result<()> {
+        let mut hashes: Vec<Option<Vec<u128>>> = vec![None; self.batches.len()];
+        let mut kept = Vec::with_capacity(self.picks.len());
+        let same_key = |a: &Pick, b: &Pick| (a.vnode, a.prefix) == (b.vnode, b.prefix) && self.key(a) == self.key(b);
+        for group in self.picks.chunk_by(same_key) {
+            match group {
+                [one] => kept.extend((one.weight != 0).then_some(*one)),
+                many => add_up_key(many, &self.batches, &mut hashes, &mut kept)?,
+            }
+        }
+        self.picks = kept;
+        Ok(())
+    }
+}
+
+/// Appends the net rows of one key, in order of (epoch, row hash).
+fn add_up_key(
+    group: &[Pick],
+    batches: &[RecordBatch],
+    hashes: &mut [Option<Vec<u128>>],
+    kept: &mut Vec<Pick>,
+) -> Result<()> {
+    let mut hashed = Vec::with_capacity(group.len());
+    for pick in group {
+        let batch = pick.batch as usize;
+        let hashes = match &mut hashes[batch] {
+            Some(hashes) => hashes,
+            none => none.insert(row_hashes(&batches[batch])?),
+        };
+        hashed.push((pick.epoch, hashes[pick.row as usize], *pick));
+    }
+    hashed.sort_by_key(|&(epoch, hash, _)| (epoch, hash));
+    for same in hashed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let sum = same.iter().try_fold(0i64, |sum, (.., pick)| sum.checked_add(pick.weight));
+        let weight = sum.ok_or_else(|| Error::Invalid("a row is there more than 2^63 times".into()))?;
+        kept.extend((weight != 0).then_some(Pick { weight, ..same[0].2 }));
+    }
+    Ok(())
+}
+
+/// All rows, in order of vnode.
+fn picks(rows: &[Rows], keys: &[Keys]) -> Vec<Pick> {
+    let mut counts = [0; VNODES as usize];
+    for keys in keys {
+        (0..keys.len()).for_each(|row| counts[keys.vnode(row) as usize] += 1);
+    }
+    let mut next = counts.iter().scan(0, |sum, n| Some(std::mem::replace(sum, *sum + n))).collect::<Vec<usize>>();
+    let mut picks = vec![Pick::default(); counts.iter().sum()];
+    for (batch, (rows, keys)) in rows.iter().zip(keys).enumerate() {
+        for row in 0..keys.len() {
+            let (weight, epoch) = (rows.weights[row], rows.epochs[row]);
+            let (vnode, prefix) = (keys.vnode(row), prefix(keys.get(row)));
+            let place = &mut next[vnode as usize];
+            picks[*place] = Pick { vnode, prefix, batch: batch as u32, row: row as u32, weight, epoch };
+            *place += 1;
+        }
+    }
+    picks
+}
+
+/// The first 8 bytes as a number of the same order; what is shorter is filled with zeros, so equal prefixes decide nothing.
+fn prefix(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let n = key.len().min(8);
+    bytes[..n].copy_from_slice(&key[..n]);
+    u64::from_be_bytes(bytes)
+}
+
+/// The same rows in few batches.
+fn join(spec: &Spec, rows: Vec<Rows>) -> Result<Vec<Rows>> {
+    let mut joined = vec![];
+    let (mut open, mut open_rows, mut open_bytes): (Vec<Rows>, usize, u64) = (vec![], 0, 0);
+    for rows in rows.into_iter().filter(|r| r.batch.num_rows() > 0) {
+        if rows.batch.num_rows() >= SMALL {
+            joined.push(rows);
+            continue;
+        }
+        let bytes: u64 = sizes(&rows.batch).iter().map(|&n| u64::from(n)).sum();
+        if open_rows >= SMALL || (open_bytes + bytes > JOINED && !open.is_empty()) {
+            joined.push(concat(spec, std::mem::take(&mut open))?);
+            (open_rows, open_bytes) = (0, 0);
+        }
+        open_rows += rows.batch.num_rows();
+        open_bytes += bytes;
+        open.push(rows);
+    }
+    if !open.is_empty() {
+        joined.push(concat(spec, open)?);
+    }
+    Ok(joined)
+}
+
+fn concat(spec: &Spec, mut rows: Vec<Rows>) -> Result<Rows> {
+    if rows.len() == 1 {
+        return Ok(rows.remove(0));
+    }
+    Ok(Rows {
+        batch: concat_batches(&spec.schema, rows.iter().map(|r| &r.batch))?,
+        weights: rows.iter().flat_map(|r| r.weights.iter().copied()).collect::<Vec<_>>().into(),
+        epochs: rows.iter().flat_map(|r| r.epochs.iter().copied()).collect::<Vec<_>>().into(),
+    })
+}
+
+/// About how many bytes each row takes, its weight and epoch included.
+fn sizes(batch: &RecordBatch) -> Vec<u32> {
+    let mut sizes = vec![16; batch.num_rows()];
+    for column in batch.columns() {
+        add_sizes(column, &mut sizes);
+    }
+    sizes
+}
+
+fn add_sizes(array: &ArrayRef, sizes: &mut [u32]) {
+    match array.data_type() {
+        DataType::Utf8 => add_lengths(array.as_string::<i32>().offsets(), sizes),
+        DataType::Binary => add_lengths(array.as_binary::<i32>().offsets(), sizes),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let mut items = vec![0; list.values().len()];
+            add_sizes(list.values(), &mut items);
+            let before: Vec<u64> = std::iter::once(0)
+                .chain(items.iter().scan(0u64, |sum, &n| {
+                    *sum += u64::from(n);
+                    Some(*sum)
+                }))
+                .collect();
+            for (size, ends) in sizes.iter_mut().zip(list.offsets().windows(2)) {
+                let bytes = before[ends[1] as usize] - before[ends[0] as usize];
+                *size = size.saturating_add(4).saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+            }
+        }
+        other => {
+            let width = match other.primitive_width() {
+                Some(width) => width as u32,
+                None if array.is_empty() => 0,
+                // Booleans, fixed-size binaries: all rows alike.
+                None => (array.to_data().get_slice_memory_size().unwrap_or(0) / array.len()) as u32 + 1,
+            };
+            sizes.iter_mut().for_each(|size| *size = size.saturating_add(width));
+        }
+    }
+}
+
+fn add_lengths(offsets: &[i32], sizes: &mut [u32]) {
+    for (size, ends) in sizes.iter_mut().zip(offsets.windows(2)) {
+        *size = size.saturating_add(4 + (ends[1] - ends[0]) as u32);
+    }
+}

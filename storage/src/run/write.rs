@@ -1,0 +1,130 @@
+//! Writing runs.
+
+use super::format::{Block, Encoder, Footer, header, key_prefix, types};
+use super::sort::{Pick, Sorted};
+use super::{Rows, Run};
+use crate::arrangement::Spec;
+use crate::delta::Delta;
+use crate::epoch::Epoch;
+use crate::error::Result;
+use bytes::Bytes;
+
+/// A block is as large as a batch of the engine, and small enough to be fetched for one look-up.
+const BLOCK_ROWS: usize = 8192;
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Builds one object of many runs.
+pub struct Writer {
+    object: String,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub fn new(object: String) -> Self {
+        Self { object, bytes: vec![] }
+    }
+
+    /// Appends a run of `deltas` (unsorted, unconsolidated) covering `(after, to]`. `None` if they add up to nothing.
+    pub fn add(&mut self, spec: &Spec, after: Epoch, to: Epoch, deltas: &[Delta]) -> Result<Option<Run>> {
+        let rows = deltas.iter().map(|delta| Rows {
+            batch: delta.rows().clone(),
+            weights: delta.weights().clone(),
+            epochs: vec![to.as_u64(); delta.len()].into(),
+        });
+        self.build(spec, after, to, std::iter::once(Ok(rows.collect())))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The object's path and bytes.
+    pub fn finish(self) -> (String, Bytes) {
+        (self.object, self.bytes.into())
+    }
+
+    /// Appends a run of `pieces`: each may be unsorted, but has higher vnodes than the one before.
+    pub(crate) fn build(
+        &mut self,
+        spec: &Spec,
+        after: Epoch,
+        to: Epoch,
+        pieces: impl Iterator<Item = Result<Vec<Rows>>>,
+    ) -> Result<Option<Run>> {
+        let start = self.bytes.len();
+        let run = self.try_build(spec, after, to, pieces);
+        if !matches!(run, Ok(Some(_))) {
+            self.bytes.truncate(start);
+        }
+        run
+    }
+
+    fn try_build(
+        &mut self,
+        spec: &Spec,
+        after: Epoch,
+        to: Epoch,
+        pieces: impl Iterator<Item = Result<Vec<Rows>>>,
+    ) -> Result<Option<Run>> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&header());
+        let mut footer = Footer { types: types(&spec.schema), blocks: vec![] };
+        let mut encoder = Encoder::new(&spec.schema);
+        for piece in pieces {
+            let sorted = Sorted::of(spec, piece?)?;
+            for picks in cut(&sorted) {
+                let bytes = picks.iter().map(|p| sorted.size(p)).sum();
+                let offset = (self.bytes.len() - start) as u64;
+                let (message, length, checksum) = encoder.encode(sorted.rows(picks)?, bytes, &mut self.bytes)?;
+                footer.blocks.push(Block { offset, length, message, checksum, ..describe(&sorted, picks) });
+            }
+        }
+        let vnodes = || footer.blocks.iter().flat_map(|b| &b.vnodes).map(|&(vnode, _)| vnode);
+        let (Some(lowest), Some(highest)) = (vnodes().min(), vnodes().max()) else { return Ok(None) };
+        self.bytes.extend_from_slice(&footer.encode());
+        Ok(Some(Run {
+            object: self.object.clone(),
+            offset: start as u64,
+            length: (self.bytes.len() - start) as u64,
+            after,
+            to,
+            rows: footer.blocks.iter().map(Block::rows).sum(),
+            vnodes: (lowest, highest),
+        }))
+    }
+}
+
+/// The picks of each block.
+fn cut(sorted: &Sorted) -> impl Iterator<Item = &[Pick]> {
+    let mut rest = &sorted.picks[..];
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |pick: &&Pick| {
+            bytes += sorted.size(pick);
+            bytes <= BLOCK_BYTES
+        };
+        let n = rest.iter().take(BLOCK_ROWS).take_while(fits).count();
+        // One row is a block whatever its size.
+        let (block, after) = rest.split_at(n.max(1).min(rest.len()));
+        rest = after;
+        (!block.is_empty()).then_some(block)
+    })
+}
+
+/// What the index says of a block of `picks`, but for where it is.
+fn describe(sorted: &Sorted, picks: &[Pick]) -> Block {
+    let epochs = || picks.iter().map(|p| p.epoch);
+    let key = |pick: Option<&Pick>| pick.map(|p| key_prefix(sorted.key(p))).unwrap_or_default();
+    let vnodes = picks.chunk_by(|a, b| a.vnode == b.vnode).map(|same| (same[0].vnode, same.len() as u32));
+    Block {
+        epochs: (epochs().min().unwrap_or(0), epochs().max().unwrap_or(0)),
+        vnodes: vnodes.collect(),
+        keys: (key(picks.first()), key(picks.last())),
+        ..Block::default()
+    }
+}
