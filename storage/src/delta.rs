@@ -1,9 +1,12 @@
 //! A [`Delta`]: rows with weights. The one shape in which changes move (design idea 2).
 
 use crate::error::Result;
-use arrow::array::RecordBatch;
+use crate::key::row_hashes;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Weighted rows: `weights[i]` copies of row `i` appear (positive) or go (negative).
 ///
@@ -64,7 +67,7 @@ impl Delta {
 
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &[u32]) -> Result<Self> {
-        let indices = arrow::array::UInt32Array::from(indices.to_vec());
+        let indices = UInt32Array::from(indices.to_vec());
         let rows = arrow::compute::take_record_batch(&self.rows, &indices)?;
         let weights: Vec<i64> = indices.values().iter().map(|&i| self.weights[i as usize]).collect();
         Ok(Self::new(rows, weights))
@@ -83,6 +86,36 @@ impl Delta {
     /// Adds up the weights of equal rows and drops what is zero. Rows are equal when every column holds the same bits
     /// (so numeric 1.0 and 1.00 are two rows); the first of equal rows keeps its place.
     pub fn consolidate(self) -> Result<Self> {
-        todo!("hash of each row with key::row_hashes, one pass")
+        if self.len() <= 1 && self.weights.iter().all(|&w| w != 0) {
+            return Ok(self);
+        }
+        let hashes = row_hashes(&self.rows)?;
+        let (indices, weights) = net(&hashes, &self.weights);
+        if indices.len() == self.len() {
+            return Ok(self);
+        }
+        let rows = arrow::compute::take_record_batch(&self.rows, &UInt32Array::from(indices))?;
+        Ok(Self::new(rows, weights))
     }
+}
+
+/// The first row of each hash with the sum of its weights, without those that add up to zero.
+pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> (Vec<u32>, Vec<i64>) {
+    let mut first: HashTable<u32> = HashTable::with_capacity(hashes.len());
+    let mut sums = weights.to_vec();
+    let mut repeated = false;
+    for (row, &hash) in hashes.iter().enumerate() {
+        let same = |&other: &u32| hashes[other as usize] == hash;
+        match first.entry(hash as u64, same, |&other| hashes[other as usize] as u64) {
+            Entry::Vacant(entry) => drop(entry.insert(row as u32)),
+            Entry::Occupied(entry) => {
+                repeated = true;
+                sums[*entry.get() as usize] += std::mem::take(&mut sums[row]);
+            }
+        }
+    }
+    if !repeated && sums.iter().all(|&w| w != 0) {
+        return ((0..hashes.len() as u32).collect(), sums);
+    }
+    (0..hashes.len() as u32).zip(sums).filter(|(_, weight)| *weight != 0).unzip()
 }

@@ -9,20 +9,32 @@
 //! order (I5: asserted); cost of `apply` and of a retraction is O(changed rows) whatever a key's fan-out; small deltas are
 //! merged geometrically so that a million one-row epochs leave few chunks; slots with `to <= since` are reclaimed.
 
+mod apply;
+mod changes;
+mod chunk;
+mod compact;
+mod read;
+mod slot;
+mod state;
+
+pub use read::{Matches, Snapshot};
+
 use crate::delta::Delta;
 use crate::epoch::Epoch;
-use crate::error::Result;
-use crate::key::Keys;
-use arrow::array::RecordBatch;
+use crate::error::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
+use state::State;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How an arrangement is indexed; chosen by the planner, fixed for life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Append-only chunks without an index. A retraction is a bug of the caller (asserted).
     Log,
-    /// At most one live row, of weight 1, per key (asserted).
+    /// At most one live row, of weight 1, per key (anything else is `Error::Invalid`).
     Keyed,
     /// Any number of rows per key, any weight. Key -> linked slots, and row hash -> slot.
     Bag,
@@ -49,122 +61,151 @@ pub struct Stats {
     pub closed: usize,
 }
 
+/// A handle to an indexed Z-set; clones share it.
 #[derive(Clone)]
 pub struct Arrangement {
-    // private: Arc<...>
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    spec: Spec,
+    state: RwLock<State>,
+    /// Epochs that snapshots read at, and how many do. Taken before `state` by whoever takes both.
+    pins: Mutex<BTreeMap<Epoch, usize>>,
 }
 
 impl Arrangement {
+    /// Panics if a key column is not in the schema.
     pub fn new(spec: Spec) -> Self {
-        let _ = spec;
-        todo!()
+        assert!(spec.key.iter().all(|&column| column < spec.schema.fields().len()), "key columns are in the schema");
+        let state = RwLock::new(State::new(spec.clone()));
+        Self { shared: Arc::new(Shared { spec, state, pins: Mutex::default() }) }
     }
 
     pub fn spec(&self) -> &Spec {
-        todo!()
+        &self.shared.spec
     }
 
     /// The epoch reached, inclusive; [`Epoch::ZERO`] at first.
     pub fn upper(&self) -> Epoch {
-        todo!()
+        self.shared.read().upper
     }
 
     /// The lowest epoch still readable.
     pub fn since(&self) -> Epoch {
-        todo!()
+        self.shared.read().since
     }
 
     /// Adds `delta` at `epoch` (> `upper`, or == the epoch of the last `apply` while it is not yet sealed by `advance`).
     /// The delta need not be consolidated for Bag and Ordered; for Keyed retractions are taken before insertions.
     /// Retracting a row that is not there is `Error::Invalid` naming the relation's schema, and changes nothing (I4).
     pub fn apply(&self, epoch: Epoch, delta: &Delta) -> Result<()> {
-        let _ = (epoch, delta);
-        todo!()
+        {
+            let state = self.shared.read();
+            assert!(epoch > state.upper, "I5: delta at sealed epoch {epoch}, upper {}", state.upper);
+            assert!(epoch >= state.applied, "I5: delta at epoch {epoch} after one at {}", state.applied);
+        }
+        let positive = self.spec().kind != Kind::Log || delta.weights().iter().all(|&weight| weight >= 0);
+        assert!(positive, "a log is append-only, and got a retraction");
+        let incoming = apply::Incoming::new(self.spec(), delta)?;
+        apply::apply(&mut self.shared.write(), epoch, &incoming)
     }
 
     /// Everything up to `upper` has been applied: it becomes readable. Never goes back.
     pub fn advance(&self, upper: Epoch) {
-        let _ = upper;
-        todo!()
+        let mut state = self.shared.write();
+        if upper > state.upper {
+            state.upper = upper;
+            state.upper_rows = state.rows;
+        }
     }
 
     /// Lets go of history below `since`, as far as no snapshot pins it. Amortised; call it as often as you like.
     pub fn compact(&self, since: Epoch) {
-        let _ = since;
-        todo!()
+        let pins = self.shared.pins();
+        let mut state = self.shared.write();
+        let lowest = pins.keys().next().copied().unwrap_or(Epoch::NEVER);
+        let since = since.min(lowest).min(state.upper);
+        if since > state.since {
+            state.reclaim(since);
+        }
     }
 
     /// Pins `as_of` (in `since ..= upper`, else `Error::Invalid` saying so) until dropped.
     pub fn snapshot(&self, as_of: Epoch) -> Result<Snapshot> {
-        let _ = as_of;
-        todo!()
+        let mut pins = self.shared.pins();
+        let (since, upper) = {
+            let state = self.shared.read();
+            (state.since, state.upper)
+        };
+        if as_of < since || as_of > upper {
+            return Err(Error::Invalid(format!(
+                "epoch {as_of} is not readable: history is kept from {since} to {upper}"
+            )));
+        }
+        *pins.entry(as_of).or_default() += 1;
+        Ok(Snapshot::new(self.shared.clone(), as_of, true))
     }
 
     /// A reader for the one writing thread: what the last epoch applied (sealed or not) sees. Not pinned, not isolated.
     pub fn latest(&self) -> Snapshot {
-        todo!()
+        let as_of = {
+            let state = self.shared.read();
+            state.upper.max(state.applied)
+        };
+        Snapshot::new(self.shared.clone(), as_of, false)
     }
 
-    /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows. `after` >= since.
+    /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows, retractions first. `after` >= since and
+    /// `to` <= upper, else `Error::Invalid`. Costs O(changes).
     pub fn changes(&self, after: Epoch, to: Epoch) -> Result<Vec<Delta>> {
-        let _ = (after, to);
-        todo!()
+        let log = {
+            let state = self.shared.read();
+            let (since, upper) = (state.since, state.upper);
+            if after < since || to > upper {
+                let kept = format!("history is kept from {since} to {upper}");
+                return Err(Error::Invalid(format!("changes after {after} up to {to} are not readable: {kept}")));
+            }
+            changes::Log::collect(&state, after, to)
+        };
+        log.read(&self.spec().schema)
     }
 
     pub fn stats(&self) -> Stats {
-        todo!()
+        let state = self.shared.read();
+        Stats { rows: state.upper_rows, bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }
     }
 }
 
-/// An arrangement as of one epoch.
-pub struct Snapshot {
-    // private
-}
-
-/// What a probe found: pairs of (probe row, matching row) with the weight of the matching row.
-pub struct Matches {
-    /// For each match, the row of the probe.
-    pub probes: Vec<u32>,
-    pub weights: Vec<i64>,
-    // private: slots
-}
-
-impl Snapshot {
-    pub fn as_of(&self) -> Epoch {
-        todo!()
-    }
-
-    /// All rows, batches of at most 8192; `columns` are indices into the schema, `None` is all.
-    /// An iterator, so that a large relation is never in memory twice.
-    pub fn scan(&self, columns: Option<&[usize]>) -> impl Iterator<Item = Result<Delta>> + Send + use<> {
-        let _ = columns;
-        std::iter::empty()
-    }
-
-    /// Rows whose key equals one of `keys`, looking at probe rows `from..` and stopping after the probe row in which `limit`
-    /// matches are reached (a single hot key may exceed it). Returns the next probe row to go on with, or `None` when done.
-    /// Keys with NULLs match like any other key: a join that must not skips them before.
-    pub fn probe(&self, keys: &Keys, from: usize, limit: usize) -> (Matches, Option<usize>) {
-        let _ = (keys, from, limit);
-        todo!()
-    }
-
-    /// Sum of the weights of each key's rows: 0 for a miss. O(rows of the key) for bags.
-    pub fn contains(&self, keys: &Keys) -> Vec<bool> {
-        let _ = keys;
-        todo!()
-    }
-
-    /// The matched rows, `columns` of them, in the order of `matches`.
-    pub fn gather(&self, matches: &Matches, columns: Option<&[usize]>) -> Result<RecordBatch> {
-        let _ = (matches, columns);
-        todo!()
-    }
-
-    /// Ordered arrangements only: the first row (or the last, if `descending`) whose key bytes start with each of
-    /// `prefixes` (key bytes of the leading key columns). At most one match per prefix; O(log n) each.
-    pub fn range(&self, prefixes: &Keys, descending: bool) -> Matches {
-        let _ = (prefixes, descending);
-        todo!()
+impl fmt::Debug for Arrangement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spec = self.spec();
+        f.debug_struct("Arrangement").field("kind", &spec.kind).field("key", &spec.key).finish_non_exhaustive()
     }
 }
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().expect("no writer panicked")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().expect("no writer panicked")
+    }
+
+    fn pins(&self) -> std::sync::MutexGuard<'_, BTreeMap<Epoch, usize>> {
+        self.pins.lock().expect("nobody panics holding the pins")
+    }
+
+    fn unpin(&self, epoch: Epoch) {
+        let mut pins = self.pins();
+        let count = pins.get_mut(&epoch).expect("a snapshot's epoch is pinned");
+        *count -= 1;
+        if *count == 0 {
+            pins.remove(&epoch);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,20 @@
 //! Every join, group, distinct, index and vnode uses these bytes; they are part of the run format and pinned by golden
 //! tests. Byte order is value order (ascending, NULL last, as Postgres sorts). Equal in SQL means equal bytes: -0.0 is
 //! 0.0, every NaN is one, an interval of 24 hours is a day, numeric 1.0 is 1.00, char(n) ignores trailing blanks (marked
-//! by field metadata `weir.type` = `char`). Two things need not be equal rows to have equal keys; see [`row_hashes`].
+//! by field metadata `weir.type` = `char(n)`). So equal keys do not mean equal rows; those are told apart by
+//! [`row_hashes`], which looks at the exact bits.
+
+mod encode;
+mod packed;
+mod row;
+
+pub(crate) use packed::Packed;
+pub use row::row_hashes;
 
 use crate::error::Result;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::FieldRef;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Number of virtual nodes. Part of the run format.
 pub const VNODES: u16 = 256;
@@ -15,9 +24,7 @@ pub const VNODES: u16 = 256;
 /// Encoded keys of a batch, one byte string per row, and the XXH3-64 hash of each.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    bytes: Vec<u8>,
-    /// `len + 1` offsets into `bytes`.
-    offsets: Vec<u32>,
+    packed: Packed,
     hashes: Vec<u64>,
     /// Rows in which some key column is NULL (an equi-join matches none of them unless NULLs are equal).
     nulls: Option<Vec<bool>>,
@@ -25,9 +32,13 @@ pub struct Keys {
 
 impl Keys {
     /// Encodes `columns` (all of one length) row by row. A type that cannot be a key is `Error::Invalid`.
+    ///
+    /// Keys of two batches can be compared if their columns have the same types (strings may differ in layout: Utf8,
+    /// LargeUtf8, Utf8View). Without columns there is no length: use [`Keys::unit`].
     pub fn encode(fields: &[FieldRef], columns: &[ArrayRef]) -> Result<Self> {
-        let _ = (fields, columns);
-        todo!()
+        let (packed, nulls) = encode::columns(fields, columns)?;
+        let hashes = (0..packed.len()).map(|row| hash(packed.get(row))).collect();
+        Ok(Self { packed, hashes, nulls })
     }
 
     /// The keys of `rows` in `columns` (indices).
@@ -43,8 +54,7 @@ impl Keys {
 
     /// `len` empty keys: the key of a relation that has none, of a GROUP BY without columns.
     pub fn unit(len: usize) -> Self {
-        let _ = len;
-        todo!()
+        Self { packed: Packed::fixed(len, 0, vec![]), hashes: vec![hash(&[]); len], nulls: None }
     }
 
     pub fn len(&self) -> usize {
@@ -55,10 +65,14 @@ impl Keys {
         self.hashes.is_empty()
     }
 
+    /// The key bytes of `row`.
+    #[inline]
     pub fn get(&self, row: usize) -> &[u8] {
-        &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+        self.packed.get(row)
     }
 
+    /// XXH3-64 of the key bytes. Part of the run format.
+    #[inline]
     pub fn hash(&self, row: usize) -> u64 {
         self.hashes[row]
     }
@@ -71,6 +85,25 @@ impl Keys {
     pub fn has_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|n| n[row])
     }
+
+    /// The keys at `rows`, in that order.
+    pub fn take(&self, rows: &[u32]) -> Result<Self> {
+        Ok(Self {
+            packed: self.packed.take(rows)?,
+            hashes: rows.iter().map(|&row| self.hashes[row as usize]).collect(),
+            nulls: self.nulls.as_ref().map(|nulls| rows.iter().map(|&row| nulls[row as usize]).collect()),
+        })
+    }
+
+    pub(crate) fn packed(&self) -> &Packed {
+        &self.packed
+    }
+}
+
+/// The hash of key bytes. Part of the run format.
+#[inline]
+pub(crate) fn hash(key: &[u8]) -> u64 {
+    xxh3_64(key)
 }
 
 pub fn vnode(hash: u64) -> u16 {
@@ -80,11 +113,4 @@ pub fn vnode(hash: u64) -> u16 {
 /// Which of `workers` workers owns `vnode`.
 pub fn owner(vnode: u16, workers: usize) -> usize {
     vnode as usize * workers / VNODES as usize
-}
-
-/// A 128-bit hash of every row's exact bits over all columns; two rows are the same row when it is equal.
-/// Not part of any format: it lives in memory only.
-pub fn row_hashes(rows: &RecordBatch) -> Result<Vec<u128>> {
-    let _ = rows;
-    todo!()
 }

@@ -1,0 +1,196 @@
+//! Taking a delta in: check it all, then change the state in steps that cannot fail.
+
+use super::chunk::{self, Chunk};
+use super::slot::Slot;
+use super::state::State;
+use super::{Kind, Spec};
+use crate::delta::{Delta, net};
+use crate::epoch::Epoch;
+use crate::error::{Error, Result};
+use crate::key::{Keys, row_hashes};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// A delta in the arrangement's schema, with what the kind's index needs. Made outside the lock.
+pub(super) struct Incoming {
+    rows: RecordBatch,
+    weights: Vec<i64>,
+    keys: Keys,
+    /// Bag and Ordered only.
+    hashes: Vec<u128>,
+}
+
+/// What a delta does: rows to close, and rows of the delta to append with their new weights.
+#[derive(Default)]
+struct Change {
+    /// With the row of the delta that closes it.
+    closes: Vec<(Slot, u32)>,
+    appends: Vec<u32>,
+    weights: Vec<i64>,
+}
+
+impl Incoming {
+    pub fn new(spec: &Spec, delta: &Delta) -> Result<Self> {
+        let rows = conform(spec, delta.rows())?;
+        let indexed = spec.kind != Kind::Log;
+        let keys = if indexed { Keys::of(&rows, &spec.key)? } else { Keys::unit(rows.num_rows()) };
+        let bag = matches!(spec.kind, Kind::Bag | Kind::Ordered);
+        let hashes = if bag { row_hashes(&rows)? } else { vec![] };
+        Ok(Self { rows, weights: delta.weights().to_vec(), keys, hashes })
+    }
+}
+
+/// `rows` with exactly the columns of the arrangement: views become plain strings.
+fn conform(spec: &Spec, rows: &RecordBatch) -> Result<RecordBatch> {
+    let fields = spec.schema.fields();
+    if fields.len() != rows.num_columns() {
+        let given = rows.num_columns();
+        return Err(Error::Invalid(format!("{given} columns given for relation {}", describe(spec))));
+    }
+    let cast = |(array, field): (&ArrayRef, &arrow::datatypes::FieldRef)| match array.data_type() == field.data_type() {
+        true => Ok(array.clone()),
+        false => arrow::compute::cast(array, field.data_type()),
+    };
+    let columns = rows.columns().iter().zip(fields).map(cast).collect::<Result<Vec<_>, _>>();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    columns
+        .and_then(|columns| RecordBatch::try_new_with_options(spec.schema.clone(), columns, &options))
+        .map_err(|error| Error::Invalid(format!("rows do not fit relation {}: {error}", describe(spec))))
+}
+
+/// The relation's columns, for messages.
+fn describe(spec: &Spec) -> String {
+    let columns = spec.schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type()));
+    format!("({})", columns.collect::<Vec<_>>().join(", "))
+}
+
+/// Applies all of `incoming` or, on error, nothing.
+pub(super) fn apply(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Result<()> {
+    let change = match state.spec.kind {
+        Kind::Log => log(incoming),
+        Kind::Keyed => keyed(state, incoming)?,
+        Kind::Bag | Kind::Ordered => bag(state, incoming)?,
+    };
+    let chunks = chunks(epoch, incoming, &change)?;
+    state.applied = epoch;
+    for (slot, row) in change.closes {
+        state.close(slot, epoch, incoming.hashes.get(row as usize).copied());
+    }
+    for (chunk, key_hashes, row_hashes) in chunks {
+        state.push(chunk, &key_hashes, &row_hashes);
+        state.merge_tail();
+    }
+    Ok(())
+}
+
+fn log(incoming: &Incoming) -> Change {
+    let weights = incoming.weights.iter().copied().filter(|&w| w != 0).collect();
+    let rows = 0..incoming.weights.len() as u32;
+    Change { closes: vec![], appends: rows.filter(|&row| incoming.weights[row as usize] != 0).collect(), weights }
+}
+
+/// A keyed delta is usually net already; only if it does not fit as it stands is it added up first.
+fn keyed(state: &State, incoming: &Incoming) -> Result<Change> {
+    let rows: Vec<u32> = (0..incoming.weights.len() as u32).collect();
+    keyed_net(state, incoming, &rows, &incoming.weights).or_else(|_| {
+        let (rows, weights) = net(&row_hashes(&incoming.rows)?, &incoming.weights);
+        keyed_net(state, incoming, &rows, &weights)
+    })
+}
+
+fn keyed_net(state: &State, incoming: &Incoming, rows: &[u32], weights: &[i64]) -> Result<Change> {
+    let mut heads = vec![];
+    state.heads(&incoming.keys, 0..incoming.keys.len(), &mut heads);
+    let live = |row: u32| Some(heads[row as usize]).filter(|head| !head.is_none() && state.is_live(*head));
+    let mut change = Change::default();
+    for (&row, &weight) in rows.iter().zip(weights) {
+        match weight {
+            0 => {}
+            1 => change.appends.push(row),
+            -1 => change.closes.push((live(row).ok_or_else(|| missing(&state.spec))?, row)),
+            _ => return Err(Error::Invalid(format!("weight {weight} in keyed relation {}", describe(&state.spec)))),
+        }
+    }
+    change.closes.sort_unstable();
+    let twice = change.closes.windows(2).any(|pair| pair[0].0 == pair[1].0);
+    if twice || !stored_equal(state, incoming, &change.closes)? {
+        return Err(missing(&state.spec));
+    }
+    let closes = |slot: Slot| change.closes.binary_search_by_key(&slot, |close| close.0).is_ok();
+    let taken = change.appends.iter().any(|&row| live(row).is_some_and(|slot| !closes(slot)));
+    if taken || repeats(&incoming.keys, &change.appends) {
+        return Err(Error::Invalid(format!("two rows of one key in keyed relation {}", describe(&state.spec))));
+    }
+    change.weights = vec![1; change.appends.len()];
+    Ok(change)
+}
+
+/// Whether the retracted rows are the stored ones, not just rows of the same keys.
+fn stored_equal(state: &State, incoming: &Incoming, closes: &[(Slot, u32)]) -> Result<bool> {
+    if closes.is_empty() {
+        return Ok(true);
+    }
+    let mut found = super::read::Matches::default();
+    closes.iter().for_each(|&(slot, row)| found.push(row, slot.place(), state.chunk(slot), slot.row()));
+    let stored = found.gather(&state.spec.schema, None)?;
+    let given = UInt32Array::from_iter_values(closes.iter().map(|&(_, row)| row));
+    let given = arrow::compute::take_record_batch(&incoming.rows, &given)?;
+    Ok(row_hashes(&stored)? == row_hashes(&given)?)
+}
+
+fn repeats(keys: &Keys, rows: &[u32]) -> bool {
+    let mut seen: HashTable<u32> = HashTable::with_capacity(rows.len());
+    rows.iter().any(|&row| {
+        let (hash, key) = (keys.hash(row as usize), keys.get(row as usize));
+        let same = |&other: &u32| keys.hash(other as usize) == hash && keys.get(other as usize) == key;
+        match seen.entry(hash, same, |&other| keys.hash(other as usize)) {
+            Entry::Occupied(_) => true,
+            Entry::Vacant(entry) => {
+                entry.insert(row);
+                false
+            }
+        }
+    })
+}
+
+fn bag(state: &State, incoming: &Incoming) -> Result<Change> {
+    let mut change = Change::default();
+    let (rows, weights) = net(&incoming.hashes, &incoming.weights);
+    for (row, weight) in rows.into_iter().zip(weights) {
+        let stored = state.live(incoming.hashes[row as usize]);
+        let old = stored.map_or(0, |slot| state.chunk(slot).weights[slot.row()]);
+        let new = old.checked_add(weight).filter(|&new| new >= 0).ok_or_else(|| missing(&state.spec))?;
+        change.closes.extend(stored.map(|slot| (slot, row)));
+        if new > 0 {
+            change.appends.push(row);
+            change.weights.push(new);
+        }
+    }
+    Ok(change)
+}
+
+fn missing(spec: &Spec) -> Error {
+    Error::Invalid(format!("I4: retraction of a row that is not in relation {}", describe(spec)))
+}
+
+/// The appended rows as chunks, with the hashes of their keys and rows.
+fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<(Chunk, Vec<u64>, Vec<u128>)>> {
+    let rows = &change.appends;
+    let appended = match rows.len() == incoming.rows.num_rows() {
+        true => incoming.rows.clone(),
+        false => arrow::compute::take_record_batch(&incoming.rows, &UInt32Array::from(rows.clone()))?,
+    };
+    let chunk = |(start, len): (usize, usize)| {
+        let range = &rows[start..start + len];
+        let columns = chunk::own(appended.slice(start, len))?;
+        let weights = change.weights[start..start + len].to_vec();
+        let keys = incoming.keys.packed();
+        let keys = if rows.len() == keys.len() { keys.slice(start, len) } else { keys.take(range)? };
+        let chunk = Chunk::new(columns, weights.into(), keys, vec![epoch; len]);
+        let key_hashes = range.iter().map(|&row| incoming.keys.hash(row as usize)).collect();
+        let row_hashes = range.iter().filter_map(|&row| incoming.hashes.get(row as usize).copied()).collect();
+        Ok((chunk, key_hashes, row_hashes))
+    };
+    chunk::cut(&appended)?.into_iter().map(chunk).collect()
+}

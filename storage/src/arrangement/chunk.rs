@@ -1,0 +1,172 @@
+//! Chunks: immutable columns of rows, with the one thing about a row that changes, the epoch it went away.
+
+use super::Spec;
+use crate::epoch::Epoch;
+use crate::error::Result;
+use crate::key::Packed;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::buffer::ScalarBuffer;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Rows per chunk at most: large enough that per-chunk work vanishes, small enough to be rewritten in well under a millisecond.
+pub(super) const ROWS: usize = 8192;
+/// Bytes per chunk at most (a single row may be larger): far below the 2 GiB of a string column's offsets.
+const BYTES: usize = 64 << 20;
+/// Spare memory of a column that is not worth a copy.
+const SPARE: usize = 4096;
+
+static ONES: LazyLock<ScalarBuffer<i64>> = LazyLock::new(|| vec![1; ROWS].into());
+
+/// Rows in the order of their `from`. Readers on other threads hold chunks without a lock: a row they may see stays visible
+/// to them, because its `to` is only ever set to an epoch later than any they read at. So no memory ordering is needed.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub rows: RecordBatch,
+    pub weights: ScalarBuffer<i64>,
+    /// Key bytes of each row; empty strings without an index.
+    pub keys: Packed,
+    from: Vec<Epoch>,
+    to: Vec<AtomicU64>,
+    /// The lowest `to`.
+    first_close: AtomicU64,
+    bytes: usize,
+}
+
+impl Chunk {
+    /// All rows alive since `from`. Panics if lengths differ or `from` does not ascend.
+    pub fn new(rows: RecordBatch, weights: ScalarBuffer<i64>, keys: Packed, from: Vec<Epoch>) -> Self {
+        let len = rows.num_rows();
+        assert!(len == weights.len() && len == keys.len() && len == from.len() && len > 0, "lengths of a chunk");
+        debug_assert!(from.is_sorted(), "rows of a chunk stand in the order of their epochs");
+        let weights = if len <= ROWS && weights.iter().all(|&w| w == 1) { ONES.slice(0, len) } else { weights };
+        let to = (0..len).map(|_| AtomicU64::new(Epoch::NEVER.as_u64())).collect();
+        let bytes = rows.get_array_memory_size() + keys.memory() + len * 16 + size_of::<Self>();
+        Self { rows, weights, keys, from, to, first_close: AtomicU64::new(Epoch::NEVER.as_u64()), bytes }
+    }
+
+    pub fn len(&self) -> usize {
+        self.from.len()
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    pub fn from(&self, row: usize) -> Epoch {
+        self.from[row]
+    }
+
+    #[inline]
+    pub fn to(&self, row: usize) -> Epoch {
+        Epoch::from_u64(self.to[row].load(Relaxed))
+    }
+
+    pub fn last_from(&self) -> Epoch {
+        self.from[self.from.len() - 1]
+    }
+
+    #[inline]
+    pub fn is_live(&self, row: usize) -> bool {
+        self.to(row) == Epoch::NEVER
+    }
+
+    #[inline]
+    pub fn is_visible(&self, row: usize, as_of: Epoch) -> bool {
+        self.from(row) <= as_of && as_of < self.to(row)
+    }
+
+    /// No row was taken away at `as_of` or before.
+    #[inline]
+    pub fn is_unclosed(&self, as_of: Epoch) -> bool {
+        self.first_close.load(Relaxed) > as_of.as_u64()
+    }
+
+    /// Rows `0 .. n` came at `as_of` or before.
+    pub fn rows_from(&self, as_of: Epoch) -> usize {
+        if self.last_from() <= as_of { self.len() } else { self.from.partition_point(|&from| from <= as_of) }
+    }
+
+    /// Takes a live row away.
+    pub fn close(&self, row: usize, epoch: Epoch) {
+        debug_assert!(self.is_live(row), "a row goes away once");
+        self.to[row].store(epoch.as_u64(), Relaxed);
+        self.first_close.fetch_min(epoch.as_u64(), Relaxed);
+    }
+
+    /// `rows` of `parts` (in order) as one chunk, with their `from` and `to`. `None` stands for all rows of a part.
+    pub fn merge(spec: &Spec, parts: &[(&Chunk, Option<Vec<u32>>)]) -> Result<Self> {
+        let (mut batches, mut keys, mut weights, mut from, mut to) = (vec![], vec![], vec![], vec![], vec![]);
+        for (part, rows) in parts {
+            match rows {
+                None => {
+                    batches.push(part.rows.clone());
+                    keys.push(part.keys.clone());
+                }
+                Some(rows) => {
+                    batches.push(arrow::compute::take_record_batch(&part.rows, &UInt32Array::from(rows.clone()))?);
+                    keys.push(part.keys.take(rows)?);
+                }
+            }
+            let mut copy = |row: usize| {
+                weights.push(part.weights[row]);
+                from.push(part.from(row));
+                to.push(part.to(row));
+            };
+            match rows {
+                None => (0..part.len()).for_each(copy),
+                Some(rows) => rows.iter().for_each(|&row| copy(row as usize)),
+            }
+        }
+        let rows = match batches.as_slice() {
+            [one] => one.clone(),
+            _ => arrow::compute::concat_batches(&spec.schema, &batches)?,
+        };
+        let chunk = Self::new(rows, weights.into(), Packed::concat(&keys.iter().collect::<Vec<_>>())?, from);
+        let closed = to.into_iter().enumerate().filter(|(_, to)| *to != Epoch::NEVER);
+        closed.for_each(|(row, to)| chunk.close(row, to));
+        Ok(chunk)
+    }
+
+    /// Whether two neighbours should be one: of similar size, so that a row is copied O(log [`ROWS`]) times, and within limits.
+    pub fn mergeable(&self, next: &Chunk) -> bool {
+        let (small, large) = (self.len().min(next.len()), self.len().max(next.len()));
+        large <= 2 * small && small + large <= ROWS && self.bytes + next.bytes <= BYTES
+    }
+}
+
+/// Cuts `rows` into ranges (start, length) that fit a chunk.
+pub(super) fn cut(rows: &RecordBatch) -> Result<Vec<(usize, usize)>> {
+    let mut found = vec![];
+    for start in (0..rows.num_rows()).step_by(ROWS) {
+        let mut ranges = vec![(start, ROWS.min(rows.num_rows() - start))];
+        while let Some((start, len)) = ranges.pop() {
+            if len > 1 && used(&rows.slice(start, len))? > BYTES {
+                let half = len / 2;
+                ranges.extend([(start + half, len - half), (start, half)]);
+            } else {
+                found.push((start, len));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn used(rows: &RecordBatch) -> Result<usize> {
+    rows.columns().iter().try_fold(0, |sum, column| Ok(sum + column.to_data().get_slice_memory_size()?))
+}
+
+/// `rows` with columns copied that would keep much more memory alive than they use.
+pub(super) fn own(rows: RecordBatch) -> Result<RecordBatch> {
+    let indices = LazyLock::new(|| UInt32Array::from_iter_values(0..rows.num_rows() as u32));
+    let own = |column: &ArrayRef| -> Result<ArrayRef> {
+        let used = column.to_data().get_slice_memory_size()?;
+        let spare = column.get_buffer_memory_size() > 2 * used + SPARE;
+        if spare { Ok(arrow::compute::take(column, &*indices, None)?) } else { Ok(column.clone()) }
+    };
+    let columns = rows.columns().iter().map(own).collect::<Result<Vec<_>>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
+}

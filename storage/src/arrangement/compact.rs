@@ -1,0 +1,83 @@
+//! Letting go: dead rows are reclaimed, chunks rewritten, small neighbours merged.
+//!
+//! Costs are amortised: a row is unlinked once, a chunk is rewritten when half of it is dead, and merged only with a
+//! neighbour of similar size. Merging neighbours keeps the order of the chunks, which is the log of what came.
+
+use super::chunk::Chunk;
+use super::state::State;
+use crate::epoch::Epoch;
+use crate::key::row_hashes;
+
+impl State {
+    /// Lets go of what only epochs before `since` see.
+    pub fn reclaim(&mut self, since: Epoch) {
+        self.since = since;
+        let mut sparse = vec![];
+        while let Some(slot) = self.closed.pop(since) {
+            self.unlink(slot);
+            let piece = self.piece_mut(slot.place());
+            piece.dead += 1;
+            // Once per chunk: at the row that makes the dead more than half.
+            if piece.dead == piece.chunk.len() / 2 + 1 {
+                sparse.push(slot.place());
+            }
+        }
+        for place in sparse {
+            if self.has(place) && self.piece(place).dead > self.piece(place).chunk.len() / 2 {
+                self.rewrite(place);
+            }
+        }
+    }
+
+    /// Merges the last chunks while they are of similar size, so that many small deltas leave few chunks.
+    pub fn merge_tail(&mut self) {
+        while let [.., first, second] = *self.order {
+            if !self.piece(first).chunk.mergeable(&self.piece(second).chunk) {
+                break;
+            }
+            self.rebuild(&[first, second]);
+        }
+    }
+
+    fn rewrite(&mut self, place: usize) {
+        if self.piece(place).dead == self.piece(place).chunk.len() {
+            self.remove(place);
+            return;
+        }
+        self.rebuild(&[place]);
+        let position = self.position(place);
+        for first in [position.checked_sub(1), Some(position)].into_iter().flatten() {
+            if let Some(&[first, second]) = self.order.get(first..first + 2)
+                && self.piece(first).chunk.mergeable(&self.piece(second).chunk)
+            {
+                return self.rebuild(&[first, second]);
+            }
+        }
+    }
+
+    /// Makes one chunk of the rows of `old` (neighbours) that are not dead.
+    fn rebuild(&mut self, old: &[usize]) {
+        let mut maps = vec![];
+        let mut parts = vec![];
+        let mut len = 0;
+        for &place in old {
+            let piece = self.piece(place);
+            let alive = |row: &u32| piece.dead == 0 || piece.chunk.to(*row as usize) > self.since;
+            let rows: Vec<u32> = (0..piece.chunk.len() as u32).filter(alive).collect();
+            let mut map = vec![u32::MAX; piece.chunk.len()];
+            rows.iter().enumerate().for_each(|(new, &row)| map[row as usize] = len + new as u32);
+            len += rows.len() as u32;
+            maps.push(map);
+            parts.push((piece.chunk.clone(), (rows.len() < piece.chunk.len()).then_some(rows)));
+        }
+        let parts: Vec<(&Chunk, Option<Vec<u32>>)> = parts.iter().map(|(c, rows)| (&**c, rows.clone())).collect();
+        let chunk = Chunk::merge(&self.spec, &parts).expect("limits of a chunk are far below those of a batch");
+        // Rows of a first part that lost none stay where they are, so their hashes are not needed.
+        let first = parts[0].1.as_ref().map_or(parts[0].0.len(), |_| 0);
+        let hashes = match self.is_bag() {
+            true => row_hashes(&chunk.rows.slice(first, chunk.len() - first)).expect("rows were hashed when they came"),
+            false => vec![],
+        };
+        self.replace(old, &maps, chunk, &|row| hashes[row - first]);
+    }
+}

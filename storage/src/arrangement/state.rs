@@ -1,0 +1,387 @@
+//! What an arrangement's lock protects: the list of chunks, the indexes, and the log of closed rows.
+//!
+//! Chunks stand in places (a slab) so that a [`Slot`] finds its row in two steps; `order` lists the places in the order of the
+//! rows' `from`, which makes the chunks the log of what came. `closed` is the log of what went.
+
+use super::chunk::Chunk;
+use super::slot::{Link, Slot};
+use super::{Kind, Spec};
+use crate::epoch::Epoch;
+use crate::key::{self, Keys};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+pub(super) struct State {
+    pub spec: Spec,
+    /// Readable up to here, inclusive.
+    pub upper: Epoch,
+    /// Readable from here.
+    pub since: Epoch,
+    /// The epoch of the last `apply`.
+    pub applied: Epoch,
+    /// Sum of the live weights now, and at `upper`.
+    pub rows: i64,
+    pub upper_rows: i64,
+    places: Vec<Option<Piece>>,
+    free: Vec<usize>,
+    /// Places in the order of their rows' `from`.
+    pub order: Vec<usize>,
+    pub closed: Closed,
+    heads: HashTable<Head>,
+    /// The live row of each row hash (Bag, Ordered).
+    live: HashTable<Live>,
+    /// Key bytes of every head, in order (Ordered).
+    sorted: BTreeSet<Box<[u8]>>,
+    sorted_bytes: usize,
+    births: u64,
+}
+
+/// A chunk and what the index and the logs know about its rows.
+pub(super) struct Piece {
+    pub chunk: Arc<Chunk>,
+    /// Ascends along `order`.
+    born: u64,
+    /// Empty while every row is alone.
+    links: Vec<Link>,
+    /// Closed rows and the numbers of their entries in the log of closed rows; may name entries already gone.
+    pub closed: Vec<(u32, u64)>,
+    /// Rows that no readable epoch sees: closed, unlinked and out of the log.
+    pub dead: usize,
+}
+
+/// The log of closed rows, oldest first. Entries are numbered for ever, so that a row that moves can correct its own.
+#[derive(Default)]
+pub(super) struct Closed {
+    entries: VecDeque<(Epoch, Slot)>,
+    /// The number of the first entry.
+    base: u64,
+}
+
+/// Where the rows of a key begin: its newest row.
+#[derive(Debug)]
+struct Head {
+    hash: u64,
+    slot: Slot,
+}
+
+#[derive(Debug)]
+struct Live {
+    hash: u128,
+    slot: Slot,
+}
+
+impl State {
+    pub fn new(spec: Spec) -> Self {
+        Self {
+            spec,
+            upper: Epoch::ZERO,
+            since: Epoch::ZERO,
+            applied: Epoch::ZERO,
+            rows: 0,
+            upper_rows: 0,
+            places: vec![],
+            free: vec![],
+            order: vec![],
+            closed: Closed::default(),
+            heads: HashTable::new(),
+            live: HashTable::new(),
+            sorted: BTreeSet::new(),
+            sorted_bytes: 0,
+            births: 0,
+        }
+    }
+
+    pub fn piece(&self, place: usize) -> &Piece {
+        self.places[place].as_ref().expect("a slot names a chunk that is there")
+    }
+
+    pub fn piece_mut(&mut self, place: usize) -> &mut Piece {
+        self.places[place].as_mut().expect("a slot names a chunk that is there")
+    }
+
+    pub fn has(&self, place: usize) -> bool {
+        self.places[place].is_some()
+    }
+
+    #[inline]
+    pub fn chunk(&self, slot: Slot) -> &Arc<Chunk> {
+        &self.piece(slot.place()).chunk
+    }
+
+    pub fn is_live(&self, slot: Slot) -> bool {
+        self.chunk(slot).is_live(slot.row())
+    }
+
+    pub fn is_indexed(&self) -> bool {
+        self.spec.kind != Kind::Log
+    }
+
+    pub fn is_bag(&self) -> bool {
+        matches!(self.spec.kind, Kind::Bag | Kind::Ordered)
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        let pieces = self.order.iter().map(|&place| {
+            let piece = self.piece(place);
+            piece.chunk.bytes() + piece.links.capacity() * size_of::<Link>() + piece.closed.capacity() * 16
+        });
+        pieces.sum::<usize>()
+            + self.heads.allocation_size()
+            + self.live.allocation_size()
+            + self.sorted_bytes
+            + self.closed.entries.capacity() * size_of::<(Epoch, Slot)>()
+    }
+
+    /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
+    /// rows, as far as the kind needs them.
+    pub fn push(&mut self, chunk: Chunk, key_hashes: &[u64], row_hashes: &[u128]) {
+        self.rows += chunk.weights.iter().sum::<i64>();
+        self.births += 1;
+        let (len, born) = (chunk.len(), self.births);
+        let piece = Piece { chunk: Arc::new(chunk), born, links: vec![], closed: vec![], dead: 0 };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(piece);
+        self.order.push(place);
+        if self.is_indexed() {
+            (0..len).for_each(|row| self.link(Slot::new(place, row), key_hashes[row]));
+        }
+        for (row, &hash) in row_hashes.iter().enumerate() {
+            self.live.insert_unique(hash as u64, Live { hash, slot: Slot::new(place, row) }, |live| live.hash as u64);
+        }
+    }
+
+    /// Takes a live row away at `epoch`. `row_hash`: of a bag's row.
+    pub fn close(&mut self, slot: Slot, epoch: Epoch, row_hash: Option<u128>) {
+        if let Some(hash) = row_hash {
+            let entry = self.live.find_entry(hash as u64, |live| live.slot == slot);
+            entry.expect("a live row is in the index of live rows").remove();
+        }
+        let number = self.closed.push(epoch, slot);
+        let piece = self.piece_mut(slot.place());
+        piece.chunk.close(slot.row(), epoch);
+        piece.closed.push((slot.row() as u32, number));
+        self.rows -= self.chunk(slot).weights[slot.row()];
+    }
+
+    /// The newest row of a key.
+    pub fn head(&self, hash: u64, key: &[u8]) -> Slot {
+        let same = |head: &Head| head.hash == hash && self.key(head.slot) == key;
+        self.heads.find(hash, same).map_or(Slot::NONE, |head| head.slot)
+    }
+
+    /// The newest rows of keys `range` of `keys`. In two passes, so that the memory latencies of many keys overlap.
+    pub fn heads(&self, keys: &Keys, range: Range<usize>, found: &mut Vec<Slot>) {
+        found.clear();
+        found.extend(range.clone().map(|row| {
+            let hash = keys.hash(row);
+            self.heads.find(hash, |head| head.hash == hash).map_or(Slot::NONE, |head| head.slot)
+        }));
+        for (row, slot) in range.zip(found) {
+            if !slot.is_none() && self.key(*slot) != keys.get(row) {
+                *slot = self.head(keys.hash(row), keys.get(row));
+            }
+        }
+    }
+
+    /// The live row with this hash (Bag, Ordered).
+    pub fn live(&self, hash: u128) -> Option<Slot> {
+        self.live.find(hash as u64, |live| live.hash == hash).map(|live| live.slot)
+    }
+
+    /// The keys that have rows, in order (Ordered).
+    pub fn sorted(&self) -> &BTreeSet<Box<[u8]>> {
+        &self.sorted
+    }
+
+    pub fn next(&self, slot: Slot) -> Slot {
+        let links = &self.piece(slot.place()).links;
+        if links.is_empty() { Slot::NONE } else { links[slot.row()].next }
+    }
+
+    #[inline]
+    fn key(&self, slot: Slot) -> &[u8] {
+        self.chunk(slot).keys.get(slot.row())
+    }
+
+    /// Makes `slot` the newest row of its key.
+    fn link(&mut self, slot: Slot, hash: u64) {
+        let key_of = |slot: Slot| {
+            let piece: &Option<Piece> = &self.places[slot.place()];
+            piece.as_ref().expect("a slot names a chunk that is there").chunk.keys.get(slot.row())
+        };
+        let key = key_of(slot);
+        let same = |head: &Head| head.hash == hash && key_of(head.slot) == key;
+        match self.heads.entry(hash, same, |head| head.hash) {
+            Entry::Vacant(entry) => {
+                entry.insert(Head { hash, slot });
+                if self.spec.kind == Kind::Ordered {
+                    self.sorted_bytes += key.len() + 32;
+                    self.sorted.insert(key.into());
+                }
+            }
+            Entry::Occupied(mut entry) => {
+                let next = std::mem::replace(&mut entry.get_mut().slot, slot);
+                self.link_mut(next).prev = slot;
+                self.link_mut(slot).next = next;
+            }
+        }
+    }
+
+    /// Takes `slot` out of the rows of its key.
+    pub fn unlink(&mut self, slot: Slot) {
+        let Link { prev, next } = self.link_of(slot);
+        if !next.is_none() {
+            self.link_mut(next).prev = prev;
+        }
+        if !prev.is_none() {
+            self.link_mut(prev).next = next;
+            return;
+        }
+        let hash = key::hash(self.key(slot));
+        let found = self.heads.find_entry(hash, |head| head.slot == slot);
+        let mut entry = found.expect("a row without a newer one is the head of its key");
+        if !next.is_none() {
+            entry.get_mut().slot = next;
+            return;
+        }
+        entry.remove();
+        if self.spec.kind == Kind::Ordered {
+            let chunk = self.chunk(slot).clone();
+            let key = chunk.keys.get(slot.row());
+            self.sorted_bytes -= key.len() + 32;
+            self.sorted.remove(key);
+        }
+    }
+
+    fn link_of(&self, slot: Slot) -> Link {
+        self.piece(slot.place()).links.get(slot.row()).copied().unwrap_or(Link::ALONE)
+    }
+
+    fn link_mut(&mut self, slot: Slot) -> &mut Link {
+        let piece = self.piece_mut(slot.place());
+        if piece.links.is_empty() {
+            piece.links = vec![Link::ALONE; piece.chunk.len()];
+        }
+        &mut piece.links[slot.row()]
+    }
+
+    /// The position in `order` of the chunk at `place`.
+    pub fn position(&self, place: usize) -> usize {
+        let born = self.piece(place).born;
+        self.order.binary_search_by_key(&born, |&p| self.piece(p).born).expect("every chunk is in the order")
+    }
+
+    /// Forgets a chunk of which no row is linked or in a log.
+    pub fn remove(&mut self, place: usize) {
+        let position = self.position(place);
+        self.order.remove(position);
+        self.places[place] = None;
+        self.free.push(place);
+    }
+
+    /// Puts `chunk` where the chunks at `old` (neighbours, in order) were; it takes the first one's place. `maps[i][row]` is
+    /// the new row of each row of `old[i]`, `u32::MAX` for dead ones. `row_hash` gives the hash of a bag's new row.
+    pub fn replace(&mut self, old: &[usize], maps: &[Vec<u32>], chunk: Chunk, row_hash: &dyn Fn(usize) -> u128) {
+        let place = old[0];
+        let moved = |slot: Slot| match old.iter().position(|&o| !slot.is_none() && o == slot.place()) {
+            Some(part) => Slot::new(place, maps[part][slot.row()] as usize),
+            None => slot,
+        };
+        let mut links = vec![];
+        if old.iter().any(|&o| !self.piece(o).links.is_empty()) {
+            links.resize(chunk.len(), Link::ALONE);
+        }
+        for (&from, map) in old.iter().zip(maps) {
+            for (row, _) in map.iter().enumerate().filter(|(_, new)| **new != u32::MAX) {
+                let (slot, link) = (Slot::new(from, row), self.link_of(Slot::new(from, row)));
+                let new = moved(slot);
+                if !links.is_empty() {
+                    links[new.row()] = Link { prev: moved(link.prev), next: moved(link.next) };
+                }
+                if new != slot {
+                    self.follow(slot, new, link, |slot| !slot.is_none() && !old.contains(&slot.place()));
+                    if self.is_bag() && chunk.is_live(new.row()) {
+                        let hash = row_hash(new.row());
+                        let found = self.live.find_mut(hash as u64, |live| live.slot == slot);
+                        found.expect("a live row is in the index of live rows").slot = new;
+                    }
+                }
+            }
+        }
+        let closed = self.move_closed(old, &moved, maps);
+        let born = self.piece(place).born;
+        old[1..].iter().for_each(|&other| self.remove(other));
+        self.places[place] = Some(Piece { chunk: Arc::new(chunk), born, links, closed, dead: 0 });
+    }
+
+    /// Corrects what points at a row that moves from `slot` to `new`: its key's head, its neighbours in other chunks.
+    fn follow(&mut self, slot: Slot, new: Slot, link: Link, outside: impl Fn(Slot) -> bool) {
+        if !self.is_indexed() {
+            return;
+        }
+        if link.prev.is_none() {
+            let hash = key::hash(self.key(slot));
+            let found = self.heads.find_mut(hash, |head| head.slot == slot);
+            found.expect("a row without a newer one is the head of its key").slot = new;
+        } else if outside(link.prev) {
+            self.link_mut(link.prev).next = new;
+        }
+        if outside(link.next) {
+            self.link_mut(link.next).prev = new;
+        }
+    }
+
+    /// Corrects the log of closed rows; returns what the new chunk keeps of it.
+    fn move_closed(&mut self, old: &[usize], moved: &dyn Fn(Slot) -> Slot, maps: &[Vec<u32>]) -> Vec<(u32, u64)> {
+        let mut kept = vec![];
+        for (&from, map) in old.iter().zip(maps) {
+            for (row, number) in std::mem::take(&mut self.piece_mut(from).closed) {
+                if map[row as usize] != u32::MAX {
+                    let new = moved(Slot::new(from, row as usize));
+                    self.closed.correct(number, new);
+                    kept.push((new.row() as u32, number));
+                }
+            }
+        }
+        kept
+    }
+}
+
+impl Closed {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Entries of epochs in `(after, to]`.
+    pub fn range(&self, after: Epoch, to: Epoch) -> impl Iterator<Item = Slot> + '_ {
+        let start = self.entries.partition_point(|(epoch, _)| *epoch <= after);
+        let end = self.entries.partition_point(|(epoch, _)| *epoch <= to);
+        self.entries.range(start..end.max(start)).map(|(_, slot)| *slot)
+    }
+
+    /// Removes the oldest entry if it is of `since` or before.
+    pub fn pop(&mut self, since: Epoch) -> Option<Slot> {
+        let (_, slot) = self.entries.pop_front_if(|(epoch, _)| *epoch <= since)?;
+        self.base += 1;
+        Some(slot)
+    }
+
+    /// Returns the entry's number.
+    fn push(&mut self, epoch: Epoch, slot: Slot) -> u64 {
+        debug_assert!(self.entries.back().is_none_or(|(last, _)| *last <= epoch), "rows are closed in epoch order");
+        self.entries.push_back((epoch, slot));
+        self.base + self.entries.len() as u64 - 1
+    }
+
+    fn correct(&mut self, number: u64, slot: Slot) {
+        let entry = number.checked_sub(self.base).and_then(|i| self.entries.get_mut(i as usize));
+        entry.expect("a closed row that is not dead is in the log").1 = slot;
+    }
+}

@@ -1,0 +1,262 @@
+//! Every kind against its definition: a list of (epoch, row, weight), added up from scratch for each read.
+
+use super::*;
+use crate::key::Keys;
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use std::collections::BTreeSet;
+
+/// Key (nullable number, text) and value.
+type Row = (Option<i64>, String, i64);
+type Rows = BTreeMap<Row, i64>;
+
+fn schema() -> SchemaRef {
+    let fields = [("k", DataType::Int64, true), ("t", DataType::Utf8, false), ("v", DataType::Int64, false)];
+    Arc::new(Schema::new(fields.map(|(name, kind, nullable)| Field::new(name, kind, nullable)).to_vec()))
+}
+
+fn new(kind: Kind) -> Arrangement {
+    Arrangement::new(Spec { kind, schema: schema(), key: vec![0, 1] })
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let k = Int64Array::from_iter(rows.iter().map(|r| r.0));
+    let t = StringArray::from_iter_values(rows.iter().map(|r| &r.1));
+    let v = Int64Array::from_iter_values(rows.iter().map(|r| r.2));
+    RecordBatch::try_new(schema(), vec![Arc::new(k), Arc::new(t), Arc::new(v)]).unwrap()
+}
+
+fn delta(changes: &[(Row, i64)]) -> Delta {
+    let rows: Vec<Row> = changes.iter().map(|c| c.0.clone()).collect();
+    Delta::new(batch(&rows), changes.iter().map(|c| c.1).collect::<Vec<_>>())
+}
+
+fn rows(batch: &RecordBatch) -> Vec<Row> {
+    let (k, t) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+    let v = batch.column(2).as_primitive::<Int64Type>();
+    (0..batch.num_rows()).map(|i| (k.is_valid(i).then(|| k.value(i)), t.value(i).to_string(), v.value(i))).collect()
+}
+
+fn add(sum: &mut Rows, row: Row, weight: i64) {
+    let total = sum.entry(row.clone()).or_default();
+    *total += weight;
+    if *total == 0 {
+        sum.remove(&row);
+    }
+}
+
+fn sum<'a>(deltas: impl IntoIterator<Item = &'a Delta>) -> Rows {
+    let mut sum = Rows::new();
+    for delta in deltas {
+        assert!(delta.len() <= 8192 && !delta.is_empty());
+        rows(delta.rows()).into_iter().zip(delta.weights()).for_each(|(row, &weight)| add(&mut sum, row, weight));
+    }
+    sum
+}
+
+fn e(n: u64) -> Epoch {
+    Epoch::from_u64(n)
+}
+
+/// An arrangement, its definition, and snapshots held open meanwhile.
+struct Case {
+    rng: SmallRng,
+    kind: Kind,
+    arrangement: Arrangement,
+    /// Contents after each applied epoch; the first is empty.
+    history: Vec<(Epoch, Rows)>,
+    held: Vec<Snapshot>,
+    keys: i64,
+}
+
+impl Case {
+    fn new(kind: Kind, seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let keys = *[1, 5, 300, 20_000].choose(&mut rng).unwrap();
+        Self { rng, kind, arrangement: new(kind), history: vec![(Epoch::ZERO, Rows::new())], held: vec![], keys }
+    }
+
+    fn at(&self, epoch: Epoch) -> &Rows {
+        let after = self.history.partition_point(|(e, _)| *e <= epoch);
+        &self.history[after - 1].1
+    }
+
+    fn any_row(&mut self) -> Row {
+        let k = self.rng.random_range(0..self.keys);
+        let text = ["", "a", "a\0", "ab", "\u{ff}"].choose(&mut self.rng).unwrap();
+        ((k % 7 != 3).then_some(k), text.to_string(), self.rng.random_range(0..4))
+    }
+
+    fn any_epoch(&mut self) -> Epoch {
+        let (since, upper) = (self.arrangement.since().as_u64(), self.arrangement.upper().as_u64());
+        e(self.rng.random_range(since..=upper))
+    }
+
+    /// One epoch in one to three parts.
+    fn write(&mut self) {
+        let last = self.history.last().unwrap().0.max(self.arrangement.upper());
+        let epoch = e(last.as_u64() + self.rng.random_range(1..3));
+        let mut now = self.history.last().unwrap().1.clone();
+        for _ in 0..self.rng.random_range(1..4) {
+            let size = *[1, 1, 1, 2, 5, 100, 3000, 10_000].choose(&mut self.rng).unwrap();
+            let changes = self.part(&mut now, size);
+            self.arrangement.apply(epoch, &delta(&changes)).unwrap();
+        }
+        self.arrangement.advance(e(epoch.as_u64() + self.rng.random_range(0..2)));
+        self.history.push((epoch, now));
+    }
+
+    fn part(&mut self, now: &mut Rows, size: usize) -> Vec<(Row, i64)> {
+        let mut changes = vec![];
+        let stored: Vec<(Row, i64)> = now.iter().map(|(row, weight)| (row.clone(), *weight)).collect();
+        let mut taken = BTreeSet::new();
+        for _ in 0..size {
+            let retract = self.kind != Kind::Log && self.rng.random_bool(0.45);
+            let (row, weight) = match stored.choose(&mut self.rng) {
+                Some((row, weight)) if retract => (row.clone(), -self.rng.random_range(1..=*weight)),
+                _ => (self.any_row(), if self.kind == Kind::Keyed { 1 } else { self.rng.random_range(1..3) }),
+            };
+            let key = (row.0, row.1.clone());
+            if self.kind != Kind::Keyed {
+                // Unconsolidated on purpose; only the sum must not go below zero.
+                if now.get(&row).copied().unwrap_or(0) + weight < 0 {
+                    continue;
+                }
+            } else if !taken.insert(key.clone()) {
+                continue;
+            } else if weight > 0
+                && let Some(old) = now.range((key.0, key.1.clone(), i64::MIN)..=(key.0, key.1, i64::MAX)).next()
+            {
+                let old = old.0.clone();
+                add(now, old.clone(), -1);
+                changes.push((old, -1));
+            }
+            add(now, row.clone(), weight);
+            changes.push((row, weight));
+        }
+        changes
+    }
+
+    fn check(&mut self) {
+        let as_of = self.any_epoch();
+        let snapshot = self.arrangement.snapshot(as_of).unwrap();
+        self.check_reads(&snapshot);
+        if self.held.len() < 4 {
+            self.held.push(snapshot);
+        }
+        let (after, to) = (self.any_epoch(), self.any_epoch());
+        let (after, to) = (after.min(to), after.max(to));
+        let mut found = sum(&self.arrangement.changes(after, to).unwrap());
+        self.at(after).iter().for_each(|(row, weight)| add(&mut found, row.clone(), *weight));
+        assert!(found == *self.at(to), "changes after {after} up to {to}");
+        let latest = self.arrangement.latest();
+        self.check_reads(&latest);
+        let stats = self.arrangement.stats();
+        assert_eq!(stats.rows, self.at(self.arrangement.upper()).values().sum::<i64>());
+    }
+
+    fn check_reads(&mut self, snapshot: &Snapshot) {
+        let expected = self.at(snapshot.as_of()).clone();
+        let scanned: Vec<Delta> = snapshot.scan(None).collect::<Result<_>>().unwrap();
+        assert!(sum(&scanned) == expected, "scan as of {}", snapshot.as_of());
+        let values: usize = snapshot.scan(Some(&[2])).map(|d| d.unwrap().rows().column(0).len()).sum();
+        assert_eq!(values, scanned.iter().map(Delta::len).sum::<usize>());
+        if self.kind == Kind::Log {
+            return;
+        }
+        let wanted: Vec<Row> = (0..self.rng.random_range(0..300)).map(|_| self.any_row()).collect();
+        let keys = Keys::of(&batch(&wanted), &[0, 1]).unwrap();
+        let limit = self.rng.random_range(1..200);
+        let (mut from, mut found) = (Some(0), vec![Rows::new(); wanted.len()]);
+        while let Some(start) = from {
+            let (matches, next) = snapshot.probe(&keys, start, limit);
+            let gathered = rows(&snapshot.gather(&matches, None).unwrap());
+            for ((row, &probe), &weight) in gathered.into_iter().zip(&matches.probes).zip(&matches.weights) {
+                assert!(probe as usize >= start && next.is_none_or(|next| (probe as usize) < next));
+                add(&mut found[probe as usize], row, weight);
+            }
+            from = next;
+        }
+        let contains = snapshot.contains(&keys);
+        for ((key, found), contains) in wanted.iter().zip(found).zip(contains) {
+            let (low, high) = ((key.0, key.1.clone(), i64::MIN), (key.0, key.1.clone(), i64::MAX));
+            let of_key: Rows = expected.range(low..=high).map(|(row, weight)| (row.clone(), *weight)).collect();
+            assert_eq!(found, of_key, "probe of {key:?} as of {}", snapshot.as_of());
+            assert_eq!(contains, !of_key.is_empty());
+        }
+        if self.kind == Kind::Ordered {
+            self.check_ranges(snapshot, &wanted, &expected);
+        }
+    }
+
+    fn check_ranges(&mut self, snapshot: &Snapshot, wanted: &[Row], expected: &Rows) {
+        let prefixes = Keys::of(&batch(wanted), &[0]).unwrap();
+        for descending in [false, true] {
+            let matches = snapshot.range(&prefixes, descending);
+            let gathered = rows(&snapshot.gather(&matches, None).unwrap());
+            let mut found = matches.probes.iter().zip(gathered).peekable();
+            for (i, key) in wanted.iter().enumerate() {
+                let mut texts = expected.keys().filter(|row| row.0 == key.0).map(|row| &row.1);
+                let wanted = if descending { texts.max() } else { texts.by_ref().min() };
+                let got = found.next_if(|(probe, _)| **probe == i as u32).map(|(_, row)| row);
+                assert_eq!(got.as_ref().map(|row| (row.0, &row.1)), wanted.map(|text| (key.0, text)));
+                assert!(got.is_none_or(|row| expected.contains_key(&row)));
+            }
+            assert!(found.next().is_none());
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.random_range(0..10) {
+            0..6 => self.write(),
+            6 => {
+                let since = self.any_epoch();
+                self.arrangement.compact(since);
+                let pinned = self.held.iter().map(Snapshot::as_of).min();
+                assert!(pinned.is_none_or(|pinned| self.arrangement.since() <= pinned), "a pin holds history");
+            }
+            7 if !self.held.is_empty() => {
+                let i = self.rng.random_range(0..self.held.len());
+                let snapshot = self.held.swap_remove(i);
+                self.check_reads(&snapshot);
+            }
+            _ => self.check(),
+        }
+    }
+}
+
+fn run(kind: Kind, seeds: u64) {
+    for seed in 0..seeds {
+        println!("{kind:?} seed {seed}");
+        let mut case = Case::new(kind, seed);
+        (0..40).for_each(|_| case.step());
+        case.held.clear();
+        case.arrangement.compact(Epoch::NEVER);
+        case.check();
+        assert_eq!(case.arrangement.since(), case.arrangement.upper());
+        assert_eq!(case.arrangement.stats().closed, 0, "with no history nothing closed is kept");
+    }
+}
+
+#[test]
+fn a_log_equals_its_definition() {
+    run(Kind::Log, 20);
+}
+
+#[test]
+fn a_keyed_arrangement_equals_its_definition() {
+    run(Kind::Keyed, 40);
+}
+
+#[test]
+fn a_bag_equals_its_definition() {
+    run(Kind::Bag, 40);
+}
+
+#[test]
+fn an_ordered_arrangement_equals_its_definition() {
+    run(Kind::Ordered, 40);
+}
