@@ -1,0 +1,53 @@
+# Two commands for newcomers: `make demo` and `make test`. Both do all set-up themselves.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+VENV := $(CACHE)/venv
+MOTO := moto[server,s3]==5.2.5
+
+.PHONY: demo test lint bench setup postgres clean-cache
+
+demo: postgres
+	@echo "== building weir (the first build compiles its libraries and takes a while)"
+	cargo build --bin weir
+	@demo/run $(CARGO_TARGET_DIR)/debug/weir
+
+test: setup lint
+	cargo test --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+bench: postgres
+	cargo bench --bench bench
+
+setup: postgres $(VENV)/ready
+
+# Servers of Debian's package, without its cluster: tests and the demo start their own in temporary folders.
+postgres:
+	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "== installing postgresql"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; \
+	else \
+		echo "PostgreSQL's server programs are missing. Install them and try again, on Debian:  sudo apt-get install postgresql" >&2; exit 1; \
+	fi
+
+# An S3 server for the tests of the object store.
+$(VENV)/ready:
+	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			echo "== installing python3-venv"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; \
+		else \
+			echo "Python's venv module is missing. Install it and try again, on Debian:  sudo apt-get install python3-venv" >&2; exit 1; \
+		fi; \
+	fi
+	@echo "== installing an S3 server for the tests into $(VENV)"
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(MOTO)'
+	@touch $@
+
+clean-cache:
+	rm -rf $(CACHE)

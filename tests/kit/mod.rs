@@ -1,0 +1,58 @@
+//! What integration tests stand on: real servers in temporary folders, each stopped by its own process id.
+//!
+//! [`Postgres`] and [`Weir`] are programs under test, [`S3`] an object store, [`Proxy`] a network that misbehaves on request.
+//! Nothing here knows Weir's insides: tests speak SQL, HTTP and signals.
+
+mod client;
+mod postgres;
+mod process;
+mod proxy;
+mod s3;
+mod weir;
+
+pub use client::{Client, Rows, describe};
+pub use postgres::{Postgres, Stop};
+pub use proxy::Proxy;
+pub use s3::S3;
+pub use weir::Weir;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that should take moments. Generous: continuous integration runs on two busy cores.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks `condition` again and again until it holds; panics with `what` and the last answer after [`PATIENCE`].
+///
+/// `condition` gives `Ok` when it holds, else what it saw instead.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match condition().await {
+            Ok(value) => return value,
+            Err(saw) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}; last saw {saw}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Waits until `sql` gives the same rows, in any order, on both servers; returns them.
+pub async fn same(weir: &Client, postgres: &Client, sql: &str) -> Rows {
+    eventually(&format!("Weir equals Postgres in: {sql}"), async || {
+        let ours = weir.sorted(sql).await?;
+        let theirs = postgres.sorted(sql).await?;
+        if ours == theirs { Ok(ours) } else { Err(difference(&ours, &theirs)) }
+    })
+    .await
+}
+
+/// The first few rows in which two sorted results differ, for messages.
+pub fn difference(ours: &Rows, theirs: &Rows) -> String {
+    let only = |a: &Rows, b: &Rows| a.iter().filter(|row| !b.contains(row)).take(5).cloned().collect::<Vec<_>>();
+    format!(
+        "{} rows against {}; only in weir {:?}, only in postgres {:?}",
+        ours.len(),
+        theirs.len(),
+        only(ours, theirs),
+        only(theirs, ours)
+    )
+}

@@ -1,0 +1,195 @@
+//! A private PostgreSQL: a copy of one freshly made cluster, on its own port, run by an unprivileged user.
+
+use super::client::Client;
+use super::process::{Process, User, free_port, run_as};
+use super::{PATIENCE, eventually};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+use tokio_postgres::Config;
+
+/// Password of user `postgres` over TCP; the socket in the server's folder trusts everybody.
+pub const PASSWORD: &str = "upstream-secret";
+
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// Ends sessions, writes a checkpoint.
+    Fast,
+    /// Like a crash of every process.
+    Immediate,
+}
+
+pub struct Postgres {
+    home: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    process: Option<Process>,
+}
+
+impl Postgres {
+    /// Ready for logical replication; `settings` are `name=value` and win over ours.
+    pub async fn start(settings: &[&str]) -> Self {
+        let home = tempfile::Builder::new().prefix("weir-postgres-").tempdir().expect("a folder for postgres");
+        let user = User::unprivileged();
+        let copied = Command::new("cp").arg("-a").arg(template()).arg(home.path().join("data")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "copy of the postgres template");
+        if let Some(user) = user {
+            user.own(home.path());
+        }
+        let settings = settings.iter().map(|s| s.to_string()).collect();
+        let mut server = Self { home, port: free_port(), settings, process: None };
+        server.launch().await;
+        server
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A superuser's connection to database `postgres`.
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.config()).await.expect("connect to postgres")
+    }
+
+    /// `WITH (…)` of a CREATE SOURCE that reads this server; `extra` are further options, as written.
+    pub fn options(&self, slot: &str, extra: &str) -> String {
+        self.options_through(self.port, slot, extra)
+    }
+
+    /// As [`Self::options`], by way of a proxy's port.
+    pub fn options_through(&self, port: u16, slot: &str, extra: &str) -> String {
+        format!(
+            "connector='postgres-cdc', hostname='127.0.0.1', port='{port}', username='postgres', password='{PASSWORD}', \
+             database.name='postgres', schema.name='public', slot.name='{slot}', publication.name='{slot}'{}{extra}",
+            if extra.is_empty() { "" } else { ", " }
+        )
+    }
+
+    pub fn stop(&mut self, how: Stop) {
+        let mut process = self.process.take().expect("postgres is running");
+        process.signal(match how {
+            Stop::Fast => libc::SIGINT,
+            Stop::Immediate => libc::SIGQUIT,
+        });
+        assert!(process.wait(PATIENCE).is_some(), "postgres stops: {}", self.log());
+    }
+
+    /// Starts a stopped server on the same port and data.
+    pub async fn launch(&mut self) {
+        assert!(self.process.is_none(), "postgres is stopped");
+        let log = File::options().create(true).append(true).open(self.home.path().join("log")).expect("open the log");
+        let mut command = Command::new(bin("postgres"));
+        command.arg("-D").arg(self.home.path().join("data")).arg("-k").arg(self.home.path());
+        command.args(["-p", &self.port.to_string()]);
+        let ours = ["listen_addresses=127.0.0.1", "wal_level=logical", "fsync=off", "timezone=UTC"];
+        for setting in ours.into_iter().map(str::to_string).chain(self.settings.iter().cloned()) {
+            command.args(["-c", &setting]);
+        }
+        command
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share the log"))
+            .stderr(log);
+        self.process = Some(Process::spawn(run_as(&mut command, User::unprivileged())));
+        let config = self.config();
+        eventually("postgres answers", async || {
+            if let Some(status) = self.process.as_mut().and_then(Process::ended) {
+                panic!("postgres ended with {status}: {}", self.log());
+            }
+            Client::connect(&config).await.map(drop).map_err(|e| e.to_string())
+        })
+        .await;
+    }
+
+    /// How a superuser connects to database `postgres`.
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        config.host_path(self.home.path()).port(self.port).user("postgres").dbname("postgres");
+        config
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // Killing the postmaster would leave its children behind for a while; this ends them all.
+            process.signal(libc::SIGQUIT);
+            process.wait(PATIENCE);
+        }
+        if std::thread::panicking() {
+            eprintln!("--- postgres log\n{}", tail(&self.log()));
+        }
+    }
+}
+
+/// The last lines of a log, for a failed test's output.
+pub fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(80)..].join("\n")
+}
+
+/// A server program of the newest PostgreSQL installed, or of the one in `PG_BIN`.
+pub fn bin(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        if let Ok(folder) = std::env::var("PG_BIN") {
+            return folder.into();
+        }
+        let version = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
+        let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+        let newest = debian.filter(|folder| folder.join("bin/initdb").exists()).max_by_key(version);
+        let on_path = || {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
+        };
+        newest
+            .map(|folder| folder.join("bin"))
+            .or_else(on_path)
+            .expect("PostgreSQL's server programs: run `make setup`")
+    });
+    folder.join(name)
+}
+
+/// A cluster made once per test run, to copy from.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let home = std::env::temp_dir().join(format!("weir-postgres-template-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&home);
+        fs::create_dir(&home).expect("a folder for the template");
+        let secret = home.join("password");
+        fs::write(&secret, PASSWORD).expect("write the password");
+        let user = User::unprivileged();
+        if let Some(user) = user {
+            user.own(&home);
+            user.own(&secret);
+        }
+        let mut command = Command::new(bin("initdb"));
+        command.arg("-D").arg(home.join("data")).arg("--pwfile").arg(&secret).current_dir(&home);
+        command.args(["-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"]);
+        command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
+        let output = run_as(&mut command, user).output().expect("run initdb");
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        remove_at_exit(&home);
+        home.join("data")
+    })
+}
+
+/// Statics are never dropped, so the template is removed by the C library's exit handlers.
+fn remove_at_exit(home: &Path) {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    extern "C" fn remove() {
+        if let Some(home) = HOME.get() {
+            let _ = fs::remove_dir_all(home);
+        }
+    }
+    HOME.get_or_init(|| home.to_path_buf());
+    // SAFETY: the handler only reads an initialised static and removes files.
+    unsafe { libc::atexit(remove) };
+}

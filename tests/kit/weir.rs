@@ -1,0 +1,170 @@
+//! The server under test, as its own process: the built binary, spoken to by SQL, HTTP and signals.
+
+use super::client::Client;
+use super::postgres::tail;
+use super::process::{Process, free_port};
+use super::{PATIENCE, eventually};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_postgres::Config;
+
+pub struct Weir {
+    home: TempDir,
+    store: String,
+    flags: Vec<String>,
+    variables: Vec<(String, String)>,
+    port: u16,
+    http: u16,
+    process: Option<Process>,
+}
+
+impl Weir {
+    /// On a new local store.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// On a new local store, with further flags of `weir serve`.
+    pub async fn with(flags: &[&str]) -> Self {
+        let home = folder();
+        let store = home.path().join("store").to_string_lossy().into_owned();
+        Self::launch_in(home, store, flags, &[]).await
+    }
+
+    /// On a store that others use too. `variables` are environment variables.
+    pub async fn on(store: &str, flags: &[&str], variables: &[(String, String)]) -> Self {
+        Self::launch_in(folder(), store.to_string(), flags, variables).await
+    }
+
+    async fn launch_in(home: TempDir, store: String, flags: &[&str], variables: &[(String, String)]) -> Self {
+        let flags = flags.iter().map(|flag| flag.to_string()).collect();
+        let mut server = Self {
+            home,
+            store,
+            flags,
+            variables: variables.to_vec(),
+            port: free_port(),
+            http: free_port(),
+            process: None,
+        };
+        server.spawn();
+        server.ready().await;
+        server
+    }
+
+    /// Waits for health and for the SQL port.
+    pub async fn ready(&mut self) {
+        eventually("weir is healthy", async || {
+            if let Some(status) = self.process.as_mut().and_then(Process::ended) {
+                panic!("weir ended with {status}: {}", tail(&self.log()));
+            }
+            let (status, body) = self.get("/health").await.map_err(|e| e.to_string())?;
+            if status != 200 {
+                return Err(format!("{status} {body}"));
+            }
+            self.connect().await.map(drop).map_err(|e| e.to_string())
+        })
+        .await;
+    }
+
+    /// Starts a server that was killed or stopped, without waiting until it answers.
+    pub fn spawn(&mut self) {
+        assert!(self.process.is_none(), "weir is stopped");
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("open the log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.arg("serve").args(["--store", &self.store, "--workers", "2"]);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--http", &format!("127.0.0.1:{}", self.http)]);
+        command.args(&self.flags).envs(self.variables.iter().cloned()).env("RUST_BACKTRACE", "1");
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("share the log")).stderr(log);
+        self.process = Some(Process::spawn(&mut command));
+    }
+
+    /// Starts a server that was killed or stopped and waits until it answers.
+    pub async fn restart(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.process.take().expect("weir is running").kill();
+    }
+
+    /// SIGTERM; how it ended.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process.as_ref().expect("weir is running").signal(libc::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for a server that ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("weir is running");
+        process.wait(PATIENCE).unwrap_or_else(|| panic!("weir does not end: {}", tail(&self.log())))
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("weir is running").id()
+    }
+
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What the server wrote to its output, of all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A connection of user root to database dev.
+    pub async fn client(&self) -> Client {
+        self.connect().await.unwrap_or_else(|e| panic!("connect to weir: {e}"))
+    }
+
+    pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
+        Client::connect(&self.config()).await
+    }
+
+    /// How user root connects to database dev.
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(self.port).user("root").dbname("dev");
+        config
+    }
+
+    /// Status and body of `GET path`.
+    pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: weir\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default();
+        Ok((status, body))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.home.path().join("log")
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        drop(self.process.take());
+        if std::thread::panicking() {
+            eprintln!("--- weir log\n{}", tail(&self.log()));
+        }
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("weir-test-").tempdir().expect("a folder for weir")
+}

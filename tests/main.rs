@@ -1,0 +1,5 @@
+//! Integration tests: Weir from outside, beside real servers.
+
+mod kit;
+mod servers;
+mod slt;
