@@ -99,6 +99,31 @@ pub enum AggregateFunction {
     BoolOr,
 }
 
+impl Aggregate {
+    /// As in SQL, over an input of `columns`.
+    pub fn text(&self, columns: &[Column]) -> String {
+        let argument = self.argument.map_or("*", |a| &columns[a].name);
+        let distinct = if self.distinct { "distinct " } else { "" };
+        let filter = self.filter.map(|f| format!(" filter (where {})", columns[f].name)).unwrap_or_default();
+        format!("{}({distinct}{argument}){filter}", self.function)
+    }
+}
+
+/// As in SQL.
+impl std::fmt::Display for AggregateFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            AggregateFunction::Count => "count",
+            AggregateFunction::Sum => "sum",
+            AggregateFunction::Avg => "avg",
+            AggregateFunction::Min => "min",
+            AggregateFunction::Max => "max",
+            AggregateFunction::BoolAnd => "bool_and",
+            AggregateFunction::BoolOr => "bool_or",
+        })
+    }
+}
+
 impl Node {
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))

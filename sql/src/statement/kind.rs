@@ -52,6 +52,34 @@ pub fn of(written: &DataType) -> Result<Type> {
     })
 }
 
+/// Postgres' internal name of a type, which is what a column made by a cast is called.
+pub fn type_name(written: &DataType) -> Option<String> {
+    let name = match of(written).ok()? {
+        Type::Bool => "bool",
+        Type::Int2 => "int2",
+        Type::Int4 => "int4",
+        Type::Int8 => "int8",
+        Type::Float4 => "float4",
+        Type::Float8 => "float8",
+        Type::Numeric(_) => "numeric",
+        Type::Varchar(_) => "varchar",
+        Type::Char(_) => "bpchar",
+        Type::Time => "time",
+        Type::Timestamp => "timestamp",
+        Type::Timestamptz => "timestamptz",
+        Type::Array(_) => return type_name(element(written)?),
+        other => return Some(other.to_string()),
+    };
+    Some(name.into())
+}
+
+fn element(written: &DataType) -> Option<&DataType> {
+    match written {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => Some(element),
+        _ => None,
+    }
+}
+
 fn numeric(info: &ExactNumberInfo) -> Result<Type> {
     let (precision, scale) = match *info {
         ExactNumberInfo::None => return Ok(Type::Numeric(None)),

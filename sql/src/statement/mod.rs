@@ -16,6 +16,7 @@ mod text;
 use crate::error::{Error, Result};
 use crate::types::Column;
 use datafusion::sql::sqlparser::ast;
+pub use kind::type_name;
 use reader::Reader;
 use std::collections::BTreeMap;
 

@@ -1,0 +1,135 @@
+//! Output columns named as Postgres names them: `count`, `?column?`, the type of a cast.
+//!
+//! DataFusion names an unnamed expression by its text. Here such expressions get Postgres' name as an alias before planning,
+//! in the outermost SELECT and wherever names can be referred to (WITH, subqueries in FROM). A name that would stand twice in
+//! one SELECT is made unique by a suffix that [`shown`] takes off again: SQL allows twice, DataFusion does not.
+
+use crate::statement::type_name;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
+};
+use std::collections::HashMap;
+
+/// Begins the suffix of a name made unique. No identifier a client sends holds it: it is not a printable character.
+const MARK: char = '\u{1}';
+
+/// The name to show for a field of a plan made from a query that went through [`name_outputs`].
+pub fn shown(field: &str) -> &str {
+    field.split(MARK).next().unwrap_or(field)
+}
+
+pub fn name_outputs(query: &mut Query) {
+    for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+        name_outputs(&mut cte.query);
+    }
+    body(&mut query.body);
+}
+
+fn body(expr: &mut SetExpr) {
+    match expr {
+        SetExpr::Select(select) => name_select(select),
+        SetExpr::Query(query) => name_outputs(query),
+        SetExpr::SetOperation { left, right, .. } => {
+            body(left);
+            body(right);
+        }
+        _ => {}
+    }
+}
+
+fn name_select(select: &mut Select) {
+    select.from.iter_mut().for_each(from);
+    let mut taken: HashMap<String, Vec<Option<Expr>>> = HashMap::new();
+    for (i, item) in select.projection.iter_mut().enumerate() {
+        let (name, plain) = match item {
+            SelectItem::UnnamedExpr(expr) => (of(expr), is_column(expr).then(|| expr.clone())),
+            SelectItem::ExprWithAlias { alias, .. } => (folded(alias), None),
+            _ => continue,
+        };
+        // Two columns of one name but of different tables are told apart by their table.
+        let others = taken.entry(name.clone()).or_default();
+        let twice = !others.is_empty() && (plain.is_none() || others.iter().any(|o| o.is_none() || *o == plain));
+        let unique = if twice { format!("{name}{MARK}{i}") } else { name.clone() };
+        let alias = Ident::with_quote('"', unique);
+        match item {
+            SelectItem::UnnamedExpr(expr) if plain.is_none() || twice => {
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+            SelectItem::ExprWithAlias { alias: written, .. } if twice => *written = alias,
+            _ => {}
+        }
+        others.push(plain);
+    }
+}
+
+fn from(table: &mut TableWithJoins) {
+    let joined = table.joins.iter_mut().map(|join| &mut join.relation);
+    for factor in std::iter::once(&mut table.relation).chain(joined) {
+        match factor {
+            TableFactor::Derived { subquery, .. } => name_outputs(subquery),
+            TableFactor::NestedJoin { table_with_joins, .. } => from(table_with_joins),
+            _ => {}
+        }
+    }
+}
+
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_ascii_lowercase(),
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+/// Postgres' name for a column that computes `expr`.
+pub fn of(expr: &Expr) -> String {
+    name(expr).unwrap_or_else(|| "?column?".into())
+}
+
+fn name(expr: &Expr) -> Option<String> {
+    let fixed = |name: &str| Some(name.to_string());
+    match expr {
+        Expr::Identifier(ident) => Some(folded(ident)),
+        Expr::CompoundIdentifier(idents) => idents.last().map(folded),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name(inner),
+        Expr::CompoundFieldAccess { root, .. } => name(root),
+        Expr::Function(function) => function.name.0.last().and_then(|part| part.as_ident()).map(folded),
+        Expr::Cast { expr, data_type, .. } => name(expr).or_else(|| type_name(data_type)),
+        Expr::TypedString(typed) => type_name(&typed.data_type),
+        Expr::Value(value) => match value.value {
+            Value::Boolean(_) => fixed("bool"),
+            _ => None,
+        },
+        Expr::Interval(_) => fixed("interval"),
+        Expr::Case { else_result, .. } => else_result.as_ref().and_then(|e| name(e)).or_else(|| fixed("case")),
+        Expr::Exists { .. } => fixed("exists"),
+        Expr::Subquery(query) => first_name(&query.body),
+        Expr::Extract { .. } => fixed("extract"),
+        Expr::Ceil { .. } => fixed("ceil"),
+        Expr::Floor { .. } => fixed("floor"),
+        Expr::Position { .. } => fixed("position"),
+        Expr::Substring { .. } => fixed("substring"),
+        Expr::Overlay { .. } => fixed("overlay"),
+        Expr::Trim { .. } => fixed("btrim"),
+        Expr::Array(_) => fixed("array"),
+        Expr::Tuple(_) => fixed("row"),
+        Expr::AtTimeZone { .. } => fixed("timezone"),
+        _ => None,
+    }
+}
+
+fn first_name(body: &SetExpr) -> Option<String> {
+    match body {
+        SetExpr::Select(select) => match select.projection.first()? {
+            SelectItem::UnnamedExpr(expr) => name(expr),
+            SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+            _ => None,
+        },
+        SetExpr::Query(query) => first_name(&query.body),
+        SetExpr::SetOperation { left, .. } => first_name(left),
+        _ => None,
+    }
+}
