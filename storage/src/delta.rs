@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::key::row_hashes;
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
@@ -68,7 +68,7 @@ impl Delta {
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &[u32]) -> Result<Self> {
         let indices = UInt32Array::from(indices.to_vec());
-        let rows = arrow::compute::take_record_batch(&self.rows, &indices)?;
+        let rows = take(&self.rows, &indices)?;
         let weights: Vec<i64> = indices.values().iter().map(|&i| self.weights[i as usize]).collect();
         Ok(Self::new(rows, weights))
     }
@@ -94,9 +94,16 @@ impl Delta {
         if indices.len() == self.len() {
             return Ok(self);
         }
-        let rows = arrow::compute::take_record_batch(&self.rows, &UInt32Array::from(indices))?;
+        let rows = take(&self.rows, &UInt32Array::from(indices))?;
         Ok(Self::new(rows, weights))
     }
+}
+
+/// The rows at `indices`, also of relations without columns (for which Arrow's own loses the number of rows).
+pub(crate) fn take(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().map(|c| arrow::compute::take(c, indices, None)).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
 }
 
 /// The first row of each hash with the sum of its weights, without those that add up to zero.
@@ -118,4 +125,44 @@ pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> (Vec<u32>, Vec<i64>) {
         return ((0..hashes.len() as u32).collect(), sums);
     }
     (0..hashes.len() as u32).zip(sums).filter(|(_, weight)| *weight != 0).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, Float64Array};
+    use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+    use std::sync::Arc;
+
+    fn check(values: &[f64], weights: &[i64], expected: &[(f64, i64)]) {
+        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
+        let rows = RecordBatch::try_new(schema, vec![Arc::new(Float64Array::from(values.to_vec()))]).unwrap();
+        let found = Delta::new(rows, weights.to_vec()).consolidate().unwrap();
+        let values = found.rows().column(0).as_primitive::<Float64Type>().values();
+        let found: Vec<(u64, i64)> = values.iter().map(|v| v.to_bits()).zip(found.weights().iter().copied()).collect();
+        let expected: Vec<(u64, i64)> = expected.iter().map(|(v, w)| (v.to_bits(), *w)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn equal_rows_add_up_and_the_first_keeps_its_place() {
+        check(&[1., 2., 1., 3., 2.], &[1, 1, 2, 1, -1], &[(1., 3), (3., 1)]);
+        check(&[1., 2.], &[1, -1], &[(1., 1), (2., -1)]);
+        check(&[1.], &[0], &[]);
+        check(&[1., 1., 1.], &[1, -1, 1], &[(1., 1)]);
+        check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn rows_of_other_bits_are_other_rows() {
+        check(&[0.0, -0.0], &[1, -1], &[(0.0, 1), (-0.0, -1)]);
+    }
+
+    #[test]
+    fn rows_without_columns_add_up_to_one() {
+        let options = RecordBatchOptions::new().with_row_count(Some(3));
+        let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
+        let found = Delta::new(rows, vec![1, 4, -2]).consolidate().unwrap();
+        assert_eq!((found.len(), found.weights().to_vec()), (1, vec![3]));
+    }
 }

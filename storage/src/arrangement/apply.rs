@@ -4,7 +4,7 @@ use super::chunk::{self, Chunk};
 use super::slot::Slot;
 use super::state::State;
 use super::{Kind, Spec};
-use crate::delta::{Delta, net};
+use crate::delta::{Delta, net, take};
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::{Keys, row_hashes};
@@ -109,6 +109,7 @@ fn keyed_net(state: &State, incoming: &Incoming, rows: &[u32], weights: &[i64]) 
             0 => {}
             1 => change.appends.push(row),
             -1 => change.closes.push((live(row).ok_or_else(|| missing(&state.spec))?, row)),
+            ..0 => return Err(missing(&state.spec)),
             _ => return Err(Error::Invalid(format!("weight {weight} in keyed relation {}", describe(&state.spec)))),
         }
     }
@@ -135,7 +136,7 @@ fn stored_equal(state: &State, incoming: &Incoming, closes: &[(Slot, u32)]) -> R
     closes.iter().for_each(|&(slot, row)| found.push(row, slot.place(), state.chunk(slot), slot.row()));
     let stored = found.gather(&state.spec.schema, None)?;
     let given = UInt32Array::from_iter_values(closes.iter().map(|&(_, row)| row));
-    let given = arrow::compute::take_record_batch(&incoming.rows, &given)?;
+    let given = take(&incoming.rows, &given)?;
     Ok(row_hashes(&stored)? == row_hashes(&given)?)
 }
 
@@ -179,7 +180,7 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<(Chu
     let rows = &change.appends;
     let appended = match rows.len() == incoming.rows.num_rows() {
         true => incoming.rows.clone(),
-        false => arrow::compute::take_record_batch(&incoming.rows, &UInt32Array::from(rows.clone()))?,
+        false => take(&incoming.rows, &UInt32Array::from(rows.clone()))?,
     };
     let chunk = |(start, len): (usize, usize)| {
         let range = &rows[start..start + len];

@@ -1,6 +1,7 @@
 //! Chunks: immutable columns of rows, with the one thing about a row that changes, the epoch it went away.
 
 use super::Spec;
+use crate::delta::take;
 use crate::epoch::Epoch;
 use crate::error::Result;
 use crate::key::Packed;
@@ -106,7 +107,7 @@ impl Chunk {
                     keys.push(part.keys.clone());
                 }
                 Some(rows) => {
-                    batches.push(arrow::compute::take_record_batch(&part.rows, &UInt32Array::from(rows.clone()))?);
+                    batches.push(take(&part.rows, &UInt32Array::from(rows.clone()))?);
                     keys.push(part.keys.take(rows)?);
                 }
             }

@@ -27,6 +27,7 @@ impl State {
                 self.rewrite(place);
             }
         }
+        self.shrink();
     }
 
     /// Merges the last chunks while they are of similar size, so that many small deltas leave few chunks.
@@ -45,14 +46,19 @@ impl State {
             return;
         }
         self.rebuild(&[place]);
-        let position = self.position(place);
-        for first in [position.checked_sub(1), Some(position)].into_iter().flatten() {
-            if let Some(&[first, second]) = self.order.get(first..first + 2)
-                && self.piece(first).chunk.mergeable(&self.piece(second).chunk)
-            {
-                return self.rebuild(&[first, second]);
-            }
+        let mut place = place;
+        while let Some(pair) = self.mergeable(place) {
+            self.rebuild(&pair);
+            place = pair[0];
         }
+    }
+
+    /// A chunk with the neighbour it should be merged with.
+    fn mergeable(&self, place: usize) -> Option<[usize; 2]> {
+        let position = self.position(place);
+        let pairs = self.order[position.saturating_sub(1)..].windows(2).take(2);
+        let mut pairs = pairs.map(|pair| [pair[0], pair[1]]).filter(|pair| pair.contains(&place));
+        pairs.find(|pair| self.piece(pair[0]).chunk.mergeable(&self.piece(pair[1]).chunk))
     }
 
     /// Makes one chunk of the rows of `old` (neighbours) that are not dead.

@@ -278,6 +278,20 @@ impl State {
         self.order.binary_search_by_key(&born, |&p| self.piece(p).born).expect("every chunk is in the order")
     }
 
+    /// Gives back memory of indexes that have become far too large.
+    pub fn shrink(&mut self) {
+        let vast = |capacity: usize, len: usize| capacity > 8 * len + 1024;
+        if vast(self.heads.capacity(), self.heads.len()) {
+            self.heads.shrink_to(2 * self.heads.len(), |head| head.hash);
+        }
+        if vast(self.live.capacity(), self.live.len()) {
+            self.live.shrink_to(2 * self.live.len(), |live| live.hash as u64);
+        }
+        if vast(self.closed.entries.capacity(), self.closed.len()) {
+            self.closed.entries.shrink_to(2 * self.closed.len());
+        }
+    }
+
     /// Forgets a chunk of which no row is linked or in a log.
     pub fn remove(&mut self, place: usize) {
         let position = self.position(place);

@@ -114,3 +114,6 @@ pub fn vnode(hash: u64) -> u16 {
 pub fn owner(vnode: u16, workers: usize) -> usize {
     vnode as usize * workers / VNODES as usize
 }
+
+#[cfg(test)]
+mod tests;
