@@ -6,14 +6,22 @@
 //!
 //! What a source may forget upstream is told to it by [`Source::acknowledge`], which needs the proof that it is durable (I7).
 
+pub mod fold;
+pub mod postgres;
+
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Column;
-use weir_storage::Delta;
+use weir_sql::{Error, Result};
 use weir_storage::publish::Durable;
+use weir_storage::{Delta, Env};
 
 /// What one table changes by in one epoch.
 #[derive(Clone, Debug)]
@@ -175,8 +183,92 @@ pub trait Source: Send + Sync {
     fn acknowledge(&self, proof: &Durable, position: &Position);
     fn status(&self) -> Status;
     /// Begins to feed a table: its initial copy, then the stream.
-    async fn subscribe(&self, table: Subscription) -> weir_sql::Result<()>;
+    async fn subscribe(&self, table: Subscription) -> Result<()>;
     async fn unsubscribe(&self, table: RelationId);
     /// Ends all tasks and connections; nothing is acknowledged any more.
     async fn stop(&self);
+}
+
+/// The connectors there are. A new one is a folder and a line here.
+static CONNECTORS: &[&dyn Connector] = &[&postgres::Postgres];
+
+/// The connector of `WITH (connector = 'name')`.
+pub fn find(name: &str) -> Result<&'static dyn Connector> {
+    CONNECTORS.iter().find(|c| c.name() == name).copied().ok_or_else(|| {
+        let known: Vec<_> = CONNECTORS.iter().map(|c| c.name()).collect();
+        Error::new("22023", format!("unknown connector \"{name}\"")).hint(format!("Known: {}.", known.join(", ")))
+    })
+}
+
+/// A source as the catalog stores it.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    pub id: u32,
+    pub name: String,
+    /// Options as given, secrets in clear.
+    pub options: BTreeMap<String, String>,
+    /// What the connector said it wants to remember; null before the first [`Connector::check`].
+    pub details: serde_json::Value,
+}
+
+/// One kind of upstream. The order of calls is `check`, then (the source is announced durably with its details) `create`,
+/// then `start` at every start of the process, at the end `drop`. What changes upstream may be asked again after a crash in
+/// the middle of it.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// As in `WITH (connector = '…')`.
+    fn name(&self) -> &'static str;
+    /// Names of the options whose values are secrets.
+    fn secrets(&self) -> &'static [&'static str];
+    /// Checks options and server and changes nothing; all findings in one error. Returns the details to announce: what
+    /// `create` is going to make upstream, so that `drop` after a crash in between takes back no less and no more.
+    async fn check(&self, source: &Definition) -> Result<serde_json::Value>;
+    /// Makes upstream what `details` announce, as far as it is not there yet.
+    async fn create(&self, source: &Definition) -> Result<Created>;
+    /// Checks a table and describes it; all findings in one error.
+    async fn discover(&self, source: &Definition, wanted: &Wanted) -> Result<Discovered>;
+    /// Starts reading at `start.position`. Trouble upstream is no error here: it shows in the source's state.
+    async fn start(&self, source: &Definition, start: Start) -> Result<Arc<dyn Source>>;
+    /// Takes back what `create` made. Always succeeds: what could not be dropped is told in notices, with the remedy.
+    async fn drop(&self, source: &Definition) -> Vec<String>;
+}
+
+/// What `create` found or made upstream.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// Where the stream begins; to be stored before `start`.
+    pub position: Position,
+    /// Replaces the announced details.
+    pub details: serde_json::Value,
+    pub notices: Vec<String>,
+}
+
+/// What a CREATE TABLE … FROM source asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub table: RelationId,
+    /// As written: `public.orders` or `orders`.
+    pub upstream: String,
+    /// An explicit column list with its key; `None`: `(*)`.
+    pub columns: Option<(Vec<Column>, Vec<usize>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Discovered {
+    /// Not yet copied.
+    pub subscription: Subscription,
+    pub notices: Vec<String>,
+}
+
+/// What a running source is given.
+pub struct Start {
+    pub env: Env,
+    pub position: Position,
+    pub tables: Vec<Subscription>,
+    /// Notified whenever something whole is waiting.
+    pub wake: Arc<Notify>,
+    /// Bytes that may wait to be taken before the source stops reading; a transaction larger than that is spilled.
+    pub limit: usize,
+    /// Where to spill; exists.
+    pub spill: PathBuf,
 }

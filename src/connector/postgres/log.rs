@@ -1,0 +1,374 @@
+//! The waiting changes of one table: rows under construction, and how far they are committed.
+//!
+//! Values go from the socket's buffer straight into column builders. Full builders become [`Segment`]s, so that no column
+//! outgrows its offsets. What follows the last commit can be taken back when the connection breaks inside a transaction.
+
+use super::decode::Value;
+use super::shape::Shape;
+use super::value::Builder;
+use crate::connector::Cause;
+use crate::connector::fold::{Op, Rejected, Segment};
+use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+/// A segment is closed beyond this many rows or bytes: well below what 32-bit offsets can span, also if one more value of
+/// 1 GiB, the largest that Postgres has, is added.
+const SEGMENT_ROWS: u32 = 64 * 1024;
+const SEGMENT_BYTES: usize = 64 << 20;
+/// What a value costs beside its text, about.
+const VALUE_BYTES: usize = 8;
+
+pub struct Log {
+    shape: Arc<Shape>,
+    done: Vec<Segment>,
+    open: Open,
+    /// Changes in `done` and `open`.
+    total: Size,
+    /// Of these, the changes of whole transactions.
+    committed: Size,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub changes: usize,
+    pub bytes: usize,
+}
+
+/// A segment under construction.
+struct Open {
+    ops: Vec<Op>,
+    rows: Vec<Builder>,
+    olds: Vec<Builder>,
+    row_count: u32,
+    old_count: u32,
+    unknown: Vec<Option<BooleanBufferBuilder>>,
+    failed: Vec<Rejected>,
+    bytes: usize,
+}
+
+impl Log {
+    pub fn new(shape: Arc<Shape>) -> Self {
+        let open = Open::new(&shape);
+        Self { shape, done: vec![], open, total: Size::default(), committed: Size::default() }
+    }
+
+    pub fn committed(&self) -> Size {
+        self.committed
+    }
+
+    pub fn total(&self) -> Size {
+        self.total
+    }
+
+    /// A change. `old` are the key's values by place in the key, `new` the row's by column; which of them are needed depends
+    /// on `op`. A value of the key that cannot be held is an error, after which nothing more may be added.
+    #[inline]
+    pub fn push<'a>(
+        &mut self,
+        op: Op,
+        old: impl Iterator<Item = (u16, Value<'a>)>,
+        new: impl Iterator<Item = (u16, Value<'a>)>,
+    ) -> Result<(), Cause> {
+        let before = self.open.bytes;
+        let (rows, olds) = op.consumes();
+        if olds > 0 {
+            self.open.old(&self.shape, old)?;
+        }
+        if rows > 0 {
+            self.open.row(&self.shape, new)?;
+        }
+        self.open.row_count += rows as u32;
+        self.open.old_count += olds as u32;
+        self.open.ops.push(op);
+        self.open.bytes += 1;
+        self.total.changes += 1;
+        self.total.bytes += self.open.bytes - before;
+        if self.open.ops.len() >= SEGMENT_ROWS as usize || self.open.bytes >= SEGMENT_BYTES {
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// Everything so far belongs to whole transactions.
+    #[inline]
+    pub fn commit(&mut self) {
+        self.committed = self.total;
+    }
+
+    /// Takes back what follows the last commit.
+    pub fn rollback(&mut self) {
+        let (keep, committed) = (self.prefix(self.committed.changes), self.committed);
+        self.done = keep;
+        self.open = Open::new(&self.shape);
+        (self.total, self.committed) = (committed, committed);
+    }
+
+    /// The changes of whole transactions.
+    pub fn take(&mut self) -> Vec<Segment> {
+        if self.committed.changes == 0 {
+            return vec![];
+        }
+        let committed = std::mem::take(&mut self.committed);
+        self.total.changes -= committed.changes;
+        self.total.bytes -= committed.bytes;
+        self.prefix(committed.changes)
+    }
+
+    /// Drops the first `changes` changes, which are committed.
+    pub fn discard(&mut self, changes: usize) {
+        self.prefix(changes);
+        // What a change costs is not known any more; on average is right enough for limits.
+        let share = |size: &mut Size| {
+            size.bytes -= size.bytes / size.changes.max(1) * changes;
+            size.changes -= changes;
+        };
+        share(&mut self.committed);
+        share(&mut self.total);
+    }
+
+    /// Removes and returns the first `changes` changes.
+    fn prefix(&mut self, changes: usize) -> Vec<Segment> {
+        let (mut taken, mut missing) = (vec![], changes);
+        if missing > self.done.iter().map(|s| s.ops.len()).sum() {
+            self.close();
+        }
+        while missing > 0 {
+            let segment = self.done.remove(0);
+            if segment.ops.len() <= missing {
+                missing -= segment.ops.len();
+                taken.push(segment);
+            } else {
+                let (head, tail) = segment.split(missing);
+                taken.push(head);
+                self.done.insert(0, tail);
+                missing = 0;
+            }
+        }
+        taken
+    }
+
+    fn close(&mut self) {
+        let open = std::mem::replace(&mut self.open, Open::new(&self.shape));
+        if !open.ops.is_empty() {
+            self.done.push(open.finish(&self.shape));
+        }
+    }
+}
+
+impl Open {
+    fn new(shape: &Shape) -> Self {
+        Self {
+            ops: vec![],
+            rows: shape.kinds.iter().map(Builder::new).collect(),
+            olds: shape.key.iter().map(|&c| Builder::new(&shape.kinds[c])).collect(),
+            row_count: 0,
+            old_count: 0,
+            unknown: shape.kinds.iter().map(|_| None).collect(),
+            failed: vec![],
+            bytes: 0,
+        }
+    }
+
+    #[inline]
+    fn row<'a>(&mut self, shape: &Shape, values: impl Iterator<Item = (u16, Value<'a>)>) -> Result<(), Cause> {
+        for (column, value) in values {
+            let column = usize::from(column);
+            self.bytes += VALUE_BYTES;
+            match value {
+                Value::Text(text) => {
+                    self.bytes += text.len();
+                    if let Err(reject) = self.rows[column].append(text) {
+                        self.reject(shape, column, reject.sqlstate, &reject.message)?;
+                    }
+                }
+                Value::Null if shape.is_key(column) => return Err(shape.cause(column, "22004", NULL_KEY)),
+                Value::Null => self.rows[column].append_null(),
+                Value::Unchanged if shape.is_key(column) => return Err(shape.cause(column, "XX001", UNSENT_KEY)),
+                Value::Unchanged => self.leave_out(column),
+            }
+        }
+        Ok(())
+    }
+
+    fn old<'a>(&mut self, shape: &Shape, values: impl Iterator<Item = (u16, Value<'a>)>) -> Result<(), Cause> {
+        for (place, value) in values {
+            let place = usize::from(place);
+            self.bytes += VALUE_BYTES;
+            let column = shape.key[place];
+            match value {
+                Value::Text(text) => self.olds[place]
+                    .append(text)
+                    .map_err(|reject| shape.cause(column, reject.sqlstate, &reject.message))?,
+                Value::Null => return Err(shape.cause(column, "22004", NULL_KEY)),
+                Value::Unchanged => return Err(shape.cause(column, "XX001", UNSENT_KEY)),
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn reject(&mut self, shape: &Shape, column: usize, sqlstate: &str, message: &str) -> Result<(), Cause> {
+        let cause = shape.cause(column, sqlstate, message);
+        if shape.is_key(column) {
+            return Err(cause);
+        }
+        self.rows[column].append_null();
+        self.failed.push(Rejected { row: self.row_count, column: column as u32, cause });
+        Ok(())
+    }
+
+    /// Marks a value that was not sent.
+    fn leave_out(&mut self, column: usize) {
+        self.rows[column].append_null();
+        let bits = self.unknown[column].get_or_insert_with(|| BooleanBufferBuilder::new(0));
+        bits.append_n(self.row_count as usize - bits.len(), false);
+        bits.append(true);
+    }
+
+    fn finish(mut self, shape: &Shape) -> Segment {
+        let rows = self.row_count as usize;
+        let unknown = self.unknown.into_iter().map(|bits| {
+            let mut bits = bits?;
+            bits.append_n(rows.saturating_sub(bits.len()), false);
+            // The bits of a row that failed half way go with it.
+            Some(bits.finish().slice(0, rows)).filter(|bits| bits.count_set_bits() > 0)
+        });
+        self.failed.retain(|f| f.row < self.row_count);
+        Segment {
+            unknown: unknown.collect(),
+            rows: batch(&shape.schema, &mut self.rows, rows),
+            olds: batch(&shape.key_schema, &mut self.olds, self.old_count as usize),
+            ops: self.ops,
+            failed: self.failed,
+        }
+    }
+}
+
+/// The first `rows` rows: a row that failed half way left values in some columns.
+fn batch(schema: &SchemaRef, builders: &mut [Builder], rows: usize) -> RecordBatch {
+    let columns: Vec<ArrayRef> = builders.iter_mut().map(|b| b.finish().slice(0, rows)).collect();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .expect("each value went to the column of its type, and no key is null")
+}
+
+const NULL_KEY: &str = "upstream sent a null in the key";
+const UNSENT_KEY: &str = "upstream left out a value of the key";
+
+impl Shape {
+    #[inline]
+    fn is_key(&self, column: usize) -> bool {
+        self.key.contains(&column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::Subscription;
+    use weir_sql::catalog::RelationId;
+    use weir_sql::types::{Column, Type};
+
+    fn log() -> Log {
+        let column = |name: &str, kind, nullable| Column { name: name.into(), kind, nullable };
+        let table = Subscription {
+            table: RelationId(1),
+            schema: "public".into(),
+            name: "t".into(),
+            identity: 1,
+            columns: vec![
+                column("id", Type::Int4, false),
+                column("n", Type::Int4, true),
+                column("t", Type::Text, true),
+            ],
+            key: Some(vec![0]),
+            copied: true,
+            details: serde_json::Value::Null,
+        };
+        Log::new(Arc::new(Shape::new(&table)))
+    }
+
+    fn upsert(log: &mut Log, id: &str, n: &str) -> Result<(), Cause> {
+        let value = |text: &'static str| Value::Text(text.as_bytes());
+        let row = [(0, Value::Text(id.as_bytes())), (1, Value::Text(n.as_bytes())), (2, value("x"))];
+        log.push(Op::Upsert, [].into_iter(), row.into_iter())
+    }
+
+    fn ids(segments: &[Segment]) -> Vec<i32> {
+        use arrow::array::AsArray;
+        let ids = |s: &Segment| s.rows.column(0).as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
+        segments.iter().flat_map(ids).collect()
+    }
+
+    #[test]
+    fn only_whole_transactions_are_taken() {
+        let mut log = log();
+        upsert(&mut log, "1", "1").unwrap();
+        log.commit();
+        upsert(&mut log, "2", "2").unwrap();
+        assert_eq!(ids(&log.take()), [1]);
+        assert_eq!(ids(&log.take()), [0; 0]);
+        upsert(&mut log, "3", "3").unwrap();
+        log.commit();
+        assert_eq!(ids(&log.take()), [2, 3]);
+        assert_eq!(log.total(), Size::default());
+    }
+
+    #[test]
+    fn a_broken_transaction_is_taken_back() {
+        let mut log = log();
+        upsert(&mut log, "1", "1").unwrap();
+        log.commit();
+        upsert(&mut log, "2", "x").unwrap();
+        log.rollback();
+        upsert(&mut log, "3", "3").unwrap();
+        log.commit();
+        let segments = log.take();
+        assert_eq!(ids(&segments), [1, 3]);
+        assert!(segments.iter().all(|s| s.failed.is_empty()));
+    }
+
+    #[test]
+    fn segments_close_and_split_at_commits() {
+        let mut log = log();
+        let n = 2 * SEGMENT_ROWS as i32 + 10;
+        for id in 0..n {
+            upsert(&mut log, &id.to_string(), "1").unwrap();
+            if id == 100 {
+                log.commit();
+            }
+        }
+        assert_eq!(ids(&log.take()).len(), 101);
+        log.commit();
+        log.discard(SEGMENT_ROWS as usize);
+        let rest = ids(&log.take());
+        assert_eq!((rest[0], rest.len()), (101 + SEGMENT_ROWS as i32, (n - 101) as usize - SEGMENT_ROWS as usize));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_held_is_noted_and_one_of_the_key_is_an_error() {
+        let mut log = log();
+        upsert(&mut log, "1", "x").unwrap();
+        log.commit();
+        let cause = upsert(&mut log, "2147483648", "1").unwrap_err();
+        assert_eq!((cause.sqlstate.as_str(), cause.expression.as_str()), ("22003", "column \"id\""));
+        let segments = log.take();
+        assert_eq!((segments[0].failed[0].row, segments[0].failed[0].column), (0, 1));
+        assert_eq!(ids(&segments), [1]);
+    }
+
+    #[test]
+    fn values_not_sent_are_marked() {
+        let mut log = log();
+        upsert(&mut log, "1", "1").unwrap();
+        let row = [(0, Value::Text(b"2")), (1, Value::Null), (2, Value::Unchanged)];
+        log.push(Op::Upsert, [].into_iter(), row.into_iter()).unwrap();
+        upsert(&mut log, "3", "3").unwrap();
+        log.commit();
+        let segment = &log.take()[0];
+        let bits = segment.unknown[2].as_ref().unwrap();
+        assert_eq!((0..3).map(|i| bits.value(i)).collect::<Vec<_>>(), [false, true, false]);
+        assert!(segment.unknown[1].is_none());
+    }
+}

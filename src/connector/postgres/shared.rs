@@ -1,0 +1,221 @@
+//! What the threads of one source share.
+
+use super::client::Client;
+use super::failure::{Failure, Result};
+use super::feed::Feed;
+use super::lsn::{Lsn, Place};
+use super::options::Options;
+use crate::connector::{Start, State};
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+use weir_storage::Env;
+
+pub struct Shared {
+    pub env: Env,
+    pub options: Options,
+    /// Bytes that may wait to be taken.
+    pub limit: usize,
+    pub spill: PathBuf,
+    /// Whether the publication was made by us, and so is ours to change.
+    pub owns_publication: bool,
+    wake: Arc<Notify>,
+    feed: Mutex<Feed>,
+    /// Rung when something was taken, and at the end.
+    room: Condvar,
+    health: Mutex<Health>,
+    pub pulse: Pulse,
+    /// What the proofs given so far cover; 0: none was given.
+    acknowledged: AtomicU64,
+    handed: AtomicU64,
+    stopped: AtomicBool,
+    sockets: Mutex<Sockets>,
+}
+
+struct Health {
+    state: State,
+    last_error: Option<String>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    next: u64,
+    open: HashMap<u64, TcpStream>,
+}
+
+/// When to tell upstream how far we are.
+#[derive(Default)]
+pub struct Pulse {
+    due: Mutex<Due>,
+    bell: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Due {
+    /// Tell the position now.
+    pub now: bool,
+    /// This session's stream is over.
+    pub over: bool,
+}
+
+impl Pulse {
+    pub fn ring(&self) {
+        self.due.lock().expect("no holder panics").now = true;
+        self.bell.notify_all();
+    }
+
+    pub fn begin(&self) {
+        *self.due.lock().expect("no holder panics") = Due::default();
+    }
+
+    pub fn end(&self) {
+        self.due.lock().expect("no holder panics").over = true;
+        self.bell.notify_all();
+    }
+
+    /// Waits until it is rung or ends, or `limit` has passed.
+    pub fn wait(&self, limit: Duration) -> Due {
+        let due = self.due.lock().expect("no holder panics");
+        let (mut due, _) =
+            self.bell.wait_timeout_while(due, limit, |due| !due.now && !due.over).expect("no holder panics");
+        Due { now: std::mem::take(&mut due.now), over: due.over }
+    }
+}
+
+impl Shared {
+    pub fn new(options: Options, owns_publication: bool, place: Place, start: &Start) -> Self {
+        Self {
+            env: start.env.clone(),
+            options,
+            limit: start.limit,
+            spill: start.spill.clone(),
+            owns_publication,
+            wake: start.wake.clone(),
+            handed: AtomicU64::new(place.lsn.0),
+            feed: Mutex::new(Feed::new(place)),
+            room: Condvar::new(),
+            health: Mutex::new(Health { state: State::Connecting, last_error: None }),
+            pulse: Pulse::default(),
+            acknowledged: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            sockets: Mutex::default(),
+        }
+    }
+
+    pub fn feed(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().expect("no holder panics")
+    }
+
+    /// Something whole is waiting.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Something was taken.
+    pub fn taken(&self, place: Lsn) {
+        self.handed.store(place.0, Ordering::Relaxed);
+        self.room.notify_all();
+    }
+
+    pub fn handed(&self) -> Lsn {
+        Lsn(self.handed.load(Ordering::Relaxed))
+    }
+
+    /// Blocks while `full`, until something is taken; fails when the source ends.
+    pub fn hold(&self, full: impl Fn(&Feed) -> bool) -> Result<bool> {
+        let mut feed = self.feed();
+        let mut held = false;
+        while !self.ended() && full(&feed) {
+            held = true;
+            feed = self.room.wait(feed).expect("no holder panics");
+        }
+        if self.ended() { Err(ended()) } else { Ok(held) }
+    }
+
+    // --- acknowledgement
+
+    /// Never lowers what was acknowledged before: older servers would follow down.
+    pub fn acknowledge(&self, lsn: Lsn) {
+        self.acknowledged.fetch_max(lsn.0, Ordering::Relaxed);
+        self.pulse.ring();
+    }
+
+    pub fn acknowledged(&self) -> Lsn {
+        Lsn(self.acknowledged.load(Ordering::Relaxed))
+    }
+
+    // --- health
+
+    pub fn state(&self) -> (State, Option<String>) {
+        let health = self.health.lock().expect("no holder panics");
+        (health.state.clone(), health.last_error.clone())
+    }
+
+    pub fn set_state(&self, state: State) {
+        let mut health = self.health.lock().expect("no holder panics");
+        if let State::Retrying { reason } | State::Stopped { reason, .. } = &state {
+            health.last_error = Some(reason.clone());
+        }
+        health.state = state;
+    }
+
+    // --- ending
+
+    pub fn ended(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Ends every wait and every connection.
+    pub fn end(&self) {
+        self.stopped.store(true, Ordering::Release);
+        {
+            // Whoever is about to wait holds this lock, and has not yet seen the flag.
+            let _feed = self.feed();
+            self.room.notify_all();
+        }
+        self.pulse.end();
+        for socket in self.sockets.lock().expect("no holder panics").open.values() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Sleeps, unless the source ends.
+    pub fn sleep(&self, time: Duration) {
+        let feed = self.feed();
+        let _ = self.room.wait_timeout_while(feed, time, |_| !self.ended());
+    }
+
+    /// Makes `end` reach this connection.
+    pub fn register(self: &Arc<Self>, client: &Client) -> Result<Registered> {
+        let socket = client.socket()?;
+        let mut sockets = self.sockets.lock().expect("no holder panics");
+        if self.ended() {
+            return Err(ended());
+        }
+        let id = sockets.next;
+        sockets.next += 1;
+        sockets.open.insert(id, socket);
+        Ok(Registered { shared: self.clone(), id })
+    }
+}
+
+/// A connection that ends with the source.
+pub struct Registered {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.sockets.lock().expect("no holder panics").open.remove(&self.id);
+    }
+}
+
+pub fn ended() -> Failure {
+    Failure::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the source was stopped"))
+}

@@ -1,0 +1,167 @@
+//! A running source, as the coordinator sees it.
+
+use super::client::{Client, Purpose};
+use super::control;
+use super::feed::{Attempt, Piece, Taken};
+use super::lsn::{Lsn, Place};
+use super::options::Options;
+use super::shape::Shape;
+use super::shared::Shared;
+use super::{blocking, snapshot, stream};
+use crate::connector::{Batch, Cause, Changes, Position, Source, Start, State, Status, Subscription, Waiting, fold};
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use tracing::error;
+use weir_sql::Result;
+use weir_sql::catalog::RelationId;
+use weir_storage::publish::Durable;
+
+pub struct Running {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Running {
+    pub fn start(options: Options, owns_publication: bool, place: Place, start: Start) -> Result<Self> {
+        let shared = Arc::new(Shared::new(options, owns_publication, place, &start));
+        let running = Self { shared: shared.clone(), threads: Arc::default() };
+        for table in start.tables {
+            let attempt = shared.feed().subscribe(table)?;
+            attempt.into_iter().for_each(|attempt| running.copy(attempt));
+        }
+        let threads = running.threads.clone();
+        let reader = shared.clone();
+        running.spawn("postgres-stream", move || {
+            let shared = reader.clone();
+            stream::run(reader, move |attempt| copy(&shared, &threads, attempt));
+        });
+        Ok(running)
+    }
+
+    fn copy(&self, attempt: Attempt) {
+        copy(&self.shared, &self.threads, attempt);
+    }
+
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) {
+        spawn(&self.threads, name, work);
+    }
+}
+
+fn copy(shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>, attempt: Attempt) {
+    let shared = shared.clone();
+    spawn(threads, "postgres-copy", move || snapshot::run(&shared, attempt));
+}
+
+fn spawn(threads: &Mutex<Vec<JoinHandle<()>>>, name: &str, work: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().name(name.into()).spawn(work).expect("the system has room for a thread");
+    let mut threads = threads.lock().expect("no holder panics");
+    threads.retain(|t| !t.is_finished());
+    threads.push(thread);
+}
+
+#[async_trait]
+impl Source for Running {
+    fn waiting(&self) -> Waiting {
+        self.shared.feed().waiting()
+    }
+
+    fn take(&self) -> Option<Batch> {
+        let Taken { place, committed_at, events, tables } = self.shared.feed().take()?;
+        self.shared.taken(place.lsn);
+        let mut changes = vec![];
+        for (table, shape, piece) in tables {
+            match folded(&shape, piece) {
+                Ok(folded) => changes.push((table, folded)),
+                // Only a bug or 2 GiB of text in one fold bring us here; the table's rows are not to be guessed at.
+                Err(reason) => {
+                    let message = format!("changes could not be folded: {reason}");
+                    let cause = Cause { sqlstate: "XX000".into(), message, expression: "table".into() };
+                    self.shared.feed().stop(table, cause);
+                }
+            }
+        }
+        Some(Batch { position: place.position(), tables: changes, events, committed_at })
+    }
+
+    fn acknowledge(&self, _proof: &Durable, position: &Position) {
+        match Place::of(position) {
+            Ok(place) if !self.shared.ended() => self.shared.acknowledge(place.lsn),
+            Ok(_) => {}
+            Err(reason) => error!(%reason, "a position that is none of ours was to be acknowledged"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let (state, last_error) = self.shared.state();
+        let (upstream, copies, committed_at) = {
+            let feed = self.shared.feed();
+            (feed.upstream(), feed.copies(), feed.committed_at())
+        };
+        let state = match state {
+            State::Running { .. } => State::Running { copying: copies.len() },
+            other => other,
+        };
+        let (handed, acknowledged) = (self.shared.handed(), self.shared.acknowledged());
+        Status {
+            state,
+            position: Some(handed.to_string()),
+            upstream_position: Some(upstream.to_string()),
+            acknowledged: if acknowledged == Lsn(0) { None } else { Some(acknowledged.to_string()) },
+            lag_bytes: Some(upstream.0.saturating_sub(handed.0)),
+            committed_at,
+            last_error,
+            copies,
+        }
+    }
+
+    async fn subscribe(&self, table: Subscription) -> Result<()> {
+        let attempt = self.shared.feed().subscribe(table)?;
+        attempt.into_iter().for_each(|attempt| self.copy(attempt));
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, table: RelationId) {
+        let Some(removed) = self.shared.feed().unsubscribe(table) else { return };
+        self.shared.taken(self.shared.handed());
+        let still = self.shared.feed().subscriptions().any(|s| s.identity == removed.identity);
+        let shared = self.shared.clone();
+        if !still && shared.owns_publication {
+            // Only to spare upstream the work; if it fails, what comes is ignored.
+            let _ = blocking(move || {
+                let mut client = Client::connect(&shared.options, Purpose::Sql)?;
+                control::unpublish(&mut client, &shared.options.publication, &removed.schema, &removed.name)
+            })
+            .await;
+        }
+    }
+
+    async fn stop(&self) {
+        self.shared.end();
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no holder panics"));
+        let joined = blocking(move || threads.into_iter().for_each(|t| drop(t.join()))).await;
+        if let Err(reason) = joined {
+            error!(%reason, "threads of a source did not end");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+fn folded(shape: &Shape, piece: Piece) -> weir_storage::Result<Changes> {
+    Ok(match (piece, shape.keyed) {
+        (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments)?),
+        (Piece::Changes(segments), false) => Changes::Bag(fold::bag(&segments)?),
+        (Piece::Copy { begins, rows }, true) => {
+            Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, &rows)?)
+        }
+        (Piece::Copy { begins, rows }, false) => {
+            let bag = fold::bag(&rows)?;
+            Changes::Bag(crate::connector::Bag { truncated: begins, ..bag })
+        }
+    })
+}
