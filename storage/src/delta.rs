@@ -18,7 +18,7 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Panics if the lengths differ.
+    /// `rows` with one weight each. Panics if the lengths differ.
     pub fn new(rows: RecordBatch, weights: impl Into<ScalarBuffer<i64>>) -> Self {
         let weights = weights.into();
         assert_eq!(rows.num_rows(), weights.len(), "one weight per row");
@@ -31,26 +31,32 @@ impl Delta {
         Self::new(rows, weights)
     }
 
+    /// No rows.
     pub fn empty(schema: SchemaRef) -> Self {
         Self::new(RecordBatch::new_empty(schema), vec![])
     }
 
+    /// The rows without their weights.
     pub fn rows(&self) -> &RecordBatch {
         &self.rows
     }
 
+    /// The weight of each row.
     pub fn weights(&self) -> &ScalarBuffer<i64> {
         &self.weights
     }
 
+    /// Shape of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.rows.schema()
     }
 
+    /// The number of rows, whatever their weights.
     pub fn len(&self) -> usize {
         self.rows.num_rows()
     }
 
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

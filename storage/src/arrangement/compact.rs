@@ -1,19 +1,22 @@
 //! Letting go: dead rows are reclaimed, chunks rewritten, small neighbours merged.
 //!
 //! Costs are amortised: a row is unlinked once, a chunk is rewritten when half of it is dead, and merged only with a
-//! neighbour of similar size. Merging neighbours keeps the order of the chunks, which is the log of what came.
+//! neighbour of similar size. A call reclaims a bounded number of rows, so that the end of a long pin does not stop the world. Merging neighbours keeps the order of the chunks, which is the log of what came.
 
 use super::chunk::Chunk;
 use super::state::State;
-use crate::epoch::Epoch;
 use crate::key::row_hashes;
 
+/// Rows a call reclaims at least, if there are as many: some milliseconds of work.
+const STEP: u64 = 16_384;
+
 impl State {
-    /// Lets go of what only epochs before `since` see.
-    pub fn reclaim(&mut self, since: Epoch) {
-        self.since = since;
+    /// Lets go of rows that only epochs before `since` see: twice as many as were closed since the last call and some more,
+    /// so that they never pile up.
+    pub fn reclaim(&mut self) {
         let mut sparse = vec![];
-        while let Some(slot) = self.closed.pop(since) {
+        for _ in 0..self.closed.take_new() * 2 + STEP {
+            let Some(slot) = self.closed.pop(self.since) else { break };
             self.unlink(slot);
             let piece = self.piece_mut(slot.place());
             piece.dead += 1;
@@ -68,8 +71,10 @@ impl State {
         let mut len = 0;
         for &place in old {
             let piece = self.piece(place);
-            let alive = |row: &u32| piece.dead == 0 || piece.chunk.to(*row as usize) > self.since;
-            let rows: Vec<u32> = (0..piece.chunk.len() as u32).filter(alive).collect();
+            let mut alive = vec![true; piece.chunk.len()];
+            let dead = piece.closed.iter().filter(|(_, number)| !self.closed.holds(*number));
+            dead.for_each(|(row, _)| alive[*row as usize] = false);
+            let rows: Vec<u32> = (0..piece.chunk.len() as u32).filter(|&row| alive[row as usize]).collect();
             let mut map = vec![u32::MAX; piece.chunk.len()];
             rows.iter().enumerate().for_each(|(new, &row)| map[row as usize] = len + new as u32);
             len += rows.len() as u32;

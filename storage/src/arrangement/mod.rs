@@ -12,6 +12,7 @@
 mod apply;
 mod changes;
 mod chunk;
+mod closed;
 mod compact;
 mod read;
 mod slot;
@@ -42,20 +43,25 @@ pub enum Kind {
     Ordered,
 }
 
+/// What an arrangement holds and how it is found; fixed for life.
 #[derive(Clone, Debug)]
 pub struct Spec {
+    /// How it is indexed.
     pub kind: Kind,
+    /// Shape of the rows.
     pub schema: SchemaRef,
     /// Indices of the key columns, in key order. Empty: one key for all rows.
     pub key: Vec<usize>,
 }
 
+/// What an arrangement holds, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Live rows at `upper`, counted with their weights.
     pub rows: i64,
     /// Bytes of memory held: chunks, indexes, history.
     pub bytes: usize,
+    /// Chunks of columns; a scan hands out at most one batch per chunk.
     pub chunks: usize,
     /// Slots that are closed but still readable at some epoch >= since.
     pub closed: usize,
@@ -82,6 +88,7 @@ impl Arrangement {
         Self { shared: Arc::new(Shared { spec, state, pins: Mutex::default() }) }
     }
 
+    /// What it holds and how it is found.
     pub fn spec(&self) -> &Spec {
         &self.shared.spec
     }
@@ -120,15 +127,15 @@ impl Arrangement {
         }
     }
 
-    /// Lets go of history below `since`, as far as no snapshot pins it. Amortised; call it as often as you like.
+    /// Lets go of history below `since`, as far as no snapshot pins it. Call it once an epoch: a call does a bounded amount of
+    /// work, in proportion to what was retracted since the last one, and goes on where that one ended.
     pub fn compact(&self, since: Epoch) {
         let pins = self.shared.pins();
         let mut state = self.shared.write();
         let lowest = pins.keys().next().copied().unwrap_or(Epoch::NEVER);
-        let since = since.min(lowest).min(state.upper);
-        if since > state.since {
-            state.reclaim(since);
-        }
+        state.since = since.min(lowest).min(state.upper).max(state.since);
+        drop(pins);
+        state.reclaim();
     }
 
     /// Pins `as_of` (in `since ..= upper`, else `Error::Invalid` saying so) until dropped.
@@ -171,6 +178,7 @@ impl Arrangement {
         log.read(&self.spec().schema)
     }
 
+    /// Costs O(chunks).
     pub fn stats(&self) -> Stats {
         let state = self.shared.read();
         Stats { rows: state.upper_rows, bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }

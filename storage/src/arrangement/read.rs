@@ -25,11 +25,13 @@ pub struct Snapshot {
     pinned: bool,
 }
 
-/// What a probe found: pairs of (probe row, matching row) with the weight of the matching row.
+/// What a probe found: pairs of (probe row, matching row) with the weight of the matching row, in the order of the probe rows.
+/// Holds on to the rows found, whatever is written meanwhile.
 #[derive(Default)]
 pub struct Matches {
     /// For each match, the row of the probe.
     pub probes: Vec<u32>,
+    /// For each match, the weight of the row found.
     pub weights: Vec<i64>,
     /// For each match, index into `chunks` and row.
     slots: Vec<(usize, usize)>,
@@ -39,10 +41,12 @@ pub struct Matches {
 }
 
 impl Matches {
+    /// The number of pairs.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
+    /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -89,6 +93,7 @@ impl Snapshot {
         Self { shared, as_of, pinned }
     }
 
+    /// The epoch it sees.
     pub fn as_of(&self) -> Epoch {
         self.as_of
     }

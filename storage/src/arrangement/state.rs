@@ -4,13 +4,14 @@
 //! rows' `from`, which makes the chunks the log of what came. `closed` is the log of what went.
 
 use super::chunk::Chunk;
+use super::closed::Closed;
 use super::slot::{Link, Slot};
 use super::{Kind, Spec};
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,14 +51,6 @@ pub(super) struct Piece {
     pub closed: Vec<(u32, u64)>,
     /// Rows that no readable epoch sees: closed, unlinked and out of the log.
     pub dead: usize,
-}
-
-/// The log of closed rows, oldest first. Entries are numbered for ever, so that a row that moves can correct its own.
-#[derive(Default)]
-pub(super) struct Closed {
-    entries: VecDeque<(Epoch, Slot)>,
-    /// The number of the first entry.
-    base: u64,
 }
 
 /// Where the rows of a key begin: its newest row.
@@ -133,7 +126,7 @@ impl State {
             + self.heads.allocation_size()
             + self.live.allocation_size()
             + self.sorted_bytes
-            + self.closed.entries.capacity() * size_of::<(Epoch, Slot)>()
+            + self.closed.bytes()
     }
 
     /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
@@ -280,16 +273,13 @@ impl State {
 
     /// Gives back memory of indexes that have become far too large.
     pub fn shrink(&mut self) {
-        let vast = |capacity: usize, len: usize| capacity > 8 * len + 1024;
         if vast(self.heads.capacity(), self.heads.len()) {
             self.heads.shrink_to(2 * self.heads.len(), |head| head.hash);
         }
         if vast(self.live.capacity(), self.live.len()) {
             self.live.shrink_to(2 * self.live.len(), |live| live.hash as u64);
         }
-        if vast(self.closed.entries.capacity(), self.closed.len()) {
-            self.closed.entries.shrink_to(2 * self.closed.len());
-        }
+        self.closed.shrink();
     }
 
     /// Forgets a chunk of which no row is linked or in a log.
@@ -368,34 +358,7 @@ impl State {
     }
 }
 
-impl Closed {
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Entries of epochs in `(after, to]`.
-    pub fn range(&self, after: Epoch, to: Epoch) -> impl Iterator<Item = Slot> + '_ {
-        let start = self.entries.partition_point(|(epoch, _)| *epoch <= after);
-        let end = self.entries.partition_point(|(epoch, _)| *epoch <= to);
-        self.entries.range(start..end.max(start)).map(|(_, slot)| *slot)
-    }
-
-    /// Removes the oldest entry if it is of `since` or before.
-    pub fn pop(&mut self, since: Epoch) -> Option<Slot> {
-        let (_, slot) = self.entries.pop_front_if(|(epoch, _)| *epoch <= since)?;
-        self.base += 1;
-        Some(slot)
-    }
-
-    /// Returns the entry's number.
-    fn push(&mut self, epoch: Epoch, slot: Slot) -> u64 {
-        debug_assert!(self.entries.back().is_none_or(|(last, _)| *last <= epoch), "rows are closed in epoch order");
-        self.entries.push_back((epoch, slot));
-        self.base + self.entries.len() as u64 - 1
-    }
-
-    fn correct(&mut self, number: u64, slot: Slot) {
-        let entry = number.checked_sub(self.base).and_then(|i| self.entries.get_mut(i as usize));
-        entry.expect("a closed row that is not dead is in the log").1 = slot;
-    }
+/// Whether a table for `capacity` entries is not worth its memory for `len`.
+pub(super) fn vast(capacity: usize, len: usize) -> bool {
+    capacity > 8 * len + 1024
 }

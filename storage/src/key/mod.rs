@@ -57,10 +57,12 @@ impl Keys {
         Self { packed: Packed::fixed(len, 0, vec![]), hashes: vec![hash(&[]); len], nulls: None }
     }
 
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
@@ -77,6 +79,7 @@ impl Keys {
         self.hashes[row]
     }
 
+    /// The virtual node of `row`.
     pub fn vnode(&self, row: usize) -> u16 {
         vnode(self.hashes[row])
     }
@@ -106,6 +109,7 @@ pub(crate) fn hash(key: &[u8]) -> u64 {
     xxh3_64(key)
 }
 
+/// The virtual node of a key by its hash. Part of the run format.
 pub fn vnode(hash: u64) -> u16 {
     (hash % u64::from(VNODES)) as u16
 }

