@@ -7,7 +7,7 @@
 
 mod decide;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decide::{Health, Next, Recovery, Seen, decide, recover};
 

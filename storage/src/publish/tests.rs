@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 /// Time stands still but for sleepers, who wait for as many turns as they sleep milliseconds, at most 20.
 #[derive(Default)]
-struct Turns(AtomicU64);
+pub(crate) struct Turns(AtomicU64);
 
 impl Clock for Turns {
     fn now(&self) -> i64 {
@@ -27,10 +27,11 @@ impl Clock for Turns {
     }
     fn sleep(&self, micros: u64) -> BoxFuture<'static, ()> {
         let mut turns = (micros / 1000).min(20);
-        Box::pin(futures::future::poll_fn(move |_| match turns {
+        Box::pin(futures::future::poll_fn(move |context| match turns {
             0 => Poll::Ready(()),
             _ => {
                 turns -= 1;
+                context.waker().wake_by_ref();
                 Poll::Pending
             }
         }))
@@ -45,7 +46,7 @@ impl Random for Dice {
     }
 }
 
-fn env(objects: Arc<dyn Objects>, seed: u64) -> Env {
+pub(crate) fn env(objects: Arc<dyn Objects>, seed: u64) -> Env {
     let random = Arc::new(Dice(Mutex::new(SmallRng::seed_from_u64(seed))));
     Env { clock: Arc::new(Turns::default()), random, objects }
 }
@@ -121,22 +122,17 @@ async fn serve(env: Env, known: Arc<Mutex<Known>>, rounds: u64, tidy: bool) {
     }
 }
 
-/// Runs servers on one store in an order given by `seed`; some are killed, some sleep for long.
-fn simulate(seed: u64, tidy: bool) -> (Arc<dyn Objects>, Known) {
+/// Runs servers in an order given by `seed`; some are killed, some sleep for long. `watch` is called after every step.
+pub(crate) fn run(seed: u64, mut start: impl FnMut(u64) -> Pin<Box<dyn Future<Output = ()>>>, mut watch: impl FnMut()) {
     let mut random = SmallRng::seed_from_u64(seed);
-    let store = open("memory://").unwrap();
-    let faults = Faults { failed: 0.1, lost: 0.1, late: 0.1, delay: 4000 };
-    let faulty = Faulty::new(store.clone(), seed, faults).with_clock(Arc::new(Turns::default()));
-    let faulty: Arc<dyn Objects> = Arc::new(faulty);
-    let known = Arc::new(Mutex::new(Known::default()));
     let mut waiting = random.random_range(2..5u64);
+    // With the turns each sleeps.
     let mut running: Vec<(Pin<Box<dyn Future<Output = ()>>>, u64)> = vec![];
     let mut context = Context::from_waker(futures::task::noop_waker_ref());
     for step in 0.. {
-        assert!(step < 1_000_000, "no end: servers wait for each other");
+        assert!(step < 1_000_000, "seed {seed}: no end: servers wait for each other");
         if waiting > 0 && (running.is_empty() || random.random_ratio(1, 200)) {
-            let server = serve(env(faulty.clone(), random.next_u64()), known.clone(), 6, tidy);
-            running.push((Box::pin(server), 0));
+            running.push((start(random.next_u64()), 0));
             waiting -= 1;
         }
         if running.is_empty() {
@@ -144,7 +140,7 @@ fn simulate(seed: u64, tidy: bool) -> (Arc<dyn Objects>, Known) {
         }
         let one = random.random_range(0..running.len());
         match random.random_range(0..2000) {
-            // Killed, wherever it is; another is started in its place.
+            // Killed, wherever it is; another goes on.
             0 if running.len() > 1 || waiting > 0 => drop(running.swap_remove(one)),
             // Asleep for hundreds of turns, as a paused virtual machine is.
             1 => running[one].1 = 400,
@@ -155,8 +151,17 @@ fn simulate(seed: u64, tidy: bool) -> (Arc<dyn Objects>, Known) {
                 }
             }
         }
+        watch();
     }
-    drop(running);
+}
+
+fn simulate(seed: u64, tidy: bool) -> (Arc<dyn Objects>, Known) {
+    let store = open("memory://").unwrap();
+    let faults = Faults { failed: 0.1, lost: 0.1, late: 0.1, delay: 4000 };
+    let faulty = Faulty::new(store.clone(), seed, faults).with_clock(Arc::new(Turns::default()));
+    let faulty: Arc<dyn Objects> = Arc::new(faulty);
+    let known = Arc::new(Mutex::new(Known::default()));
+    run(seed, |seed| Box::pin(serve(env(faulty.clone(), seed), known.clone(), 6, tidy)), || {});
     let known = std::mem::take(&mut *known.lock().unwrap());
     (store, known)
 }
@@ -236,15 +241,7 @@ async fn a_publisher_waits_for_the_store_to_come_back_and_says_so() {
             faulty.set_away(false);
         }
     };
-    // Each wait of this clock lasts until it is polled again.
-    let publish = publisher.publish(manifest, &on_retry);
-    let mut publish = std::pin::pin!(publish);
-    let (published, _) = futures::future::poll_fn(|context| {
-        context.waker().wake_by_ref();
-        publish.as_mut().poll(context)
-    })
-    .await
-    .unwrap();
+    let (published, _) = publisher.publish(manifest, &on_retry).await.unwrap();
     assert_eq!(told.load(Ordering::SeqCst), 10);
     assert_eq!(Publisher::newest(&env, false).await.unwrap(), Some(published));
 }
