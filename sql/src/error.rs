@@ -1,5 +1,9 @@
 //! Errors as Postgres clients read them.
 
+mod datafusion;
+
+pub use self::datafusion::from_datafusion;
+
 use std::fmt;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

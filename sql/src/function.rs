@@ -1,1 +1,203 @@
 //! Postgres' scalar and aggregate functions for DataFusion, where its own differ or are missing. One family per file.
+//!
+//! A function is a [`Definition`]: a name, the choice of its types, and its evaluation over whole columns. Operators are
+//! functions too, named by their sign. Everything here is a pure function of its arguments; what depends on the session
+//! (time zone) is an argument, so that a stored expression means the same for ever.
+
+pub mod aggregate;
+mod arithmetic;
+mod calendar;
+pub mod cast;
+pub mod key;
+pub mod print;
+pub mod read;
+mod temporal;
+pub mod zone;
+
+pub use cast::Cast;
+
+use crate::error::{Error, Result};
+use crate::types::Type;
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+/// A scalar function or operator.
+pub struct Definition {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// The types of arguments and result for what was given; `None` is an untyped NULL or string literal.
+    pub resolve: fn(&[Option<Type>]) -> Result<Resolved>,
+    pub call: fn(&Call) -> Result<ArrayRef>,
+    /// NULL exactly where an argument is NULL.
+    pub strict: bool,
+    /// Whether rows can fail. Guards are only needed for what can.
+    pub fallible: bool,
+}
+
+pub struct Resolved {
+    pub arguments: Vec<Type>,
+    pub result: Type,
+}
+
+/// One evaluation: columns and constants side by side.
+pub struct Call<'a> {
+    pub arguments: &'a [ColumnarValue],
+    /// Rows of the result; 1 if every argument is constant.
+    pub rows: usize,
+    pub result: &'a Type,
+}
+
+impl Call<'_> {
+    /// Argument `index` as a column of `rows` rows.
+    pub fn column(&self, index: usize) -> Result<ArrayRef> {
+        Ok(self.arguments[index].to_array(self.rows)?)
+    }
+
+    /// Argument `index` as an array of one row if it is constant, and whether it is.
+    pub fn operand(&self, index: usize) -> Result<(ArrayRef, bool)> {
+        Ok(match &self.arguments[index] {
+            ColumnarValue::Array(array) => (array.clone(), false),
+            ColumnarValue::Scalar(value) => (value.to_array()?, true),
+        })
+    }
+}
+
+/// Every function of ours, sorted by name.
+pub fn all() -> impl Iterator<Item = &'static Definition> {
+    [arithmetic::FUNCTIONS, key::FUNCTIONS].into_iter().flatten()
+}
+
+/// Ours by name or alias, as DataFusion takes it.
+pub fn lookup(name: &str) -> Option<Arc<ScalarUDF>> {
+    static UDFS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| all().map(udf).collect());
+    UDFS.iter().find(|udf| udf.name() == name || udf.aliases().iter().any(|alias| alias == name)).cloned()
+}
+
+fn udf(definition: &'static Definition) -> Arc<ScalarUDF> {
+    let aliases = definition.aliases.iter().map(|alias| alias.to_string()).collect();
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(Function { definition, aliases, signature }))
+}
+
+/// A [`Definition`] in DataFusion's shape.
+#[derive(Debug)]
+pub struct Function {
+    definition: &'static Definition,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl Function {
+    pub fn definition(&self) -> &'static Definition {
+        self.definition
+    }
+}
+
+impl std::fmt::Debug for Definition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition.name == other.definition.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.definition.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.definition.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
+        let names: Vec<_> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        Ok(shown(self.definition.name, &names))
+    }
+
+    fn display_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
+        let names: Vec<_> = args.iter().map(|arg| arg.to_string()).collect();
+        Ok(shown(self.definition.name, &names))
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>, DataFusionError> {
+        let given = types.iter().map(|kind| given(&Field::new("", kind.clone(), true))).collect::<Result<Vec<_>>>()?;
+        Ok((self.definition.resolve)(&given)?.arguments.iter().map(Type::arrow).collect())
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType, DataFusionError> {
+        let given = types.iter().map(|kind| given(&Field::new("", kind.clone(), true))).collect::<Result<Vec<_>>>()?;
+        Ok((self.definition.resolve)(&given)?.result.arrow())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef, DataFusionError> {
+        let given = args.arg_fields.iter().map(|field| given(field)).collect::<Result<Vec<_>>>()?;
+        let nullable = !self.definition.strict || args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new((self.definition.resolve)(&given)?.result.field(self.definition.name, nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
+        let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { args.number_rows };
+        let result = Type::of(&args.return_field)?;
+        let array = (self.definition.call)(&Call { arguments: &args.args, rows, result: &result })?;
+        if constant {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
+        }
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+/// A call as it is written: operators between their operands.
+pub(crate) fn shown(name: &str, arguments: &[String]) -> String {
+    match (name, arguments) {
+        ("negate", [value]) => format!("(-{value})"),
+        (sign, [left, right]) if is_sign(sign) => format!("({left} {sign} {right})"),
+        _ => format!("{name}({})", arguments.join(", ")),
+    }
+}
+
+fn is_sign(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
+
+/// The type of an argument; NULL has none.
+pub fn given(field: &Field) -> Result<Option<Type>> {
+    if field.data_type() == &DataType::Null {
+        return Ok(None);
+    }
+    Type::of(field).map(Some)
+}
+
+/// 42883 for an operator or function that does not take these types.
+pub(crate) fn undefined(name: &str, given: &[Option<Type>]) -> Error {
+    let shown: Vec<_> = given.iter().map(|kind| kind.as_ref().map_or("unknown".into(), Type::to_string)).collect();
+    let message = match (is_sign(name), &shown[..]) {
+        (true, [left, right]) => format!("operator does not exist: {left} {name} {right}"),
+        _ => format!("function {name}({}) does not exist", shown.join(", ")),
+    };
+    Error::new("42883", message)
+        .hint("No function or operator matches the given types. You might need to add explicit type casts.")
+}

@@ -1,0 +1,189 @@
+//! DataFusion's and Arrow's errors as Postgres would have said them.
+//!
+//! Our own errors travel through DataFusion as `External` and come out unchanged. Messages of theirs that may hold values of
+//! rows (failed casts, failed functions) are replaced; planning errors speak of the query's text only and keep theirs.
+
+use super::Error;
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl From<Error> for ArrowError {
+    fn from(error: Error) -> Self {
+        ArrowError::ExternalError(Box::new(error))
+    }
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        from_arrow(&error)
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        from_datafusion(error)
+    }
+}
+
+/// The SQL error that `error` carries or amounts to.
+pub fn from_datafusion(error: DataFusionError) -> Error {
+    convert(&error)
+}
+
+fn convert(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => from_boxed(inner.as_ref()),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => convert(inner),
+        DataFusionError::Shared(inner) => convert(inner),
+        DataFusionError::Collection(errors) => {
+            errors.first().map_or_else(|| Error::internal("empty collection of errors"), convert)
+        }
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::SQL(inner, _) => Error::syntax(clean(&inner.to_string())),
+        DataFusionError::NotImplemented(message) => Error::new("0A000", clean(message)),
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::ResourcesExhausted(message) => Error::new("53200", clean(message)),
+        DataFusionError::Configuration(message) => Error::new("22023", clean(message)),
+        DataFusionError::Execution(message) => from_execution(message),
+        DataFusionError::IoError(inner) => Error::new("58030", inner.to_string()),
+        other => Error::internal(clean(&other.strip_backtrace())),
+    }
+}
+
+fn from_boxed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.clone();
+    }
+    if let Some(theirs) = error.downcast_ref::<DataFusionError>() {
+        return convert(theirs);
+    }
+    match error.downcast_ref::<ArrowError>() {
+        Some(theirs) => from_arrow(theirs),
+        None => Error::internal(error.to_string()),
+    }
+}
+
+fn from_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => from_boxed(inner.as_ref()),
+        ArrowError::DivideByZero => Error::new("22012", "division by zero"),
+        ArrowError::ArithmeticOverflow(_) => Error::new("22003", "value out of range"),
+        ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+            let range =
+                message.contains("out of range") || message.contains("too large") || message.contains("overflow");
+            match range {
+                true => Error::new("22003", "value out of range"),
+                false => Error::new("22P02", "invalid input syntax"),
+            }
+        }
+        ArrowError::InvalidArgumentError(message) if message.contains("precision") => {
+            Error::new("22003", "numeric field overflow")
+        }
+        ArrowError::NotYetImplemented(message) => Error::new("0A000", clean(message)),
+        other => Error::internal(clean(&other.to_string())),
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => match &field.relation {
+            Some(relation) => Error::new("42703", format!("column {}.{} does not exist", relation.table(), field.name)),
+            None => Error::new("42703", format!("column \"{}\" does not exist", field.name)),
+        },
+        SchemaError::AmbiguousReference { field } => {
+            Error::new("42702", format!("column reference \"{}\" is ambiguous", field.name))
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::new("42701", format!("column name \"{name}\" specified more than once"))
+        }
+    }
+}
+
+fn from_plan(message: &str) -> Error {
+    let message = clean(message);
+    if let Some(name) = between(&message, "Invalid function '", "'") {
+        return Error::new("42883", format!("function {name} does not exist"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if let Some(name) = between(&message, "table '", "' not found") {
+        let name = name.rsplit('.').next().unwrap_or(name);
+        return Error::undefined_relation(name);
+    }
+    if message.contains("must appear in the GROUP BY") || message.contains("must be in GROUP BY") {
+        let column = message.split('"').nth(1).unwrap_or("?");
+        return Error::new(
+            "42803",
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+        );
+    }
+    if message.contains("Cannot coerce") || message.contains("Cannot infer common argument type") {
+        return Error::new("42883", format!("operator does not exist: {message}"));
+    }
+    if message.contains("Failed to coerce arguments") || message.contains("No function matches") {
+        return Error::new("42883", message);
+    }
+    if message.contains("Cannot automatically convert") || message.contains("must be boolean") {
+        return Error::new("42804", message);
+    }
+    Error::new("42000", message)
+}
+
+fn from_execution(message: &str) -> Error {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("overflow") || lower.contains("out of range") {
+        return Error::new("22003", "value out of range");
+    }
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        return Error::new("22012", "division by zero");
+    }
+    if lower.contains("returned more than one row") || lower.contains("more than one row") {
+        return Error::new("21000", "more than one row returned by a subquery used as an expression");
+    }
+    Error::new("22000", "a function failed on its arguments")
+}
+
+fn between<'a>(message: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = message.split_once(before)?;
+    Some(rest.split_once(after)?.0)
+}
+
+/// The first line without DataFusion's prefixes.
+fn clean(message: &str) -> String {
+    let mut line = message.lines().next().unwrap_or_default();
+    for prefix in
+        ["Error during planning: ", "This feature is not implemented: ", "sql parser error: ", "ParserError(\""]
+    {
+        line = line.strip_prefix(prefix).unwrap_or(line);
+    }
+    line.trim_end_matches("\")").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_errors_come_back_unchanged_from_any_depth() {
+        let ours = Error::new("22003", "integer out of range").hint("h");
+        let wrapped = ArrowError::ExternalError(Box::new(DataFusionError::from(ours.clone())));
+        let wrapped = DataFusionError::from(wrapped).context("while folding");
+        assert_eq!(from_datafusion(wrapped), ours);
+    }
+
+    #[test]
+    fn values_of_rows_do_not_get_into_messages() {
+        let cast = ArrowError::CastError("Cannot cast string 'secret' to value of Int32 type".into());
+        let error = Error::from(cast);
+        assert_eq!((error.sqlstate, error.message.as_str()), ("22P02", "invalid input syntax"));
+        let execution = from_datafusion(DataFusionError::Execution("bad value: secret".into()));
+        assert!(!execution.message.contains("secret"));
+    }
+}
