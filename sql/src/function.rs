@@ -14,6 +14,7 @@ pub mod read;
 mod temporal;
 pub mod zone;
 
+pub use arithmetic::decimal_of;
 pub use cast::Cast;
 
 use crate::error::{Error, Result};
@@ -79,6 +80,11 @@ pub fn lookup(name: &str) -> Option<Arc<ScalarUDF>> {
     UDFS.iter().find(|udf| udf.name() == name || udf.aliases().iter().any(|alias| alias == name)).cloned()
 }
 
+/// The definition behind a function of ours.
+pub fn definition(function: &ScalarUDF) -> Option<&'static Definition> {
+    function.inner().downcast_ref::<Function>().map(|function| function.definition)
+}
+
 fn udf(definition: &'static Definition) -> Arc<ScalarUDF> {
     let aliases = definition.aliases.iter().map(|alias| alias.to_string()).collect();
     let signature = Signature::user_defined(Volatility::Immutable);
@@ -91,12 +97,6 @@ pub struct Function {
     definition: &'static Definition,
     aliases: Vec<String>,
     signature: Signature,
-}
-
-impl Function {
-    pub fn definition(&self) -> &'static Definition {
-        self.definition
-    }
 }
 
 impl std::fmt::Debug for Definition {

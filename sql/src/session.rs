@@ -1,6 +1,26 @@
 //! A DataFusion session with Postgres' semantics: our analyzer rules, functions and settings. Used to plan views and to run SELECT.
+//!
+//! SQL goes through it in this order: [`prepare`] on the syntax tree (what DataFusion's planner would refuse or misread), then
+//! its planner with our operators and types, then the analyzer with our coercion before its own, then any of its optimizers.
 
+mod clock;
+mod coerce;
+mod common;
+mod operators;
+mod prepare;
+mod regroup;
+#[cfg(test)]
+mod tests;
+
+pub use prepare::prepare;
+
+use crate::function::{self, aggregate};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::prelude::SessionConfig;
+use std::sync::Arc;
 
 /// What of a client's session changes the meaning of SQL. Stored with every view.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +37,32 @@ impl Default for Settings {
 
 /// `now`: microseconds since 1970-01-01 UTC, for `now()` and its kin in SELECT; `None` for views (they refuse it).
 pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
-    let _ = (settings, now);
-    todo!()
+    let mut builder =
+        SessionStateBuilder::new().with_config(config(settings)).with_default_features().with_analyzer_rules(vec![
+            Arc::new(ResolveGroupingFunction::new()),
+            Arc::new(coerce::Coerce::new(&settings.timezone)),
+            Arc::new(TypeCoercion::new()),
+        ]);
+    // The first planner that takes an expression has it.
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
+    builder = builder.with_type_planner(Arc::new(operators::Types));
+    // Of two functions of one name the later one counts.
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.extend(function::all().filter_map(|definition| function::lookup(definition.name)));
+    functions.extend(clock::functions(now));
+    builder.aggregate_functions().get_or_insert_default().extend(aggregate::all());
+    builder.build()
+}
+
+fn config(settings: &Settings) -> SessionConfig {
+    let mut config =
+        SessionConfig::new().with_default_catalog_and_schema("dev", "public").with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    // Postgres' own default: NULLs are larger than everything.
+    options.sql_parser.default_null_ordering = "nulls_max".into();
+    options.execution.time_zone = Some(settings.timezone.clone());
+    config
 }

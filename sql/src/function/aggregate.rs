@@ -416,10 +416,6 @@ impl GroupsAccumulator for Groups {
         GroupsAccumulator::state(&mut alone, EmitTo::All)
     }
 
-    fn supports_convert_to_state(&self) -> bool {
-        true
-    }
-
     fn size(&self) -> usize {
         let total = match &self.totals {
             Totals::Integer(totals) => totals.capacity() * size_of::<i128>(),

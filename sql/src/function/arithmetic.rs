@@ -77,7 +77,7 @@ pub(super) fn is_number(kind: &Type) -> bool {
 }
 
 /// Precision and scale of an exact number of fixed scale.
-pub(crate) fn decimal_of(kind: &Type) -> Option<(u8, i8)> {
+pub fn decimal_of(kind: &Type) -> Option<(u8, i8)> {
     match kind {
         Type::Numeric(Some(decimal)) => Some(*decimal),
         _ => INTEGER_DIGITS.iter().find(|(integer, _)| integer == kind).map(|(_, digits)| (*digits, 0)),

@@ -8,7 +8,7 @@
 
 mod change;
 mod create;
-mod kind;
+pub mod kind;
 mod reader;
 mod session;
 mod text;

@@ -1,0 +1,179 @@
+//! One type for several expressions: what comparisons, CASE, COALESCE, IN and set operations convert to, as Postgres chooses.
+
+use crate::error::{Error, Result};
+use crate::function::cast::Cast;
+use crate::function::key;
+use crate::function::zone::Zone;
+use crate::function::{self, decimal_of};
+use crate::numeric::Numeric;
+use crate::types::Type;
+use arrow::datatypes::Field;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use std::sync::Arc;
+
+/// A type that can hold and compare the values of both exactly; integers and decimals meet in a decimal that is wide enough.
+pub fn compared(left: &Type, right: &Type) -> Option<Type> {
+    use Type::{Date, Float4, Float8, Int2, Int4, Int8, Numeric, Timestamp, Timestamptz};
+    Some(match (left, right) {
+        _ if left == right => left.clone(),
+        _ if is_string(left) && is_string(right) => Type::Text,
+        (Float4 | Float8, other) | (other, Float4 | Float8) if is_number(other) => Float8,
+        (Numeric(None), other) | (other, Numeric(None)) if is_number(other) => Numeric(None),
+        (Int8, Int2 | Int4) | (Int2 | Int4, Int8) => Int8,
+        (Int4, Int2) | (Int2, Int4) => Int4,
+        (Timestamptz, Date | Timestamp) | (Date | Timestamp, Timestamptz) => Timestamptz,
+        (Timestamp, Date) | (Date, Timestamp) => Timestamp,
+        (Type::Array(left), Type::Array(right)) => Type::Array(Box::new(compared(left, right)?)),
+        _ => {
+            let ((p1, s1), (p2, s2)) = (decimal_of(left)?, decimal_of(right)?);
+            let scale = s1.max(s2) as i32;
+            let precision = (p1 as i32 - s1 as i32).max(p2 as i32 - s2 as i32) + scale;
+            match precision {
+                ..=76 => Numeric(Some((precision as u8, scale as i8))),
+                _ => Numeric(None),
+            }
+        }
+    })
+}
+
+/// A type for values of both side by side: like [`compared`], but numbers that are shown with different scales stay so.
+pub fn unified(left: &Type, right: &Type) -> Option<Type> {
+    match (left, right) {
+        (Type::Numeric(Some((_, s1))), Type::Numeric(Some((_, s2)))) if s1 != s2 => Some(Type::Numeric(None)),
+        (Type::Numeric(Some((_, 1..))), Type::Int2 | Type::Int4 | Type::Int8) => Some(Type::Numeric(None)),
+        (Type::Int2 | Type::Int4 | Type::Int8, Type::Numeric(Some((_, 1..)))) => Some(Type::Numeric(None)),
+        (Type::Numeric(_), Type::Float4) | (Type::Float4, Type::Numeric(_)) => Some(Type::Float8),
+        (Type::Float4, Type::Int2 | Type::Int4 | Type::Int8) => Some(Type::Float4),
+        (Type::Int2 | Type::Int4 | Type::Int8, Type::Float4) => Some(Type::Float4),
+        _ => compared(left, right),
+    }
+}
+
+pub fn is_string(kind: &Type) -> bool {
+    matches!(kind, Type::Text | Type::Varchar(_) | Type::Char(_))
+}
+
+pub fn is_number(kind: &Type) -> bool {
+    matches!(kind, Type::Int2 | Type::Int4 | Type::Int8 | Type::Float4 | Type::Float8 | Type::Numeric(_))
+}
+
+/// The type of an expression; `None` for what Postgres calls unknown: NULL, a string literal, an untyped parameter.
+pub fn kind(expr: &Expr, schema: &DFSchema) -> Result<Option<Type>> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None) => Ok(None),
+        Expr::Placeholder(Placeholder { field: None, .. }) => Ok(None),
+        _ => function::given(expr.to_field(schema)?.1.as_ref()),
+    }
+}
+
+/// The one type of all `exprs` by `join`; `None` if all are unknown. No common type is 42804, said with `construct`.
+pub fn all(
+    exprs: &[&Expr],
+    schema: &DFSchema,
+    construct: &str,
+    join: fn(&Type, &Type) -> Option<Type>,
+) -> Result<Option<Type>> {
+    let mut common: Option<Type> = None;
+    for expr in exprs {
+        let Some(kind) = kind(expr, schema)? else { continue };
+        common = Some(match common {
+            None => kind,
+            Some(so_far) => join(&so_far, &kind).ok_or_else(|| {
+                Error::new("42804", format!("{construct} types {so_far} and {kind} cannot be matched"))
+            })?,
+        });
+    }
+    Ok(common)
+}
+
+/// `expr` as `to`: unchanged if it is already, converted now if it is a literal (whose errors are the query's), else a cast.
+pub fn convert(expr: Expr, to: &Type, schema: &DFSchema, zone: &str) -> Result<Expr> {
+    let from = match &expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = Some(Arc::new(to.field("", true)));
+            return Ok(Expr::Placeholder(Placeholder { id: id.clone(), field }));
+        }
+        Expr::Literal(ScalarValue::Utf8(_), None) if is_string(to) => return Ok(expr),
+        _ => function::given(expr.to_field(schema)?.1.as_ref())?,
+    };
+    match (&expr, &from) {
+        (Expr::Literal(..), None) => return literal(ScalarValue::try_from(&to.arrow())?, to),
+        (_, Some(from)) if from == to || alike(from, to) => return Ok(expr),
+        (Expr::Literal(value, _), Some(from)) => return literal(converted(value, from, to, zone)?, to),
+        _ => {}
+    }
+    function::cast::check(&from.unwrap_or(Type::Text), to)?;
+    Ok(Cast::udf(to.clone(), zone).call(vec![expr]))
+}
+
+/// Strings without limits or padding are text.
+fn alike(from: &Type, to: &Type) -> bool {
+    to == &Type::Text && matches!(from, Type::Varchar(_))
+}
+
+fn literal(value: ScalarValue, kind: &Type) -> Result<Expr> {
+    let metadata = kind.field("", true).metadata().clone();
+    Ok(Expr::Literal(value, (!metadata.is_empty()).then(|| FieldMetadata::from(metadata))))
+}
+
+fn converted(value: &ScalarValue, from: &Type, to: &Type, zone: &str) -> Result<ScalarValue> {
+    let array = function::cast::column(&value.to_array()?, from, to, Zone::parse(zone)?)?;
+    Ok(ScalarValue::try_from_array(&array, 0)?)
+}
+
+/// A number literal in exactly the type of what it is compared with, so that the other side needs no conversion.
+pub fn fit(expr: Expr, to: &Type) -> Expr {
+    let Expr::Literal(value, _) = &expr else { return expr };
+    let Ok(Some(from)) = function::given(&Field::new("", value.data_type(), true)) else { return expr };
+    if !is_number(&from) || !is_number(to) || value.is_null() || matches!(from, Type::Float4 | Type::Float8) {
+        return expr;
+    }
+    let exact = Type::Numeric(None);
+    let same = || -> Result<Option<ScalarValue>> {
+        let fitted = converted(value, &from, to, "UTC")?;
+        let (before, after) = (converted(value, &from, &exact, "UTC")?, converted(&fitted, to, &exact, "UTC")?);
+        let number = |value: &ScalarValue| match value {
+            ScalarValue::FixedSizeBinary(_, Some(bytes)) => Numeric::decode(bytes),
+            _ => Err(Error::internal("numeric literal")),
+        };
+        // Floats are compared as floats, whatever they lose.
+        let equal = matches!(to, Type::Float4 | Type::Float8) || number(&before)?.compare(&number(&after)?).is_eq();
+        Ok(equal.then_some(fitted))
+    };
+    match same() {
+        Ok(Some(fitted)) => Expr::Literal(fitted, None),
+        _ => expr,
+    }
+}
+
+/// `expr` by its key, if values of its type are compared so.
+pub fn keyed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    if is_key(&expr) {
+        return Ok(expr);
+    }
+    match function::given(expr.to_field(schema)?.1.as_ref())? {
+        Some(kind) if key::needed(&kind) => key_of(expr),
+        _ => Ok(expr),
+    }
+}
+
+pub fn is_key(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarFunction(call) => call.func.name() == "key",
+        Expr::Alias(alias) => is_key(&alias.expr),
+        _ => false,
+    }
+}
+
+pub fn key_of(expr: Expr) -> Result<Expr> {
+    let function = function::lookup("key").ok_or_else(|| Error::internal("no function key"))?;
+    Ok(function.call(vec![expr]))
+}
+
+/// Whether a field's values are compared by their key.
+pub fn field_needs_key(field: &Field) -> bool {
+    matches!(function::given(field), Ok(Some(kind)) if key::needed(&kind))
+}

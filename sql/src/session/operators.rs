@@ -1,0 +1,122 @@
+//! Operators and type names while SQL becomes a logical plan.
+//!
+//! Arithmetic becomes calls of our functions at once: they take any types, so nothing is decided here that a later change of a
+//! column's type could make wrong. Comparisons of types that DataFusion cannot compare are converted to a common one.
+
+use super::common;
+use crate::error::{Error, Result};
+use crate::function::{self, undefined};
+use crate::statement::kind;
+use crate::types::Type;
+use arrow::datatypes::FieldRef;
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::binary::BinaryTypeCoercer;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(
+        &self,
+        raw: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>, DataFusionError> {
+        if let Some(sign) = arithmetic(&raw.op) {
+            return Ok(PlannerResult::Planned(call(sign, raw.left, raw.right, schema)?));
+        }
+        if let Some(operator) = comparison(&raw.op)
+            && !comparable(&raw, operator, schema)
+        {
+            return Ok(PlannerResult::Planned(compare(operator, raw.left, raw.right, schema, "UTC")?));
+        }
+        Ok(PlannerResult::Original(raw))
+    }
+}
+
+fn arithmetic(op: &BinaryOperator) -> Option<&'static str> {
+    Some(match op {
+        BinaryOperator::Plus => "+",
+        BinaryOperator::Minus => "-",
+        BinaryOperator::Multiply => "*",
+        BinaryOperator::Divide => "/",
+        BinaryOperator::Modulo => "%",
+        _ => return None,
+    })
+}
+
+/// Whether DataFusion has a type for it; the analyzer sees to the right one when all types are known.
+fn comparable(raw: &RawBinaryExpr, operator: Operator, schema: &DFSchema) -> bool {
+    match (raw.left.get_type(schema), raw.right.get_type(schema)) {
+        (Ok(left), Ok(right)) => BinaryTypeCoercer::new(&left, &operator, &right).get_input_types().is_ok(),
+        _ => true,
+    }
+}
+
+fn comparison(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        _ => return None,
+    })
+}
+
+/// A call of one of our functions, with untyped literals converted to what it resolves them to.
+pub fn call(name: &str, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+    let function = function::lookup(name).ok_or_else(|| Error::internal(format!("no operator {name}")))?;
+    let given = [common::kind(&left, schema)?, common::kind(&right, schema)?];
+    let resolved = (function::definition(&function).ok_or_else(|| undefined(name, &given))?.resolve)(&given)?;
+    let mut arguments = vec![];
+    for ((expr, given), to) in [left, right].into_iter().zip(given).zip(resolved.arguments) {
+        arguments.push(if given.is_none() { common::convert(expr, &to, schema, "UTC")? } else { expr });
+    }
+    Ok(function.call(arguments))
+}
+
+/// `left operator right` on a common type, by key where the type has one.
+pub fn compare(operator: Operator, left: Expr, right: Expr, schema: &DFSchema, zone: &str) -> Result<Expr> {
+    let (left, right) = fitted(left, right, schema)?;
+    let given = [common::kind(&left, schema)?, common::kind(&right, schema)?];
+    let common = match &given {
+        [Some(left), Some(right)] => {
+            Some(common::compared(left, right).ok_or_else(|| undefined(&operator.to_string(), &given))?)
+        }
+        [Some(known), None] | [None, Some(known)] => Some(known.clone()),
+        [None, None] => None,
+    };
+    let (mut left, mut right) = (left, right);
+    if let Some(common) = common {
+        (left, right) = (common::convert(left, &common, schema, zone)?, common::convert(right, &common, schema, zone)?);
+        (left, right) = (common::keyed(left, schema)?, common::keyed(right, schema)?);
+    }
+    Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
+}
+
+/// A number literal takes the type of the other side where it loses nothing by it.
+fn fitted(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
+    match (common::kind(&left, schema)?, common::kind(&right, schema)?) {
+        (Some(left_kind), Some(right_kind)) if left_kind != right_kind => {
+            Ok((common::fit(left, &right_kind), common::fit(right, &left_kind)))
+        }
+        _ => Ok((left, right)),
+    }
+}
+
+/// Our types by Postgres' names.
+#[derive(Debug)]
+pub struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, written: &ast::DataType) -> Result<Option<FieldRef>, DataFusionError> {
+        let kind: Type = kind::of(written)?;
+        // With a name, or DataFusion would keep the metadata of what is cast.
+        Ok(Some(Arc::new(kind.field("cast", true))))
+    }
+}

@@ -1,0 +1,298 @@
+//! Queries through the whole of DataFusion with our semantics; what is expected is PostgreSQL 15's answer.
+
+use super::*;
+use crate::error::Error;
+use crate::function::print;
+use crate::function::zone::Zone;
+use crate::statement;
+use crate::types::Type;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::Schema;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::ast;
+
+const NOW: i64 = 1_704_112_496_789_000;
+
+/// Lines of `expression => text`; `(SQLSTATE)` for errors, `∅` for NULL, rows separated by `|`, columns by a blank.
+fn check(script: &str) {
+    check_in(&Settings::default(), script);
+}
+
+fn check_in(settings: &Settings, script: &str) {
+    let mut wrong = vec![];
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (query, expected) = line.split_once("=>").unwrap();
+        let query = query.trim();
+        let sql = match query.to_ascii_lowercase().starts_with("select") {
+            true => query.to_string(),
+            false => format!("SELECT {query}"),
+        };
+        let shown = match run(settings, &sql) {
+            Ok(text) => text,
+            Err(error) => format!("({})", error.sqlstate),
+        };
+        if shown != expected.trim() {
+            let detail = run(settings, &sql).err().map(|error| error.to_string()).unwrap_or_default();
+            wrong.push(format!("{line}\n    but: {shown} {detail}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn run(settings: &Settings, sql: &str) -> Result<String, Error> {
+    let mut parsed = statement::parse(sql)?;
+    let statement::Statement::Query(mut query) = parsed.remove(0).statement else { panic!("{sql}") };
+    prepare(&mut query);
+    let context = SessionContext::new_with_state(state(settings, Some(NOW)));
+    context.register_table("t", Arc::new(table()?)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let batches = runtime.block_on(async {
+        let statement = datafusion::sql::parser::Statement::Statement(Box::new(ast::Statement::Query(query)));
+        let plan = context.state().statement_to_plan(statement).await?;
+        context.execute_logical_plan(plan).await?.collect().await
+    })?;
+    let zone = Zone::parse(&settings.timezone)?;
+    let mut rows = vec![];
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            let mut values = vec![];
+            for column in batch.columns() {
+                let mut text = String::new();
+                match column.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
+                    true => text.push('∅'),
+                    false => print::printer(column, zone)?(row, &mut text)?,
+                }
+                values.push(text);
+            }
+            rows.push(values.join(" "));
+        }
+    }
+    Ok(rows.join("|"))
+}
+
+/// Three rows of every type: the text of [`ROWS`], cast.
+fn table() -> Result<MemTable, Error> {
+    let mut fields = vec![];
+    let mut columns = vec![];
+    for (name, kind, texts) in ROWS {
+        let strings: arrow::array::ArrayRef = Arc::new(arrow::array::StringArray::from(texts.to_vec()));
+        columns.push(crate::function::cast::column(&strings, &Type::Text, kind, Zone::UTC)?);
+        fields.push(kind.field(name, true));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(schema.clone(), columns)?;
+    Ok(MemTable::try_new(schema, vec![vec![batch]])?)
+}
+
+const ROWS: &[(&str, Type, [Option<&str>; 3])] = &[
+    ("i2", Type::Int2, [Some("1"), Some("32767"), None]),
+    ("i4", Type::Int4, [Some("7"), Some("2147483647"), None]),
+    ("i8", Type::Int8, [Some("-3"), Some("9223372036854775807"), None]),
+    ("f4", Type::Float4, [Some("0.5"), Some("3e38"), None]),
+    ("f8", Type::Float8, [Some("2.5"), Some("1e308"), None]),
+    ("d", Type::Numeric(Some((10, 2))), [Some("1.50"), Some("-12345678.90"), None]),
+    ("n", Type::Numeric(None), [Some("1.50"), Some("1.5"), None]),
+    ("s", Type::Text, [Some("abc"), Some(""), None]),
+    ("dt", Type::Date, [Some("2024-01-31"), Some("1999-12-31"), None]),
+    ("ts", Type::Timestamp, [Some("2024-01-31 12:30:00"), Some("1999-12-31 23:59:59.5"), None]),
+    ("tz", Type::Timestamptz, [Some("2024-01-31 12:30:00Z"), Some("2024-07-01 00:00:00Z"), None]),
+    ("b", Type::Bool, [Some("t"), Some("f"), None]),
+];
+
+#[test]
+fn arithmetic_has_postgres_types_and_errors() {
+    check(
+        "
+        1 + 1 => 2
+        i4 + 1 FROM t WHERE i4 = 7 => 8
+        i4 + 1 FROM t => (22003)
+        i2 + i2 FROM t => (22003)
+        i2 + 1 FROM t => 2|32768|∅
+        i8 * 2 FROM t => (22003)
+        7 / 2 => 3
+        -7 / 2 => -3
+        -7 % 3 => -1
+        1 / 0 => (22012)
+        1.0 / 0 => (22012)
+        1 / 0.0::float8 => (22012)
+        2147483647 + 1 => (22003)
+        -(-2147483648) => (22003)
+        abs(-5) => 5
+        1.5 + 2.25 => 3.75
+        1.10 * 2.5 => 2.750
+        1 / 3.0 => 0.33333333333333333333
+        10.0 / 4 => 2.5000000000000000
+        7.5 % 2 => 1.5
+        d + 1 FROM t => 2.50|-12345677.90|∅
+        d * d FROM t => 2.2500|152415787501905.2100|∅
+        d / 3 FROM t => 0.50000000000000000000|-4115226.300000000000|∅
+        n + d FROM t => 3.00|-12345677.40|∅
+        n + i4 FROM t WHERE i4 = 7 => 8.50
+        n * f8 FROM t WHERE i4 = 7 => 3.75
+        f8 * 10 FROM t => (22003)
+        f4 * 10 FROM t WHERE i4 = 7 => 5
+        -n FROM t => -1.50|-1.5|∅
+        -d FROM t => -1.50|12345678.90|∅
+        9223372036854775808 => 9223372036854775808
+        99999999999 => 99999999999
+        1 + NULL => ∅
+        s + 1 FROM t => (42883)
+        '3' + 4 => 7
+        '1.5' + 4.25 => 5.75
+        2.0::float8 / 3 => 0.6666666666666666
+        mod(7, 3) => 1
+        ",
+    );
+}
+
+#[test]
+fn comparisons_are_by_value() {
+    check(
+        "
+        1.0 = 1.00 => true
+        SELECT count(*) FROM t WHERE n = 1.5 => 2
+        SELECT count(*) FROM t WHERE n > 1 => 2
+        SELECT count(*) FROM t WHERE n BETWEEN 1 AND 1.50 => 2
+        SELECT count(*) FROM t WHERE n IN (1, 1.500) => 2
+        SELECT count(*) FROM t WHERE n IN ('1.500') => 2
+        SELECT count(*) FROM t WHERE d = n => 1
+        SELECT count(*) FROM t WHERE d > 1.499 => 1
+        SELECT count(*) FROM t WHERE f8 > 2.4 => 2
+        SELECT count(*) FROM t WHERE i8 = 9223372036854775807.0 => 1
+        SELECT count(*) FROM t WHERE i4 = '7' => 1
+        SELECT count(*) FROM t WHERE i4 = 'x' => (22P02)
+        SELECT count(*) FROM t WHERE s = 1 => (42883)
+        SELECT count(*) FROM t WHERE dt > '2000-01-01' => 1
+        SELECT count(*) FROM t WHERE ts >= dt => 2
+        SELECT count(*) FROM t WHERE i4 IS DISTINCT FROM 7 => 2
+        SELECT count(*) FROM t a JOIN t b ON a.n = b.n => 4
+        SELECT count(*) FROM t a JOIN t b ON a.n = b.d => 2
+        SELECT count(*) FROM t WHERE n IN (SELECT d FROM t) => 2
+        SELECT count(*) FROM t WHERE i4 IN (SELECT i2 + 6 FROM t) => 1
+        SELECT n, count(*) FROM t WHERE n IS NOT NULL GROUP BY n => 1.5 2
+        SELECT DISTINCT n FROM t WHERE n IS NOT NULL => 1.5
+        SELECT count(DISTINCT n) FROM t => 1
+        SELECT i4 FROM t ORDER BY n, i4 DESC => 2147483647|7|∅
+        'NaN'::float8 = 'NaN'::float8 => true
+        'NaN'::numeric > 'Infinity'::numeric => true
+        nullif(1, 1.0) => ∅
+        nullif(2, 1) => 2
+        coalesce(NULL, 1.50) => 1.50
+        coalesce(i4, 0) FROM t => 7|2147483647|0
+        greatest(1, 2.5) => 2.5
+        interval '1 month' = interval '30 days' => true
+        CASE WHEN true THEN 1 ELSE 2.5 END => 1
+        CASE 1.0 WHEN 1 THEN 'one' ELSE 'more' END => one
+        ",
+    );
+}
+
+#[test]
+fn casts_round_and_refuse_as_postgres_does() {
+    check(
+        "
+        '12'::int => 12
+        'abc'::int => (22P02)
+        s::int FROM t => (22P02)
+        '99999999999'::int => (22003)
+        2.5::int => 3
+        -2.5::int => -3
+        2.5::float8::int => 2
+        3.5::float8::int => 4
+        1e20::float8::int8 => (22003)
+        99999::int2 => (22003)
+        'yes'::bool => true
+        'maybe'::bool => (22P02)
+        true::text => true
+        1::bool => true
+        1e20::float8::text => 1e+20
+        0.0000001::float8::text => 1e-07
+        'Infinity'::float8::text => Infinity
+        'hello'::varchar(3) => hel
+        '1.2345'::numeric(10,2) => 1.23
+        1.005::numeric(10,2) => 1.01
+        '123456'::numeric(5,2) => (22003)
+        '1e5'::numeric => 100000
+        1.50::numeric::text => 1.50
+        0.1::float8::numeric => 0.1
+        '2024-02-30'::date => (22008)
+        'garbage'::date => (22007)
+        '2024-01-31 12:34:56.789'::timestamp::date => 2024-01-31
+        '2024-01-31'::date::timestamp => 2024-01-31 00:00:00
+        '2024-01-31 12:00+02'::timestamptz => 2024-01-31 10:00:00+00
+        'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380A11'::uuid => a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11
+        '\\x4142'::bytea => \\x4142
+        now() => 2024-01-01 12:34:56.789+00
+        current_date => 2024-01-01
+        i4::text || 'x' FROM t WHERE i4 = 7 => 7x
+        1 || 'x' => 1x
+        ",
+    );
+}
+
+#[test]
+fn moments_depend_on_the_zone_of_the_session() {
+    let berlin = Settings { timezone: "Europe/Berlin".into(), ..Settings::default() };
+    check_in(
+        &berlin,
+        "
+        tz FROM t => 2024-01-31 13:30:00+01|2024-07-01 02:00:00+02|∅
+        tz::text FROM t WHERE i4 = 7 => 2024-01-31 13:30:00+01
+        tz::date FROM t => 2024-01-31|2024-07-01|∅
+        ts::timestamptz FROM t WHERE i4 = 7 => 2024-01-31 12:30:00+01
+        '2024-07-01 12:00'::timestamptz => 2024-07-01 12:00:00+02
+        now() => 2024-01-01 13:34:56.789+01
+        ",
+    );
+}
+
+#[test]
+fn dates_and_intervals_add_up_on_the_calendar() {
+    check(
+        "
+        dt + 1 FROM t => 2024-02-01|2000-01-01|∅
+        dt - dt FROM t => 0|0|∅
+        dt + interval '1 month' FROM t => 2024-02-29 00:00:00|2000-01-31 00:00:00|∅
+        ts - interval '1 day 1 hour' FROM t WHERE i4 = 7 => 2024-01-30 11:30:00
+        ts - ts FROM t WHERE i4 = 7 => 00:00:00
+        ts - '2024-01-01' FROM t WHERE i4 = 7 => 30 days 12:30:00
+        interval '1 day' * 1.5 => 1 day 12:00:00
+        interval '1 month' / 2 => 15 days
+        -interval '1 day' => -1 days
+        ",
+    );
+}
+
+#[test]
+fn aggregates_have_postgres_types() {
+    check(
+        "
+        sum(i2) FROM t => 32768
+        sum(i4) FROM t => 2147483654
+        sum(i8) FROM t => 9223372036854775804
+        sum(d) FROM t => -12345677.40
+        sum(n) FROM t => 3.00
+        sum(f8) FROM t => 1e+308
+        avg(i2) FROM t => 16384.000000000000
+        avg(i4) FROM t WHERE i4 = 7 => 7.0000000000000000
+        avg(d) FROM t => -6172838.700000000000
+        avg(n) FROM t => 1.5000000000000000
+        avg(f8) FROM t WHERE i4 = 7 => 2.5
+        min(n) FROM t => 1.5
+        max(n) FROM t => 1.50
+        sum(i4) FROM t WHERE false => ∅
+        count(*) FROM t => 3
+        count(i4) FROM t => 2
+        sum(DISTINCT n) FROM t => 1.5
+        sum(i4) FILTER (WHERE i4 < 100) FROM t => 7
+        sum(CASE WHEN i4 = 7 THEN d ELSE 0 END) FROM t => 1.50
+        sum(s) FROM t => (42883)
+        SELECT b, sum(i4), avg(n) FROM t GROUP BY b ORDER BY b => false 2147483647 1.5000000000000000|true 7 1.5000000000000000|∅ ∅ ∅
+        SELECT x + 1 FROM (SELECT CASE WHEN b THEN 1 ELSE 2.5 END AS x FROM t) q => 2|3.5|3.5
+        SELECT x FROM (SELECT 1 AS x UNION ALL SELECT 2.5) q ORDER BY x => 1|2.5
+        SELECT sum(i4) OVER (ORDER BY i4 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t WHERE i4 IS NOT NULL => 7|2147483654
+        SELECT column1 + 1 FROM (VALUES (1), (2)) v => 2|3
+        ",
+    );
+}
