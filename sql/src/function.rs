@@ -22,9 +22,11 @@ use crate::types::Type;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -78,6 +80,15 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
 pub fn lookup(name: &str) -> Option<Arc<ScalarUDF>> {
     static UDFS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| all().map(udf).collect());
     UDFS.iter().find(|udf| udf.name() == name || udf.aliases().iter().any(|alias| alias == name)).cloned()
+}
+
+/// A function of ours or else of DataFusion's, by its own name.
+pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
+    static THEIRS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+        let functions = SessionStateDefaults::default_scalar_functions();
+        functions.into_iter().map(|function| (function.name().to_string(), function)).collect()
+    });
+    lookup(name).or_else(|| THEIRS.get(name).cloned())
 }
 
 /// The definition behind a function of ours.

@@ -1,24 +1,172 @@
 //! Stored scalar expressions, and their evaluation that turns a failing row into an error instead of failing the batch.
+//!
+//! In reading order: [`Scalar`] (the stored form), `lower` (from DataFusion's logical expressions), `show` (as EXPLAIN prints
+//! them), [`Program`] (compiled to DataFusion's physical expressions and run), `guard` (AND, OR and COALESCE that evaluate their
+//! later operands only where the earlier ones leave the result open).
+
+mod guard;
+mod lower;
+mod program;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use lower::from_logical;
+pub use program::{Evaluated, Failure, Program};
+pub use show::Named;
 
 use crate::error::Result;
-use crate::types::Type;
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use crate::function;
+use crate::types::{Column, Type};
 use serde::{Deserialize, Serialize};
 
 /// An expression over the columns of one input, in Weir's own stable encoding: no name of DataFusion's is stored except
-/// through our function names.
+/// through function names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Scalar {
-    Column { index: usize, kind: Type },
-    // the owner of this file completes the enum: Literal, Call, Cast, Case, And, Or, Not, IsNull, ...
+    Column {
+        index: usize,
+        kind: Type,
+    },
+    /// The value as Postgres prints it, moments in UTC; `None` is NULL.
+    Literal {
+        value: Option<String>,
+        kind: Type,
+    },
+    /// A function or arithmetic operator by name.
+    Call {
+        function: String,
+        arguments: Vec<Scalar>,
+        kind: Type,
+    },
+    /// Moments and wall clocks convert in `zone`.
+    Cast {
+        argument: Box<Scalar>,
+        kind: Type,
+        zone: String,
+    },
+    /// The result of the first pair whose condition is true, else `otherwise`, else NULL.
+    Case {
+        pairs: Vec<(Scalar, Scalar)>,
+        otherwise: Option<Box<Scalar>>,
+        kind: Type,
+    },
+    /// The first argument that is not NULL; later ones are not evaluated.
+    Coalesce {
+        arguments: Vec<Scalar>,
+        kind: Type,
+    },
+    And {
+        operands: Vec<Scalar>,
+    },
+    Or {
+        operands: Vec<Scalar>,
+    },
+    Not {
+        argument: Box<Scalar>,
+    },
+    /// IS [NOT] NULL, TRUE, FALSE, UNKNOWN.
+    Is {
+        argument: Box<Scalar>,
+        what: Test,
+        negated: bool,
+    },
+    /// Comparisons and the other infix operators that are not functions of ours.
+    Binary {
+        operator: Operator,
+        left: Box<Scalar>,
+        right: Box<Scalar>,
+        kind: Type,
+    },
+    InList {
+        argument: Box<Scalar>,
+        list: Vec<Scalar>,
+        negated: bool,
+    },
+    Like {
+        argument: Box<Scalar>,
+        pattern: Box<Scalar>,
+        negated: bool,
+        insensitive: bool,
+    },
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Test {
+    Null,
+    True,
+    False,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Distinct,
+    NotDistinct,
+    Concat,
+    Matches,
+    MatchesInsensitive,
+    NotMatches,
+    NotMatchesInsensitive,
+    BitAnd,
+    BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
+    Contains,
+    ContainedBy,
+}
+
+/// DataFusion's functions that cannot fail on any row.
+const SAFE_FUNCTIONS: &[&str] = &[
+    "ascii",
+    "bit_length",
+    "btrim",
+    "char_length",
+    "character_length",
+    "concat",
+    "concat_ws",
+    "ends_with",
+    "greatest",
+    "initcap",
+    "least",
+    "length",
+    "lower",
+    "ltrim",
+    "md5",
+    "octet_length",
+    "replace",
+    "reverse",
+    "rtrim",
+    "starts_with",
+    "strpos",
+    "trim",
+    "upper",
+];
 
 impl Scalar {
     pub fn kind(&self) -> Type {
         match self {
-            Scalar::Column { kind, .. } => kind.clone(),
+            Scalar::Column { kind, .. }
+            | Scalar::Literal { kind, .. }
+            | Scalar::Call { kind, .. }
+            | Scalar::Cast { kind, .. }
+            | Scalar::Case { kind, .. }
+            | Scalar::Coalesce { kind, .. }
+            | Scalar::Binary { kind, .. } => kind.clone(),
+            Scalar::And { .. }
+            | Scalar::Or { .. }
+            | Scalar::Not { .. }
+            | Scalar::Is { .. }
+            | Scalar::InList { .. }
+            | Scalar::Like { .. } => Type::Bool,
         }
     }
 
@@ -28,44 +176,52 @@ impl Scalar {
         expr: &datafusion::logical_expr::Expr,
         schema: &datafusion::common::DFSchema,
     ) -> Result<Scalar> {
-        let _ = (expr, schema);
-        todo!()
+        lower::from_logical(expr, schema)
+    }
+
+    /// Whether evaluating it can fail on some row.
+    pub fn is_fallible(&self) -> bool {
+        let own = match self {
+            Scalar::Call { function, .. } => {
+                match function::lookup(function).and_then(|udf| function::definition(&udf)) {
+                    Some(definition) => definition.fallible,
+                    None => !SAFE_FUNCTIONS.contains(&function.as_str()),
+                }
+            }
+            Scalar::Cast { argument, kind, .. } => function::cast::fallible(&argument.kind(), kind),
+            // Patterns are compiled as rows come.
+            Scalar::Binary { operator, .. } => operator.is_fallible(),
+            Scalar::Like { .. } => true,
+            _ => false,
+        };
+        own || self.parts().into_iter().any(Scalar::is_fallible)
+    }
+
+    /// The expressions it is directly made of, in order.
+    pub fn parts(&self) -> Vec<&Scalar> {
+        match self {
+            Scalar::Column { .. } | Scalar::Literal { .. } => vec![],
+            Scalar::Call { arguments, .. } | Scalar::Coalesce { arguments, .. } => arguments.iter().collect(),
+            Scalar::And { operands } | Scalar::Or { operands } => operands.iter().collect(),
+            Scalar::Cast { argument, .. } | Scalar::Not { argument } | Scalar::Is { argument, .. } => vec![argument],
+            Scalar::Case { pairs, otherwise, .. } => {
+                pairs.iter().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref()).collect()
+            }
+            Scalar::Binary { left, right, .. } => vec![left, right],
+            Scalar::InList { argument, list, .. } => std::iter::once(argument.as_ref()).chain(list).collect(),
+            Scalar::Like { argument, pattern, .. } => vec![argument, pattern],
+        }
+    }
+
+    /// Prints with the names of the input's columns.
+    pub fn named<'a>(&'a self, columns: &'a [Column]) -> Named<'a> {
+        Named::new(self, columns)
     }
 }
 
-/// Compiled expressions over one input shape.
-pub struct Program {
-    // private: physical expressions
-}
-
-/// One row that failed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    pub row: usize,
-    /// As EXPLAIN prints it.
-    pub expression: String,
-    pub sqlstate: &'static str,
-    pub message: String,
-}
-
-pub struct Evaluated {
-    /// One array per expression, over the rows that did not fail, in order.
-    pub columns: Vec<ArrayRef>,
-    /// The rows that are in `columns`; `None` means all of them.
-    pub rows: Option<Vec<u32>>,
-    /// At most one failure per row: the first expression that failed.
-    pub failures: Vec<Failure>,
-}
-
-impl Program {
-    pub fn compile(expressions: &[Scalar], input: &SchemaRef) -> Result<Self> {
-        let _ = (expressions, input);
-        todo!()
-    }
-
-    /// Evaluates all expressions on all rows. A batch that fails is halved until the failing rows are alone.
-    pub fn evaluate(&self, rows: &RecordBatch) -> Evaluated {
-        let _ = rows;
-        todo!()
+impl Operator {
+    fn is_fallible(self) -> bool {
+        use Operator::*;
+        matches!(self, Matches | MatchesInsensitive | NotMatches | NotMatchesInsensitive | ShiftLeft | ShiftRight)
     }
 }

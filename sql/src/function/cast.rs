@@ -29,15 +29,16 @@ use std::sync::Arc;
 /// CAST to a type, as a function of DataFusion's. Moments and wall clocks convert in `zone`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Cast {
+    from: Type,
     to: Type,
     zone: String,
     signature: Signature,
 }
 
 impl Cast {
-    pub fn udf(to: Type, zone: &str) -> Arc<ScalarUDF> {
+    pub fn udf(from: Type, to: Type, zone: &str) -> Arc<ScalarUDF> {
         let signature = Signature::any(1, Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(Cast { to, zone: zone.to_string(), signature }))
+        Arc::new(ScalarUDF::new_from_impl(Cast { from, to, zone: zone.to_string(), signature }))
     }
 
     pub fn to(&self) -> &Type {
@@ -78,12 +79,11 @@ impl ScalarUDFImpl for Cast {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
-        let from = args.arg_fields.first().map(|field| Type::of(field)).transpose()?.unwrap_or(Type::Text);
         let zone = Zone::parse(&self.zone)?;
         match &args.args[..] {
-            [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(column(array, &from, &self.to, zone)?)),
+            [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(column(array, &self.from, &self.to, zone)?)),
             [ColumnarValue::Scalar(value)] => {
-                let array = column(&value.to_array()?, &from, &self.to, zone)?;
+                let array = column(&value.to_array()?, &self.from, &self.to, zone)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
             }
             _ => Err(Error::internal("cast of not one argument").into()),

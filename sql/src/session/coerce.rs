@@ -210,7 +210,7 @@ impl Coerce {
     fn limited(&self, expr: Expr, to: Type, schema: &DFSchema) -> Result<Expr> {
         match kind(&expr, schema)? {
             Some(from) if from == to => Ok(expr),
-            _ => Ok(Cast::udf(to, &self.zone).call(vec![expr])),
+            from => Ok(Cast::udf(from.unwrap_or(Type::Text), to, &self.zone).call(vec![expr])),
         }
     }
 

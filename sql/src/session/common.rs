@@ -105,8 +105,9 @@ pub fn convert(expr: Expr, to: &Type, schema: &DFSchema, zone: &str) -> Result<E
         (Expr::Literal(value, _), Some(from)) => return literal(converted(value, from, to, zone)?, to),
         _ => {}
     }
-    function::cast::check(&from.unwrap_or(Type::Text), to)?;
-    Ok(Cast::udf(to.clone(), zone).call(vec![expr]))
+    let from = from.unwrap_or(Type::Text);
+    function::cast::check(&from, to)?;
+    Ok(Cast::udf(from, to.clone(), zone).call(vec![expr]))
 }
 
 /// Strings without limits or padding are text.
