@@ -17,6 +17,7 @@ pub use prepare::prepare;
 use crate::function::{self, aggregate};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
+use datafusion::functions::string;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::SessionConfig;
@@ -50,6 +51,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend(function::all().filter_map(|definition| function::lookup(definition.name)));
     functions.extend(clock::functions(now));
+    functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
     builder.aggregate_functions().get_or_insert_default().extend(aggregate::all());
     builder.build()
 }

@@ -27,7 +27,7 @@ fn resolve(given: &[Option<Type>]) -> Result<Resolved> {
 fn call(call: &Call) -> Result<ArrayRef> {
     let array = call.column(0)?;
     match call.result {
-        Type::Numeric(None) => Ok(Arc::new(numeric::key(array.as_fixed_size_binary()))),
+        Type::Numeric(None) => Ok(Arc::new(numeric::key(array.as_fixed_size_binary())?)),
         Type::Interval => {
             let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
             Ok(Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(justified)))

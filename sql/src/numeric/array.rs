@@ -1,6 +1,6 @@
 //! Columns of numerics: reading any exact number column as numerics, and writing numerics as any number column.
 
-use super::{Numeric, VALUE_WIDTH, WIDTH};
+use super::{Numeric, WIDTH};
 use crate::error::{Error, Result};
 use crate::types::NUMERIC_WIDTH;
 use arrow::array::{
@@ -119,15 +119,12 @@ pub fn from_column(array: &dyn Array) -> Result<FixedSizeBinaryArray> {
     build((0..array.len()).map(|row| if array.is_null(row) { Ok(None) } else { numbers.get(row).map(Some) }))
 }
 
-/// The same values with display scale 0: equal values are equal bytes. For comparing, grouping and joining only.
-pub fn key(array: &FixedSizeBinaryArray) -> FixedSizeBinaryArray {
-    let mut bytes = vec![0u8; array.len() * WIDTH];
-    for (row, to) in bytes.chunks_exact_mut(WIDTH).enumerate() {
-        if array.is_valid(row) {
-            to[..VALUE_WIDTH].copy_from_slice(&array.value(row)[..VALUE_WIDTH]);
-        }
-    }
-    FixedSizeBinaryArray::new(NUMERIC_WIDTH, Buffer::from_vec(bytes), array.nulls().cloned())
+/// The same values with the least display scale they can have: equal values are equal bytes.
+pub fn key(array: &FixedSizeBinaryArray) -> Result<FixedSizeBinaryArray> {
+    build((0..array.len()).map(|row| {
+        let value = array.is_valid(row).then(|| Numeric::decode(array.value(row)));
+        Ok(value.transpose()?.map(|value| value.with_least_scale()))
+    }))
 }
 
 /// Any number column as an exact number column of another type, as Postgres' assignment casts do: rounded half away from

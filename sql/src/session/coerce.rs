@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::function::cast::Cast;
 use crate::function::{self, key};
 use crate::types::Type;
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, ScalarValue};
@@ -371,7 +372,7 @@ impl Coerce {
                 .fields()
                 .iter()
                 .zip(&kinds)
-                .all(|(field, to)| to.as_ref().is_none_or(|to| to.arrow() == *field.data_type()));
+                .all(|(field, to)| to.as_ref().map_or(DataType::Null, Type::arrow) == *field.data_type());
             if alike {
                 continue;
             }
@@ -383,7 +384,8 @@ impl Coerce {
             let projection = Projection::try_new(columns.collect::<Result<_>>()?, input.clone())?;
             *input = Arc::new(LogicalPlan::Projection(projection));
         }
-        Ok(union)
+        // What the first input was before is in the old schema.
+        Ok(Union::try_new(union.inputs)?)
     }
 
     fn values(&self, rows: Vec<Vec<Expr>>, schema: &DFSchema) -> Result<LogicalPlan> {

@@ -1,8 +1,8 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    Interval, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -26,6 +26,11 @@ impl VisitorMut for Prepare {
             Expr::AtTimeZone { timestamp, time_zone } => {
                 *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
             }
+            Expr::Interval(interval) => {
+                if let Some(text) = amount(interval) {
+                    *expr = cast(text);
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -33,7 +38,30 @@ impl VisitorMut for Prepare {
 }
 
 fn literal(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) | Expr::Interval(_))
+    matches!(expr, Expr::Value(ValueWithSpan { value: Value::Number(..), .. }))
+}
+
+/// `INTERVAL '1 day'` and `INTERVAL '1' DAY` as what we read ourselves: `1 day`.
+fn amount(interval: &Interval) -> Option<String> {
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref() else {
+        return None;
+    };
+    match (&interval.leading_field, &interval.last_field) {
+        (None, None) => Some(text.clone()),
+        (Some(field), None) if text.trim().parse::<f64>().is_ok() => Some(format!("{text} {field}")),
+        (Some(_), None) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn cast(interval: String) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::value(Value::SingleQuotedString(interval))),
+        data_type: DataType::Interval { fields: None, precision: None },
+        array: false,
+        format: None,
+    }
 }
 
 fn take(expr: &mut Box<Expr>) -> Expr {

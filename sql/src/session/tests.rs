@@ -288,7 +288,7 @@ fn aggregates_have_postgres_types() {
         sum(i4) FILTER (WHERE i4 < 100) FROM t => 7
         sum(CASE WHEN i4 = 7 THEN d ELSE 0 END) FROM t => 1.50
         sum(s) FROM t => (42883)
-        SELECT b, sum(i4), avg(n) FROM t GROUP BY b ORDER BY b => false 2147483647 1.5000000000000000|true 7 1.5000000000000000|∅ ∅ ∅
+        SELECT b, sum(i4), avg(n) FROM t GROUP BY b ORDER BY b => false 2147483647 1.50000000000000000000|true 7 1.50000000000000000000|∅ ∅ ∅
         SELECT x + 1 FROM (SELECT CASE WHEN b THEN 1 ELSE 2.5 END AS x FROM t) q => 2|3.5|3.5
         SELECT x FROM (SELECT 1 AS x UNION ALL SELECT 2.5) q ORDER BY x => 1|2.5
         SELECT sum(i4) OVER (ORDER BY i4 ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t WHERE i4 IS NOT NULL => 7|2147483654
