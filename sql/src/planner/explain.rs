@@ -75,10 +75,7 @@ fn expressions(expressions: &[Scalar], columns: &[Column]) -> String {
 
 /// `scalar` over `columns`.
 pub fn expression(scalar: &Scalar, columns: &[Column]) -> String {
-    match scalar {
-        Scalar::Column { index, .. } => columns[*index].name.clone(),
-        other => format!("{other:?}"),
-    }
+    scalar.named(columns).to_string()
 }
 
 fn names(columns: &[Column], indices: &[usize]) -> String {

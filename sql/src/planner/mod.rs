@@ -56,6 +56,7 @@ fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: 
 fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> Result<LogicalPlan> {
     let mut query = query.clone();
     names::name_outputs(&mut query);
+    session::prepare(&mut query);
     let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = check::rewrite_subqueries(plan).map_err(fault::of)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(fault::of)
