@@ -4,3 +4,6 @@ pub mod catalog;
 pub mod connector;
 pub mod coordinator;
 pub mod dataflow;
+pub mod inspect;
+pub mod node;
+pub mod serving;

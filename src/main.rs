@@ -1,1 +1,37 @@
-fn main() {}
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use weir::{inspect, node};
+
+/// Weir: a streaming database in one binary.
+#[derive(Parser)]
+#[command(name = "weir", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Box<node::Options>),
+    /// Print a store's manifests, positions, relations and runs. Changes nothing.
+    Inspect(inspect::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(options) => node::serve(*options),
+        Command::Inspect(options) => inspect::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {}", error.message);
+            error.detail.iter().for_each(|detail| eprintln!("  {detail}"));
+            error.hint.iter().for_each(|hint| eprintln!("  hint: {hint}"));
+            ExitCode::FAILURE
+        }
+    }
+}

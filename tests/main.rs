@@ -1,5 +1,18 @@
 //! Integration tests: Weir from outside, beside real servers.
 
+#![allow(clippy::disallowed_methods, reason = "tests run in real time")]
+
+mod bank;
+mod first;
 mod kit;
+mod observe;
+mod postgres;
 mod servers;
+mod sessions;
 mod slt;
+mod snapshot;
+mod store;
+mod stream;
+mod types;
+mod upstream;
+mod validation;

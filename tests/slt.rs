@@ -50,6 +50,26 @@ async fn expectations_are_what_postgres_answers() {
     run(Mode::Postgres).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn views_follow_data() {
+    run(Mode::Live).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_over_existing_data() {
+    run(Mode::Backfill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_equal_their_queries() {
+    run(Mode::Batch).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_survive_kills() {
+    run(Mode::Restart).await;
+}
+
 /// Runs every file and reports all that failed, each in the first place where it did.
 async fn run(mode: Mode) {
     let mut failures = vec![];

@@ -2,6 +2,8 @@
 //! immutable [`Catalog`] behind an `Arc`.
 
 pub mod object;
+pub mod secret;
+pub mod system;
 
 pub use object::{Body, Life, Object, SourceBody, TableBody, ViewBody};
 

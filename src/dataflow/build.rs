@@ -36,6 +36,7 @@ pub struct Blueprint {
     pub fresh: bool,
 }
 
+#[derive(Clone)]
 pub enum Body {
     Table { columns: Vec<Column>, key: Option<Vec<usize>> },
     View(Plan),
@@ -74,7 +75,7 @@ impl Body {
     pub fn specs(&self) -> Vec<Spec> {
         let mut specs = vec![];
         if let Body::View(plan) = self {
-            plan.root.visit(&mut |node| specs.extend(own_specs(node)));
+            plan.root.visit(&mut |node| specs.extend(operator::specs(node)));
         }
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(
             self.columns().iter().map(Column::field).collect::<Vec<_>>(),
@@ -89,21 +90,13 @@ impl Body {
 
     /// Where the rows of each arrangement live, in the order of [`Body::specs`].
     pub fn placements(&self) -> Vec<Placement> {
-        let specs = self.specs();
-        let last = specs.len() - 1;
-        let of = |(index, spec): (usize, &Spec)| match index {
-            _ if index == last => Placement::ErrorKey,
-            _ if index + 1 == last => Placement::of_relation(&spec.key, spec.schema.fields().len()),
-            _ => Placement::Key(spec.key.clone()),
-        };
-        specs.iter().enumerate().map(of).collect()
-    }
-}
-
-fn own_specs(node: &Node) -> Vec<Spec> {
-    match node.operator {
-        Operator::Scan { .. } | Operator::Values { .. } | Operator::Union { .. } | Operator::Negate { .. } => vec![],
-        _ => operator::specs(node),
+        let mut placements = vec![];
+        if let Body::View(plan) = self {
+            plan.root.visit(&mut |node| placements.extend(operator::placed(node).into_iter().map(Placement::Key)));
+        }
+        placements.push(Placement::of_relation(self.key().map_or(&[][..], Vec::as_slice), self.columns().len()));
+        placements.push(Placement::ErrorKey);
+        placements
     }
 }
 
@@ -192,7 +185,7 @@ impl<'s> Builder<'_, 's> {
 
     fn operator(&mut self, node: &Node) -> Stream<'s, u64, Packet> {
         // Parents take their arrangements before children, as `Body::specs` visits them.
-        let own: Vec<Arrangement> = self.states.drain(..own_specs(node).len()).collect();
+        let own: Vec<Arrangement> = self.states.drain(..operator::specs(node).len()).collect();
         let linear = matches!(node.operator, Operator::Map { .. });
         let operator = operator::build(node, self.relation.place, own);
         let inputs: Vec<_> = node.inputs().into_iter().map(|input| self.build(input)).collect();

@@ -5,7 +5,7 @@ use super::packet::Packet;
 use super::placement::Placement;
 use super::relations::{Readable, Relations};
 use super::worker::{Command, Shared, run};
-use crate::connector::{Changes, Fold};
+use crate::connector::{Cause, Changes, Fold};
 use std::collections::HashMap;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -78,8 +78,8 @@ impl Engine {
         self.tell(|_| Command::Drop(id));
     }
 
-    /// Closes `epoch` with everything that changed in it.
-    pub fn close(&mut self, epoch: Epoch, changes: Vec<(RelationId, Changes)>) {
+    /// Closes `epoch` with everything that changed in it. A table in `stopped` gets the cause into its error set for good.
+    pub fn close(&mut self, epoch: Epoch, changes: Vec<(RelationId, Changes)>, stopped: Vec<(RelationId, Cause)>) {
         let workers = self.workers();
         let mut shares: Vec<Vec<(RelationId, Vec<Packet>)>> = (0..workers).map(|_| vec![]).collect();
         for (id, changes) in changes {
@@ -95,6 +95,9 @@ impl Engine {
             for (share, packets) in shares.iter_mut().zip(own) {
                 share.push((id, packets));
             }
+        }
+        for (id, cause) in stopped {
+            shares[0].push((id, super::table::bag_failures(&[(cause, 1)]).map(Packet::Errors).into_iter().collect()));
         }
         let mut shares = shares.into_iter();
         self.tell(|_| Command::Epoch { epoch, changes: shares.next().expect("a share per worker") });

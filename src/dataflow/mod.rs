@@ -15,6 +15,8 @@ pub mod relations;
 mod source;
 mod table;
 mod tap;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 /// A broken invariant or damaged memory: XX000, with what storage says.

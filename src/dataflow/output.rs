@@ -49,9 +49,11 @@ pub fn output<'s>(
                     Ok(applied) => publish(&relation, epoch, applied),
                     Err(error) => return relation.fail(error),
                 }
+                // Before the next epoch is applied: what is applied but not reached is in no reader's and no count's sight.
+                relation.reach(epoch);
                 if slice.is_over() && !pending.is_empty() {
                     activator.activate();
-                    return relation.reach(epoch);
+                    return;
                 }
             }
             // An empty frontier means the dataflow was told to end: nothing more is reached.

@@ -109,6 +109,10 @@ impl Relations {
             let Some(newest) = found.iter().map(|r| r.upper()).min() else {
                 return Ok(Pin { epoch: Epoch::ZERO, relations: HashMap::new() });
             };
+            // Some worker has not said anything yet.
+            if let Some(building) = found.iter().find(|r| r.upper() == Epoch::ZERO) {
+                return Err(Unreadable::Building(building.id));
+            }
             let epoch = newest.min(at_most);
             if epoch < at_least {
                 return Err(Unreadable::Behind { reached: epoch, wanted: at_least });

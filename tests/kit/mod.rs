@@ -4,6 +4,7 @@
 //! Nothing here knows Weir's insides: tests speak SQL, HTTP and signals.
 
 mod client;
+mod pair;
 mod postgres;
 mod process;
 mod proxy;
@@ -11,7 +12,8 @@ mod s3;
 mod weir;
 
 pub use client::{Client, Rows, describe};
-pub use postgres::{Postgres, Stop};
+pub use pair::Pair;
+pub use postgres::{PASSWORD, Postgres, Stop};
 pub use proxy::Proxy;
 pub use s3::S3;
 pub use weir::Weir;
@@ -32,6 +34,17 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Resul
             Err(saw) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}; last saw {saw}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
+    }
+}
+
+/// Asks `condition` for as long as `span`; panics when it does not hold once.
+pub async fn always(what: &str, span: Duration, mut condition: impl AsyncFnMut() -> Result<(), String>) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        if let Err(saw) = condition().await {
+            panic!("{what}: saw {saw}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

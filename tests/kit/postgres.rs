@@ -48,6 +48,21 @@ impl Postgres {
         self.port
     }
 
+    /// One of Postgres' own client programs, told where this server is and who asks.
+    #[allow(dead_code, reason = "benches run them")]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(bin(program));
+        command.arg("-h").arg(self.home.path()).args([
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+        ]);
+        command
+    }
+
     /// A superuser's connection to database `postgres`.
     pub async fn client(&self) -> Client {
         Client::connect(&self.config()).await.expect("connect to postgres")
@@ -135,7 +150,7 @@ pub fn tail(log: &str) -> String {
 }
 
 /// A server program of the newest PostgreSQL installed, or of the one in `PG_BIN`.
-pub fn bin(name: &str) -> PathBuf {
+fn bin(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         if let Ok(folder) = std::env::var("PG_BIN") {

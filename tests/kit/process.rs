@@ -76,6 +76,7 @@ impl Process {
         Self { child }
     }
 
+    #[allow(dead_code, reason = "benches ask the kernel about it")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -17,6 +17,8 @@ pub struct Weir {
     store: String,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
+    /// Of user root, if the server asks for one.
+    password: Option<String>,
     port: u16,
     http: u16,
     process: Option<Process>,
@@ -42,18 +44,26 @@ impl Weir {
 
     async fn launch_in(home: TempDir, store: String, flags: &[&str], variables: &[(String, String)]) -> Self {
         let flags = flags.iter().map(|flag| flag.to_string()).collect();
-        let mut server = Self {
-            home,
-            store,
-            flags,
-            variables: variables.to_vec(),
-            port: free_port(),
-            http: free_port(),
-            process: None,
-        };
-        server.spawn();
-        server.ready().await;
+        let mut server = Self::new(home, store, flags, variables.to_vec());
+        server.restart().await;
         server
+    }
+
+    /// A server that asks user root for this password.
+    pub async fn with_password(password: &str) -> Self {
+        let home = folder();
+        let file = home.path().join("passwords");
+        fs::write(&file, format!("root:{password}\n")).expect("write the password file");
+        let store = home.path().join("store").to_string_lossy().into_owned();
+        let flags = vec!["--password-file".to_string(), file.to_string_lossy().into_owned()];
+        let mut server = Self::new(home, store, flags, vec![]);
+        server.password = Some(password.to_string());
+        server.restart().await;
+        server
+    }
+
+    fn new(home: TempDir, store: String, flags: Vec<String>, variables: Vec<(String, String)>) -> Self {
+        Self { home, store, flags, variables, password: None, port: free_port(), http: free_port(), process: None }
     }
 
     /// Waits for health and for the SQL port.
@@ -76,7 +86,10 @@ impl Weir {
         assert!(self.process.is_none(), "weir is stopped");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("open the log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.arg("serve").args(["--store", &self.store, "--workers", "2"]);
+        command.arg("serve").args(["--store", &self.store]);
+        if !self.flags.iter().any(|flag| flag == "--workers") {
+            command.args(["--workers", "2"]);
+        }
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--http", &format!("127.0.0.1:{}", self.http)]);
         command.args(&self.flags).envs(self.variables.iter().cloned()).env("RUST_BACKTRACE", "1");
         command.current_dir(self.home.path()).stdin(Stdio::null());
@@ -107,6 +120,7 @@ impl Weir {
         process.wait(PATIENCE).unwrap_or_else(|| panic!("weir does not end: {}", tail(&self.log())))
     }
 
+    #[allow(dead_code, reason = "benches ask the kernel about it")]
     pub fn process_id(&self) -> u32 {
         self.process.as_ref().expect("weir is running").id()
     }
@@ -137,6 +151,9 @@ impl Weir {
     pub fn config(&self) -> Config {
         let mut config = Config::new();
         config.host("127.0.0.1").port(self.port).user("root").dbname("dev");
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
         config
     }
 

@@ -219,15 +219,15 @@ impl Look<'_> {
             let attribute = attributes.iter().find(|a| a.number == *number)?;
             match columns.iter().position(|c| c.name == attribute.name) {
                 Some(place) => places.push(place),
-                None if self.wants(&attribute.name) => return None,
+                // Its type is a finding already.
+                None if self.wants(&attribute.name) => {}
                 None => {
                     let message = format!("column \"{}\" of the key is not in the column list", attribute.name);
                     self.findings.add("42P16", message);
-                    return None;
                 }
             }
         }
-        Some(places)
+        if places.len() == numbers.len() { Some(places) } else { None }
     }
 
     /// PRIMARY KEY of an explicit column list must be upstream's.

@@ -57,15 +57,25 @@ pub struct Pulse {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Due {
-    /// Tell the position now.
-    pub now: bool,
+    /// More can be acknowledged.
+    pub acknowledge: bool,
+    /// Upstream asked how far we have read.
+    pub answer: bool,
+    /// A table has begun to wait for the stream.
+    pub awaited: bool,
     /// This session's stream is over.
     pub over: bool,
 }
 
+impl Due {
+    fn any(&self) -> bool {
+        self.acknowledge || self.answer || self.awaited || self.over
+    }
+}
+
 impl Pulse {
-    pub fn ring(&self) {
-        self.due.lock().expect("no holder panics").now = true;
+    pub fn ring(&self, set: impl FnOnce(&mut Due)) {
+        set(&mut self.due.lock().expect("no holder panics"));
         self.bell.notify_all();
     }
 
@@ -73,17 +83,13 @@ impl Pulse {
         *self.due.lock().expect("no holder panics") = Due::default();
     }
 
-    pub fn end(&self) {
-        self.due.lock().expect("no holder panics").over = true;
-        self.bell.notify_all();
-    }
-
-    /// Waits until it is rung or ends, or `limit` has passed.
+    /// Waits until it is rung, or `limit` has passed; what is due is due once, the end stays.
     pub fn wait(&self, limit: Duration) -> Due {
         let due = self.due.lock().expect("no holder panics");
-        let (mut due, _) =
-            self.bell.wait_timeout_while(due, limit, |due| !due.now && !due.over).expect("no holder panics");
-        Due { now: std::mem::take(&mut due.now), over: due.over }
+        let (mut due, _) = self.bell.wait_timeout_while(due, limit, |due| !due.any()).expect("no holder panics");
+        let now = *due;
+        *due = Due { over: now.over, ..Due::default() };
+        now
     }
 }
 
@@ -142,7 +148,7 @@ impl Shared {
     /// Never lowers what was acknowledged before: older servers would follow down.
     pub fn acknowledge(&self, lsn: Lsn) {
         self.acknowledged.fetch_max(lsn.0, Ordering::Relaxed);
-        self.pulse.ring();
+        self.pulse.ring(|due| due.acknowledge = true);
     }
 
     pub fn acknowledged(&self) -> Lsn {
@@ -178,7 +184,7 @@ impl Shared {
             let _feed = self.feed();
             self.room.notify_all();
         }
-        self.pulse.end();
+        self.pulse.ring(|due| due.over = true);
         for socket in self.sockets.lock().expect("no holder panics").open.values() {
             let _ = socket.shutdown(Shutdown::Both);
         }

@@ -96,7 +96,7 @@ fn copy(shared: &Arc<Shared>, attempt: Attempt) -> Result<End> {
     if !shared.feed().copy_begins(attempt, slot.consistent, estimate) {
         return Ok(End::Superseded);
     }
-    shared.pulse.ring();
+    shared.pulse.ring(|due| due.awaited = true);
     info!(source = options.application, table = %attempt.table, consistent = %slot.consistent, pages, "copy begins");
     let snapshot = slot.snapshot.ok_or_else(|| Failure::Protocol("a slot without its snapshot".into()))?;
     let ranges = ranges(pages, control::server(&mut holder)?.version);
@@ -106,7 +106,7 @@ fn copy(shared: &Arc<Shared>, attempt: Attempt) -> Result<End> {
         if !shared.feed().copy_ends(attempt) {
             return Ok(End::Superseded);
         }
-        shared.pulse.ring();
+        shared.pulse.ring(|due| due.awaited = true);
         info!(source = options.application, table = %attempt.table, "copy is complete");
     }
     Ok(end)

@@ -9,7 +9,7 @@ use super::decode::decode;
 use super::failure::{Failure, Result, Stop, Verdict};
 use super::feed::{Attempt, Feed};
 use super::lsn::{Lsn, Place};
-use super::shared::{Shared, ended};
+use super::shared::Shared;
 use crate::connector::State;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -97,7 +97,7 @@ fn session(shared: &Arc<Shared>, streamed: &mut bool) -> Result<Never> {
     thread::scope(|scope| {
         scope.spawn(|| tell(shared, socket, every));
         let failure = read(shared, &mut client, timeout.unwrap_or(SILENCE));
-        shared.pulse.end();
+        shared.pulse.ring(|due| due.over = true);
         failure
     })
 }
@@ -192,7 +192,7 @@ fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never
         };
         shared.wake();
         if answer {
-            shared.pulse.ring();
+            shared.pulse.ring(|due| due.answer = true);
         }
         if bytes < LITTLE && heard - looked < PACE_MICROS {
             thread::sleep(Duration::from_micros(PACE_MICROS));
@@ -232,36 +232,40 @@ fn tell(shared: &Shared, mut socket: TcpStream, every: Duration) {
         if due.over || shared.ended() {
             return;
         }
-        let silent = Duration::from_micros(clock.monotonic() - told) >= every;
-        if !due.now && !awaited && !silent {
-            continue;
+        let mut frames = vec![];
+        if due.answer {
+            let read = shared.feed().place().lsn;
+            frames.extend(status(read, Lsn(0), clock.now(), false));
         }
         // Unasked, it asks back: an answer shows that upstream lives, and moves the position of a quiet one.
-        let status = status(shared.acknowledged(), clock.now(), awaited || !due.now);
+        let ask = awaited || Duration::from_micros(clock.monotonic() - told) >= every;
+        if due.acknowledge || ask {
+            let acknowledged = shared.acknowledged();
+            frames.extend(status(acknowledged, acknowledged, clock.now(), ask));
+        }
+        if frames.is_empty() {
+            continue;
+        }
         told = clock.monotonic();
-        if socket.write_all(&status).is_err() {
+        if socket.write_all(&frames).is_err() {
             // The reader of the same socket notices, too, and says why.
             return;
         }
     }
 }
 
-/// A standby status update in its frame. Zero acknowledges nothing.
-fn status(acknowledged: Lsn, now: i64, answer: bool) -> Vec<u8> {
+/// A standby status update in its frame. `durable` is what upstream may forget; zero says nothing of it, and then `read`
+/// alone lets a server that shuts down see that its reader has everything, though it has not acknowledged it.
+fn status(read: Lsn, durable: Lsn, now: i64, ask: bool) -> Vec<u8> {
     let mut frame = vec![b'd'];
     frame.extend((4 + 34u32).to_be_bytes());
     frame.push(b'r');
-    for _written_flushed_applied in 0..3 {
-        frame.extend(acknowledged.0.to_be_bytes());
+    for written_flushed_applied in [read, durable, durable] {
+        frame.extend(written_flushed_applied.0.to_be_bytes());
     }
     frame.extend((now - EPOCH).to_be_bytes());
-    frame.push(u8::from(answer));
+    frame.push(u8::from(ask));
     frame
-}
-
-/// For waits that end with the source.
-pub fn alive(shared: &Shared) -> Result<()> {
-    if shared.ended() { Err(ended()) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -269,11 +273,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_says_one_position_three_times() {
-        let frame = status(Lsn(5), EPOCH + 7, true);
+    fn a_status_tells_what_was_read_and_what_is_durable() {
+        let frame = status(Lsn(9), Lsn(5), EPOCH + 7, true);
         assert_eq!(frame.len(), 1 + 38);
         assert_eq!((&frame[1..5], frame[5]), (&38u32.to_be_bytes()[..], b'r'));
-        assert_eq!(frame[6..30], [5u64.to_be_bytes(); 3].concat());
+        assert_eq!(frame[6..30], [9u64, 5, 5].map(u64::to_be_bytes).concat());
         assert_eq!((&frame[30..38], frame[38]), (&7i64.to_be_bytes()[..], 1));
     }
 

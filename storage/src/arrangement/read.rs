@@ -51,6 +51,17 @@ impl Matches {
         self.slots.is_empty()
     }
 
+    /// `len` matches from `from` on: a hot key's, taken in pieces.
+    pub fn slice(&self, from: usize, len: usize) -> Self {
+        Self {
+            probes: self.probes[from..from + len].to_vec(),
+            weights: self.weights[from..from + len].to_vec(),
+            slots: self.slots[from..from + len].to_vec(),
+            chunks: self.chunks.clone(),
+            places: HashMap::new(),
+        }
+    }
+
     /// All of one `Matches` are pushed under one lock, so that a place names one chunk.
     pub(super) fn push(&mut self, probe: u32, place: usize, chunk: &Arc<Chunk>, row: usize) {
         let chunks = &mut self.chunks;

@@ -20,7 +20,7 @@ const NULL: u128 = 1;
 /// A 128-bit hash of every row's exact bits over all columns; two rows are the same row when it is equal. NULL is equal
 /// to NULL only; Utf8, LargeUtf8 and Utf8View of the same text are equal.
 ///
-/// Not part of any format: it lives in memory only.
+/// Error sets and joins keep it across restarts, so it is part of the run format.
 pub fn row_hashes(rows: &RecordBatch) -> Result<Vec<u128>> {
     let mut states = vec![SEED; rows.num_rows()];
     let schema = rows.schema();

@@ -325,3 +325,16 @@ fn values_of_neighbouring_columns_do_not_mix() {
     assert_ne!(hash("ab", "c"), hash("a", "bc"));
     assert_ne!(hash("a", "b"), hash("b", "a"));
 }
+
+#[test]
+fn row_hashes_are_pinned() {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![1, 2])),
+        Arc::new(StringArray::from(vec![Some("weir"), None])),
+        Arc::new(Float64Array::from(vec![0.5, -0.0])),
+    ];
+    let schema = Schema::new(columns.iter().map(|c| field(c)).collect::<Vec<_>>());
+    let rows = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    let hashes: Vec<String> = row_hashes(&rows).unwrap().iter().map(|hash| format!("{hash:032x}")).collect();
+    assert_eq!(hashes, ["", ""]);
+}

@@ -1,0 +1,28 @@
+//! pg_catalog.pg_depend: which views read which relations, which tables come from which source.
+
+use super::{Cell, Facts, Kind::*, Table, row};
+
+pub(super) const TABLE: Table = Table {
+    schema_name: "pg_catalog",
+    name: "pg_depend",
+    columns: &[
+        ("classid", Oid),
+        ("objid", Oid),
+        ("objsubid", Int4),
+        ("refclassid", Oid),
+        ("refobjid", Oid),
+        ("refobjsubid", Int4),
+        ("deptype", Letter),
+    ],
+    rows,
+};
+
+/// pg_class' own oid in Postgres, by which others know it.
+const PG_CLASS: i64 = 1259;
+
+fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
+    let edges = facts
+        .objects()
+        .flat_map(|parent| facts.catalog.dependants(parent.id).into_iter().map(move |child| (child.id, parent.id)));
+    edges.map(|(child, parent)| row![PG_CLASS, child, 0, PG_CLASS, parent, 0, "n"]).collect()
+}

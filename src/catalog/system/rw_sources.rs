@@ -1,0 +1,106 @@
+//! rw_catalog.rw_sources: RisingWave's columns, then how each source is.
+
+use super::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
+use crate::catalog::Body;
+use crate::connector::State;
+
+pub(super) const TABLE: Table = Table {
+    schema_name: "rw_catalog",
+    name: "rw_sources",
+    columns: &[
+        ("id", Int4),
+        ("name", Text),
+        ("schema_id", Int4),
+        ("owner", Int4),
+        ("connector", Text),
+        ("columns", Texts),
+        ("format", Text),
+        ("row_encode", Text),
+        ("append_only", Bool),
+        ("associated_table_id", Int4),
+        ("connection_id", Int4),
+        ("definition", Text),
+        ("acl", Texts),
+        ("initialized_at", Timestamptz),
+        ("created_at", Timestamptz),
+        ("initialized_at_cluster_version", Text),
+        ("created_at_cluster_version", Text),
+        ("is_shared", Bool),
+        ("connector_props", Jsonb),
+        ("format_encode_options", Jsonb),
+        ("state", Text),
+        ("position", Text),
+        ("upstream_position", Text),
+        ("acknowledged_position", Text),
+        ("lag_bytes", Int8),
+        ("lag_ms", Float8),
+        ("last_error", Text),
+    ],
+    rows,
+};
+
+fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
+    let mut rows = vec![];
+    for object in facts.objects() {
+        let Body::Source(source) = &object.body else { continue };
+        let status = facts.inspection.sources.iter().find(|(id, _)| *id == object.id).map(|(_, status)| status);
+        let properties = serde_json::to_string(&source.options).unwrap_or_default();
+        // With nothing left to read, the newest transaction's age says nothing about lag.
+        let lag = status.and_then(|s| match (s.lag_bytes, s.committed_at) {
+            (Some(0), _) => Some(0.0),
+            (_, Some(committed)) => Some((facts.progress.now - committed).max(0) as f64 / 1000.0),
+            _ => None,
+        });
+        let none = None::<i64>;
+        let created = object.created_at;
+        rows.push(row![
+            object.id,
+            object.name.clone(),
+            PUBLIC,
+            OWNER,
+            source.connector.clone(),
+            Cell::List(vec![]),
+            none,
+            none,
+            false,
+            none,
+            none,
+            object.definition.clone(),
+            acl(),
+            created,
+            created,
+            none,
+            none,
+            true,
+            properties,
+            "{}",
+            status.map_or("connecting".to_string(), |s| state(&s.state)),
+            status.and_then(|s| s.position.clone()),
+            status.and_then(|s| s.upstream_position.clone()),
+            status.and_then(|s| s.acknowledged.clone()),
+            status.and_then(|s| s.lag_bytes).map(|b| b as i64),
+            lag,
+            status.and_then(|s| error(&s.state).or_else(|| s.last_error.clone())),
+        ]);
+    }
+    rows
+}
+
+/// A stopped source shows the name of its trouble.
+fn state(state: &State) -> String {
+    match state {
+        State::Connecting => "connecting".into(),
+        State::Running { copying: 0 } => "running".into(),
+        State::Running { .. } => "copying".into(),
+        State::Retrying { .. } => "retrying".into(),
+        State::Stopped { name, .. } => name.clone(),
+    }
+}
+
+fn error(state: &State) -> Option<String> {
+    match state {
+        State::Retrying { reason } => Some(reason.clone()),
+        State::Stopped { reason, remedy, .. } => Some(format!("{reason} {remedy}")),
+        _ => None,
+    }
+}

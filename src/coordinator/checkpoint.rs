@@ -1,0 +1,155 @@
+//! One checkpoint: seal what changed, upload it, publish the manifest (design section 5). Runs beside the event loop.
+
+use super::housekeeping::{InUse, Replacement};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use weir_storage::arrangement::Arrangement;
+use weir_storage::manifest::{ArrangementId, Manifest, State};
+use weir_storage::publish::{Durable, Publisher};
+use weir_storage::run::{Run, Writer};
+use weir_storage::{Env, Epoch, Error, Result};
+
+/// First and longest pause between tries while the store does not answer.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// An arrangement to be sealed up to the checkpoint's epoch.
+pub struct Part {
+    pub id: ArrangementId,
+    /// Sealed up to here by an earlier checkpoint; [`Epoch::ZERO`]: never.
+    pub after: Epoch,
+    /// One per worker.
+    pub handles: Vec<Arrangement>,
+}
+
+/// Everything a checkpoint says, as of its epoch.
+pub struct Draft {
+    pub epoch: Epoch,
+    /// `now` of the epoch, microseconds since 1970-01-01 UTC.
+    pub now: i64,
+    pub positions: BTreeMap<u32, serde_json::Value>,
+    pub catalog: serde_json::Value,
+    pub parts: Vec<Part>,
+    /// Arrangements whose state stays as the last manifest has it.
+    pub kept: Vec<ArrangementId>,
+    /// Runs merged since the last checkpoint.
+    pub merged: Vec<Replacement>,
+    /// Told what is uploaded and not published yet.
+    pub in_use: InUse,
+    /// Monotonic microseconds.
+    pub began: u64,
+}
+
+pub struct Published {
+    pub manifest: Manifest,
+    pub proof: Durable,
+}
+
+/// Told each time the store has to be asked again.
+pub type OnRetry = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Seals, uploads and publishes `draft` on top of `last`. `Fenced` means: stop at once.
+pub async fn run(
+    env: Env,
+    publisher: Arc<Mutex<Publisher>>,
+    last: Arc<Manifest>,
+    draft: Draft,
+    on_retry: OnRetry,
+) -> Result<Published> {
+    let mut publisher = publisher.lock().await;
+    let generation = publisher.generation();
+    let workers = draft.parts.iter().map(|p| p.handles.len()).max().unwrap_or(0);
+    let objects: Vec<String> = (0..workers).map(|_| format!("data/{generation}-{}.runs", ulid(&env))).collect();
+    let in_use = draft.in_use.clone();
+    objects.iter().for_each(|path| in_use.add(path));
+    let uploads = objects.clone();
+    let (draft, sealed) = tokio::task::spawn_blocking(move || {
+        let sealed = seal(&draft, objects);
+        (draft, sealed)
+    })
+    .await
+    .map_err(|e| Error::Invalid(format!("sealing failed: {e}")))?;
+    let sealed = sealed?;
+    let mut bytes = 0;
+    for (path, object) in sealed.objects {
+        bytes += object.len() as u64;
+        upload(&env, &path, object, &on_retry).await?;
+    }
+    let mut arrangements: BTreeMap<ArrangementId, State> = BTreeMap::new();
+    for id in &draft.kept {
+        if let Some(state) = last.arrangements.get(id) {
+            arrangements.insert(*id, state.clone());
+        }
+    }
+    for (id, runs) in sealed.runs {
+        let mut state = last.arrangements.get(&id).cloned().unwrap_or_default();
+        draft.merged.iter().filter(|merged| merged.id == id).for_each(|merged| merged.apply(&mut state));
+        state.upper = draft.epoch;
+        state.since = draft.epoch;
+        state.runs.extend(runs);
+        arrangements.insert(id, state);
+    }
+    let manifest = Manifest {
+        epoch: draft.epoch,
+        committed_at: env.clock.now(),
+        now: draft.now,
+        positions: draft.positions,
+        catalog: draft.catalog,
+        arrangements,
+        uploaded_bytes: bytes,
+        duration_us: env.clock.monotonic() - draft.began,
+        ..Manifest::default()
+    };
+    let (manifest, proof) = publisher.publish(manifest, &|reason| on_retry(reason)).await?;
+    let merged = draft.merged.iter().filter_map(|merged| merged.new.as_ref()).map(|run| &run.object);
+    uploads.iter().chain(merged).for_each(|path| in_use.remove(path));
+    Ok(Published { manifest, proof })
+}
+
+struct Sealed {
+    objects: Vec<(String, bytes::Bytes)>,
+    runs: BTreeMap<ArrangementId, Vec<Run>>,
+}
+
+/// All changes of every part since it was last sealed: one object per worker.
+fn seal(draft: &Draft, objects: Vec<String>) -> Result<Sealed> {
+    let mut runs: BTreeMap<ArrangementId, Vec<Run>> = draft.parts.iter().map(|p| (p.id, vec![])).collect();
+    let mut sealed = vec![];
+    for (worker, path) in objects.into_iter().enumerate() {
+        let mut writer = Writer::new(path);
+        for part in draft.parts.iter().filter(|p| worker < p.handles.len()) {
+            let arrangement = &part.handles[worker];
+            let deltas = arrangement.changes(part.after, draft.epoch)?;
+            if deltas.is_empty() {
+                continue;
+            }
+            let run = writer.add(arrangement.spec(), part.after, draft.epoch, &deltas)?;
+            runs.entry(part.id).or_default().extend(run);
+        }
+        if !writer.is_empty() {
+            sealed.push(writer.finish());
+        }
+    }
+    Ok(Sealed { objects: sealed, runs })
+}
+
+/// Until it is stored; the bytes do not change between tries, and the name is this upload's own.
+pub async fn upload(env: &Env, path: &str, object: bytes::Bytes, on_retry: &OnRetry) -> Result<()> {
+    let mut pause = RETRY_FIRST;
+    loop {
+        match env.objects.put(path, object.clone()).await {
+            Err(Error::Retry(reason)) => on_retry(&reason),
+            other => return other,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_LONGEST);
+    }
+}
+
+pub fn ulid(env: &Env) -> String {
+    let milliseconds = (env.clock.now() / 1000) as u64;
+    let random = u128::from(env.random.next()) << 64 | u128::from(env.random.next());
+    ulid::Ulid::from_parts(milliseconds, random).to_string()
+}

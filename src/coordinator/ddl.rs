@@ -1,0 +1,593 @@
+//! Statements that change the catalog, as jobs beside the loop (design section 7, *DDL*).
+//!
+//! Objects live creating -> live -> dropping -> gone, each step in a manifest; what changes upstream comes after the step that
+//! announces it and is asked again at start until confirmed. One job at a time checks names and changes the catalog; waiting for
+//! a copy or a backfill happens outside that lock, so a slow view does not hold up other statements.
+
+use super::message::{Mailbox, Message};
+use super::request::Done;
+use crate::catalog::secret::Keeper;
+use crate::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
+use crate::connector::{self, Definition, Source, Start, Subscription, Wanted};
+use crate::dataflow::relations::Relations;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{Mutex, Notify, oneshot, watch};
+use weir_sql::catalog::RelationId;
+use weir_sql::session::Settings;
+use weir_sql::statement::{ObjectKind, Options, Statement};
+use weir_sql::types::Column;
+use weir_sql::{Error, Result};
+use weir_storage::{Env, Epoch};
+
+/// What jobs need. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    pub env: Env,
+    pub keeper: Keeper,
+    pub mailbox: Mailbox,
+    pub catalog: watch::Receiver<Arc<Catalog>>,
+    pub relations: Relations,
+    pub wake: Arc<Notify>,
+    pub spill: PathBuf,
+    /// Bytes a source may hold before it stops reading.
+    pub source_limit: usize,
+    /// Held while names are checked and the catalog is changed.
+    pub turn: Arc<Mutex<()>>,
+}
+
+impl Jobs {
+    pub fn spawn(
+        &self,
+        statement: Statement,
+        text: String,
+        settings: Settings,
+        mut reply: oneshot::Sender<Result<Done>>,
+    ) {
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            let result = jobs.run(statement, text, settings, &mut reply).await;
+            let _ = reply.send(result);
+        });
+    }
+
+    async fn run(
+        &self,
+        statement: Statement,
+        text: String,
+        settings: Settings,
+        reply: &mut oneshot::Sender<Result<Done>>,
+    ) -> Result<Done> {
+        let notices = match statement {
+            Statement::CreateSource { name, if_not_exists, options } => match self.exists(&name, if_not_exists)? {
+                Some(notice) => vec![notice],
+                None => self.create_source(name, options).await?,
+            },
+            Statement::CreateTable { name, if_not_exists, columns, key } => match self.exists(&name, if_not_exists)? {
+                Some(notice) => vec![notice],
+                None => self.create_table(name, columns, key, text).await?,
+            },
+            Statement::CreateTableFrom { name, if_not_exists, columns, options, source, upstream } => {
+                match self.exists(&name, if_not_exists)? {
+                    Some(notice) => vec![notice],
+                    None => {
+                        refuse_options(&options)?;
+                        self.create_table_from(name, columns, source, upstream, text, reply).await?
+                    }
+                }
+            }
+            Statement::CreateMaterializedView { name, if_not_exists, columns, query } => {
+                match self.exists(&name, if_not_exists)? {
+                    Some(notice) => vec![notice],
+                    None => self.create_view(name, columns, *query, text, settings, reply).await?,
+                }
+            }
+            Statement::Drop { kind, names, if_exists, cascade } => {
+                self.drop_objects(kind, names, if_exists, cascade).await?
+            }
+            other => return Err(Error::internal(format!("not a statement that changes the catalog: {other:?}"))),
+        };
+        Ok(Done { notices, ..Done::default() })
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.borrow().clone()
+    }
+
+    /// A notice if the name is taken and that is fine.
+    fn exists(&self, name: &str, fine: bool) -> Result<Option<String>> {
+        match self.catalog().by_name(name) {
+            None => Ok(None),
+            Some(_) if fine => Ok(Some(format!("relation \"{name}\" already exists, skipping"))),
+            Some(_) => Err(Error::new("42P07", format!("relation \"{name}\" already exists"))),
+        }
+    }
+
+    /// Adds an object under the name's lock; waits until it is durable.
+    async fn announce(&self, make: impl FnOnce(&mut Catalog) -> Object + Send + 'static, name: &str) -> Result<u32> {
+        let _turn = self.turn.lock().await;
+        self.exists(name, false)?;
+        let (tell, id) = oneshot::channel();
+        self.mailbox
+            .edit(move |catalog| {
+                let object = make(catalog);
+                let _ = tell.send(object.id);
+                catalog.objects.insert(object.id, object);
+            })
+            .await?;
+        id.await.map_err(|_| Error::internal("an object without an id"))
+    }
+
+    async fn create_source(&self, name: String, mut options: Options) -> Result<Vec<String>> {
+        let kind = options.remove("connector").ok_or_else(|| {
+            Error::new("22023", "option \"connector\" is missing")
+                .hint("For example: WITH (connector = 'postgres-cdc', …).")
+        })?;
+        let connector = connector::find(&kind)?;
+        let unnamed =
+            Definition { id: 0, name: name.clone(), options: options.clone(), details: serde_json::Value::Null };
+        // The id is part of default names upstream, so the source is announced before it is checked in full; a check that fails
+        // takes the announcement back before anything was made upstream.
+        let (shown, secrets) = self.split_secrets(connector, options);
+        let definition = source_definition(&name, &kind, &shown, connector.secrets());
+        let (now, body) = (
+            self.env.clock.now(),
+            SourceBody { connector: kind, options: shown, secrets, details: serde_json::Value::Null },
+        );
+        let object_name = name.clone();
+        let make = move |catalog: &mut Catalog| {
+            let id = catalog.next_object();
+            Object {
+                id,
+                name: object_name,
+                life: Life::Creating,
+                definition,
+                created_at: now,
+                body: Body::Source(body),
+            }
+        };
+        let id = self.announce(make, &name).await?;
+        let mut source = Definition { id, ..unnamed };
+        match self.make_upstream(connector, &mut source).await {
+            Ok(notices) => Ok(notices),
+            Err(error) => {
+                if !source.details.is_null() {
+                    connector.drop(&source).await;
+                }
+                self.remove(id).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks, announces what is going to be made upstream, makes it, starts the source.
+    async fn make_upstream(
+        &self,
+        connector: &'static dyn connector::Connector,
+        source: &mut Definition,
+    ) -> Result<Vec<String>> {
+        let id = source.id;
+        let details = connector.check(source).await?;
+        source.details = details.clone();
+        self.edit_source(id, move |body| body.details = details).await?;
+        let created = connector.create(source).await?;
+        source.details = created.details.clone();
+        self.mailbox.tell(Message::Position { id, position: created.position.clone() });
+        self.mailbox
+            .edit(move |catalog| {
+                if let Some(object) = catalog.objects.get_mut(&id) {
+                    object.life = Life::Live;
+                    if let Body::Source(body) = &mut object.body {
+                        body.details = created.details;
+                    }
+                }
+            })
+            .await?;
+        self.attach(connector, source, created.position, vec![]).await?;
+        Ok(created.notices)
+    }
+
+    async fn edit_source(&self, id: u32, edit: impl FnOnce(&mut SourceBody) + Send + 'static) -> Result<()> {
+        let edit = move |catalog: &mut Catalog| {
+            if let Some(Body::Source(body)) = catalog.objects.get_mut(&id).map(|o| &mut o.body) {
+                edit(body);
+            }
+        };
+        self.mailbox.edit(edit).await
+    }
+
+    async fn attach(
+        &self,
+        connector: &'static dyn connector::Connector,
+        source: &Definition,
+        position: connector::Position,
+        tables: Vec<Subscription>,
+    ) -> Result<Arc<dyn Source>> {
+        let spill = self.spill.join(source.id.to_string());
+        std::fs::create_dir_all(&spill)
+            .map_err(|e| Error::new("58030", format!("spill directory \"{}\" cannot be made: {e}", spill.display())))?;
+        let (env, wake, limit) = (self.env.clone(), self.wake.clone(), self.source_limit);
+        let start = Start { env, position: position.clone(), tables, wake, limit, spill };
+        let running = connector.start(source, start).await?;
+        self.mailbox.tell(Message::Attach { id: source.id, source: running.clone(), position });
+        Ok(running)
+    }
+
+    fn split_secrets(
+        &self,
+        connector: &'static dyn connector::Connector,
+        options: Options,
+    ) -> (Options, BTreeMap<String, String>) {
+        let (secret, shown): (Options, Options) =
+            options.into_iter().partition(|(name, _)| connector.secrets().contains(&name.as_str()));
+        let sealed = secret.into_iter().map(|(name, value)| (name, self.keeper.seal(&self.env, &value))).collect();
+        (shown, sealed)
+    }
+
+    /// A source of the catalog with its secrets in clear.
+    pub fn definition(&self, object: &Object) -> Result<(&'static dyn connector::Connector, Definition)> {
+        let Body::Source(body) = &object.body else {
+            return Err(Error::new("42809", format!("\"{}\" is not a source", object.name)));
+        };
+        let mut options = body.options.clone();
+        for (name, sealed) in &body.secrets {
+            options.insert(name.clone(), self.keeper.open_secret(sealed)?);
+        }
+        let definition =
+            Definition { id: object.id, name: object.name.clone(), options, details: body.details.clone() };
+        Ok((connector::find(&body.connector)?, definition))
+    }
+
+    async fn create_table(
+        &self,
+        name: String,
+        columns: Vec<Column>,
+        key: Vec<usize>,
+        text: String,
+    ) -> Result<Vec<String>> {
+        let key = (!key.is_empty()).then_some(key);
+        let (now, object_name) = (self.env.clock.now(), name.clone());
+        let make = move |catalog: &mut Catalog| {
+            let id = catalog.next_object();
+            let arrangements = vec![catalog.next_arrangement(), catalog.next_arrangement()];
+            let body = Body::Table(TableBody { columns, key, arrangements, upstream: None });
+            Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
+        };
+        let id = RelationId(self.announce(make, &name).await?);
+        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await?;
+        self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
+        self.mailbox.tell(Message::Live { id });
+        self.settled().await?;
+        Ok(vec![])
+    }
+
+    /// Everything told to the loop so far is in a manifest.
+    async fn settled(&self) -> Result<()> {
+        self.mailbox.edit(|_| {}).await
+    }
+
+    async fn create_table_from(
+        &self,
+        name: String,
+        columns: Option<(Vec<Column>, Vec<usize>)>,
+        source: String,
+        upstream: String,
+        text: String,
+        reply: &mut oneshot::Sender<Result<Done>>,
+    ) -> Result<Vec<String>> {
+        let catalog = self.catalog();
+        let object = catalog
+            .by_name(&source)
+            .ok_or_else(|| Error::new("42704", format!("source \"{source}\" does not exist")))?;
+        if object.life != Life::Live {
+            return Err(Error::new("55000", format!("source \"{source}\" is not ready")));
+        }
+        let (connector, definition) = self.definition(object)?;
+        let source = object.id;
+        let wanted = Wanted { table: RelationId(0), upstream, columns };
+        let found = connector.discover(&definition, &wanted).await?;
+        let (now, object_name, mut subscription) = (self.env.clock.now(), name.clone(), found.subscription);
+        let make = move |catalog: &mut Catalog| {
+            let id = catalog.next_object();
+            subscription.table = RelationId(id);
+            let arrangements = vec![catalog.next_arrangement(), catalog.next_arrangement()];
+            let (columns, key) = (subscription.columns.clone(), subscription.key.clone());
+            let body = Body::Table(TableBody { columns, key, arrangements, upstream: Some((source, subscription)) });
+            Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
+        };
+        let id = self.announce(make, &name).await?;
+        let follow = async {
+            self.mailbox.ask(|reply| Message::Build { id: RelationId(id), reply }).await?;
+            self.subscribe(source, id).await
+        };
+        self.finish_or_drop(id, &name, follow, reply).await?;
+        Ok(found.notices)
+    }
+
+    /// The table's copy, until it is readable.
+    async fn subscribe(&self, source: u32, id: u32) -> Result<()> {
+        let running = self.mailbox.ask(|reply| Message::Source { id: source, reply }).await?;
+        let running = running.ok_or_else(|| Error::new("55000", "the source does not run"))?;
+        let catalog = self.catalog();
+        let Some(Body::Table(TableBody { upstream: Some((_, subscription)), .. })) = catalog.get(id).map(|o| &o.body)
+        else {
+            return Err(Error::internal("the table is gone from the catalog"));
+        };
+        let (reply, consistent) = oneshot::channel();
+        self.mailbox.tell(Message::Consistent { id: RelationId(id), reply });
+        running.subscribe(subscription.clone()).await?;
+        consistent.await.map_err(|_| Error::new("57P01", "the server is shutting down"))??;
+        self.settled().await
+    }
+
+    async fn create_view(
+        &self,
+        name: String,
+        names: Vec<String>,
+        query: datafusion::sql::sqlparser::ast::Query,
+        text: String,
+        settings: Settings,
+        reply: &mut oneshot::Sender<Result<Done>>,
+    ) -> Result<Vec<String>> {
+        let catalog = self.catalog();
+        let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
+        for relation in planned.plan.root.relations() {
+            let object = catalog.get(relation.0).ok_or_else(|| Error::undefined_relation(&relation.to_string()))?;
+            if object.life != Life::Live {
+                return Err(Error::new("55000", format!("{} \"{}\" is not readable yet", object.kind(), object.name)));
+            }
+        }
+        let (now, object_name, notices) = (self.env.clock.now(), name.clone(), planned.notices);
+        let (columns, plan) = (planned.columns, planned.plan);
+        let count = crate::dataflow::build::Body::View(plan.clone()).specs().len();
+        let make = move |catalog: &mut Catalog| {
+            let id = catalog.next_object();
+            let arrangements = (0..count).map(|_| catalog.next_arrangement()).collect();
+            let body = Body::View(ViewBody { columns, plan, settings, arrangements });
+            Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
+        };
+        let id = self.announce(make, &name).await?;
+        self.finish_or_drop(id, &name, self.backfill(id), reply).await?;
+        Ok(notices)
+    }
+
+    /// Builds a view and waits until it has caught up with its parents.
+    pub async fn backfill(&self, id: u32) -> Result<()> {
+        let id = RelationId(id);
+        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await?;
+        self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
+        self.mailbox.tell(Message::Live { id });
+        self.settled().await
+    }
+
+    /// Waits for `work`; a client that goes away (Ctrl-C) or a failure drops the half-made relation.
+    async fn finish_or_drop(
+        &self,
+        id: u32,
+        name: &str,
+        work: impl Future<Output = Result<()>>,
+        reply: &mut oneshot::Sender<Result<Done>>,
+    ) -> Result<()> {
+        let statement = self.catalog().get(id).map(|o| o.definition.clone()).unwrap_or_default();
+        self.mailbox.tell(Message::Began { id, statement });
+        let result = tokio::select! {
+            result = work => result,
+            () = reply.closed() => Err(Error::new("57014", format!("canceling statement due to user request; \"{name}\" was dropped"))),
+        };
+        self.mailbox.tell(Message::Ended { id });
+        if result.is_err() {
+            self.drop_in_order(vec![id]).await?;
+        }
+        result
+    }
+
+    async fn drop_objects(
+        &self,
+        kind: ObjectKind,
+        names: Vec<String>,
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<Vec<String>> {
+        let catalog = self.catalog();
+        let (mut notices, mut ids) = (vec![], vec![]);
+        for name in names {
+            match catalog.by_name(&name) {
+                Some(object) if is_kind(object, kind) => ids.push(object.id),
+                Some(object) => {
+                    let hint = format!("Use DROP {} to remove a {}.", object.kind().to_uppercase(), object.kind());
+                    return Err(Error::new("42809", format!("\"{name}\" is not a {}", kind_name(kind))).hint(hint));
+                }
+                None if if_exists => notices.push(format!("{} \"{name}\" does not exist, skipping", kind_name(kind))),
+                None => {
+                    let state = if kind == ObjectKind::Source { "42704" } else { "42P01" };
+                    return Err(Error::new(state, format!("{} \"{name}\" does not exist", kind_name(kind))));
+                }
+            }
+        }
+        let all = with_dependants(&catalog, &ids);
+        if all.len() > ids.len() && !cascade {
+            let detail: Vec<String> =
+                all.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).map(dependency).collect();
+            let name = ids.first().and_then(|id| catalog.get(*id)).map_or("", |o| &o.name);
+            return Err(Error::new(
+                "2BP01",
+                format!("cannot drop {} {name} because other objects depend on it", kind_name(kind)),
+            )
+            .detail(detail.join("\n"))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        notices.extend(self.drop_in_order(all).await?);
+        Ok(notices)
+    }
+
+    /// Drops objects, dependants first (descending ids): announced, then taken back upstream, then gone.
+    pub async fn drop_in_order(&self, mut ids: Vec<u32>) -> Result<Vec<String>> {
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        let announced = ids.clone();
+        {
+            let _turn = self.turn.lock().await;
+            self.mailbox
+                .edit(move |catalog| {
+                    for id in announced {
+                        if let Some(object) = catalog.objects.get_mut(&id) {
+                            object.life = Life::Dropping;
+                        }
+                    }
+                })
+                .await?;
+        }
+        let mut notices = vec![];
+        for id in ids {
+            let catalog = self.catalog();
+            let Some(object) = catalog.get(id) else { continue };
+            match &object.body {
+                Body::Source(_) => notices.extend(self.drop_upstream(object).await),
+                Body::Table(table) => {
+                    if let Some((source, _)) = &table.upstream
+                        && let Some(running) = self.mailbox.ask(|reply| Message::Source { id: *source, reply }).await?
+                    {
+                        running.unsubscribe(RelationId(id)).await;
+                    }
+                    self.mailbox.tell(Message::Discard { id: RelationId(id) });
+                }
+                Body::View(_) => self.mailbox.tell(Message::Discard { id: RelationId(id) }),
+            }
+            self.remove(id).await?;
+        }
+        Ok(notices)
+    }
+
+    async fn drop_upstream(&self, object: &Object) -> Vec<String> {
+        let id = object.id;
+        if let Ok(Some(running)) = self.mailbox.ask(|reply| Message::Detach { id, reply }).await {
+            running.stop().await;
+        }
+        match self.definition(object) {
+            Ok((connector, definition)) if !definition.details.is_null() => connector.drop(&definition).await,
+            Ok(_) => vec![],
+            Err(error) => vec![format!("what the source made upstream was not dropped: {}", error.message)],
+        }
+    }
+
+    async fn remove(&self, id: u32) -> Result<()> {
+        self.mailbox.edit(move |catalog| drop(catalog.objects.remove(&id))).await
+    }
+
+    /// What a start finds half done goes on in the background.
+    pub fn resume(&self, catalog: &Catalog) {
+        let dropping: Vec<u32> = catalog.objects.values().filter(|o| o.life == Life::Dropping).map(|o| o.id).collect();
+        let creating: Vec<Object> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
+        // Live, yet built anew: its state was not in the manifest.
+        let rebuilding = catalog.objects.values().filter(|o| o.life == Life::Live).map(|o| RelationId(o.id));
+        let rebuilding: Vec<RelationId> =
+            rebuilding.filter(|id| self.relations.get(*id).is_some_and(|r| !r.is_live())).collect();
+        for id in rebuilding {
+            let jobs = self.clone();
+            tokio::spawn(async move { jobs.await_rebuilt(id).await });
+        }
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            for object in creating {
+                if let Err(error) = jobs.resume_creating(&object).await {
+                    tracing::warn!(object = object.name, %error, "a half-made object could not be finished and was dropped");
+                    let _ = jobs.drop_in_order(vec![object.id]).await;
+                }
+            }
+            if !dropping.is_empty() {
+                let notices = jobs.drop_in_order(dropping).await.unwrap_or_default();
+                notices.iter().for_each(|notice| tracing::warn!(notice, "while dropping"));
+            }
+        });
+    }
+
+    async fn await_rebuilt(&self, id: RelationId) {
+        // Any epoch of this process is after the one it is built from.
+        let epoch = Epoch::ZERO.next();
+        if let Ok(Ok(())) = self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await {
+            self.mailbox.tell(Message::Live { id });
+        }
+    }
+
+    async fn resume_creating(&self, object: &Object) -> Result<()> {
+        let id = object.id;
+        match &object.body {
+            Body::Source(_) => {
+                let (connector, mut source) = self.definition(object)?;
+                self.make_upstream(connector, &mut source).await.map(drop)
+            }
+            Body::View(_) => self.backfill(id).await,
+            Body::Table(TableBody { upstream: None, .. }) => {
+                self.mailbox.tell(Message::Live { id: RelationId(id) });
+                Ok(())
+            }
+            // Its source was started with the table among its subscriptions: the copy goes on from nothing by itself.
+            Body::Table(_) => Ok(()),
+        }
+    }
+
+    /// Starts the live sources with their tables.
+    pub async fn start_sources(&self, catalog: &Catalog, positions: &BTreeMap<u32, serde_json::Value>) -> Result<()> {
+        for object in catalog.objects.values().filter(|o| o.life == Life::Live && matches!(o.body, Body::Source(_))) {
+            let Some(position) = positions.get(&object.id) else { continue };
+            let (connector, definition) = self.definition(object)?;
+            let tables = catalog
+                .objects
+                .values()
+                .filter(|o| o.life != Life::Dropping)
+                .filter_map(|o| subscription(o, object.id));
+            self.attach(connector, &definition, connector::Position(position.clone()), tables.collect()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn subscription(object: &Object, source: u32) -> Option<Subscription> {
+    let Body::Table(TableBody { upstream: Some((of, subscription)), .. }) = &object.body else { return None };
+    (*of == source).then(|| subscription.clone())
+}
+
+fn refuse_options(options: &Options) -> Result<()> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = options.keys().map(|name| format!("\"{name}\"")).collect();
+    Err(Error::new("22023", format!("unknown option of CREATE TABLE … FROM: {}", names.join(", "))))
+}
+
+fn is_kind(object: &Object, kind: ObjectKind) -> bool {
+    kind_name(kind) == object.kind()
+}
+
+fn kind_name(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Table => "table",
+        ObjectKind::Source => "source",
+        ObjectKind::MaterializedView => "materialized view",
+    }
+}
+
+fn dependency(object: &Object) -> String {
+    format!("{} {} depends on it", object.kind(), object.name)
+}
+
+/// `ids` and everything that depends on them, directly or not.
+fn with_dependants(catalog: &Catalog, ids: &[u32]) -> Vec<u32> {
+    let mut all = ids.to_vec();
+    // Ids ascend from parents to children.
+    for object in catalog.objects.values() {
+        if !all.contains(&object.id) && all.iter().any(|id| object.depends_on(*id)) {
+            all.push(object.id);
+        }
+    }
+    all
+}
+
+/// The statement for SHOW CREATE SOURCE: secrets are not in it.
+fn source_definition(name: &str, connector: &str, shown: &Options, secrets: &[&str]) -> String {
+    let quote = |value: &str| format!("'{}'", value.replace('\'', "''"));
+    let mut options = vec![format!("connector = {}", quote(connector))];
+    options.extend(shown.iter().map(|(name, value)| format!("{name} = {}", quote(value))));
+    options.extend(secrets.iter().map(|name| format!("{name} = '[REDACTED]'")));
+    format!("CREATE SOURCE {name} WITH ({})", options.join(", "))
+}

@@ -1,0 +1,105 @@
+//! What jobs beside the loop tell it. The loop alone changes the catalog, the engine and the set of sources.
+
+use super::checkpoint::Published;
+use super::housekeeping::Replacement;
+use crate::catalog::Catalog;
+use crate::connector::{Position, Source};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use weir_sql::catalog::RelationId;
+use weir_sql::{Error, Result};
+use weir_storage::Epoch;
+
+/// A change of the catalog.
+pub type Edit = Box<dyn FnOnce(&mut Catalog) + Send>;
+
+pub enum Message {
+    /// Changes the catalog; answered when the change is in a manifest.
+    Edit {
+        edit: Edit,
+        durable: oneshot::Sender<()>,
+    },
+    /// Builds a relation that is in the catalog; answered with the epoch it starts from.
+    Build {
+        id: RelationId,
+        reply: oneshot::Sender<Epoch>,
+    },
+    /// Ends a relation's dataflow.
+    Discard {
+        id: RelationId,
+    },
+    /// The relation is readable by name from now on.
+    Live {
+        id: RelationId,
+    },
+    Attach {
+        id: u32,
+        source: Arc<dyn Source>,
+        position: Position,
+    },
+    Detach {
+        id: u32,
+        reply: oneshot::Sender<Option<Arc<dyn Source>>>,
+    },
+    Source {
+        id: u32,
+        reply: oneshot::Sender<Option<Arc<dyn Source>>>,
+    },
+    /// A source's position before it is started: part of the next manifest.
+    Position {
+        id: u32,
+        position: Position,
+    },
+    /// Answered when the relation has reached `epoch`, or with why it never will.
+    Reached {
+        id: RelationId,
+        epoch: Epoch,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Answered when the initial copy of a table is complete and readable.
+    Consistent {
+        id: RelationId,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// A DDL job began or ended, for rw_ddl_progress.
+    Began {
+        id: u32,
+        statement: String,
+    },
+    Ended {
+        id: u32,
+    },
+    Checkpoint(weir_storage::Result<Published>),
+    /// Runs were merged and uploaded: the next manifest names the result.
+    Merged(Vec<Replacement>),
+    /// The store was asked whether this process still owns it.
+    Confirmed(weir_storage::Result<()>),
+    /// A lock and its answer were handed out: when it could be had, read at the last write.
+    Locked {
+        lock: super::request::Lock,
+        tables: Vec<RelationId>,
+        reply: oneshot::Sender<Result<(super::request::Lock, Epoch)>>,
+    },
+}
+
+/// How jobs reach the loop. A loop that is gone answers 57P01.
+#[derive(Clone)]
+pub struct Mailbox(pub mpsc::UnboundedSender<Message>);
+
+impl Mailbox {
+    pub fn tell(&self, message: Message) {
+        // The loop is gone only when the process ends.
+        let _ = self.0.send(message);
+    }
+
+    pub async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(message(reply));
+        answer.await.map_err(|_| Error::new("57P01", "the server is shutting down"))
+    }
+
+    /// Changes the catalog and waits until the change survives a crash.
+    pub async fn edit(&self, edit: impl FnOnce(&mut Catalog) + Send + 'static) -> Result<()> {
+        self.ask(|durable| Message::Edit { edit: Box::new(edit), durable }).await
+    }
+}

@@ -1,0 +1,720 @@
+//! The event loop.
+
+use super::checkpoint::{self, Draft, Part, Published};
+use super::ddl::Jobs;
+use super::housekeeping::{Housekeeping, InUse, Replacement};
+use super::message::{Mailbox, Message};
+use super::pace::{Close, Pace, Wanted};
+use super::request::{self, Done, Inspection, Progress, RelationFacts, Request};
+use super::waiters::{Reaching, Waiters, Written};
+use crate::catalog::{Body, Catalog, Life};
+use crate::connector::{Cause, Changes, Event, Position, Source, Waiting};
+use crate::dataflow::build::{self, Blueprint};
+use crate::dataflow::engine::Engine;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use weir_sql::catalog::RelationId;
+use weir_sql::{Error, Result};
+use weir_storage::arrangement::Arrangement;
+use weir_storage::manifest::{ArrangementId, Manifest};
+use weir_storage::publish::Publisher;
+use weir_storage::{Env, Epoch};
+
+/// How often an owner with nothing to publish looks whether it still owns the store.
+const CONFIRM: Duration = Duration::from_secs(3);
+
+/// Checkpoints remembered for rw_checkpoints.
+const REMEMBERED: usize = 100;
+
+/// A source that runs.
+struct Attached {
+    source: Arc<dyn Source>,
+    /// What has been handed over up to the last closed epoch.
+    position: Position,
+}
+
+/// A transaction of DML that waits for the next epoch.
+struct Write {
+    changes: Vec<(RelationId, Changes)>,
+    rows: usize,
+    persist: bool,
+    lock: Option<request::Lock>,
+    reply: oneshot::Sender<Result<Done>>,
+}
+
+/// The arrangements of a relation that runs.
+pub(super) struct Held {
+    pub ids: Vec<ArrangementId>,
+    /// Per worker, in the order of `ids`.
+    pub arrangements: Vec<Vec<Arrangement>>,
+    /// In manifests up to here; [`Epoch::ZERO`]: not yet.
+    pub sealed: Epoch,
+}
+
+/// A checkpoint whose epoch is closed but not reached by every relation yet.
+struct Sealing {
+    draft: Draft,
+    relations: Vec<RelationId>,
+    edit: u64,
+}
+
+pub struct Coordinator {
+    pub(super) env: Env,
+    pub(super) engine: Engine,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) catalog_sender: watch::Sender<Arc<Catalog>>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) publisher: Arc<Mutex<Publisher>>,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) held: HashMap<RelationId, Held>,
+    pub(super) pace: Pace,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) messages: mpsc::UnboundedReceiver<Message>,
+    pub(super) mailbox: Mailbox,
+    pub(super) jobs: Jobs,
+    pub(super) wake: Arc<Notify>,
+    sources: BTreeMap<u32, Attached>,
+    /// Of sources that do not run (yet).
+    positions: BTreeMap<u32, Position>,
+    writes: VecDeque<Write>,
+    waiters: Waiters,
+    consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
+    /// Tables whose copy ended at this epoch and become readable when they have reached it.
+    becoming: Vec<(RelationId, Epoch)>,
+    locks: HashMap<RelationId, Arc<Mutex<()>>>,
+    written: HashMap<RelationId, Epoch>,
+    closed: Epoch,
+    now: i64,
+    durable: Epoch,
+    edits: u64,
+    durable_edit: u64,
+    changed: bool,
+    moved: bool,
+    housekeeping: Housekeeping,
+    merged: Vec<Replacement>,
+    sealing: Option<Sealing>,
+    publishing: Option<(Epoch, u64, Vec<RelationId>)>,
+    confirming: bool,
+    confirmed_at: u64,
+    checkpoints: VecDeque<request::Checkpoint>,
+    ddl: Vec<(u32, String, i64)>,
+    stopping: bool,
+}
+
+/// What `start` hands over.
+pub(super) struct Parts {
+    pub env: Env,
+    pub engine: Engine,
+    pub catalog: Arc<Catalog>,
+    pub catalog_sender: watch::Sender<Arc<Catalog>>,
+    pub progress: watch::Sender<Progress>,
+    pub publisher: Publisher,
+    pub manifest: Manifest,
+    pub held: HashMap<RelationId, Held>,
+    pub pace: Pace,
+    pub requests: mpsc::Receiver<Request>,
+    pub messages: mpsc::UnboundedReceiver<Message>,
+    pub mailbox: Mailbox,
+    pub jobs: Jobs,
+    pub wake: Arc<Notify>,
+}
+
+impl Coordinator {
+    pub(super) fn new(parts: Parts) -> Self {
+        let positions = parts.manifest.positions.iter().map(|(id, p)| (*id, Position(p.clone()))).collect();
+        let generation = parts.publisher.generation();
+        let closed = generation.start();
+        let housekeeping =
+            Housekeeping::new(parts.env.clone(), parts.mailbox.clone(), generation, InUse::default(), on_retry());
+        Self {
+            confirmed_at: parts.env.clock.monotonic(),
+            now: parts.manifest.now,
+            durable: parts.manifest.epoch,
+            env: parts.env,
+            engine: parts.engine,
+            catalog: parts.catalog,
+            catalog_sender: parts.catalog_sender,
+            progress: parts.progress,
+            publisher: Arc::new(Mutex::new(parts.publisher)),
+            manifest: Arc::new(parts.manifest),
+            held: parts.held,
+            pace: parts.pace,
+            requests: parts.requests,
+            messages: parts.messages,
+            mailbox: parts.mailbox,
+            jobs: parts.jobs,
+            wake: parts.wake,
+            sources: BTreeMap::new(),
+            positions,
+            writes: VecDeque::new(),
+            waiters: Waiters::default(),
+            consistent: vec![],
+            becoming: vec![],
+            locks: HashMap::new(),
+            written: HashMap::new(),
+            closed,
+            edits: 0,
+            durable_edit: 0,
+            changed: false,
+            moved: false,
+            housekeeping,
+            merged: vec![],
+            sealing: None,
+            publishing: None,
+            confirming: false,
+            checkpoints: VecDeque::new(),
+            ddl: vec![],
+            stopping: false,
+        }
+    }
+
+    /// Runs until `shutdown` and its last checkpoint, or until the store belongs to another process.
+    pub async fn run(mut self, mut shutdown: oneshot::Receiver<()>) -> Result<()> {
+        // Restored relations stand at the manifest's epoch; this brings everything into the new generation.
+        self.close_epoch();
+        loop {
+            let next = self.act()?;
+            if self.stopping && self.is_settled() {
+                break;
+            }
+            let pause = Duration::from_micros(next.saturating_sub(self.env.clock.monotonic()));
+            let wake = self.wake.clone();
+            tokio::select! {
+                Some(request) = self.requests.recv() => self.request(request),
+                Some(message) = self.messages.recv() => self.message(message)?,
+                () = wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+                _ = &mut shutdown, if !self.stopping => self.stop_intake().await,
+            }
+        }
+        tracing::info!(epoch = %self.durable, "last checkpoint is published; ending");
+        Ok(())
+    }
+
+    /// Everything that is due; returns when to look again (monotonic microseconds).
+    fn act(&mut self) -> Result<u64> {
+        let now = self.env.clock.monotonic();
+        let mut next = now + 500_000;
+        if let Some(finished) = self.finished() {
+            self.pace.finished(finished);
+        }
+        loop {
+            match self.pace.close(self.env.clock.monotonic(), self.waiting(), self.held.len()) {
+                Close::Now => self.close_epoch(),
+                Close::At(due) => break next = next.min(due),
+                Close::Wait => break,
+            }
+        }
+        self.become_live();
+        match self.pace.checkpoint(now, self.wanted()) {
+            Close::Now => self.begin_checkpoint(),
+            Close::At(due) => next = next.min(due),
+            Close::Wait => {}
+        }
+        self.seal_if_reached();
+        self.waiters.settle(self.engine.relations(), self.durable, self.durable_edit);
+        if now >= self.confirmed_at + CONFIRM.as_micros() as u64 {
+            self.confirm(now);
+        }
+        self.publish_progress();
+        Ok(next)
+    }
+
+    /// The lowest epoch that every base table has reached.
+    fn finished(&self) -> Option<Epoch> {
+        let relations = self.engine.relations();
+        let tables = self.catalog.objects.values().filter(|o| matches!(o.body, Body::Table(_)));
+        let uppers =
+            tables.filter_map(|o| relations.get(RelationId(o.id))).filter(|r| r.failure().is_none()).map(|r| r.upper());
+        Some(uppers.min().unwrap_or(self.closed))
+    }
+
+    fn waiting(&self) -> Waiting {
+        let mut all = Waiting::default();
+        if self.stopping {
+            return all;
+        }
+        for attached in self.sources.values() {
+            let waiting = attached.source.waiting();
+            all.rows += waiting.rows;
+            all.bytes += waiting.bytes;
+            all.moved |= waiting.moved;
+        }
+        for write in &self.writes {
+            all.rows += write.rows;
+        }
+        all
+    }
+
+    /// Closes the next epoch with everything whole that waits (I1).
+    fn close_epoch(&mut self) {
+        let epoch = self.closed.next();
+        let waiting = self.waiting();
+        let mut changes: Vec<(RelationId, Changes)> = vec![];
+        let mut events = vec![];
+        for attached in self.sources.values_mut() {
+            let Some(batch) = attached.source.take() else { continue };
+            self.moved |= attached.position != batch.position;
+            attached.position = batch.position;
+            changes.extend(batch.tables);
+            events.extend(batch.events);
+        }
+        self.take_writes(epoch, &mut changes);
+        self.changed |= !changes.is_empty() || !events.is_empty();
+        changes.retain(|(id, _)| self.held.contains_key(id));
+        self.engine.close(epoch, changes, stopped(&events));
+        self.closed = epoch;
+        self.now = self.env.clock.now().max(self.now + 1);
+        self.pace.closed(epoch, self.env.clock.monotonic(), waiting);
+        events.into_iter().for_each(|event| self.event(epoch, event));
+    }
+
+    /// Transactions of DML in order; two that write the same table go into two epochs, since the second comes after the first.
+    fn take_writes(&mut self, epoch: Epoch, changes: &mut Vec<(RelationId, Changes)>) {
+        let mut taken: HashSet<RelationId> = HashSet::new();
+        while let Some(write) = self.writes.front() {
+            if write.changes.iter().any(|(id, _)| taken.contains(id)) {
+                break;
+            }
+            let Some(write) = self.writes.pop_front() else { break };
+            let tables: Vec<RelationId> = write.changes.iter().map(|(id, _)| *id).collect();
+            taken.extend(&tables);
+            self.written.extend(tables.iter().map(|id| (*id, epoch)));
+            changes.extend(write.changes);
+            let relations = self.live_descendants(&tables);
+            let Write { persist, lock, reply, .. } = write;
+            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
+        }
+    }
+
+    /// `tables` and every live view that reads them, directly or not.
+    fn live_descendants(&self, tables: &[RelationId]) -> Vec<RelationId> {
+        let mut found = tables.to_vec();
+        // Ids ascend from parents to children.
+        for object in self.catalog.objects.values().filter(|o| o.life == Life::Live) {
+            let Body::View(view) = &object.body else { continue };
+            if view.plan.root.relations().iter().any(|id| found.contains(id)) {
+                found.push(RelationId(object.id));
+            }
+        }
+        found
+    }
+
+    fn event(&mut self, epoch: Epoch, event: Event) {
+        match event {
+            Event::Consistent(id) => {
+                self.edit(|catalog| {
+                    if let Some(Body::Table(table)) = catalog.objects.get_mut(&id.0).map(|o| &mut o.body)
+                        && let Some((_, subscription)) = &mut table.upstream
+                    {
+                        subscription.copied = true;
+                    }
+                });
+                self.becoming.push((id, epoch));
+            }
+            Event::Stopped { table, cause } => {
+                tracing::warn!(%table, sqlstate = cause.sqlstate, cause.message, "table stopped: upstream changed");
+                let error = Error::new("55000", format!("this table stopped following upstream: {}", cause.message));
+                for (_, reply) in self.consistent.extract_if(.., |(id, _)| *id == table) {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+            Event::Notice { table, message } => tracing::warn!(%table, message, "notice from upstream"),
+        }
+    }
+
+    /// Tables whose copy is complete become readable.
+    fn become_live(&mut self) {
+        let relations = self.engine.relations().clone();
+        let ready: Vec<RelationId> = self
+            .becoming
+            .extract_if(.., |(id, epoch)| relations.get(*id).is_none_or(|r| r.upper() >= *epoch))
+            .map(|(id, _)| id)
+            .collect();
+        for id in ready {
+            self.set_live(id);
+            for (_, reply) in self.consistent.extract_if(.., |(waiting, _)| *waiting == id) {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn set_live(&mut self, id: RelationId) {
+        if let Some(relation) = self.engine.relations().get(id) {
+            relation.set_live();
+        }
+        self.edit(|catalog| {
+            if let Some(object) = catalog.objects.get_mut(&id.0).filter(|o| o.life == Life::Creating) {
+                object.life = Life::Live;
+            }
+        });
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
+        edit(Arc::make_mut(&mut self.catalog));
+        self.edits += 1;
+        self.changed = true;
+        self.catalog_sender.send_replace(self.catalog.clone());
+    }
+
+    fn wanted(&self) -> Wanted {
+        let asked = self.waiters.want_checkpoint(self.durable, self.durable_edit)
+            || (self.stopping && (self.changed || self.moved));
+        Wanted { changed: self.changed, moved: self.moved, asked }
+    }
+
+    /// Freezes what a checkpoint of the last closed epoch says.
+    fn begin_checkpoint(&mut self) {
+        let epoch = self.closed;
+        let (mut parts, mut kept, mut relations) = (vec![], vec![], vec![]);
+        for (id, held) in &self.held {
+            match self.is_included(*id) {
+                true => {
+                    relations.push(*id);
+                    for (index, arrangement) in held.ids.iter().enumerate() {
+                        let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
+                        parts.push(Part { id: *arrangement, after: held.sealed, handles });
+                    }
+                }
+                false => kept.extend(held.ids.iter().copied()),
+            }
+        }
+        let mut positions: BTreeMap<u32, serde_json::Value> =
+            self.positions.iter().map(|(id, p)| (*id, p.0.clone())).collect();
+        positions.extend(self.sources.iter().map(|(id, attached)| (*id, attached.position.0.clone())));
+        let catalog = serde_json::to_value(&*self.catalog).expect("the catalog is plain data");
+        let began = self.env.clock.monotonic();
+        let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
+        let draft = Draft { epoch, now: self.now, positions, catalog, parts, kept, merged, in_use, began };
+        self.sealing = Some(Sealing { draft, relations, edit: self.edits });
+        self.pace.checkpoint_began(began);
+        self.changed = false;
+        self.moved = false;
+    }
+
+    /// Base tables always; views once they are live. A relation that broke keeps what earlier manifests say of it.
+    fn is_included(&self, id: RelationId) -> bool {
+        let Some(object) = self.catalog.get(id.0) else { return false };
+        let is_table = matches!(object.body, Body::Table(_));
+        self.engine.relations().get(id).is_some_and(|r| r.failure().is_none() && (is_table || r.is_live()))
+    }
+
+    /// Starts the upload when every relation has reached the checkpoint's epoch.
+    fn seal_if_reached(&mut self) {
+        let relations = self.engine.relations();
+        let reached = |id: &RelationId, epoch: Epoch| {
+            relations.get(*id).is_none_or(|r| r.upper() >= epoch || r.failure().is_some())
+        };
+        let Some(sealing) = self.sealing.take_if(|s| s.relations.iter().all(|id| reached(id, s.draft.epoch))) else {
+            return;
+        };
+        let Sealing { mut draft, relations: included, edit } = sealing;
+        // One that broke meanwhile never reaches the epoch: what is durable of it stays.
+        let behind: HashSet<ArrangementId> = included
+            .iter()
+            .filter(|id| relations.get(**id).is_some_and(|r| r.upper() < draft.epoch))
+            .filter_map(|id| self.held.get(id))
+            .flat_map(|held| held.ids.iter().copied())
+            .collect();
+        draft.parts.retain(|part| !behind.contains(&part.id));
+        draft.kept.extend(behind);
+        self.publishing = Some((draft.epoch, edit, included));
+        let work = checkpoint::run(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry());
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move { mailbox.tell(Message::Checkpoint(work.await)) });
+    }
+
+    /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
+    fn published(&mut self, published: Published) {
+        let Published { manifest, proof } = published;
+        let Some((epoch, edit, included)) = self.publishing.take() else { return };
+        self.durable = proof.epoch();
+        self.durable_edit = edit;
+        for (id, attached) in &self.sources {
+            if let Some(position) = manifest.positions.get(id) {
+                attached.source.acknowledge(&proof, &Position(position.clone()));
+            }
+        }
+        let mut since = HashMap::new();
+        for id in included {
+            if let Some(held) = self.held.get_mut(&id) {
+                held.sealed = epoch;
+                since.insert(id, epoch);
+            }
+        }
+        self.engine.compact(since);
+        self.remember(&manifest);
+        self.manifest = Arc::new(manifest);
+        let held = &self.held;
+        let specs = || {
+            held.values()
+                .flat_map(|h| h.ids.iter().copied().zip(h.arrangements[0].iter().map(|a| a.spec().clone())))
+                .collect()
+        };
+        self.housekeeping.after(&self.manifest, specs);
+        self.pace.checkpoint_ended();
+        self.confirmed_at = self.env.clock.monotonic();
+    }
+
+    fn remember(&mut self, manifest: &Manifest) {
+        self.checkpoints.truncate(REMEMBERED - 1);
+        self.checkpoints.push_front(request::Checkpoint {
+            epoch: manifest.epoch,
+            generation: manifest.generation.0,
+            committed_at: manifest.committed_at,
+            duration_ms: manifest.duration_us as f64 / 1e3,
+            bytes: manifest.uploaded_bytes,
+            positions: serde_json::to_value(&manifest.positions).expect("positions are JSON"),
+        });
+    }
+
+    /// Looks whether another process owns the store now (I9), also when idle.
+    fn confirm(&mut self, now: u64) {
+        if self.confirming || self.publishing.is_some() {
+            return;
+        }
+        self.confirming = true;
+        self.confirmed_at = now;
+        let (publisher, mailbox) = (self.publisher.clone(), self.mailbox.clone());
+        tokio::spawn(async move {
+            let confirmed = publisher.lock().await.confirm().await.map(drop);
+            mailbox.tell(Message::Confirmed(confirmed));
+        });
+    }
+
+    fn publish_progress(&self) {
+        let (closed, now, durable) = (self.closed, self.now, self.durable);
+        self.progress.send_if_modified(|progress| {
+            let modified = progress.closed != closed || progress.durable != durable;
+            (progress.closed, progress.now, progress.durable) = (closed, now, durable);
+            modified
+        });
+    }
+
+    /// Another process owns the store: nothing is acknowledged or committed from here on.
+    fn fenced(&mut self, reason: &str) -> Error {
+        let error = Error::new("57P01", format!("this server lost its store to another: {reason}"))
+            .hint("Connect to the server that took the store over; this one has stopped.");
+        self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
+        error
+    }
+
+    fn message(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Edit { edit, durable } => {
+                self.edit(edit);
+                self.waiters.edits.push((self.edits, durable));
+            }
+            Message::Build { id, reply } => {
+                self.build(id);
+                let _ = reply.send(self.closed);
+            }
+            Message::Discard { id } => self.discard(id),
+            Message::Live { id } => self.set_live(id),
+            Message::Attach { id, source, position } => {
+                self.positions.remove(&id);
+                self.sources.insert(id, Attached { source, position });
+            }
+            Message::Detach { id, reply } => {
+                self.positions.remove(&id);
+                let _ = reply.send(self.sources.remove(&id).map(|a| a.source));
+            }
+            Message::Source { id, reply } => {
+                let _ = reply.send(self.sources.get(&id).map(|a| a.source.clone()));
+            }
+            Message::Position { id, position } => drop(self.positions.insert(id, position)),
+            Message::Reached { id, epoch, reply } => self.waiters.reaching.push(Reaching { id, epoch, reply }),
+            Message::Consistent { id, reply } => self.consistent.push((id, reply)),
+            Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
+            Message::Ended { id } => self.ddl.retain(|(other, ..)| *other != id),
+            Message::Merged(replacements) => {
+                self.housekeeping.merged();
+                self.merged.extend(replacements);
+            }
+            Message::Checkpoint(Ok(published)) => self.published(published),
+            Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
+            Message::Confirmed(confirmed) => {
+                self.confirming = false;
+                match confirmed {
+                    Err(error @ weir_storage::Error::Fenced(_)) => return Err(self.lost(error)),
+                    Err(error) => tracing::warn!(%error, "the store could not be asked who owns it"),
+                    Ok(()) => {}
+                }
+            }
+            Message::Locked { lock, tables, reply } => {
+                let epoch = tables.iter().filter_map(|id| self.written.get(id)).max().copied().unwrap_or(Epoch::ZERO);
+                let _ = reply.send(Ok((lock, epoch)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The store cannot be written any more: the process must not go on.
+    fn lost(&mut self, error: weir_storage::Error) -> Error {
+        match error {
+            weir_storage::Error::Fenced(reason) => self.fenced(&reason),
+            other => {
+                let error = Error::new("58000", format!("a checkpoint failed: {other}"));
+                self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
+                error
+            }
+        }
+    }
+
+    fn build(&mut self, id: RelationId) {
+        let Some(object) = self.catalog.get(id.0).cloned() else { return };
+        let Some(body) = body(&object.body) else { return };
+        let arrangements = self.engine.arrangements(&body);
+        let from = self.closed;
+        let name = object.name.clone();
+        let readable = self.engine.build(|| Blueprint {
+            id,
+            name: name.clone(),
+            body: self::body(&object.body).expect("a relation has a body"),
+            arrangements: arrangements.clone(),
+            from,
+            fresh: true,
+        });
+        if object.life == Life::Live {
+            readable.set_live();
+        }
+        let ids = object.arrangements().to_vec();
+        self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO });
+    }
+
+    fn discard(&mut self, id: RelationId) {
+        self.engine.drop_relation(id);
+        self.held.remove(&id);
+        self.locks.remove(&id);
+        self.written.remove(&id);
+        self.becoming.retain(|(other, _)| *other != id);
+        for (_, reply) in self.consistent.extract_if(.., |(other, _)| *other == id) {
+            let _ = reply.send(Err(Error::new("57014", "the table was dropped meanwhile")));
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Ddl { statement, text, settings, reply } => self.jobs.spawn(statement, text, settings, reply),
+            Request::Write { changes, persist, lock, reply } => {
+                let rows = changes.iter().map(|(_, c)| rows(c)).sum::<usize>().max(1);
+                self.writes.push_back(Write { changes, rows, persist, lock, reply });
+            }
+            Request::Lock { tables, reply } => self.lock(tables, reply),
+            Request::Flush { reply } => self.flush(reply),
+            Request::Inspect { reply } => drop(reply.send(self.inspect())),
+        }
+    }
+
+    /// Locks are taken in the order of ids, so that two statements over the same tables cannot wait for each other.
+    fn lock(&mut self, mut tables: Vec<RelationId>, reply: oneshot::Sender<Result<(request::Lock, Epoch)>>) {
+        tables.sort_unstable();
+        tables.dedup();
+        let mutexes: Vec<_> = tables.iter().map(|id| self.locks.entry(*id).or_default().clone()).collect();
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            let mut guards = vec![];
+            for mutex in mutexes {
+                guards.push(mutex.lock_owned().await);
+            }
+            mailbox.tell(Message::Locked { lock: request::Lock(guards), tables, reply });
+        });
+    }
+
+    fn flush(&mut self, reply: oneshot::Sender<Result<Done>>) {
+        self.close_epoch();
+        let live = self.catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
+        let relations = live.map(|o| RelationId(o.id)).collect();
+        self.changed = true;
+        let (epoch, tables) = (self.closed, vec![]);
+        self.waiters.written.push(Written { epoch, relations, durable: true, lock: None, tables, reply });
+    }
+
+    fn inspect(&self) -> Inspection {
+        let relations = self.held.iter().filter_map(|(id, held)| self.facts(*id, held)).collect();
+        Inspection {
+            sources: self.sources.iter().map(|(id, attached)| (*id, attached.source.status())).collect(),
+            ddl: self.ddl.iter().map(|(id, text, at)| (text.clone(), *id, self.job_progress(*id), *at)).collect(),
+            checkpoints: self.checkpoints.iter().cloned().collect(),
+            relations,
+        }
+    }
+
+    fn facts(&self, id: RelationId, held: &Held) -> Option<RelationFacts> {
+        let (object, relation) = (self.catalog.get(id.0)?, self.engine.relations().get(id)?);
+        let upper = relation.upper();
+        let status = match (relation.failure(), object.life) {
+            (Some(_), _) => "stopped",
+            (None, Life::Creating) => "creating",
+            (None, Life::Live) => "live",
+            (None, Life::Dropping) => "dropping",
+        };
+        let behind = if upper >= self.closed { 0 } else { self.env.clock.now() - self.now };
+        let state = held.arrangements.iter().flatten().map(|a| a.stats().bytes as u64).sum();
+        Some(RelationFacts {
+            id: id.0,
+            status: status.into(),
+            epoch: upper,
+            freshness_ms: behind.max(0) as f64 / 1e3,
+            rows: relation.rows.iter().map(|a| a.stats().rows).sum(),
+            errors: relation.errors.iter().map(|a| a.stats().rows).sum(),
+            state_bytes: state,
+        })
+    }
+
+    /// For people: how far a statement has come.
+    fn job_progress(&self, id: u32) -> String {
+        let copies = self.sources.values().flat_map(|a| a.source.status().copies);
+        match copies.into_iter().find(|(table, ..)| table.0 == id) {
+            Some((_, done, total)) if total > 0 => format!("{:.1}%", 100.0 * done as f64 / total.max(done) as f64),
+            Some((_, done, _)) => format!("{done} rows"),
+            None => "building".into(),
+        }
+    }
+
+    /// No new transactions; what was taken in gets its last checkpoint.
+    async fn stop_intake(&mut self) {
+        tracing::info!("shutting down: one last checkpoint");
+        self.close_epoch();
+        self.stopping = true;
+        for attached in self.sources.values() {
+            // Positions stay; what is not acknowledged is sent again to the next start.
+            attached.source.stop().await;
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.changed && !self.moved && self.sealing.is_none() && self.publishing.is_none()
+    }
+}
+
+/// Tables that cannot go on, each with its cause for readers.
+fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
+    let stopped = |event: &Event| match event {
+        Event::Stopped { table, cause } => Some((*table, cause.clone())),
+        Event::Consistent(_) | Event::Notice { .. } => None,
+    };
+    events.iter().filter_map(stopped).collect()
+}
+
+fn rows(changes: &Changes) -> usize {
+    match changes {
+        Changes::Keyed(fold) => fold.upserts.iter().chain(&fold.deletes).map(|rows| rows.num_rows()).sum(),
+        Changes::Bag(bag) => bag.rows.iter().map(|delta| delta.len()).sum(),
+    }
+}
+
+/// What workers need of an object; `None`: not a relation.
+pub(super) fn body(body: &Body) -> Option<build::Body> {
+    match body {
+        Body::Source(_) => None,
+        Body::Table(table) => Some(build::Body::Table { columns: table.columns.clone(), key: table.key.clone() }),
+        Body::View(view) => Some(build::Body::View(view.plan.clone())),
+    }
+}
+
+fn on_retry() -> checkpoint::OnRetry {
+    Arc::new(|reason| tracing::warn!(reason, "object store does not answer; checkpoints wait, nothing is acknowledged"))
+}

@@ -1,0 +1,109 @@
+//! Relations in a real engine, compared with their definition at every epoch.
+
+mod tables;
+mod views;
+
+use super::build::{Blueprint, Body};
+use super::engine::Engine;
+use super::relations::Readable;
+use crate::connector::Changes;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use weir_sql::catalog::RelationId;
+use weir_storage::arrangement::Arrangement;
+use weir_storage::{Delta, Epoch, Generation};
+
+/// Rows as text with their weights.
+pub type Contents = BTreeMap<String, i64>;
+
+/// An engine that is driven epoch by epoch.
+pub struct Rig {
+    pub engine: Engine,
+    pub closed: Epoch,
+    wake: Arc<Notify>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Rig {
+    pub fn new(workers: usize, closed: Epoch) -> Self {
+        let wake = Arc::new(Notify::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        Self { engine: Engine::start(workers, wake.clone()), closed, wake, runtime }
+    }
+
+    pub fn first_epoch() -> Epoch {
+        Generation(1).start().next()
+    }
+
+    /// A new relation, as of the last closed epoch.
+    pub fn create(&self, id: u32, body: impl Fn() -> Body) -> Arc<Readable> {
+        let arrangements = self.engine.arrangements(&body());
+        self.build(id, body, arrangements, true)
+    }
+
+    pub fn build(
+        &self,
+        id: u32,
+        body: impl Fn() -> Body,
+        arrangements: Vec<Vec<Arrangement>>,
+        fresh: bool,
+    ) -> Arc<Readable> {
+        self.engine.build(|| Blueprint {
+            id: RelationId(id),
+            name: format!("r{id}"),
+            body: body(),
+            arrangements: arrangements.clone(),
+            from: self.closed,
+            fresh,
+        })
+    }
+
+    pub fn close(&mut self, changes: Vec<(RelationId, Changes)>) -> Epoch {
+        self.closed = self.closed.next();
+        self.engine.close(self.closed, changes, vec![]);
+        self.closed
+    }
+
+    /// Waits until `relation` has reached `epoch`.
+    pub fn reach(&self, relation: &Readable, epoch: Epoch) {
+        let reached = async {
+            while relation.upper() < epoch {
+                assert_eq!(relation.failure(), None, "the relation broke");
+                let notified = self.wake.notified();
+                // Another relation may have taken the wake-up.
+                let _ = tokio::time::timeout(Duration::from_millis(20), notified).await;
+            }
+        };
+        let limit = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), reached).await });
+        limit.unwrap_or_else(|_| panic!("{:?} is at {}, {epoch} was never reached", relation.id, relation.upper()));
+    }
+}
+
+/// What a relation's rows, or its errors, are as of `epoch`.
+pub fn contents(arrangements: &[Arrangement], epoch: Epoch) -> Contents {
+    let mut contents = Contents::new();
+    for arrangement in arrangements {
+        for delta in arrangement.snapshot(epoch).unwrap().scan(None) {
+            add(&mut contents, &delta.unwrap());
+        }
+    }
+    contents
+}
+
+pub fn add(contents: &mut Contents, delta: &Delta) {
+    let rows = delta.rows();
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<_> = rows.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+    for row in 0..rows.num_rows() {
+        let text: Vec<String> = columns.iter().map(|c| c.value(row).to_string()).collect();
+        let text = text.join("|");
+        let weight = contents.entry(text.clone()).or_default();
+        *weight += delta.weights()[row];
+        if *weight == 0 {
+            contents.remove(&text);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Base tables: folded upserts become exact changes, on any number of workers.
+
+use super::{Contents, Rig, contents};
+use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
+use crate::dataflow::build::Body;
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_sql::catalog::RelationId;
+use weir_sql::types::{Column, Type};
+use weir_storage::{Delta, Epoch};
+
+const TABLE: RelationId = RelationId(1);
+
+fn columns() -> Vec<Column> {
+    let column = |name: &str, kind, nullable| Column { name: name.into(), kind, nullable };
+    vec![column("id", Type::Int4, false), column("small", Type::Text, true), column("large", Type::Text, true)]
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(columns().iter().map(Column::field).collect::<Vec<_>>()))
+}
+
+fn keyed() -> Body {
+    Body::Table { columns: columns(), key: Some(vec![0]) }
+}
+
+type Row = (i32, String, String);
+
+fn rows(rows: &[Row]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.1))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.2))),
+    ];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+fn keys(ids: &[i32]) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int32Array::from(ids.to_vec()));
+    RecordBatch::try_new(Arc::new(schema().project(&[0]).unwrap()), vec![ids]).unwrap()
+}
+
+/// Rows whose `large` column was not sent; each is stored under its origin.
+fn partial(changes: &[(i32, &str, i32)]) -> Partial {
+    let new: Vec<Row> = changes.iter().map(|(id, small, _)| (*id, small.to_string(), String::new())).collect();
+    let unknown = BooleanBuffer::new_set(changes.len());
+    let origins: Vec<i32> = changes.iter().map(|(.., origin)| *origin).collect();
+    Partial { rows: rows(&new), unknown: vec![None, None, Some(unknown)], origins: keys(&origins) }
+}
+
+fn text(rows: &BTreeMap<i32, (String, String)>) -> Contents {
+    rows.iter().map(|(id, (small, large))| (format!("{id}|{small}|{large}"), 1)).collect()
+}
+
+fn cause() -> Cause {
+    Cause { sqlstate: "22003".into(), message: "out of range".into(), expression: "column \"small\"".into() }
+}
+
+#[test]
+fn moved_rows_keep_their_unsent_values_on_three_workers() {
+    for workers in [1, 3] {
+        let mut rig = Rig::new(workers, Rig::first_epoch());
+        let table = rig.create(1, keyed);
+        let fold = Fold {
+            upserts: vec![rows(&[
+                (1, "a".into(), "A".into()),
+                (2, "b".into(), "B".into()),
+                (3, "c".into(), "C".into()),
+            ])],
+            ..Fold::default()
+        };
+        rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+        // A swap of 1 and 2, and 3 moved to 9, none with its large value.
+        let fold = Fold {
+            partial: vec![partial(&[(1, "b2", 2), (2, "a2", 1), (9, "c2", 3)])],
+            deletes: vec![keys(&[3])],
+            ..Fold::default()
+        };
+        let epoch = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+        rig.reach(&table, epoch);
+        let expected = Contents::from([("1|b2|B".into(), 1), ("2|a2|A".into(), 1), ("9|c2|C".into(), 1)]);
+        assert_eq!(contents(&table.rows, epoch), expected, "{workers} workers");
+        assert!(contents(&table.errors, epoch).is_empty());
+    }
+}
+
+#[test]
+fn a_truncate_empties_every_worker_before_what_comes_after_it() {
+    let mut rig = Rig::new(3, Rig::first_epoch());
+    let table = rig.create(1, keyed);
+    let many: Vec<Row> = (0..100).map(|id| (id, "x".into(), "y".into())).collect();
+    rig.close(vec![(TABLE, Changes::Keyed(Fold { upserts: vec![rows(&many)], ..Fold::default() }))]);
+    let fold = Fold { truncated: true, upserts: vec![rows(&[(5, "new".into(), "row".into())])], ..Fold::default() };
+    let epoch = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+    rig.reach(&table, epoch);
+    assert_eq!(contents(&table.rows, epoch), Contents::from([("5|new|row".into(), 1)]));
+}
+
+#[test]
+fn an_unsent_value_that_nobody_holds_is_an_error_until_the_row_changes() {
+    let mut rig = Rig::new(1, Rig::first_epoch());
+    let table = rig.create(1, keyed);
+    let fold = Fold { partial: vec![partial(&[(1, "a", 1)])], ..Fold::default() };
+    let epoch = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+    rig.reach(&table, epoch);
+    assert_eq!(contents(&table.errors, epoch).len(), 1);
+    assert!(contents(&table.rows, epoch).is_empty());
+    let fold = Fold { upserts: vec![rows(&[(1, "a".into(), "A".into())])], ..Fold::default() };
+    let epoch = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+    rig.reach(&table, epoch);
+    assert!(contents(&table.errors, epoch).is_empty());
+    assert_eq!(contents(&table.rows, epoch), Contents::from([("1|a|A".into(), 1)]));
+}
+
+#[test]
+fn a_table_without_a_key_counts_its_rows() {
+    let mut rig = Rig::new(3, Rig::first_epoch());
+    let table = rig.create(1, || Body::Table { columns: columns(), key: None });
+    let row: Row = (1, "same".into(), "row".into());
+    let bag = Bag { rows: vec![Delta::uniform(rows(&[row.clone(), row.clone(), row.clone()]), 1)], ..Bag::default() };
+    rig.close(vec![(TABLE, Changes::Bag(bag))]);
+    let bag = Bag { rows: vec![Delta::uniform(rows(&[row]), -1)], ..Bag::default() };
+    let epoch = rig.close(vec![(TABLE, Changes::Bag(bag))]);
+    rig.reach(&table, epoch);
+    assert_eq!(contents(&table.rows, epoch), Contents::from([("1|same|row".into(), 2)]));
+}
+
+/// Any folds, on one and three workers, equal the upserts applied one by one, at every epoch that is still readable.
+#[test]
+fn random_folds_equal_their_definition_at_every_epoch() {
+    for seed in 0..60 {
+        let workers = if seed % 2 == 0 { 1 } else { 3 };
+        random_folds(seed, workers);
+    }
+}
+
+fn random_folds(seed: u64, workers: usize) {
+    println!("seed {seed}, {workers} workers");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut rig = Rig::new(workers, Rig::first_epoch());
+    let table = rig.create(1, keyed);
+    let mut model: BTreeMap<i32, (String, String)> = BTreeMap::new();
+    let mut failed: BTreeMap<i32, Cause> = BTreeMap::new();
+    let mut history: Vec<(Epoch, Contents, i64)> = vec![];
+    for _ in 0..30 {
+        let fold = random_fold(&mut random, &mut model, &mut failed);
+        let epoch = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+        history.push((epoch, text(&model), failed.len() as i64));
+        if random.random_bool(0.3) {
+            rig.reach(&table, epoch);
+        }
+    }
+    rig.reach(&table, rig.closed);
+    for (epoch, rows, errors) in history {
+        assert_eq!(contents(&table.rows, epoch), rows, "seed {seed}, epoch {epoch}");
+        let found = contents(&table.errors, epoch);
+        assert_eq!(found.values().sum::<i64>(), errors, "seed {seed}, epoch {epoch}: {found:?}");
+    }
+}
+
+fn random_fold(
+    random: &mut StdRng,
+    model: &mut BTreeMap<i32, (String, String)>,
+    failed: &mut BTreeMap<i32, Cause>,
+) -> Fold {
+    let mut fold = Fold { truncated: random.random_bool(0.05), ..Fold::default() };
+    if fold.truncated {
+        model.clear();
+        failed.clear();
+    }
+    let before = model.clone();
+    for id in 0..12 {
+        let (small, large) = (format!("s{}", random.random_range(0..100)), format!("L{}", random.random_range(0..100)));
+        match random.random_range(0..10) {
+            0..3 => {
+                fold.upserts.push(rows(&[(id, small.clone(), large.clone())]));
+                failed.remove(&id);
+                model.insert(id, (small, large));
+            }
+            3 if before.contains_key(&id) || failed.contains_key(&id) => {
+                fold.deletes.push(keys(&[id]));
+                failed.remove(&id);
+                model.remove(&id);
+            }
+            4 if !before.is_empty() && !fold.truncated => {
+                let (origin, (_, large)) = before.iter().nth(random.random_range(0..before.len())).unwrap();
+                fold.partial.push(partial(&[(id, &small, *origin)]));
+                failed.remove(&id);
+                model.insert(id, (small, large.clone()));
+            }
+            5 => {
+                fold.failed.push(Failed { keys: keys(&[id]), causes: vec![cause()] });
+                model.remove(&id);
+                failed.insert(id, cause());
+            }
+            _ => {}
+        }
+    }
+    fold
+}

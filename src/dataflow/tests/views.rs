@@ -1,0 +1,370 @@
+//! What the product is: at every epoch a view equals its query run from scratch on its tables, rows and errors, on any number of
+//! workers, created before or after its data, across restarts (I3, I8).
+
+use super::{Contents, Rig, add, contents};
+use crate::connector::{Changes, Fold};
+use crate::dataflow::build::Body;
+use crate::dataflow::engine::distribute;
+use crate::dataflow::relations::Readable;
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::datasource::MemTable;
+use datafusion::prelude::SessionContext;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_sql::catalog::{Catalog, Relation, RelationId};
+use weir_sql::plan::Plan;
+use weir_sql::session::Settings;
+use weir_sql::statement::{Statement, parse};
+use weir_sql::types::{Column, Type};
+use weir_storage::arrangement::Arrangement;
+use weir_storage::{Epoch, Generation};
+
+const A: RelationId = RelationId(1);
+const B: RelationId = RelationId(2);
+const VIEW: RelationId = RelationId(10);
+const OVER: RelationId = RelationId(11);
+
+/// `id`, then a small domain with NULLs, large numbers that overflow when added up carelessly, and text.
+type Row = (i32, Option<i32>, Option<i64>, Option<String>);
+type Model = BTreeMap<i32, Row>;
+
+fn columns() -> Vec<Column> {
+    let column = |name: &str, kind, nullable| Column { name: name.into(), kind, nullable };
+    vec![
+        column("id", Type::Int4, false),
+        column("k", Type::Int4, true),
+        column("v", Type::Int8, true),
+        column("s", Type::Text, true),
+    ]
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(columns().iter().map(Column::field).collect::<Vec<_>>()))
+}
+
+fn batch<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.clone().map(|r| r.0).collect::<Int32Array>()),
+        Arc::new(rows.clone().map(|r| r.1).collect::<Int32Array>()),
+        Arc::new(rows.clone().map(|r| r.2).collect::<Int64Array>()),
+        Arc::new(rows.map(|r| r.3.as_deref()).collect::<StringArray>()),
+    ];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+struct Names(Vec<Relation>);
+
+impl Catalog for Names {
+    fn relation(&self, name: &str) -> Option<Relation> {
+        self.0.iter().find(|r| r.name == name).cloned()
+    }
+
+    fn by_id(&self, id: RelationId) -> Option<Relation> {
+        self.0.iter().find(|r| r.id == id).cloned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|r| r.name.clone()).collect()
+    }
+}
+
+fn tables() -> Names {
+    let relation = |id, name: &str| Relation { id, name: name.into(), columns: columns(), key: Some(vec![0]) };
+    Names(vec![relation(A, "a"), relation(B, "b")])
+}
+
+fn plan(sql: &str, catalog: &Names) -> Plan {
+    let mut parsed = parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let Statement::Query(query) = parsed.remove(0).statement else { panic!("not a query: {sql}") };
+    weir_sql::planner::plan(&query, &[], catalog, &Settings::default()).unwrap_or_else(|e| panic!("{sql}: {e}")).plan
+}
+
+/// The query's rows from scratch, or its error.
+fn from_scratch(runtime: &tokio::runtime::Runtime, sql: &str, a: &Model, b: &Model) -> Result<Contents, String> {
+    let context = SessionContext::new_with_state(weir_sql::session::state(&Settings::default(), None));
+    for (name, model) in [("a", a), ("b", b)] {
+        let table = MemTable::try_new(schema(), vec![vec![batch(model.values())]]).unwrap();
+        context.register_table(name, Arc::new(table)).unwrap();
+    }
+    let batches = runtime.block_on(async { context.sql(sql).await?.collect().await }).map_err(|e| e.to_string())?;
+    let mut found = Contents::new();
+    for batch in batches {
+        add(&mut found, &weir_storage::Delta::uniform(batch, 1));
+    }
+    Ok(found)
+}
+
+fn value(random: &mut StdRng) -> &'static str {
+    [
+        "v",
+        "k",
+        "id",
+        "v + k",
+        "v - id",
+        "k * 2",
+        "v * v",
+        "coalesce(k, 0)",
+        "CASE WHEN k > 1 THEN v ELSE 0 END",
+        "id % 3",
+        "10 / k",
+    ]
+    .choose(random)
+    .unwrap()
+}
+
+fn condition(random: &mut StdRng) -> &'static str {
+    [
+        "k > 1",
+        "k IS NULL",
+        "v < 50",
+        "s = 'x'",
+        "s LIKE '%y%'",
+        "k IN (1, 2)",
+        "NOT (k = 1)",
+        "id % 2 = 0",
+        "k <> 0 AND 10 / k > 3",
+        "v BETWEEN 1 AND 60",
+    ]
+    .choose(random)
+    .unwrap()
+}
+
+fn aggregate(random: &mut StdRng) -> String {
+    let value = value(random);
+    let call = ["count(*)", "count({})", "sum({})", "min({})", "max({})", "avg({})", "count(DISTINCT {})"]
+        .choose(random)
+        .unwrap();
+    let call = call.replace("{}", value);
+    if random.random_bool(0.2) { format!("{call} FILTER (WHERE {})", condition(random)) } else { call }
+}
+
+/// A random query of the supported set, over tables a and b.
+fn query(random: &mut StdRng) -> String {
+    let table = *["a", "b"].choose(random).unwrap();
+    match random.random_range(0..12) {
+        0 => format!("SELECT id, {} AS x FROM {table} WHERE {}", value(random), condition(random)),
+        1 => format!("SELECT k, {} AS x, {} AS y FROM {table} GROUP BY k", aggregate(random), aggregate(random)),
+        2 => format!("SELECT {} AS x, {} AS y FROM {table}", aggregate(random), aggregate(random)),
+        3 => format!("SELECT DISTINCT k, s FROM {table} WHERE {}", condition(random)),
+        4 => {
+            let join = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"].choose(random).unwrap();
+            let on = ["a.k = b.k", "a.id = b.id", "a.k = b.id", "a.s = b.s AND a.k = b.k"].choose(random).unwrap();
+            let residual = ["", "", " AND a.v < b.v"].choose(random).unwrap();
+            format!("SELECT a.id AS ai, a.v AS av, b.id AS bi, b.s AS bs FROM a {join} b ON {on}{residual}")
+        }
+        5 => format!(
+            "SELECT id, s FROM a WHERE {}EXISTS (SELECT 1 FROM b WHERE b.k = a.k)",
+            ["", "NOT "].choose(random).unwrap()
+        ),
+        6 => format!("SELECT id, v FROM a WHERE k IN (SELECT k FROM b WHERE {})", condition(random)),
+        7 => format!("SELECT k, v FROM a UNION {}SELECT k, v FROM b", ["", "ALL "].choose(random).unwrap()),
+        8 => format!(
+            "WITH g AS (SELECT k, {} AS x FROM b GROUP BY k) SELECT a.id, g.x FROM a JOIN g ON a.k = g.k",
+            aggregate(random)
+        ),
+        9 => format!("SELECT k, count(*) AS n FROM {table} GROUP BY k HAVING count(*) > 1"),
+        10 => format!(
+            "SELECT id, v FROM a WHERE v > (SELECT {} FROM b)",
+            ["avg(v)", "min(v)", "count(*)"].choose(random).unwrap()
+        ),
+        _ => format!(
+            "SELECT a.k, {} AS x FROM a JOIN b ON a.k = b.k GROUP BY a.k",
+            ["count(*)", "sum(a.v)", "max(b.v)", "min(a.id)"].choose(random).unwrap()
+        ),
+    }
+}
+
+/// Random changes of one table in one epoch, applied to the model.
+fn change(random: &mut StdRng, model: &mut Model) -> Fold {
+    let mut fold = Fold::default();
+    if random.random_bool(0.03) {
+        fold.truncated = true;
+        model.clear();
+    }
+    let (mut upserts, mut deletes) = (vec![], vec![]);
+    for id in 0..10 {
+        match random.random_range(0..8) {
+            0 | 1 => upserts.push(row(random, id)),
+            2 if model.remove(&id).is_some() => deletes.push(id),
+            _ => {}
+        }
+    }
+    model.extend(upserts.iter().map(|row| (row.0, row.clone())));
+    if !upserts.is_empty() {
+        fold.upserts.push(batch(upserts.iter()));
+    }
+    if !deletes.is_empty() {
+        let ids: ArrayRef = Arc::new(Int32Array::from(deletes));
+        fold.deletes.push(RecordBatch::try_new(Arc::new(schema().project(&[0]).unwrap()), vec![ids]).unwrap());
+    }
+    fold
+}
+
+fn row(random: &mut StdRng, id: i32) -> Row {
+    let k = random.random_bool(0.85).then(|| random.random_range(0..4));
+    let v = random
+        .random_bool(0.85)
+        .then(|| if random.random_bool(0.02) { i64::MAX - 1 } else { random.random_range(0..100) });
+    let s = random.random_bool(0.85).then(|| ["x", "y", "xy", ""].choose(random).unwrap().to_string());
+    (id, k, v, s)
+}
+
+struct Case {
+    seed: u64,
+    sql: String,
+    rig: Rig,
+    a: Model,
+    b: Model,
+    runtime: tokio::runtime::Runtime,
+    history: Vec<(Epoch, Model, Model)>,
+}
+
+fn table() -> Body {
+    Body::Table { columns: columns(), key: Some(vec![0]) }
+}
+
+impl Case {
+    fn epoch(&mut self, random: &mut StdRng) {
+        let mut changes = vec![];
+        for (id, model) in [(A, &mut self.a), (B, &mut self.b)] {
+            if random.random_bool(0.7) {
+                changes.push((id, Changes::Keyed(change(random, model))));
+            }
+        }
+        let epoch = self.rig.close(changes);
+        self.history.push((epoch, self.a.clone(), self.b.clone()));
+    }
+
+    /// Every epoch since the view exists, not only the last.
+    fn check(&mut self, view: &Readable, from: Epoch) {
+        self.rig.reach(view, self.rig.closed);
+        for (epoch, a, b) in self.history.drain(..).filter(|(epoch, ..)| *epoch >= from) {
+            let errors = contents(&view.errors, epoch);
+            let at = format!("seed {}, epoch {epoch}: {}", self.seed, self.sql);
+            match from_scratch(&self.runtime, &self.sql, &a, &b) {
+                Ok(expected) => {
+                    assert!(errors.is_empty(), "{at}: errors {errors:?}");
+                    assert_eq!(contents(&view.rows, epoch), expected, "{at}");
+                }
+                Err(error) => assert!(!errors.is_empty(), "{at}: no error, but from scratch {error}"),
+            }
+        }
+    }
+
+    /// A new engine with another number of workers from the contents of the old one's arrangements at its last epoch.
+    fn restart(
+        &mut self,
+        workers: usize,
+        generation: u32,
+        relations: &[(RelationId, Body, Vec<Vec<Arrangement>>)],
+    ) -> Vec<Arc<Readable>> {
+        let at = self.rig.closed;
+        let rig = Rig::new(workers, at);
+        let mut built = vec![];
+        for (id, body, old) in relations {
+            let new = rig.engine.arrangements(body);
+            for (index, placement) in body.placements().iter().enumerate() {
+                for own in old {
+                    for delta in own[index].snapshot(at).unwrap().scan(None) {
+                        for (worker, part) in
+                            distribute(placement, &delta.unwrap(), workers).unwrap().iter().enumerate()
+                        {
+                            new[worker][index].apply(at, part).unwrap();
+                        }
+                    }
+                }
+                new.iter().for_each(|own| own[index].advance(at));
+            }
+            built.push(rig.build(id.0, || body.clone(), new, false));
+        }
+        self.rig = rig;
+        self.rig.closed = Generation(generation).start();
+        built
+    }
+}
+
+#[test]
+fn views_equal_their_query_from_scratch_at_every_epoch() {
+    let cases: u64 = std::env::var("WEIR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let first: u64 = std::env::var("WEIR_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    for seed in first..first + cases {
+        case(seed);
+    }
+}
+
+fn case(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let sql = query(&mut random);
+    println!("seed {seed}: {sql}");
+    let workers = *[1, 3].choose(&mut random).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let rig = Rig::new(workers, Rig::first_epoch());
+    let mut case = Case { seed, sql, rig, a: Model::new(), b: Model::new(), runtime, history: vec![] };
+    let mut tables_held: Vec<(RelationId, Body, Vec<Vec<Arrangement>>)> = vec![];
+    for id in [A, B] {
+        let arrangements = case.rig.engine.arrangements(&table());
+        case.rig.build(id.0, table, arrangements.clone(), true);
+        tables_held.push((id, table(), arrangements));
+    }
+    for _ in 0..random.random_range(0..4) {
+        case.epoch(&mut random);
+    }
+    let plan = plan(&case.sql, &tables());
+    let view_body = Body::View(plan);
+    let arrangements = case.rig.engine.arrangements(&view_body);
+    let from = case.rig.closed;
+    let view = case.rig.build(VIEW.0, || view_body.clone(), arrangements.clone(), true);
+    for _ in 0..8 {
+        case.epoch(&mut random);
+    }
+    case.check(&view, from);
+    let mut relations = tables_held;
+    relations.push((VIEW, view_body, arrangements));
+    let workers = *[1, 2, 3].choose(&mut random).unwrap();
+    let built = case.restart(workers, 2, &relations);
+    for _ in 0..6 {
+        case.epoch(&mut random);
+    }
+    case.check(&built[2], Epoch::ZERO);
+}
+
+#[test]
+fn a_view_over_a_view_follows_it() {
+    let mut random = StdRng::seed_from_u64(7);
+    let mut rig = Rig::new(2, Rig::first_epoch());
+    rig.create(A.0, table);
+    let mut names = tables();
+    let first = plan("SELECT k, count(*) AS n, sum(v) AS total FROM a GROUP BY k", &names);
+    names.0.push(Relation { id: VIEW, name: "g".into(), columns: first.root.columns.clone(), key: first.key.clone() });
+    let second = plan("SELECT n, count(*) AS groups FROM g GROUP BY n", &names);
+    let mut model = Model::new();
+    rig.close(vec![(A, Changes::Keyed(change(&mut random, &mut model)))]);
+    rig.create(VIEW.0, || Body::View(first.clone()));
+    let over = rig.create(OVER.0, || Body::View(second.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..20 {
+        let epoch = rig.close(vec![(A, Changes::Keyed(change(&mut random, &mut model)))]);
+        rig.reach(&over, epoch);
+        let sql = "SELECT n, count(*) AS groups FROM (SELECT k, count(*) AS n FROM a GROUP BY k) g GROUP BY n";
+        assert_eq!(Ok(contents(&over.rows, epoch)), from_scratch(&runtime, sql, &model, &Model::new()));
+    }
+}
+
+#[test]
+fn a_dropped_view_ends_and_its_parents_go_on() {
+    let mut random = StdRng::seed_from_u64(8);
+    let mut rig = Rig::new(2, Rig::first_epoch());
+    let a = rig.create(A.0, table);
+    let view = plan("SELECT k, count(*) AS n FROM a GROUP BY k", &tables());
+    rig.create(VIEW.0, || Body::View(view.clone()));
+    let mut model = Model::new();
+    rig.close(vec![(A, Changes::Keyed(change(&mut random, &mut model)))]);
+    rig.engine.drop_relation(VIEW);
+    let epoch = rig.close(vec![(A, Changes::Keyed(change(&mut random, &mut model)))]);
+    rig.reach(&a, epoch);
+    assert!(rig.engine.relations().get(VIEW).is_none());
+}

@@ -1,0 +1,260 @@
+//! Wiring: options, runtimes, store, coordinator, servers, signals.
+
+use crate::catalog::secret::Keeper;
+use crate::coordinator::pace::Limits;
+use crate::coordinator::{self, Config};
+use crate::serving;
+use crate::serving::auth::{Auth, Passwords};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use weir_sql::{Error, Result};
+use weir_storage::env::{SystemClock, SystemRandom};
+use weir_storage::{Env, store};
+
+/// How long the last checkpoint may take at shutdown before the process ends without it; the one before it holds.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where psql and drivers connect.
+    #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:4566")]
+    listen: SocketAddr,
+    /// Where /health and /metrics are.
+    #[arg(long, env = "WEIR_HTTP", default_value = "127.0.0.1:4567")]
+    http: SocketAddr,
+    /// PATH | file:///… | s3://bucket/prefix | memory://
+    #[arg(long, env = "WEIR_STORE", default_value = "./weir-data")]
+    store: String,
+    /// Dataflow threads [default: cores - 1, at least 1].
+    #[arg(long, env = "WEIR_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// How often changes become durable.
+    #[arg(long, env = "WEIR_CHECKPOINT_INTERVAL", default_value = "1s", value_parser = duration)]
+    checkpoint_interval: Duration,
+    /// Epochs that may be on their way through the base tables.
+    #[arg(long, env = "WEIR_MAX_IN_FLIGHT_EPOCHS", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_in_flight_epochs: u16,
+    /// Memory the server aims to stay below, like 8GB [default: 70 % of the machine].
+    #[arg(long, env = "WEIR_MEMORY_LIMIT", value_parser = bytes)]
+    memory_limit: Option<usize>,
+    /// Where large transactions and copies are spilled [default: the system's temp dir].
+    #[arg(long, env = "WEIR_SPILL_DIR")]
+    spill_dir: Option<PathBuf>,
+    /// File whose contents encrypt stored passwords.
+    #[arg(long, env = "WEIR_SECRET_KEY_FILE")]
+    secret_key_file: Option<PathBuf>,
+    /// Lines `user:password` of those who may connect, by SCRAM-SHA-256.
+    #[arg(long, env = "WEIR_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+    /// Let everybody connect without a password, also from other machines.
+    #[arg(long, env = "WEIR_TRUST")]
+    trust: bool,
+    /// What to log, like `info` or `weir=debug`.
+    #[arg(long, env = "WEIR_LOG", default_value = "info")]
+    log: String,
+    /// Start from the newest readable manifest although a newer one is damaged. Upstream may have been acknowledged past it.
+    #[arg(long)]
+    accept_data_loss: bool,
+}
+
+/// Runs the server until SIGTERM or Ctrl-C.
+pub fn serve(options: Options) -> Result<()> {
+    init_log(&options.log)?;
+    options.check()?;
+    let main = runtime("weir", 2, 0)?;
+    let queries = runtime("weir-query", cores().max(2), 10)?;
+    let result = main.block_on(run(&options, &queries));
+    queries.shutdown_background();
+    main.shutdown_background();
+    result
+}
+
+impl Options {
+    fn check(&self) -> Result<()> {
+        if !self.listen.ip().is_loopback() && self.password_file.is_none() && !self.trust {
+            return Err(Error::new("28000", format!("refusing to listen on {} without passwords", self.listen))
+                .hint("Give --password-file FILE with lines user:password, or --trust to let everybody in."));
+        }
+        Ok(())
+    }
+
+    fn auth(&self, env: &Env) -> Result<Auth> {
+        match &self.password_file {
+            None => Ok(Auth::Trust),
+            Some(path) => Ok(Auth::Passwords(Passwords::read(path, &*env.random).map_err(|e| Error::new("58P01", e))?)),
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.memory_limit.unwrap_or_else(|| machine_memory() / 10 * 7)
+    }
+}
+
+async fn run(options: &Options, queries: &Runtime) -> Result<()> {
+    let env = env(&options.store).await?;
+    let spill = tempfile::Builder::new()
+        .prefix("weir-spill-")
+        .tempdir_in(options.spill_dir.clone().unwrap_or_else(std::env::temp_dir));
+    let spill = spill.map_err(|e| Error::new("58030", format!("the spill directory cannot be made: {e}")))?;
+    let keeper = Keeper::open(options.secret_key_file.as_deref())?;
+    if !keeper.is_sealing() {
+        tracing::warn!("stored passwords are not encrypted: give --secret-key-file");
+    }
+    let config = Config {
+        workers: options.workers.map_or((cores() - 1).max(1), usize::from),
+        limits: Limits {
+            checkpoint_interval: options.checkpoint_interval,
+            in_flight: options.max_in_flight_epochs.into(),
+        },
+        keeper,
+        spill: spill.path().to_path_buf(),
+        // A few epochs' worth; what does not fit waits upstream or is spilled.
+        source_limit: (options.memory() / 16).clamp(32 << 20, 256 << 20),
+        accept_data_loss: options.accept_data_loss,
+    };
+    // Listen before the store is taken over: a port in use must not fence the server that uses it.
+    let (listener, http) = (listen(options.listen).await?, listen(options.http).await?);
+    let serving = serving::Config {
+        auth: options.auth(&env)?,
+        env: env.clone(),
+        pool: queries.handle().clone(),
+        query_memory: options.memory() / 4,
+        spill_dir: Some(spill.path().to_path_buf()),
+    };
+    let recorder = PrometheusBuilder::new().install_recorder();
+    let recorder = recorder.map_err(|e| Error::internal(format!("metrics cannot be recorded: {e}")))?;
+    let (coordinator, handle) = coordinator::start(env, config).await?;
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = watch::channel(false);
+    let mut running = tokio::spawn(coordinator.run(stopped));
+    let mut sessions = tokio::spawn(serving::serve(listener, handle.clone(), serving, until(ended.clone())));
+    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, until(ended)));
+    tracing::info!(listen = %options.listen, http = %options.http, "ready");
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    tokio::select! {
+        ended = &mut running => return flatten(ended)?,
+        ended = &mut sessions => return flatten(ended)?.map_err(Error::internal),
+        ended = &mut pages => return flatten(ended)?.map_err(|e| Error::internal(format!("HTTP ended: {e}"))),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    end.send_replace(true);
+    let _ = stop.send(());
+    match tokio::time::timeout(LAST_CHECKPOINT, running).await {
+        Ok(ended) => flatten(ended)?,
+        Err(_) => {
+            Err(Error::new("57P01", "the last checkpoint could not be published in time; the one before it holds"))
+        }
+    }
+}
+
+async fn until(mut ended: watch::Receiver<bool>) {
+    // A sender that is gone means the end, too.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+async fn env(url: &str) -> Result<Env> {
+    let failed = |error: weir_storage::Error| {
+        Error::new("58030", format!("store \"{}\" cannot be used: {error}", without_secrets(url)))
+    };
+    let objects = store::open(url).map_err(failed)?;
+    let env = Env { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom), objects };
+    store::probe(&*env.objects).await.map_err(failed)?;
+    Ok(env)
+}
+
+/// A URL may carry user:password.
+fn without_secrets(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_string(),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| Error::new("58030", format!("cannot listen on {address}: {e}")))
+}
+
+fn flatten<T>(ended: std::result::Result<T, tokio::task::JoinError>) -> Result<T> {
+    ended.map_err(|e| Error::internal(format!("a part of the server ended unexpectedly: {e}")))
+}
+
+fn on(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+    signal(kind).map_err(|e| Error::internal(format!("signals cannot be watched: {e}")))
+}
+
+/// A pool of threads; `nice` lowers their priority below the dataflow workers'.
+fn runtime(name: &str, threads: usize, nice: i32) -> Result<Runtime> {
+    let built = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .on_thread_start(move || lower_priority(nice))
+        .enable_all()
+        .build();
+    built.map_err(|e| Error::internal(format!("the runtime cannot start: {e}")))
+}
+
+fn lower_priority(nice: i32) {
+    if nice > 0 {
+        // SAFETY: takes and returns an integer. On Linux a nice value belongs to the calling thread, and raising it is always
+        // allowed, so there is nothing to do on failure.
+        unsafe { libc::nice(nice) };
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Bytes of memory, also inside a container with a limit of its own.
+fn machine_memory() -> usize {
+    let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * 1024)
+    });
+    let total = total.unwrap_or(4 << 30);
+    number("/sys/fs/cgroup/memory.max").map_or(total, |limit| limit.min(total))
+}
+
+fn init_log(filter: &str) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|e| Error::new("22023", format!("--log is not a filter: {e}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+/// `1s`, `250ms`, `2m`
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..split].parse().map_err(|_| format!("\"{text}\" does not begin with a number"))?;
+    let found = match &text[split..] {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" | "min" => Duration::from_secs(number * 60),
+        unit => return Err(format!("\"{unit}\" is not a unit: write ms, s or m")),
+    };
+    if found < Duration::from_millis(10) { Err("at least 10ms".into()) } else { Ok(found) }
+}
+
+/// `8GB`, `512MB`, `1073741824`
+fn bytes(text: &str) -> std::result::Result<usize, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..split].parse().map_err(|_| format!("\"{text}\" does not begin with a number"))?;
+    let shift = match text[split..].trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "KB" | "KIB" => 10,
+        "MB" | "MIB" => 20,
+        "GB" | "GIB" => 30,
+        unit => return Err(format!("\"{unit}\" is not a unit: write MB or GB")),
+    };
+    let found = number.checked_mul(1 << shift).ok_or("too large")?;
+    if found < 64 << 20 { Err("at least 64MB".into()) } else { Ok(found) }
+}

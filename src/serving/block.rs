@@ -1,0 +1,281 @@
+//! Transactions of a session: reads at one pinned epoch, writes kept until COMMIT and then applied as one transaction.
+
+use super::query::bound::Bound;
+use super::variable::Variables;
+use crate::catalog::Object;
+use crate::connector::{Bag, Changes, Fold};
+use crate::coordinator::request::Lock;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use pgwire::messages::response::TransactionStatus;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use weir_sql::catalog::RelationId;
+use weir_sql::{Error, Result};
+use weir_storage::Delta;
+use weir_storage::key::Keys;
+
+#[derive(Default)]
+pub enum Block {
+    /// Between statements outside of a block.
+    #[default]
+    Idle,
+    /// Statements sent together without BEGIN: end with the message, or at Sync.
+    Implicit(Transaction),
+    /// Between BEGIN and COMMIT.
+    Explicit(Transaction),
+    /// A statement of the block failed: everything is ignored until it ends.
+    Failed(Transaction),
+}
+
+impl Block {
+    pub fn status(&self) -> TransactionStatus {
+        match self {
+            Block::Idle | Block::Implicit(_) => TransactionStatus::Idle,
+            Block::Explicit(_) => TransactionStatus::Transaction,
+            Block::Failed(_) => TransactionStatus::Error,
+        }
+    }
+
+    pub fn is_explicit(&self) -> bool {
+        matches!(self, Block::Explicit(_) | Block::Failed(_))
+    }
+
+    pub fn transaction(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Block::Implicit(t) | Block::Explicit(t) => Some(t),
+            Block::Idle | Block::Failed(_) => None,
+        }
+    }
+
+    /// A statement failed.
+    pub fn fail(&mut self) {
+        *self = match std::mem::take(self) {
+            Block::Idle | Block::Implicit(_) => Block::Idle,
+            // Locks and pins are let go of; the variables are still needed for ROLLBACK.
+            Block::Explicit(t) | Block::Failed(t) => {
+                Block::Failed(Transaction { variables: t.variables, ..Transaction::default() })
+            }
+        };
+    }
+}
+
+#[derive(Default)]
+pub struct Transaction {
+    /// Wall clock at its first statement: what `now()` is for all of them.
+    pub started: i64,
+    pub read_only: bool,
+    /// What is being read, all at one epoch; pinned by the first query.
+    pub bound: Option<Arc<Bound>>,
+    /// As they were at BEGIN: ROLLBACK brings them back.
+    pub variables: Variables,
+    /// As they were before SET LOCAL: COMMIT brings these back.
+    pub local: Vec<(String, String)>,
+    writes: Vec<(RelationId, Pending)>,
+    locks: Vec<Lock>,
+    locked: HashSet<RelationId>,
+}
+
+impl Transaction {
+    pub fn new(started: i64, read_only: bool) -> Self {
+        Self { started, read_only, ..Self::default() }
+    }
+
+    pub fn wrote(&self, table: RelationId) -> bool {
+        self.writes.iter().any(|(id, _)| *id == table)
+    }
+
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    pub fn is_locked(&self, table: RelationId) -> bool {
+        self.locked.contains(&table)
+    }
+
+    pub fn holds_locks(&self) -> bool {
+        !self.locks.is_empty()
+    }
+
+    pub fn lock(&mut self, tables: &[RelationId], lock: Lock) {
+        self.locked.extend(tables);
+        self.locks.push(lock);
+    }
+
+    /// Adds what a statement does to `table`.
+    pub fn write(&mut self, table: &Object, change: Change) {
+        let id = RelationId(table.id);
+        let position = self.writes.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
+            self.writes.push((id, Pending::new(table)));
+            self.writes.len() - 1
+        });
+        self.writes[position].1.changes.push(change);
+    }
+
+    /// Everything written, one entry per table, and the right to write it.
+    pub fn finish(&mut self) -> Result<(Vec<(RelationId, Changes)>, Option<Lock>)> {
+        let changes =
+            self.writes.drain(..).map(|(id, pending)| Ok((id, pending.fold()?))).collect::<Result<Vec<_>>>()?;
+        let guards: Vec<_> = self.locks.drain(..).flat_map(|lock| lock.0).collect();
+        self.locked.clear();
+        Ok((changes, (!guards.is_empty()).then_some(Lock(guards))))
+    }
+}
+
+/// What one statement does to one table.
+pub enum Change {
+    /// Rows in the table's schema. A keyed table overwrites, another one adds.
+    Put(RecordBatch),
+    /// Of a keyed table: the key columns in key order. Of another: whole rows.
+    Remove(RecordBatch),
+    Truncate,
+}
+
+struct Pending {
+    schema: SchemaRef,
+    /// Empty: a table without a key.
+    key: Vec<usize>,
+    changes: Vec<Change>,
+}
+
+impl Pending {
+    fn new(table: &Object) -> Self {
+        let fields: Vec<_> = table.columns().unwrap_or_default().iter().map(|c| c.field()).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        Self { schema, key: table.key().unwrap_or_default().to_vec(), changes: vec![] }
+    }
+
+    fn fold(self) -> Result<Changes> {
+        let last = self.changes.iter().rposition(|change| matches!(change, Change::Truncate));
+        let truncated = last.is_some();
+        let changes: Vec<Change> = self.changes.into_iter().skip(last.map_or(0, |i| i + 1)).collect();
+        if self.key.is_empty() {
+            let delta = |change| match change {
+                Change::Put(rows) => Delta::uniform(rows, 1),
+                Change::Remove(rows) => Delta::uniform(rows, -1),
+                Change::Truncate => Delta::empty(self.schema.clone()),
+            };
+            let rows = changes.into_iter().map(delta).filter(|d| !d.is_empty()).collect();
+            return Ok(Changes::Bag(Bag { truncated, rows, failed: vec![] }));
+        }
+        let (upserts, deletes) = last_per_key(&changes, &self.key)?;
+        Ok(Changes::Keyed(Fold { truncated, upserts, deletes, partial: vec![], failed: vec![] }))
+    }
+}
+
+/// Of all changes of one key the last one counts.
+fn last_per_key(changes: &[Change], key: &[usize]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+    let mut last: HashMap<Vec<u8>, (usize, u32)> = HashMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        let keys = match change {
+            Change::Put(rows) => Keys::of(rows, key),
+            Change::Remove(keys) => Keys::of(keys, &(0..key.len()).collect::<Vec<_>>()),
+            Change::Truncate => continue,
+        };
+        let keys = keys.map_err(|e| Error::internal(e.to_string()))?;
+        for row in 0..keys.len() {
+            last.insert(keys.get(row).to_vec(), (index, row as u32));
+        }
+    }
+    let mut kept: Vec<Vec<u32>> = changes.iter().map(|_| vec![]).collect();
+    last.into_values().for_each(|(index, row)| kept[index].push(row));
+    let (mut upserts, mut deletes) = (vec![], vec![]);
+    for (change, mut rows) in changes.iter().zip(kept) {
+        rows.sort_unstable();
+        let (from, to) = match change {
+            Change::Put(batch) => (batch, &mut upserts),
+            Change::Remove(batch) => (batch, &mut deletes),
+            Change::Truncate => continue,
+        };
+        if rows.len() == from.num_rows() {
+            to.push(from.clone());
+        } else if !rows.is_empty() {
+            let taken = arrow::compute::take_record_batch(from, &UInt32Array::from(rows));
+            to.push(taken.map_err(|e| Error::internal(e.to_string()))?);
+        }
+    }
+    let filled = |batches: Vec<RecordBatch>| batches.into_iter().filter(|b| b.num_rows() > 0).collect();
+    Ok((filled(upserts), filled(deletes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Body, Life, TableBody};
+    use arrow::array::{AsArray, Int32Array};
+    use arrow::datatypes::Int32Type;
+    use weir_sql::types::{Column, Type};
+
+    fn table(key: Option<Vec<usize>>) -> Object {
+        let column = |name: &str| Column { name: name.into(), kind: Type::Int4, nullable: true };
+        let body = TableBody { columns: vec![column("k"), column("v")], key, arrangements: vec![], upstream: None };
+        let body = Body::Table(body);
+        Object { id: 1, name: "t".into(), life: Life::Live, definition: String::new(), created_at: 0, body }
+    }
+
+    fn rows(columns: &[&[i32]]) -> RecordBatch {
+        let names = ["k", "v"];
+        let columns =
+            columns.iter().zip(names).map(|(c, name)| (name, Arc::new(Int32Array::from(c.to_vec())) as _, true));
+        RecordBatch::try_from_iter_with_nullable(columns).expect("a batch")
+    }
+
+    fn pairs(batches: &[RecordBatch]) -> Vec<Vec<i32>> {
+        let column = |b: &RecordBatch, c: usize| b.column(c).as_primitive::<Int32Type>().values().to_vec();
+        let mut all: Vec<Vec<i32>> = batches
+            .iter()
+            .flat_map(|b| {
+                (0..b.num_rows()).map(|r| (0..b.num_columns()).map(|c| column(b, c)[r]).collect()).collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn folded(key: Option<Vec<usize>>, changes: Vec<Change>) -> Changes {
+        let table = table(key);
+        let mut transaction = Transaction::default();
+        changes.into_iter().for_each(|change| transaction.write(&table, change));
+        let (mut changes, lock) = transaction.finish().expect("folds");
+        assert!(lock.is_none() && changes.len() == 1);
+        changes.remove(0).1
+    }
+
+    #[test]
+    fn the_last_change_of_a_key_wins() {
+        let changes = vec![
+            Change::Put(rows(&[&[1, 2, 1], &[10, 20, 11]])),
+            Change::Remove(rows(&[&[2]])),
+            Change::Put(rows(&[&[3], &[30]])),
+        ];
+        let Changes::Keyed(fold) = folded(Some(vec![0]), changes) else { panic!("keyed") };
+        assert_eq!(pairs(&fold.upserts), [[1, 11], [3, 30]]);
+        assert_eq!(pairs(&fold.deletes), [[2]]);
+    }
+
+    #[test]
+    fn a_truncate_forgets_what_came_before() {
+        let changes = vec![Change::Put(rows(&[&[1], &[1]])), Change::Truncate, Change::Put(rows(&[&[2], &[2]]))];
+        let Changes::Keyed(fold) = folded(Some(vec![0]), changes) else { panic!("keyed") };
+        assert!(fold.truncated);
+        assert_eq!(pairs(&fold.upserts), [[2, 2]]);
+    }
+
+    #[test]
+    fn a_table_without_a_key_adds_and_removes_rows() {
+        let changes = vec![Change::Put(rows(&[&[1, 1], &[1, 1]])), Change::Remove(rows(&[&[5], &[5]]))];
+        let Changes::Bag(bag) = folded(None, changes) else { panic!("bag") };
+        let weights: Vec<Vec<i64>> = bag.rows.iter().map(|d| d.weights().to_vec()).collect();
+        assert_eq!(weights, [vec![1, 1], vec![-1]]);
+    }
+
+    #[test]
+    fn a_failed_statement_ends_what_is_implicit_and_poisons_what_is_not() {
+        let mut block = Block::Implicit(Transaction::default());
+        block.fail();
+        assert!(matches!(block, Block::Idle));
+        let mut block = Block::Explicit(Transaction::default());
+        block.fail();
+        assert_eq!(block.status(), TransactionStatus::Error);
+    }
+}

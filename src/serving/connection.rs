@@ -1,0 +1,440 @@
+//! One connection: messages to statements, results to messages. A running statement ends early when it is cancelled, takes too
+//! long, or its client goes away; what it was doing is dropped where it stands.
+
+use super::Server;
+use super::block::Block;
+use super::metrics;
+use super::prepared::{Life, Portal, offset};
+use super::query::run::Rows;
+use super::session::{Arguments, Session};
+use super::startup::{self, Client};
+use super::statement::{Outcome, Tag};
+use super::value::row::{self, Column, Encoder, Formats};
+use super::wire::{self, Incoming, Outgoing};
+use crate::catalog::system::pg_type;
+use pgwire::error::PgWireError;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended,
+    TARGET_TYPE_BYTE_STATEMENT,
+};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use pgwire::messages::{PgWireBackendMessage as Backend, PgWireFrontendMessage as Frontend};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tracing::debug;
+use weir_sql::statement::Parsed;
+use weir_sql::{Error, Result};
+
+/// As long as Postgres' authentication_timeout.
+const STARTUP: Duration = Duration::from_secs(60);
+/// Prepared statements of one session; a client that makes more has forgotten to close them.
+const MOST_PREPARED: usize = 10_000;
+
+/// Rows encoded before the socket gets a turn.
+const AT_ONCE: usize = 128;
+
+/// `full`: too many clients are there already.
+pub async fn run(server: Arc<Server>, socket: TcpStream, full: bool) {
+    let _ = socket.set_nodelay(true);
+    let (mut incoming, mut outgoing) = wire::split(socket);
+    let client = match tokio::time::timeout(STARTUP, startup::shake(&server, &mut incoming, &mut outgoing)).await {
+        Ok(Ok(Some(client))) if !full => client,
+        Ok(Ok(Some(_))) => return refuse(outgoing, Error::new("53300", "sorry, too many clients already")).await,
+        Ok(Ok(None)) | Err(_) => return,
+        Ok(Err(error)) => return refuse(outgoing, error).await,
+    };
+    let _counted = metrics::Session::open();
+    let Client { user, variables, ticket } = client;
+    let session = Session::new(server, user, ticket.pid, variables);
+    let mut connection = Connection { incoming, outgoing, session, wake: ticket.wake.clone(), skipping: false };
+    if let Err(end) = connection.serve().await {
+        debug!(reason = %end, "client connection ended");
+    }
+}
+
+async fn refuse(mut outgoing: Outgoing, error: Error) {
+    outgoing.fatal(&error);
+    let _ = outgoing.flush().await;
+}
+
+struct Connection {
+    incoming: Incoming,
+    outgoing: Outgoing,
+    session: Session,
+    wake: Arc<Notify>,
+    /// An extended-protocol message failed: everything up to Sync is skipped.
+    skipping: bool,
+}
+
+/// Why a connection ends; nobody is there to be told.
+type End = PgWireError;
+
+impl Connection {
+    async fn serve(&mut self) -> Result<(), End> {
+        loop {
+            self.outgoing.flush().await?;
+            let message = match self.next().await? {
+                Some(Frontend::Terminate(_)) | None => return Ok(()),
+                Some(message) => message,
+            };
+            match message {
+                Frontend::Query(query) => self.simple(&query.query).await?,
+                Frontend::Sync(_) => self.sync().await?,
+                Frontend::Flush(_) => {}
+                _ if self.skipping => {}
+                message => {
+                    if let Err(error) = self.extended(message).await? {
+                        self.failed(&error);
+                        self.skipping = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a message; a block does not wait for ever, since it holds back what it reads and locks what it writes.
+    async fn next(&mut self) -> Result<Option<Frontend>, End> {
+        let limit = match self.session.block {
+            Block::Explicit(_) => self.session.variables.duration("idle_in_transaction_session_timeout"),
+            _ => None,
+        };
+        let Some(limit) = limit else { return self.incoming.message().await };
+        match tokio::time::timeout(limit, self.incoming.message()).await {
+            Ok(message) => message,
+            Err(_) => {
+                let text = "terminating connection due to idle-in-transaction timeout";
+                self.outgoing.fatal(&Error::new("25P03", text));
+                self.outgoing.flush().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn simple(&mut self, sql: &str) -> Result<(), End> {
+        // A simple query ends what an interrupted extended one left behind.
+        self.skipping = false;
+        let parsed = match weir_sql::statement::parse(sql) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.failed(&error);
+                vec![]
+            }
+        };
+        if parsed.is_empty() && sql.chars().all(|c| c == ';' || c.is_whitespace()) {
+            self.outgoing.send(Backend::EmptyQueryResponse(EmptyQueryResponse::new()));
+        }
+        let count = parsed.len();
+        for (index, parsed) in parsed.iter().enumerate() {
+            let last = index + 1 == count;
+            let work = simple(&mut self.session, &mut self.outgoing, parsed, last);
+            match watched(&mut self.incoming, &self.wake, work).await? {
+                Ok(()) => {}
+                Err(error) => {
+                    self.failed(&offset(error, parsed.offset));
+                    break;
+                }
+            }
+            self.outgoing.relieve().await?;
+        }
+        self.end_portals();
+        self.tell();
+        self.outgoing.ready(self.session.block.status());
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), End> {
+        self.skipping = false;
+        if matches!(self.session.block, Block::Implicit(_)) {
+            let work = self.session.commit();
+            if let Err(error) = watched(&mut self.incoming, &self.wake, timed(None, work)).await? {
+                self.failed(&error);
+            }
+        }
+        self.end_portals();
+        self.tell();
+        self.outgoing.ready(self.session.block.status());
+        Ok(())
+    }
+
+    /// Portals live as long as their transaction, the one without a name as long as its message.
+    fn end_portals(&mut self) {
+        if self.session.block.is_explicit() {
+            self.session.portals.remove("");
+        } else {
+            self.session.portals.clear();
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.session.block.fail();
+        tell(&mut self.session, &mut self.outgoing);
+        self.outgoing.error(error);
+    }
+
+    fn tell(&mut self) {
+        tell(&mut self.session, &mut self.outgoing);
+    }
+
+    async fn extended(&mut self, message: Frontend) -> Result<Result<()>, End> {
+        Ok(match message {
+            Frontend::Parse(parse) => self.parse(parse),
+            Frontend::Bind(bind) => self.bind(bind),
+            Frontend::Describe(describe) => self.describe(&describe),
+            Frontend::Execute(message) => {
+                let work = execute(&mut self.session, &mut self.outgoing, message);
+                let done = watched(&mut self.incoming, &self.wake, work).await?;
+                self.outgoing.relieve().await?;
+                done
+            }
+            Frontend::Close(close) => {
+                self.close(&close);
+                Ok(())
+            }
+            _ => Err(Error::new("08P01", "unexpected message")),
+        })
+    }
+
+    fn parse(&mut self, message: Parse) -> Result<()> {
+        let declared = message.type_oids.iter().map(|oid| pg_type::kind(*oid)).collect();
+        let name = message.name.unwrap_or_default();
+        if !name.is_empty() && self.session.prepared.contains_key(&name) {
+            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
+        }
+        if self.session.prepared.len() >= MOST_PREPARED {
+            return Err(Error::new("54000", format!("a session can have at most {MOST_PREPARED} prepared statements")));
+        }
+        let prepared = self.session.prepare(&message.query, declared)?;
+        self.session.prepared.insert(name, Arc::new(prepared));
+        self.outgoing.send(Backend::ParseComplete(ParseComplete::new()));
+        Ok(())
+    }
+
+    fn bind(&mut self, message: Bind) -> Result<()> {
+        let name = message.statement_name.unwrap_or_default();
+        let statement = statement(&self.session, &name)?;
+        let (given, wanted) = (message.parameters.len(), statement.parameters.len());
+        if given != wanted {
+            let text = format!(
+                "bind message supplies {given} parameters, but prepared statement \"{name}\" requires {wanted}"
+            );
+            return Err(Error::new("08P01", text));
+        }
+        let parameter_formats = Formats(message.parameter_format_codes);
+        parameter_formats.check(given)?;
+        let formats = Formats(message.result_column_format_codes);
+        if let Some(columns) = &statement.columns {
+            formats.check(columns.len())?;
+        }
+        let types = statement.parameters.iter().cloned().map(Some).collect();
+        let arguments = Arguments { types, values: message.parameters, formats: parameter_formats };
+        let portal = message.portal_name.unwrap_or_default();
+        if !portal.is_empty() && self.session.portals.contains_key(&portal) {
+            return Err(Error::new("42P03", format!("cursor \"{portal}\" already exists")));
+        }
+        self.session.portals.insert(portal, Portal { statement, arguments, formats, state: Life::Ready });
+        self.outgoing.send(Backend::BindComplete(BindComplete::new()));
+        Ok(())
+    }
+
+    fn describe(&mut self, message: &Describe) -> Result<()> {
+        let name = message.name.as_deref().unwrap_or_default();
+        let (statement, formats) = if message.target_type == TARGET_TYPE_BYTE_STATEMENT {
+            let statement = statement(&self.session, name)?;
+            let oids = statement.parameters.iter().map(pg_type::oid).collect();
+            self.outgoing.send(Backend::ParameterDescription(ParameterDescription::new(oids)));
+            (statement, Formats::default())
+        } else {
+            let portal = self.session.portals.get(name).ok_or_else(|| no_portal(name))?;
+            (portal.statement.clone(), portal.formats.clone())
+        };
+        self.outgoing.send(match &statement.columns {
+            Some(columns) => Backend::RowDescription(row::description(columns, &formats)),
+            None => Backend::NoData(NoData::new()),
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, message: &Close) {
+        let name = message.name.as_deref().unwrap_or_default();
+        if message.target_type == TARGET_TYPE_BYTE_STATEMENT {
+            self.session.prepared.remove(name);
+        } else {
+            self.session.portals.remove(name);
+        }
+        self.outgoing.send(Backend::CloseComplete(CloseComplete::new()));
+    }
+}
+
+fn statement(session: &Session, name: &str) -> Result<Arc<super::prepared::Prepared>> {
+    let found = session.prepared.get(name).cloned();
+    found.ok_or_else(|| Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new("34000", format!("portal \"{name}\" does not exist"))
+}
+
+/// Runs one statement of a simple query. The last one of several ends their common transaction.
+async fn simple(session: &mut Session, outgoing: &mut Outgoing, parsed: &Parsed, last: bool) -> Result<()> {
+    let limit = session.variables.duration("statement_timeout");
+    let server = session.server.clone();
+    let work = async {
+        let outcome = session.execute(parsed, &Arguments::default()).await?;
+        let tag = match outcome {
+            Outcome::Done(tag) => tag,
+            Outcome::Rows(mut rows, tag) => {
+                let formats = Formats::default();
+                outgoing.send(Backend::RowDescription(row::description(&rows.columns, &formats)));
+                let sent = send(session, outgoing, &mut rows, &formats, 0).await?;
+                tag.counted(sent.count)
+            }
+        };
+        if last && matches!(session.block, Block::Implicit(_)) {
+            session.commit().await?;
+        }
+        tell(session, outgoing);
+        outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
+        Ok(())
+    };
+    measured(server, parsed, timed(limit, work)).await
+}
+
+/// Runs a portal, or goes on with it.
+async fn execute(session: &mut Session, outgoing: &mut Outgoing, message: Execute) -> Result<()> {
+    let name = message.name.unwrap_or_default();
+    let limit = session.variables.duration("statement_timeout");
+    let portal = session.portals.get_mut(&name).ok_or_else(|| no_portal(&name))?;
+    let (statement, formats) = (portal.statement.clone(), portal.formats.clone());
+    let Some(parsed) = &statement.parsed else {
+        outgoing.send(Backend::EmptyQueryResponse(EmptyQueryResponse::new()));
+        return Ok(());
+    };
+    let state = std::mem::replace(&mut portal.state, Life::Done);
+    let arguments = portal.arguments.clone();
+    let most = usize::try_from(message.max_rows).unwrap_or(0);
+    let server = session.server.clone();
+    let has_rows = statement.columns.is_some();
+    let work = async {
+        let outcome = match state {
+            Life::Ready => session.execute(parsed, &arguments).await?,
+            Life::Suspended(rows, tag) => Outcome::Rows(rows, tag),
+            Life::Done if has_rows => Outcome::Done(Tag::Select.counted(0)),
+            Life::Done => return Err(Error::new("55000", format!("portal \"{name}\" cannot be run"))),
+        };
+        let tag = match outcome {
+            Outcome::Done(tag) => tag,
+            Outcome::Rows(mut rows, tag) => {
+                let sent = send(session, outgoing, &mut rows, &formats, most).await?;
+                if sent.more {
+                    if let Some(portal) = session.portals.get_mut(&name) {
+                        portal.state = Life::Suspended(rows, tag);
+                    }
+                    outgoing.send(Backend::PortalSuspended(PortalSuspended::new()));
+                    return Ok(());
+                }
+                tag.counted(sent.count)
+            }
+        };
+        tell(session, outgoing);
+        outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
+        Ok(())
+    };
+    measured(server, parsed, timed(limit, work)).await
+}
+
+struct Sent {
+    count: usize,
+    /// `most` was reached and there are rows left.
+    more: bool,
+}
+
+/// Sends rows, `most` of them unless that is 0, as fast as the client takes them.
+async fn send(
+    session: &Session,
+    outgoing: &mut Outgoing,
+    rows: &mut Rows,
+    formats: &Formats,
+    most: usize,
+) -> Result<Sent> {
+    let zone = session.variables.zone();
+    let mut count = 0;
+    let mut more = false;
+    while let Some(batch) = rows.next().await? {
+        let room = if most == 0 { usize::MAX } else { most - count };
+        if room == 0 {
+            more = batch.num_rows() > 0;
+            rows.put_back(batch);
+            break;
+        }
+        let encoder = Encoder::new(&batch, &rows.columns, formats, zone)?;
+        let taken = batch.num_rows().min(room);
+        for from in (0..taken).step_by(AT_ONCE) {
+            encoder.write(outgoing.buffer(), from..taken.min(from + AT_ONCE))?;
+            outgoing.relieve().await.map_err(|e| Error::new("08006", e.to_string()))?;
+        }
+        count += taken;
+        rows.put_back(batch.slice(taken, batch.num_rows() - taken));
+    }
+    metrics::rows(count);
+    Ok(Sent { count, more })
+}
+
+/// The client reads rows as the statement was described to it, maybe before a table was made anew.
+fn as_described(rows: &mut Rows, described: Option<&[Column]>) -> Result<()> {
+    let Some(described) = described else { return Ok(()) };
+    let held = |columns: &[Column]| columns.iter().map(|c| c.shape.kind.arrow()).collect::<Vec<_>>();
+    if held(described) != held(&rows.columns) {
+        return Err(Error::new("0A000", "cached plan must not change result type").hint("Prepare the statement again."));
+    }
+    rows.columns = described.to_vec();
+    Ok(())
+}
+
+/// NOTICEs and changed parameters that came up meanwhile.
+fn tell(session: &mut Session, outgoing: &mut Outgoing) {
+    for (severity, sqlstate, text) in session.notices.drain(..) {
+        if session.variables.shows(severity) {
+            outgoing.notice(severity, sqlstate, &text);
+        }
+    }
+    for (name, value) in session.reports.drain(..) {
+        outgoing.parameter(name, &value);
+    }
+}
+
+/// The outer error ends the connection.
+async fn watched<T>(
+    incoming: &mut Incoming,
+    wake: &Notify,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Result<T>, End> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = wake.notified() => Ok(Err(Error::new("57014", "canceling statement due to user request"))),
+        () = incoming.closed() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+    }
+}
+
+async fn timed<T>(limit: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(limit) = limit else { return work.await };
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::new("57014", "canceling statement due to statement timeout")),
+    }
+}
+
+/// Notes what a statement cost and whether it failed.
+async fn measured(server: Arc<Server>, parsed: &Parsed, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let clock = &server.config.env.clock;
+    let started = clock.monotonic();
+    let done = work.await;
+    let error = done.as_ref().err().map(|error| error.sqlstate);
+    let kind = super::statement::kind(&parsed.statement);
+    metrics::statement(kind, clock.monotonic().saturating_sub(started), error);
+    done
+}

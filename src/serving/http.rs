@@ -1,0 +1,107 @@
+//! HTTP: `/health` (200 while this process may serve, 503 with the reason when it may not) and `/metrics` (Prometheus text).
+
+use super::metrics;
+use crate::coordinator::request::{Handle, Request};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// A scrape without the coordinator's newest facts is better than none.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+struct Shared {
+    handle: Handle,
+    recorder: PrometheusHandle,
+}
+
+/// Serves until `shutdown` is done.
+pub async fn serve(
+    listener: TcpListener,
+    handle: Handle,
+    recorder: PrometheusHandle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    metrics::describe();
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(scrape))
+        .with_state(Shared { handle, recorder });
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}
+
+async fn health(State(shared): State<Shared>) -> (StatusCode, String) {
+    match &shared.handle.progress.borrow().stopped {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+async fn scrape(State(shared): State<Shared>) -> impl IntoResponse {
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        shared.handle.requests.send(Request::Inspect { reply }).await.ok()?;
+        answer.await.ok()
+    };
+    if let Ok(Some(inspection)) = tokio::time::timeout(PATIENCE, asked).await {
+        let progress = shared.handle.progress.borrow().clone();
+        let catalog = shared.handle.catalog.borrow().clone();
+        metrics::export(&inspection, &progress, &catalog);
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], shared.recorder.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::coordinator::request::{Inspection, Progress};
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{mpsc, watch};
+
+    async fn get(port: u16, path: &str) -> String {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("writes");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("reads");
+        answer
+    }
+
+    #[tokio::test]
+    async fn health_and_metrics_are_served() {
+        let (requests, mut received) = mpsc::channel(1);
+        let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
+        let (told, progress) = watch::channel(Progress::default());
+        let handle = Handle { requests, catalog, progress, relations: Default::default() };
+        tokio::spawn(async move {
+            while let Some(Request::Inspect { reply }) = received.recv().await {
+                let _ = reply.send(Inspection::default());
+            }
+        });
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let rendered = recorder.handle();
+        ::metrics::with_local_recorder(&recorder, || {
+            metrics::export(&Inspection::default(), &Progress::default(), &Catalog::default())
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(serve(listener, handle, rendered, std::future::pending()));
+        assert!(get(port, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(port, "/metrics").await.contains("weir_durable_epoch 0"));
+        told.send_modify(|p| p.stopped = Some(weir_sql::Error::new("57P01", "fenced")));
+        let answer = get(port, "/health").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("fenced"), "{answer}");
+    }
+}

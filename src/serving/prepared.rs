@@ -1,0 +1,55 @@
+//! Prepared statements and portals of the extended protocol, and what can be said about a statement before it runs.
+
+use super::query::run::Rows;
+use super::session::{Arguments, Session};
+use super::statement::{Tag, described};
+use super::value::row::{Column, Formats};
+use std::sync::Arc;
+use weir_sql::statement::Parsed;
+use weir_sql::types::Type;
+use weir_sql::{Error, Result};
+
+pub struct Prepared {
+    /// `None`: an empty statement.
+    pub parsed: Option<Parsed>,
+    pub parameters: Vec<Type>,
+    /// `None`: yields no rows.
+    pub columns: Option<Vec<Column>>,
+}
+
+pub struct Portal {
+    pub statement: Arc<Prepared>,
+    pub arguments: Arguments,
+    pub formats: Formats,
+    pub state: Life,
+}
+
+pub enum Life {
+    /// Bound, not executed.
+    Ready,
+    /// Executed; more rows are there than the client has asked for.
+    Suspended(Rows, Tag),
+    Done,
+}
+
+impl Session {
+    /// Parses and plans one statement; types that the client left open come from the plan.
+    pub fn prepare(&mut self, sql: &str, declared: Vec<Option<Type>>) -> Result<Prepared> {
+        let mut statements = weir_sql::statement::parse(sql)?;
+        if statements.len() > 1 {
+            return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
+        }
+        let Some(parsed) = statements.pop() else {
+            return Ok(Prepared { parsed: None, parameters: vec![], columns: None });
+        };
+        let (parameters, columns) =
+            described(self, &parsed.statement, &declared).map_err(|error| offset(error, parsed.offset))?;
+        Ok(Prepared { parsed: Some(parsed), parameters, columns })
+    }
+}
+
+/// Positions are in the statement; the client sent what is before it too.
+pub fn offset(mut error: Error, offset: usize) -> Error {
+    error.position = error.position.map(|position| position + offset);
+    error
+}

@@ -1,0 +1,105 @@
+//! What one query reads: its relations pinned at one epoch (I11), and the facts behind the system tables. Travels to the table
+//! providers as an extension of DataFusion's session configuration, so that a plan can be made before its data is pinned.
+
+use crate::catalog::system::Facts;
+use crate::dataflow::errors;
+use crate::dataflow::relations::{Pin, Pinned};
+use arrow::array::AsArray;
+use datafusion::common::DataFusionError;
+use datafusion::execution::context::SessionConfig;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use weir_sql::catalog::RelationId;
+use weir_sql::{Error, Result};
+use weir_storage::Epoch;
+
+/// Relations of one query or of one transaction block, all at `epoch`.
+#[derive(Clone, Default)]
+pub struct Bound {
+    pub epoch: Epoch,
+    pub relations: HashMap<RelationId, Arc<Pinned>>,
+    pub facts: Option<Arc<Facts>>,
+}
+
+impl From<Pin> for Bound {
+    fn from(pin: Pin) -> Self {
+        Self { epoch: pin.epoch, relations: pin.relations, facts: None }
+    }
+}
+
+impl Bound {
+    pub fn of(config: &SessionConfig) -> datafusion::common::Result<Arc<Self>> {
+        config
+            .get_extension::<Self>()
+            .ok_or_else(|| DataFusionError::Internal("a query ran without its relations being pinned".into()))
+    }
+
+    pub fn relation(&self, id: RelationId) -> datafusion::common::Result<&Arc<Pinned>> {
+        self.relations.get(&id).ok_or_else(|| DataFusionError::Internal(format!("relation {id} is not pinned")))
+    }
+
+    /// A relation with errors cannot be read: the first one found is the query's error.
+    pub fn check(&self, ids: &[RelationId], name: impl Fn(RelationId) -> String) -> Result<()> {
+        for id in ids {
+            let Some(pinned) = self.relations.get(id) else { continue };
+            if let Some(error) = first_error(pinned, &name(*id))? {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Columns of the error Z-set: operator, expression, sqlstate, message, key.
+fn first_error(pinned: &Pinned, relation: &str) -> Result<Option<Error>> {
+    let text = |rows: &arrow::array::RecordBatch, column: usize, row: usize| {
+        rows.column(column).as_string::<i32>().value(row).to_string()
+    };
+    for snapshot in &pinned.errors {
+        for delta in snapshot.scan(None) {
+            let delta = delta.map_err(|e| Error::internal(e.to_string()))?;
+            let Some(row) = delta.weights().iter().position(|w| *w > 0) else { continue };
+            let rows = delta.rows();
+            assert_eq!(rows.num_columns(), errors::SCHEMA.fields().len(), "an error Z-set's shape");
+            let detail = format!(
+                "A row of relation \"{relation}\" could not be computed: {} in {}.",
+                text(rows, 1, row),
+                text(rows, 0, row)
+            );
+            return Ok(Some(
+                Error::new(sqlstate(&text(rows, 2, row)), text(rows, 3, row))
+                    .detail(detail)
+                    .hint("Change or delete the offending row upstream; the relation is readable again at once."),
+            ));
+        }
+    }
+    Ok(None)
+}
+
+/// SQLSTATEs live as long as the process; there are few different ones.
+fn sqlstate(code: &str) -> &'static str {
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if code.len() != 5 || !code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
+        return "XX000";
+    }
+    let mut known = KNOWN.lock().expect("sqlstates lock");
+    if let Some(known) = known.get(code) {
+        return known;
+    }
+    let code: &'static str = Box::leak(code.to_string().into_boxed_str());
+    known.insert(code);
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_sqlstate_is_an_internal_error() {
+        assert_eq!(sqlstate("22012"), "22012");
+        assert_eq!(sqlstate("22012"), "22012");
+        assert_eq!(sqlstate("oops"), "XX000");
+        assert_eq!(sqlstate("abcde"), "XX000");
+    }
+}

@@ -1,0 +1,206 @@
+//! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
+//!
+//! In reading order: [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
+//! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
+//! [`system`] (system tables), [`run`] (running, batch by batch), [`function`] (functions of Postgres' catalogs), [`failure`] (errors).
+
+pub mod bound;
+pub mod failure;
+pub mod function;
+pub mod names;
+pub mod relation;
+pub mod rewrite;
+pub mod run;
+pub mod scan;
+pub mod system;
+
+use super::value::row::{self, Column};
+use crate::catalog::Catalog;
+use arrow::datatypes::FieldRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::execution::context::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::logical_plan::LogicalPlan;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::{Expr, expr::Placeholder};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+use failure::failure;
+use names::Names;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weir_sql::catalog::RelationId;
+use weir_sql::types::Type;
+use weir_sql::{Error, Result};
+
+/// Postgres' limit on parameters of a statement.
+const MOST_PARAMETERS: usize = 65_535;
+
+/// What plans: a session's DataFusion state and the catalog as of now.
+pub struct Planner {
+    state: SessionState,
+    types: Option<Arc<dyn TypePlanner>>,
+    catalog: Arc<Catalog>,
+    search_path: Vec<String>,
+    extra: Vec<(String, Arc<dyn TableProvider>)>,
+}
+
+/// A planned query, before its parameters are known and its relations pinned.
+#[derive(Clone)]
+pub struct Planned {
+    pub plan: LogicalPlan,
+    /// Types of `$1`, `$2`, …
+    pub parameters: Vec<Type>,
+    pub relations: Vec<RelationId>,
+    /// Whether it reads system tables.
+    pub system: bool,
+}
+
+impl Planner {
+    pub fn new(state: SessionState, catalog: Arc<Catalog>) -> Self {
+        let types = SessionStateBuilder::new_from_existing(state.clone()).type_planner().clone();
+        Self { state, types, catalog, search_path: vec!["public".into()], extra: vec![] }
+    }
+
+    pub fn with_search_path(mut self, search_path: Vec<String>) -> Self {
+        self.search_path = search_path;
+        self
+    }
+
+    /// Lets the statement read `table` by `name`.
+    pub fn with_table(mut self, name: &str, table: Arc<dyn TableProvider>) -> Self {
+        self.extra.push((name.to_string(), table));
+        self
+    }
+
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Plans `query`. `declared` are the types the client gave to parameters, which may be fewer than there are. A type that neither
+    /// the client nor the query tells is text, as in Postgres.
+    pub fn plan(&self, query: &ast::Query, declared: &[Option<Type>]) -> Result<Planned> {
+        let count = rewrite::parameters(query).max(declared.len());
+        if count > MOST_PARAMETERS {
+            return Err(Error::new("54023", format!("at most {MOST_PARAMETERS} parameters are allowed")));
+        }
+        let mut known: Vec<Option<Type>> = declared.to_vec();
+        known.resize(count, None);
+        if known.iter().all(Option::is_some) {
+            return self.plan_with(query, &known);
+        }
+        let guess = |mut known: Vec<Option<Type>>| {
+            known.iter_mut().for_each(|kind| *kind = Some(kind.take().unwrap_or(Type::Text)));
+            known
+        };
+        match self.plan_with(query, &known) {
+            Ok(planned) => {
+                infer(&planned.plan, &mut known)?;
+                self.plan_with(query, &guess(known))
+            }
+            // Some functions cannot be planned over a parameter without a type.
+            Err(error) => self.plan_with(query, &guess(known)).map_err(|_| error),
+        }
+    }
+
+    fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
+        let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra);
+        let mut query = query.clone();
+        weir_sql::session::prepare(&mut query);
+        let statement = ast::Statement::Query(Box::new(query));
+        let fields = parameters.iter().map(|kind| kind.as_ref().map(|k| FieldRef::new(k.field("", true)))).collect();
+        let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
+        let plan = SqlToRel::new_with_options(&names, self.options())
+            .sql_statement_to_plan_with_context(statement, &mut context)
+            .map_err(failure)?;
+        let (relations, system) = names.used();
+        let parameters = parameters.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect();
+        Ok(Planned { plan, parameters, relations, system })
+    }
+
+    fn options(&self) -> ParserOptions {
+        let options = &self.state.config_options().sql_parser;
+        ParserOptions::new()
+            .with_parse_float_as_decimal(options.parse_float_as_decimal)
+            .with_enable_ident_normalization(options.enable_ident_normalization)
+            .with_enable_options_value_normalization(options.enable_options_value_normalization)
+            .with_support_varchar_with_length(options.support_varchar_with_length)
+            .with_map_string_types_to_utf8view(options.map_string_types_to_utf8view)
+            .with_collect_spans(true)
+            .with_default_null_ordering(options.default_null_ordering.as_str().into())
+    }
+
+    /// The columns a plan will yield, after our rules have settled their types.
+    pub fn columns(&self, plan: &LogicalPlan) -> Result<Vec<Column>> {
+        let analyzed = self
+            .state
+            .analyzer()
+            .execute_and_check(plan.clone(), self.state.config_options(), |_: &LogicalPlan, _: &dyn AnalyzerRule| {})
+            .map_err(failure)?;
+        row::columns(analyzed.schema().as_arrow())
+    }
+}
+
+/// Fills in the types that the plan tells: of an operator's other side, or of the cast around a parameter.
+fn infer(plan: &LogicalPlan, known: &mut [Option<Type>]) -> Result<()> {
+    let mut found: BTreeMap<usize, Type> = BTreeMap::new();
+    let mut note = |id: &str, field: &FieldRef| {
+        if let (Some(number), Ok(kind)) = (id.strip_prefix('$').and_then(|n| n.parse().ok()), Type::of(field)) {
+            found.entry(number).or_insert(kind);
+        }
+    };
+    let walked = plan.apply_with_subqueries(|node| {
+        let schema = node.inputs().first().map_or_else(|| node.schema().clone(), |input| input.schema().clone());
+        node.apply_expressions(|expr| {
+            let (expr, _) = expr.clone().infer_placeholder_types(&schema)?;
+            expr.apply(|expr| {
+                match expr {
+                    Expr::Placeholder(Placeholder { id, field: Some(field) }) => note(id, field),
+                    Expr::Cast(cast) => {
+                        if let Expr::Placeholder(Placeholder { id, field: None }) = cast.expr.as_ref() {
+                            note(id, &cast.field);
+                        }
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map_err(failure)?;
+    for (number, kind) in found {
+        if let Some(unknown) = known.get_mut(number.wrapping_sub(1)).filter(|kind| kind.is_none()) {
+            *unknown = Some(kind);
+        }
+    }
+    Ok(())
+}
+
+/// Puts `arguments` in the place of `$1`, `$2`, …
+pub fn bind(plan: LogicalPlan, arguments: &[Expr]) -> Result<LogicalPlan> {
+    if arguments.is_empty() {
+        return Ok(plan);
+    }
+    let replace = |expr: Expr| {
+        let Expr::Placeholder(Placeholder { id, .. }) = &expr else { return Ok(Transformed::no(expr)) };
+        let number = id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+        match number.and_then(|n| arguments.get(n.checked_sub(1)?)) {
+            Some(argument) => Ok(Transformed::yes(argument.clone())),
+            None => Err(datafusion::common::DataFusionError::External(Box::new(Error::new(
+                "42P02",
+                format!("there is no parameter {id}"),
+            )))),
+        }
+    };
+    let bound = plan.transform_up_with_subqueries(|node| {
+        let names = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&node);
+        let bound = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(replace)?.update_data(|expr| name.restore(expr)))
+        })?;
+        if bound.transformed { bound.map_data(LogicalPlan::recompute_schema) } else { Ok(bound) }
+    });
+    Ok(bound.map_err(failure)?.data)
+}

@@ -1,0 +1,180 @@
+//! Names in SQL to what they mean: relations of the catalog, system tables, functions. Notes which relations a query reads.
+
+use super::relation::Table;
+use super::system::SystemTable;
+use crate::catalog::{Catalog, system};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::{TableFunctionArgs, TableProvider};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use weir_sql::Error;
+use weir_sql::catalog::{Catalog as _, RelationId};
+
+/// The one database.
+pub const DATABASE: &str = "dev";
+
+pub struct Names<'a> {
+    state: &'a SessionState,
+    types: Option<Arc<dyn TypePlanner>>,
+    catalog: &'a Catalog,
+    search_path: &'a [String],
+    /// Tables that only this statement knows.
+    extra: &'a [(String, Arc<dyn TableProvider>)],
+    used: RefCell<Vec<RelationId>>,
+    system: Cell<bool>,
+}
+
+impl<'a> Names<'a> {
+    pub fn new(
+        state: &'a SessionState,
+        types: Option<Arc<dyn TypePlanner>>,
+        catalog: &'a Catalog,
+        search_path: &'a [String],
+        extra: &'a [(String, Arc<dyn TableProvider>)],
+    ) -> Self {
+        Self { state, types, catalog, search_path, extra, used: RefCell::default(), system: Cell::default() }
+    }
+
+    /// Relations that were asked for, each once, and whether a system table was.
+    pub fn used(self) -> (Vec<RelationId>, bool) {
+        (self.used.into_inner(), self.system.get())
+    }
+
+    fn find(&self, schema: Option<&str>, name: &str) -> Result<Arc<dyn TableProvider>, Error> {
+        if schema.is_none()
+            && let Some((_, table)) = self.extra.iter().find(|(extra, _)| extra == name)
+        {
+            return Ok(table.clone());
+        }
+        // As in Postgres, pg_catalog comes first; rw_catalog comes last, so that it shadows nothing of the user's.
+        let table = match schema {
+            None => {
+                let public = || self.search_path.iter().any(|s| s == "public").then(|| self.relation(name)).flatten();
+                let system = |schema| system::find(schema, name).map(|t| self.system(t));
+                system("pg_catalog").or_else(public).or_else(|| system("rw_catalog"))
+            }
+            Some("public") => self.relation(name),
+            Some(schema) if system::SCHEMAS.contains(&schema) => system::find(schema, name).map(|t| self.system(t)),
+            Some(schema) => return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist"))),
+        };
+        table.ok_or_else(|| self.missing(schema, name))
+    }
+
+    fn missing(&self, schema: Option<&str>, name: &str) -> Error {
+        let error = Error::undefined_relation(&schema.map_or(name.into(), |s| format!("{s}.{name}")));
+        match self.catalog.by_name(name) {
+            Some(object) if object.columns().is_none() => {
+                Error::new("42809", format!("\"{name}\" is a {}, which holds no rows", object.kind()))
+                    .hint(format!("CREATE TABLE … (*) FROM {name} TABLE '…' and read that."))
+            }
+            _ => error,
+        }
+    }
+
+    fn relation(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let relation = self.catalog.relation(name)?;
+        let mut used = self.used.borrow_mut();
+        if !used.contains(&relation.id) {
+            used.push(relation.id);
+        }
+        Some(Arc::new(Table::new(&relation)))
+    }
+
+    fn system(&self, table: &'static system::Table) -> Arc<dyn TableProvider> {
+        self.system.set(true);
+        Arc::new(SystemTable::new(table))
+    }
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let found = match name.catalog() {
+            Some(database) if database != DATABASE => Err(Error::new(
+                "0A000",
+                format!("cross-database references are not supported: \"{name}\"", name = name.to_string()),
+            )),
+            _ => self.find(name.schema(), name.table()),
+        };
+        found.map(provider_as_source).map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let function = self.state.table_functions().get(name).ok_or_else(|| {
+            DataFusionError::External(Box::new(Error::new("42883", format!("function {name} does not exist"))))
+        })?;
+        let context = SimplifyContext::builder().with_config_options(self.state.config_options().clone()).build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args: Vec<Expr> = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|e| simplifier.simplify(e)))
+            .collect::<Result<_>>()?;
+        let table = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(table))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        self.types.clone()
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

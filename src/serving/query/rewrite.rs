@@ -1,0 +1,405 @@
+//! What Postgres' clients write and DataFusion does not read, on the syntax tree before planning: qualified functions and operators,
+//! COLLATE, casts to catalog types, constants of the session, subqueries over catalog tables that are always empty.
+
+use super::function::relation_id;
+use crate::catalog::{Catalog, system};
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use std::ops::ControlFlow;
+use weir_sql::{Error, Result};
+
+/// What constants of the session stand for.
+pub struct Scope<'a> {
+    pub catalog: &'a Catalog,
+    pub user: &'a str,
+    pub pid: i32,
+    pub version: &'a str,
+    pub search_path: &'a [String],
+    /// A session variable's value.
+    pub setting: &'a dyn Fn(&str) -> Option<String>,
+}
+
+pub fn rewrite(query: &mut Query, scope: &Scope) -> Result<()> {
+    match query.visit(&mut Rewriter { scope }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// The highest number among the parameters.
+pub fn parameters(query: &Query) -> usize {
+    let mut highest = 0;
+    let _ = ast::visit_expressions(query, |expr| {
+        if let Expr::Value(value) = expr
+            && let Value::Placeholder(name) = &value.value
+            && let Some(number) = name.strip_prefix('$').and_then(|n| n.parse().ok())
+        {
+            highest = highest.max(number);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    highest
+}
+
+struct Rewriter<'a> {
+    scope: &'a Scope<'a>,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Box<Error>;
+
+    /// Before the children: a subquery that is replaced needs no rewriting.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        let constant = match expr {
+            Expr::Subquery(query) if reads_nothing(query) => Some(null()),
+            Expr::Exists { subquery, negated } if reads_nothing(subquery) => {
+                Some(Expr::Value(Value::Boolean(*negated).into()))
+            }
+            Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
+                if last(name).as_deref() == Some("array") && reads_nothing(query) =>
+            {
+                Some(cast(null(), "TEXT[]"))
+            }
+            _ => None,
+        };
+        if let Some(constant) = constant {
+            *expr = constant;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        match self.replace(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        // pg_catalog.generate_series(…) in FROM.
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            unqualify(name);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter<'_> {
+    fn replace(&self, expr: &mut Expr) -> Result<()> {
+        match expr {
+            Expr::Collate { expr: inner, collation } => {
+                match last(collation).as_deref() {
+                    Some("default" | "c" | "posix" | "c.utf-8" | "ucs_basic") => {}
+                    _ => return Err(Error::unsupported(format!("COLLATE {collation}"))),
+                }
+                *expr = std::mem::replace(inner, null());
+            }
+            Expr::BinaryOp { op, .. } => {
+                if let BinaryOperator::PGCustomBinaryOperator(parts) = op {
+                    *op = operator(parts)?;
+                }
+            }
+            Expr::Function(function) => {
+                if let Some(replaced) = self.function(function)? {
+                    *expr = replaced;
+                }
+            }
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, .. } => {
+                if let Some(replaced) = self.cast(inner, data_type)? {
+                    *expr = replaced;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn function(&self, function: &mut Function) -> Result<Option<Expr>> {
+        let Some(name) = last(&function.name) else { return Ok(None) };
+        unqualify(&mut function.name);
+        let scope = self.scope;
+        Ok(Some(match name.as_str() {
+            "current_database" | "current_catalog" => text(super::names::DATABASE),
+            "current_user" | "session_user" | "user" | "current_role" => text(scope.user),
+            "current_schema" => text(scope.search_path.first().map_or("public", String::as_str)),
+            "current_schemas" => {
+                let with_catalog =
+                    matches!(argument(function, 0), Some(Expr::Value(v)) if v.value == Value::Boolean(true));
+                let mut names: Vec<Expr> = scope.search_path.iter().map(|s| text(s)).collect();
+                if with_catalog {
+                    names.insert(0, text("pg_catalog"));
+                }
+                Expr::Array(ast::Array { elem: names, named: true })
+            }
+            "version" => text(scope.version),
+            "pg_backend_pid" => number(scope.pid as i64),
+            "pg_postmaster_start_time" | "pg_conf_load_time" | "inet_server_addr" | "inet_client_addr" => null(),
+            "current_setting" => {
+                let Some(Expr::Value(value)) = argument(function, 0) else { return Ok(None) };
+                let Some(name) = value.value.clone().into_string() else { return Ok(None) };
+                match (scope.setting)(&name) {
+                    Some(value) => text(&value),
+                    None if argument(function, 1).is_some() => null(),
+                    None => {
+                        let message = format!("unrecognized configuration parameter \"{name}\"");
+                        return Err(Error::new("42704", message));
+                    }
+                }
+            }
+            // A subquery as an array: its one column, aggregated.
+            "array" => return Ok(self.array(function)),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn array(&self, function: &Function) -> Option<Expr> {
+        let FunctionArguments::Subquery(query) = &function.args else { return None };
+        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        let [ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. }] =
+            select.projection.as_slice()
+        else {
+            return None;
+        };
+        let mut aggregate = select.as_ref().clone();
+        aggregate.projection = vec![ast::SelectItem::UnnamedExpr(call("array_agg", vec![item.clone()]))];
+        let mut query = query.as_ref().clone();
+        query.order_by = None;
+        query.body = Box::new(SetExpr::Select(Box::new(aggregate)));
+        Some(Expr::Subquery(Box::new(query)))
+    }
+
+    fn cast(&self, inner: &mut Expr, data_type: &mut DataType) -> Result<Option<Expr>> {
+        let name = match data_type {
+            DataType::Custom(name, _) => last(name).unwrap_or_default(),
+            DataType::Regclass => "regclass".into(),
+            _ => return Ok(None),
+        };
+        let inner = std::mem::replace(inner, null());
+        let written = match &inner {
+            Expr::Value(value) => value.value.clone().into_string(),
+            _ => None,
+        };
+        Ok(Some(match (name.as_str(), written) {
+            ("regclass", Some(written)) => match relation_id(self.scope.catalog, &written) {
+                Some(id) => number(id),
+                None => return Err(Error::undefined_relation(&written)),
+            },
+            ("regclass", None) => call("regclass_name", vec![inner]),
+            ("regtype", Some(written)) => text(&written),
+            ("regtype", None) => call("format_type", vec![inner, null()]),
+            ("regnamespace", Some(written)) => match system::schema_id(&written) {
+                Some(id) => number(id),
+                None => return Err(Error::new("3F000", format!("schema \"{written}\" does not exist"))),
+            },
+            ("oid" | "xid" | "regproc" | "regrole" | "regnamespace" | "cid", _) => cast(inner, "BIGINT"),
+            ("name" | "char" | "\"char\"" | "regoper" | "pg_node_tree" | "aclitem" | "cstring", _) => {
+                cast(inner, "TEXT")
+            }
+            // pg_catalog.text and its kin: the plain name is the type.
+            (name, _) => cast(inner, name),
+        }))
+    }
+}
+
+/// Whether a plain SELECT without aggregates reads an always empty table by inner joins.
+fn reads_nothing(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let aggregates = select.projection.iter().any(|item| {
+        matches!(item, ast::SelectItem::UnnamedExpr(Expr::Function(f)) if matches!(
+            last(&f.name).as_deref(), Some("count" | "array_agg" | "string_agg" | "max" | "min" | "sum" | "bool_or" | "bool_and")))
+    });
+    let nothing = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: None, .. } => {
+            last(name).is_some_and(|name| system::is_empty(&name)) && catalog_name(name)
+        }
+        // reloptions and its kin are always NULL.
+        TableFactor::Table { name, args: Some(_), .. } => {
+            last(name).as_deref() == Some("unnest") && name.0.len() == 2 && catalog_name(name)
+        }
+        TableFactor::Function { name, .. } => last(name).as_deref() == Some("unnest") && name.0.len() == 2,
+        _ => false,
+    };
+    !aggregates
+        && select.from.iter().any(|from| {
+            nothing(&from.relation)
+                || from.joins.iter().any(|join| {
+                    matches!(
+                        join.join_operator,
+                        ast::JoinOperator::Inner(_) | ast::JoinOperator::Join(_) | ast::JoinOperator::CrossJoin(_)
+                    ) && nothing(&join.relation)
+                })
+        })
+}
+
+/// Unqualified, or in pg_catalog.
+fn catalog_name(name: &ObjectName) -> bool {
+    match name.0.as_slice() {
+        [_] => true,
+        [schema, _] => schema.as_ident().is_some_and(|s| s.value.eq_ignore_ascii_case("pg_catalog")),
+        _ => false,
+    }
+}
+
+fn operator(parts: &[String]) -> Result<BinaryOperator> {
+    Ok(match parts.last().map(String::as_str) {
+        Some("~") => BinaryOperator::PGRegexMatch,
+        Some("~*") => BinaryOperator::PGRegexIMatch,
+        Some("!~") => BinaryOperator::PGRegexNotMatch,
+        Some("!~*") => BinaryOperator::PGRegexNotIMatch,
+        Some("~~") => BinaryOperator::PGLikeMatch,
+        Some("~~*") => BinaryOperator::PGILikeMatch,
+        Some("!~~") => BinaryOperator::PGNotLikeMatch,
+        Some("!~~*") => BinaryOperator::PGNotILikeMatch,
+        Some("=") => BinaryOperator::Eq,
+        Some("<>") => BinaryOperator::NotEq,
+        Some("<") => BinaryOperator::Lt,
+        Some(">") => BinaryOperator::Gt,
+        Some("<=") => BinaryOperator::LtEq,
+        Some(">=") => BinaryOperator::GtEq,
+        Some("||") => BinaryOperator::StringConcat,
+        Some("+") => BinaryOperator::Plus,
+        Some("-") => BinaryOperator::Minus,
+        Some("*") => BinaryOperator::Multiply,
+        Some("/") => BinaryOperator::Divide,
+        _ => return Err(Error::unsupported(format!("OPERATOR({})", parts.join(".")))),
+    })
+}
+
+/// Drops `pg_catalog.` from a function's name.
+fn unqualify(name: &mut ObjectName) {
+    if name.0.len() == 2 && name.0[0].as_ident().is_some_and(|s| s.value.eq_ignore_ascii_case("pg_catalog")) {
+        name.0.remove(0);
+    }
+}
+
+/// The name without its schema, folded; `None` for `other.name`.
+fn last(name: &ObjectName) -> Option<String> {
+    let ident = name.0.last()?.as_ident()?;
+    Some(if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+}
+
+fn argument(function: &Function, index: usize) -> Option<&Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.get(index)? {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    }
+}
+
+pub fn text(value: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(value.to_string()).into())
+}
+
+fn number(value: i64) -> Expr {
+    Expr::Value(Value::Number(value.to_string(), false).into())
+}
+
+pub fn null() -> Expr {
+    Expr::Value(Value::Null.into())
+}
+
+/// `kind` as it is written in SQL.
+pub fn cast(expr: Expr, kind: &str) -> Expr {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(kind).and_then(|mut p| p.parse_data_type());
+    let data_type = parsed
+        .unwrap_or_else(|_| DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(kind))]), vec![]));
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] };
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident {
+            value: name.into(),
+            quote_style: None,
+            span: Span::empty(),
+        })]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    fn query(sql: &str) -> Query {
+        let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).expect("tokens");
+        *parser.parse_query().expect("a query")
+    }
+
+    fn rewritten(sql: &str) -> String {
+        let mut query = query(sql);
+        let scope = Scope {
+            catalog: &Catalog::default(),
+            user: "ann",
+            pid: 7,
+            version: "PostgreSQL",
+            search_path: &["public".to_string()],
+            setting: &|name| (name == "timezone").then(|| "UTC".into()),
+        };
+        rewrite(&mut query, &scope).map_or_else(|e| e.to_string(), |()| query.to_string())
+    }
+
+    #[test]
+    fn qualified_operators_and_collations_become_plain() {
+        assert_eq!(
+            rewritten("SELECT a OPERATOR(pg_catalog.~) '^(v)$' COLLATE pg_catalog.default FROM t"),
+            "SELECT a ~ '^(v)$' FROM t"
+        );
+        assert!(rewritten("SELECT a COLLATE \"de_DE\" FROM t").contains("0A000"));
+    }
+
+    #[test]
+    fn constants_of_the_session_are_filled_in() {
+        assert_eq!(rewritten("SELECT pg_catalog.current_database()"), "SELECT 'dev'");
+        assert_eq!(rewritten("SELECT current_user, current_setting('timezone')"), "SELECT 'ann', 'UTC'");
+        assert_eq!(rewritten("SELECT current_schemas(true)"), "SELECT ARRAY['pg_catalog', 'public']");
+        assert!(rewritten("SELECT current_setting('nope')").contains("42704"));
+    }
+
+    #[test]
+    fn a_subquery_over_an_empty_catalog_table_is_null() {
+        assert_eq!(
+            rewritten("SELECT (SELECT x FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.b) FROM a"),
+            "SELECT NULL FROM a"
+        );
+        assert_eq!(rewritten("SELECT EXISTS (SELECT 1 FROM pg_inherits)"), "SELECT false");
+        let kept = "SELECT (SELECT count(*) FROM pg_inherits)";
+        assert_eq!(rewritten(kept), kept);
+    }
+
+    #[test]
+    fn an_array_subquery_is_an_aggregate() {
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT b FROM t WHERE t.c = u.c) FROM u"),
+            "SELECT (SELECT array_agg(b) FROM t WHERE t.c = u.c) FROM u"
+        );
+    }
+
+    #[test]
+    fn casts_to_catalog_types_become_numbers_and_text() {
+        assert_eq!(rewritten("SELECT 'public'::regnamespace"), "SELECT 2200");
+        assert_eq!(
+            rewritten("SELECT a::pg_catalog.regtype::pg_catalog.text FROM t"),
+            "SELECT CAST(format_type(a, NULL) AS TEXT) FROM t"
+        );
+        assert_eq!(rewritten("SELECT x::name FROM t"), "SELECT CAST(x AS TEXT) FROM t");
+    }
+
+    #[test]
+    fn parameters_are_counted_by_their_highest_number() {
+        assert_eq!(parameters(&query("SELECT $2 FROM t WHERE a = $1 AND b IN (SELECT $7)")), 7);
+    }
+}

@@ -1,0 +1,327 @@
+//! One client's session: its variables, its transaction, and how a statement is planned, bound to an epoch and run.
+
+use super::Server;
+use super::block::{Block, Transaction};
+use super::prepared::{Portal, Prepared};
+use super::query::bound::Bound;
+use super::query::run::{self, Rows};
+use super::query::{self, Planned, Planner, function, names, rewrite};
+use super::value::parameter;
+use super::value::row::Formats;
+use super::variable::{VERSION, Variables};
+use crate::catalog::Catalog;
+use crate::catalog::system::Facts;
+use crate::coordinator::request::{Inspection, Request};
+use crate::dataflow::relations::{Pin, Unreadable};
+use bytes::Bytes;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::Expr;
+use datafusion::sql::sqlparser::ast;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use weir_sql::catalog::RelationId;
+use weir_sql::types::Type;
+use weir_sql::{Error, Result};
+use weir_storage::Epoch;
+
+/// Nothing tells when a relation reaches an epoch; epochs are at least a millisecond apart.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(20);
+/// System tables answer without the coordinator's facts rather than not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Session {
+    pub server: Arc<Server>,
+    pub user: String,
+    pub pid: i32,
+    pub variables: Variables,
+    pub block: Block,
+    /// The session's last write: its queries wait until their relations have reached it.
+    pub wrote: Epoch,
+    /// Severity, SQLSTATE and text of what is to be told to the client with the statement's end.
+    pub notices: Vec<(&'static str, &'static str, String)>,
+    /// Variables whose change is to be told.
+    pub reports: Vec<(&'static str, String)>,
+    pub prepared: HashMap<String, Arc<Prepared>>,
+    pub portals: HashMap<String, Portal>,
+}
+
+/// What a client bound to a statement's parameters.
+#[derive(Clone, Default)]
+pub struct Arguments {
+    pub types: Vec<Option<Type>>,
+    pub values: Vec<Option<Bytes>>,
+    pub formats: Formats,
+}
+
+impl Arguments {
+    /// One expression per parameter of the plan.
+    fn expressions(&self, types: &[Type]) -> Result<Vec<Expr>> {
+        if types.len() > self.values.len() {
+            return Err(Error::new("42P02", format!("there is no parameter ${}", self.values.len() + 1)));
+        }
+        let one = |(index, kind): (usize, &Type)| {
+            parameter::expression(kind, self.formats.code(index), self.values[index].as_deref(), index + 1)
+        };
+        types.iter().enumerate().map(one).collect()
+    }
+}
+
+impl Session {
+    pub fn new(server: Arc<Server>, user: String, pid: i32, variables: Variables) -> Self {
+        Self {
+            server,
+            user,
+            pid,
+            variables,
+            block: Block::Idle,
+            wrote: Epoch::ZERO,
+            notices: vec![],
+            reports: vec![],
+            prepared: HashMap::new(),
+            portals: HashMap::new(),
+        }
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.server.handle.catalog.borrow().clone()
+    }
+
+    pub fn notice(&mut self, text: impl Into<String>) {
+        self.notices.push(("NOTICE", "00000", text.into()));
+    }
+
+    pub fn warning(&mut self, sqlstate: &'static str, text: impl Into<String>) {
+        self.notices.push(("WARNING", sqlstate, text.into()));
+    }
+
+    /// The transaction a statement belongs to; begun if there is none.
+    pub fn transaction(&mut self) -> Result<&mut Transaction> {
+        if matches!(self.block, Block::Idle) {
+            let started = self.server.config.env.clock.now();
+            let read_only = self.variables.on("default_transaction_read_only");
+            self.block = Block::Implicit(Transaction::new(started, read_only));
+        }
+        self.block.transaction().ok_or_else(|| {
+            Error::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+        })
+    }
+
+    /// A planner over the catalog as of now.
+    pub fn planner(&mut self) -> Result<Planner> {
+        let now = self.transaction()?.started;
+        let catalog = self.catalog();
+        let state = weir_sql::session::state(&self.variables.settings(), Some(now));
+        let mut state =
+            SessionStateBuilder::new_from_existing(state).with_runtime_env(self.server.runtime.clone()).build();
+        for function in function::all(&catalog) {
+            use datafusion::execution::FunctionRegistry;
+            state.register_udf(function).map_err(query::failure::failure)?;
+        }
+        Ok(Planner::new(state, catalog).with_search_path(self.variables.search_path()))
+    }
+
+    /// Brings a query into the form that can be planned.
+    pub fn readable(&self, query: &ast::Query) -> Result<ast::Query> {
+        let mut query = query.clone();
+        let catalog = self.catalog();
+        let search_path = self.variables.search_path();
+        let scope = rewrite::Scope {
+            catalog: &catalog,
+            user: &self.user,
+            pid: self.pid,
+            version: VERSION,
+            search_path: &search_path,
+            setting: &|name| self.variables.get(name).ok().map(str::to_string),
+        };
+        rewrite::rewrite(&mut query, &scope)?;
+        Ok(query)
+    }
+
+    /// Plans and starts a query.
+    pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
+        let query = self.readable(query)?;
+        let planner = self.planner()?;
+        let planned = planner.plan(&query, &arguments.types)?;
+        self.open(&planner, planned, arguments, Epoch::ZERO).await
+    }
+
+    /// Starts a planned query at an epoch of at least `at_least`.
+    pub async fn open(
+        &mut self,
+        planner: &Planner,
+        planned: Planned,
+        arguments: &Arguments,
+        at_least: Epoch,
+    ) -> Result<Rows> {
+        self.written_before_read(&planned.relations).await?;
+        let bound = self.bind(&planned.relations, planned.system, at_least).await?;
+        let catalog = self.catalog();
+        bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
+        let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
+        run::start(planner.state().clone(), plan, bound, &self.server.config.pool).await
+    }
+
+    /// A block's own writes are not readable before COMMIT. Statements that were only sent together see each other: what came
+    /// before is committed.
+    pub async fn written_before_read(&mut self, relations: &[RelationId]) -> Result<()> {
+        let transaction = self.transaction()?;
+        let Some(id) = relations.iter().copied().find(|id| transaction.wrote(*id)) else { return Ok(()) };
+        if self.block.is_explicit() {
+            let name = self.catalog().get(id.0).map_or(id.to_string(), |object| object.name.clone());
+            return Err(Error::unsupported(format!("reading table \"{name}\", which this transaction has written,"))
+                .hint("COMMIT first."));
+        }
+        self.commit().await?;
+        self.transaction().map(drop)
+    }
+
+    /// Pins what a query reads: in a block always at the block's epoch.
+    pub async fn bind(&mut self, ids: &[RelationId], system: bool, at_least: Epoch) -> Result<Arc<Bound>> {
+        let facts = if system { Some(Arc::new(self.facts().await)) } else { None };
+        let explicit = self.block.is_explicit();
+        let held = self.transaction()?.bound.clone();
+        let mut bound = match held {
+            Some(held) => self.join(&held, ids, at_least)?,
+            None => Bound::from(self.pin(ids, at_least.max(self.wrote)).await?),
+        };
+        if explicit && !ids.is_empty() {
+            self.hold(&mut bound);
+            self.transaction()?.bound = Some(Arc::new(bound.clone()));
+        }
+        bound.facts = facts;
+        Ok(Arc::new(bound))
+    }
+
+    /// Waits for an epoch that all of `ids` have reached.
+    async fn pin(&self, ids: &[RelationId], at_least: Epoch) -> Result<Pin> {
+        let mut pause = FIRST_LOOK;
+        loop {
+            let progress = self.server.handle.progress.borrow().clone();
+            if let Some(error) = progress.stopped {
+                return Err(error);
+            }
+            let durable_only = self.variables.is("visibility_mode", "checkpoint");
+            let at_most = if durable_only { progress.durable } else { Epoch::NEVER };
+            match self.server.handle.relations.pin(ids, at_least, at_most) {
+                Ok(pin) => return Ok(pin),
+                // Only a session's own writes or an earlier writer's are waited for: they are on their way.
+                Err(Unreadable::Behind { .. }) => {}
+                Err(Unreadable::Building(id)) => return Err(self.building(id).await),
+                Err(Unreadable::NoCommonEpoch) => {
+                    return Err(Error::new("55000", "there is no epoch that all relations of the query have reached")
+                        .detail("One of them is far behind the others.")
+                        .hint("rw_catalog.rw_materialized_views shows how far each one is."));
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+
+    /// Adds relations to those a block reads already, at its epoch.
+    fn join(&self, held: &Bound, ids: &[RelationId], at_least: Epoch) -> Result<Bound> {
+        let mut bound = held.clone();
+        if at_least > bound.epoch {
+            return Err(Error::new("40001", "could not serialize access due to concurrent update")
+                .detail("Another transaction wrote the table after this one began to read.")
+                .hint("Retry the transaction."));
+        }
+        for id in ids.iter().filter(|id| !held.relations.contains_key(id)) {
+            let pin = self.server.handle.relations.pin(&[*id], held.epoch, held.epoch).map_err(|_| {
+                Error::new("55000", "a relation cannot be read at the epoch of this transaction")
+                    .detail("It was created or rebuilt after the transaction began to read, or is behind.")
+                    .hint("Begin a new transaction.")
+            })?;
+            bound.relations.extend(pin.relations);
+        }
+        Ok(bound)
+    }
+
+    /// What else a block may come to read is pinned with its first query, as far as it is there.
+    fn hold(&self, bound: &mut Bound) {
+        for readable in self.server.handle.relations.all() {
+            if !bound.relations.contains_key(&readable.id)
+                && let Ok(pin) = self.server.handle.relations.pin(&[readable.id], bound.epoch, bound.epoch)
+            {
+                bound.relations.extend(pin.relations);
+            }
+        }
+    }
+
+    async fn building(&self, id: RelationId) -> Error {
+        let Some(object) = self.catalog().get(id.0).cloned() else {
+            return Error::new("42P01", format!("relation {id} was dropped"));
+        };
+        let error = Error::new("55000", format!("{} \"{}\" is not readable yet", object.kind(), object.name));
+        match self.inspect().await.ddl.into_iter().find(|(_, job, ..)| *job == id.0) {
+            Some((_, _, progress, _)) => error.detail(format!("It is being created: {progress}.")),
+            None => error.detail("Its first rows are being copied."),
+        }
+        .hint("rw_catalog.rw_ddl_progress shows how far it is.")
+    }
+
+    pub async fn facts(&self) -> Facts {
+        Facts {
+            inspection: self.inspect().await,
+            catalog: self.catalog(),
+            progress: self.server.handle.progress.borrow().clone(),
+            users: self.server.users(&self.user),
+            database: names::DATABASE,
+            settings: self.variables.all(),
+            version: VERSION,
+        }
+    }
+
+    async fn inspect(&self) -> Inspection {
+        let answer = self.ask(|reply| Request::Inspect { reply });
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(inspection)) => inspection,
+            _ => Inspection::default(),
+        }
+    }
+
+    /// Sends a request to the coordinator and waits for its answer.
+    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || match self.server.handle.progress.borrow().stopped.clone() {
+            Some(error) => error,
+            None => Error::new("57P01", "the server is shutting down"),
+        };
+        self.server.handle.requests.send(request(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    /// Applies what the transaction wrote, and ends it.
+    pub async fn commit(&mut self) -> Result<()> {
+        let mut transaction = match std::mem::take(&mut self.block) {
+            Block::Implicit(t) | Block::Explicit(t) => t,
+            Block::Idle | Block::Failed(_) => return Ok(()),
+        };
+        let (changes, lock) = transaction.finish()?;
+        // Reads are over: history need not be kept while the write is made durable.
+        drop(transaction.bound.take());
+        if !changes.is_empty() {
+            let persist = self.variables.on("dml_wait_persistence");
+            let done = self.ask(|reply| Request::Write { changes, persist, lock, reply }).await??;
+            self.wrote = self.wrote.max(done.epoch);
+            done.notices.into_iter().for_each(|text| self.notice(text));
+        }
+        for (name, value) in transaction.local.into_iter().rev() {
+            self.reports.extend(self.variables.set(&name, Some(&value))?);
+        }
+        Ok(())
+    }
+
+    /// Forgets what the transaction wrote and which variables it set, and ends it.
+    pub fn rollback(&mut self) {
+        if let Block::Explicit(transaction) | Block::Failed(transaction) = std::mem::take(&mut self.block) {
+            let before = self.variables.reported();
+            self.variables = transaction.variables;
+            let after = self.variables.reported();
+            self.reports.extend(after.into_iter().zip(before).filter(|(a, b)| a != b).map(|(a, _)| a));
+        }
+    }
+}

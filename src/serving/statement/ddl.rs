@@ -1,0 +1,51 @@
+//! CREATE and DROP, passed to the coordinator; FLUSH.
+
+use super::Outcome;
+use crate::coordinator::request::{Done, Request};
+use crate::serving::session::Session;
+use weir_sql::statement::{ObjectKind, Parsed, Statement};
+use weir_sql::{Error, Result};
+
+impl Session {
+    /// Dropping this future (Ctrl-C) drops the coordinator's answer, and with it a view that is not complete.
+    pub(super) async fn ddl(&mut self, parsed: &Parsed) -> Result<Outcome> {
+        let tag = tag(&parsed.statement);
+        self.alone(tag).await?;
+        let (statement, text, settings) = (parsed.statement.clone(), parsed.text.clone(), self.variables.settings());
+        let done = self.ask(|reply| Request::Ddl { statement, text, settings, reply }).await??;
+        self.done(done);
+        Ok(Outcome::Done(tag.into()))
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<Outcome> {
+        self.alone("FLUSH").await?;
+        let done = self.ask(|reply| Request::Flush { reply }).await??;
+        self.done(done);
+        Ok(Outcome::Done("FLUSH".into()))
+    }
+
+    /// Not part of a transaction: refused in a block; statements sent together end theirs before it.
+    async fn alone(&mut self, what: &str) -> Result<()> {
+        if self.block.is_explicit() {
+            return Err(Error::new("25001", format!("{what} cannot run inside a transaction block")));
+        }
+        self.commit().await
+    }
+
+    fn done(&mut self, done: Done) {
+        self.wrote = self.wrote.max(done.epoch);
+        done.notices.into_iter().for_each(|text| self.notice(text));
+    }
+}
+
+fn tag(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::CreateSource { .. } => "CREATE SOURCE",
+        Statement::CreateTable { .. } | Statement::CreateTableFrom { .. } => "CREATE TABLE",
+        Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
+        Statement::Drop { kind: ObjectKind::Table, .. } => "DROP TABLE",
+        Statement::Drop { kind: ObjectKind::Source, .. } => "DROP SOURCE",
+        Statement::Drop { kind: ObjectKind::MaterializedView, .. } => "DROP MATERIALIZED VIEW",
+        _ => "OK",
+    }
+}

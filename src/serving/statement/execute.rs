@@ -1,0 +1,100 @@
+//! PREPARE, EXECUTE and DEALLOCATE as statements. EXECUTE puts its arguments into the statement's text.
+
+use super::Outcome;
+use crate::serving::prepared::Prepared;
+use crate::serving::query::rewrite::cast;
+use crate::serving::session::{Arguments, Session};
+use datafusion::sql::sqlparser::ast::{self, DataType, Expr, Ident, ObjectName, Value, VisitMut, VisitorMut};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use weir_sql::statement::{Parsed, Statement};
+use weir_sql::types::Type;
+use weir_sql::{Error, Result};
+
+impl Session {
+    pub(super) fn prepare_named(
+        &mut self,
+        name: &Ident,
+        types: &[DataType],
+        statement: &ast::Statement,
+    ) -> Result<Outcome> {
+        let name = folded(name);
+        if self.prepared.contains_key(&name) {
+            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
+        }
+        let declared = types.iter().map(|kind| self.type_of(kind).map(Some)).collect::<Result<Vec<_>>>()?;
+        let text = statement.to_string();
+        let statement = match statement.clone() {
+            ast::Statement::Query(query) => Statement::Query(query),
+            ast::Statement::Insert(insert) => Statement::Insert(Box::new(insert)),
+            ast::Statement::Delete(delete) => Statement::Delete(Box::new(delete)),
+            update @ ast::Statement::Update(_) => Statement::Update(Box::new(update)),
+            _ => return Err(Error::syntax("only SELECT, INSERT, UPDATE and DELETE can be prepared")),
+        };
+        let (parameters, columns) = super::described(self, &statement, &declared)?;
+        let parsed = Some(Parsed { statement, text, offset: 0 });
+        self.prepared.insert(name, Arc::new(Prepared { parsed, parameters, columns }));
+        Ok(Outcome::Done("PREPARE".into()))
+    }
+
+    /// What a type's name means: asked of the planner, which knows all of them.
+    fn type_of(&mut self, kind: &DataType) -> Result<Type> {
+        let value = cast(Expr::Value(Value::Null.into()), &kind.to_string());
+        let query = self.readable(&super::dml::query(vec![(value, "value".into())], vec![], None)?)?;
+        let planner = self.planner()?;
+        let columns = planner.columns(&planner.plan(&query, &[])?.plan)?;
+        let column = columns.into_iter().next().ok_or_else(|| Error::internal("a cast without a column"))?;
+        Ok(column.shape.kind)
+    }
+
+    pub(super) async fn execute_named(&mut self, name: &ObjectName, arguments: &[Expr]) -> Result<Outcome> {
+        let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+        let missing = || Error::new("26000", format!("prepared statement \"{name}\" does not exist"));
+        let prepared = self.prepared.get(&name).cloned().ok_or_else(missing)?;
+        let (given, wanted) = (arguments.len(), prepared.parameters.len());
+        if given != wanted {
+            return Err(Error::new("42601", format!("wrong number of parameters for prepared statement \"{name}\""))
+                .detail(format!("Expected {wanted} parameters but got {given}.")));
+        }
+        let typed = arguments.iter().zip(&prepared.parameters);
+        let mut fill = Fill(typed.map(|(argument, kind)| cast(argument.clone(), &kind.to_string())).collect());
+        let Some(mut parsed) = prepared.parsed.clone() else { return Err(missing()) };
+        match &mut parsed.statement {
+            Statement::Query(query) => drop(query.visit(&mut fill)),
+            Statement::Insert(insert) => drop(insert.visit(&mut fill)),
+            Statement::Update(update) => drop(update.visit(&mut fill)),
+            Statement::Delete(delete) => drop(delete.visit(&mut fill)),
+            _ => {}
+        }
+        self.execute(&parsed, &Arguments::default()).await
+    }
+
+    pub(super) fn deallocate(&mut self, name: &Ident) -> Result<Outcome> {
+        let name = folded(name);
+        match self.prepared.remove(&name) {
+            Some(_) => Ok(Outcome::Done("DEALLOCATE".into())),
+            None => Err(Error::new("26000", format!("prepared statement \"{name}\" does not exist"))),
+        }
+    }
+}
+
+fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+struct Fill(Vec<Expr>);
+
+impl VisitorMut for Fill {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Value(value) = expr
+            && let Value::Placeholder(name) = &value.value
+            && let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok())
+            && let Some(argument) = self.0.get(number.wrapping_sub(1))
+        {
+            *expr = argument.clone();
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,152 @@
+//! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SET), [`ddl`] (CREATE, DROP, FLUSH), [`dml`] with
+//! [`insert`], [`update`] and [`returning`] (INSERT, UPDATE, DELETE, TRUNCATE), [`show`] (SHOW, DESCRIBE), [`explain`],
+//! [`execute`] (PREPARE, EXECUTE, DEALLOCATE).
+
+mod ddl;
+mod dml;
+mod execute;
+mod explain;
+mod insert;
+mod returning;
+mod show;
+mod transaction;
+mod update;
+
+use super::block::Block;
+use super::query::run::Rows;
+use super::session::{Arguments, Session};
+use super::value::row::Column;
+use datafusion::sql::sqlparser::ast;
+use weir_sql::statement::{Parsed, Statement};
+use weir_sql::types::Type;
+use weir_sql::{Error, Result};
+
+pub enum Outcome {
+    /// The command tag.
+    Done(String),
+    Rows(Rows, Tag),
+}
+
+/// The command tag after rows.
+pub enum Tag {
+    Select,
+    /// Of DML with RETURNING, complete.
+    Fixed(String),
+}
+
+impl Tag {
+    pub fn counted(self, rows: usize) -> String {
+        match self {
+            Tag::Select => format!("SELECT {rows}"),
+            Tag::Fixed(tag) => tag,
+        }
+    }
+}
+
+impl Session {
+    pub async fn execute(&mut self, parsed: &Parsed, arguments: &Arguments) -> Result<Outcome> {
+        if let Some(error) = self.server.handle.progress.borrow().stopped.clone() {
+            return Err(error);
+        }
+        let statement = &parsed.statement;
+        let ends = matches!(statement, Statement::Commit | Statement::Rollback);
+        if matches!(self.block, Block::Failed(_)) && !ends {
+            return Err(Error::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        match statement {
+            Statement::Query(query) => Ok(Outcome::Rows(self.select(query, arguments).await?, Tag::Select)),
+            Statement::Insert(insert) => self.insert(insert, arguments).await,
+            Statement::Update(update) => match update.as_ref() {
+                ast::Statement::Update(update) => self.update(update, arguments).await,
+                other => Err(Error::unsupported(first_word(other))),
+            },
+            Statement::Delete(delete) => self.delete(delete, arguments).await,
+            Statement::Explain { statement } => self.explain(statement),
+            Statement::ShowObjects(kind) => self.show_objects(*kind),
+            Statement::ShowCreate { kind, name } => self.show_create(*kind, name),
+            Statement::Describe { name } => self.describe(name),
+            Statement::ShowVariable { name } => self.show_variable(name).await,
+            Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
+            Statement::Begin { read_only } => self.begin(*read_only),
+            Statement::Commit => self.end().await,
+            Statement::Rollback => Ok(self.abandon()),
+            Statement::Accepted(tag) => Ok(self.accept(tag)),
+            Statement::Flush => self.flush().await,
+            Statement::CreateSource { .. }
+            | Statement::CreateTable { .. }
+            | Statement::CreateTableFrom { .. }
+            | Statement::CreateMaterializedView { .. }
+            | Statement::Drop { .. } => self.ddl(parsed).await,
+            Statement::Other(other) => self.other(other).await,
+        }
+    }
+
+    /// Statements that only sqlparser knows.
+    async fn other(&mut self, statement: &ast::Statement) -> Result<Outcome> {
+        match statement {
+            ast::Statement::Prepare { name, data_types, statement } => self.prepare_named(name, data_types, statement),
+            ast::Statement::Execute { name: Some(name), parameters, .. } => {
+                Box::pin(self.execute_named(name, parameters)).await
+            }
+            ast::Statement::Deallocate { name, .. } => self.deallocate(name),
+            ast::Statement::Truncate(truncate) => self.truncate(truncate).await,
+            other => Err(Error::unsupported(first_word(other))),
+        }
+    }
+}
+
+/// Types of the parameters and, if the statement yields rows, its columns.
+pub fn described(
+    session: &mut Session,
+    statement: &Statement,
+    declared: &[Option<Type>],
+) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
+    let nothing = || declared.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect::<Vec<_>>();
+    match statement {
+        Statement::Query(query) => {
+            let query = session.readable(query)?;
+            let planner = session.planner()?;
+            let planned = planner.plan(&query, declared)?;
+            let columns = planner.columns(&planned.plan)?;
+            Ok((planned.parameters, Some(columns)))
+        }
+        Statement::Insert(insert) => session.describe_insert(insert, declared),
+        Statement::Update(update) => match update.as_ref() {
+            ast::Statement::Update(update) => session.describe_update(update, declared),
+            other => Err(Error::unsupported(first_word(other))),
+        },
+        Statement::Delete(delete) => session.describe_delete(delete, declared),
+        other => Ok((nothing(), show::columns(other))),
+    }
+}
+
+/// For metrics: few different words.
+pub fn kind(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::Query(_) => "select",
+        Statement::Insert(_) => "insert",
+        Statement::Update(_) => "update",
+        Statement::Delete(_) => "delete",
+        Statement::Flush => "flush",
+        Statement::CreateSource { .. }
+        | Statement::CreateTable { .. }
+        | Statement::CreateTableFrom { .. }
+        | Statement::CreateMaterializedView { .. }
+        | Statement::Drop { .. } => "ddl",
+        _ => "other",
+    }
+}
+
+/// How a statement of sqlparser's is named in messages: its leading words.
+fn first_word(statement: &ast::Statement) -> String {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let take = match words.first() {
+        Some(&("CREATE" | "ALTER" | "DROP" | "COMMENT")) => 2,
+        _ => 1,
+    };
+    words.into_iter().take(take).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,65 @@
+//! RETURNING: the rows a statement wrote or removed, as a query over them.
+
+use super::dml::{Target, parsed_query, quoted};
+use super::{Outcome, Tag};
+use crate::serving::query::Planner;
+use crate::serving::query::failure::failure;
+use crate::serving::session::{Arguments, Session};
+use crate::serving::value::row::Column;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use datafusion::catalog::MemTable;
+use datafusion::sql::sqlparser::ast::{Ident, Query, SelectItem, SetExpr};
+use std::sync::Arc;
+use weir_sql::{Error, Result};
+use weir_storage::Epoch;
+
+/// The name under which the rows are read; nobody else's.
+const ROWS: &str = "returned rows";
+
+impl Session {
+    pub(super) async fn returned(
+        &mut self,
+        target: &Target,
+        alias: Option<Ident>,
+        returning: Option<&[SelectItem]>,
+        rows: &RecordBatch,
+        arguments: &Arguments,
+        tag: String,
+    ) -> Result<Outcome> {
+        let Some(items) = returning else { return Ok(Outcome::Done(tag)) };
+        let query = self.readable(&query(items, target, alias)?)?;
+        let planner = over(self.planner()?, rows)?;
+        let planned = planner.plan(&query, &arguments.types)?;
+        let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
+        Ok(Outcome::Rows(rows, Tag::Fixed(tag)))
+    }
+}
+
+pub(super) fn columns_of(
+    session: &mut Session,
+    target: &Target,
+    alias: Option<Ident>,
+    returning: Option<&[SelectItem]>,
+) -> Result<Option<Vec<Column>>> {
+    let Some(items) = returning else { return Ok(None) };
+    let query = session.readable(&query(items, target, alias)?)?;
+    let schema = Schema::new(target.columns.iter().map(|c| c.field()).collect::<Vec<_>>());
+    let planner = over(session.planner()?, &RecordBatch::new_empty(Arc::new(schema)))?;
+    let planned = planner.plan(&query, &[])?;
+    Ok(Some(planner.columns(&planned.plan)?))
+}
+
+fn over(planner: Planner, rows: &RecordBatch) -> Result<Planner> {
+    let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(failure)?;
+    Ok(planner.with_table(ROWS, Arc::new(table)))
+}
+
+fn query(items: &[SelectItem], target: &Target, alias: Option<Ident>) -> Result<Query> {
+    let alias = alias.unwrap_or_else(|| quoted(target.name()));
+    let text = format!("SELECT 1 FROM {} AS {alias}", quoted(ROWS));
+    let mut query = parsed_query(&text)?;
+    let SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("a template without SELECT")) };
+    select.projection = items.to_vec();
+    Ok(query)
+}

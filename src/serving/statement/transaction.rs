@@ -1,0 +1,82 @@
+//! BEGIN, COMMIT, ROLLBACK; SET and RESET; statements with nothing to do.
+
+use super::Outcome;
+use crate::serving::block::{Block, Transaction};
+use crate::serving::session::Session;
+use weir_sql::Result;
+
+impl Session {
+    pub(super) fn begin(&mut self, read_only: bool) -> Result<Outcome> {
+        if self.block.is_explicit() {
+            self.warning("25001", "there is already a transaction in progress");
+            return Ok(Outcome::Done("BEGIN".into()));
+        }
+        // What was sent before BEGIN in the same message belongs to the block.
+        let mut transaction = match std::mem::take(&mut self.block) {
+            Block::Implicit(transaction) => transaction,
+            _ => Transaction::new(self.server.config.env.clock.now(), false),
+        };
+        transaction.read_only = read_only || self.variables.on("default_transaction_read_only");
+        transaction.variables = self.variables.clone();
+        self.block = Block::Explicit(transaction);
+        Ok(Outcome::Done("BEGIN".into()))
+    }
+
+    pub(super) async fn end(&mut self) -> Result<Outcome> {
+        match self.block {
+            Block::Failed(_) => Ok(self.abandon()),
+            Block::Explicit(_) => {
+                self.commit().await?;
+                self.portals.clear();
+                Ok(Outcome::Done("COMMIT".into()))
+            }
+            Block::Idle | Block::Implicit(_) => {
+                self.commit().await?;
+                self.warning("25P01", "there is no transaction in progress");
+                Ok(Outcome::Done("COMMIT".into()))
+            }
+        }
+    }
+
+    pub(super) fn abandon(&mut self) -> Outcome {
+        if !self.block.is_explicit() {
+            self.warning("25P01", "there is no transaction in progress");
+        }
+        self.rollback();
+        self.portals.clear();
+        Outcome::Done("ROLLBACK".into())
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {
+        let tag = || Ok(Outcome::Done("SET".into()));
+        if value.is_none() && name == "all" {
+            self.reports = self.variables.reset_all();
+            return tag();
+        }
+        if local {
+            let before = self.variables.get(name)?.to_string();
+            let Block::Explicit(transaction) = &mut self.block else {
+                self.warning("25P01", "SET LOCAL can only be used in transaction blocks");
+                return tag();
+            };
+            transaction.local.push((name.to_string(), before));
+        }
+        let reported = self.variables.set(name, value)?;
+        self.reports.extend(reported);
+        if name == "transaction_read_only" && self.variables.on("transaction_read_only") {
+            self.transaction()?.read_only = true;
+        }
+        tag()
+    }
+
+    pub(super) fn accept(&mut self, tag: &'static str) -> Outcome {
+        if matches!(tag, "DISCARD ALL" | "DEALLOCATE ALL") {
+            self.prepared.clear();
+        }
+        if tag == "DISCARD ALL" {
+            self.portals.clear();
+            self.reports = self.variables.reset_all();
+        }
+        Outcome::Done(tag.into())
+    }
+}

@@ -1,0 +1,767 @@
+//! Sessions end to end: real clients (tokio-postgres, psql) against a server whose coordinator is a few lines that apply writes at
+//! once.
+
+use super::auth::{Auth, Passwords};
+use super::{Config, serve};
+use crate::catalog::{Body, Catalog, Life, Object, TableBody};
+use crate::connector::{Changes, Fold};
+use crate::coordinator::request::{Checkpoint, Done, Handle, Inspection, Lock, Progress, RelationFacts, Request};
+use crate::dataflow::errors;
+use crate::dataflow::relations::{Readable, Relations};
+use arrow::array::{FixedSizeBinaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::Schema;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_postgres::types::Type as Wire;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+use weir_sql::Error;
+use weir_sql::catalog::RelationId;
+use weir_sql::statement::{ObjectKind, Statement};
+use weir_sql::types::Column;
+use weir_storage::arrangement::{Arrangement, Kind, Spec};
+use weir_storage::env::{SystemClock, SystemRandom};
+use weir_storage::key::{Keys, owner};
+use weir_storage::{Delta, Env, Epoch};
+
+const WORKERS: usize = 2;
+
+/// The coordinator of these tests: every write is an epoch, applied and durable at once.
+struct Coordinator {
+    catalog: watch::Sender<Arc<Catalog>>,
+    progress: watch::Sender<Progress>,
+    relations: Relations,
+    locks: HashMap<RelationId, Arc<tokio::sync::Mutex<()>>>,
+    /// CREATE MATERIALIZED VIEW never ends here: who waits for one.
+    building: Vec<oneshot::Sender<weir_sql::Result<Done>>>,
+}
+
+impl Coordinator {
+    fn start() -> (Handle, Arc<Mutex<Self>>) {
+        let (requests, mut received) = mpsc::channel(16);
+        let (catalog, catalog_seen) = watch::channel(Arc::new(Catalog::default()));
+        let (progress, progress_seen) = watch::channel(Progress { closed: Epoch::from_u64(1), ..Progress::default() });
+        let relations = Relations::default();
+        let handle = Handle { requests, catalog: catalog_seen, progress: progress_seen, relations: relations.clone() };
+        let coordinator = Self { catalog, progress, relations, locks: HashMap::new(), building: vec![] };
+        let coordinator = Arc::new(Mutex::new(coordinator));
+        let shared = coordinator.clone();
+        tokio::spawn(async move {
+            while let Some(request) = received.recv().await {
+                Self::answer(&shared, request);
+            }
+        });
+        (handle, coordinator)
+    }
+
+    fn answer(shared: &Arc<Mutex<Self>>, request: Request) {
+        let mut this = shared.lock().expect("coordinator");
+        match request {
+            Request::Ddl { statement, text, reply, .. } => match statement {
+                Statement::CreateMaterializedView { .. } => this.building.push(reply),
+                statement => drop(reply.send(this.ddl(statement, text))),
+            },
+            Request::Write { changes, reply, .. } => drop(reply.send(Ok(this.write(changes)))),
+            Request::Lock { tables, reply } => {
+                let lock = this.locks.entry(tables[0]).or_default().clone();
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    let guard = lock.lock_owned().await;
+                    let epoch = shared.lock().expect("coordinator").progress.borrow().closed;
+                    let _ = reply.send(Ok((Lock(vec![guard]), epoch)));
+                });
+            }
+            Request::Flush { reply } => {
+                drop(reply.send(Ok(Done { notices: vec!["flushed".into()], ..Done::default() })))
+            }
+            Request::Inspect { reply } => drop(reply.send(this.inspect())),
+        }
+    }
+
+    fn ddl(&mut self, statement: Statement, definition: String) -> weir_sql::Result<Done> {
+        let mut catalog = self.catalog.borrow().as_ref().clone();
+        match statement {
+            Statement::CreateTable { name, columns, key, .. } => {
+                if catalog.by_name(&name).is_some() {
+                    return Err(Error::new("42P07", format!("relation \"{name}\" already exists")));
+                }
+                let id = catalog.next_object();
+                let key = (!key.is_empty()).then_some(key);
+                let body = TableBody { columns, key, arrangements: vec![], upstream: None };
+                let object = Object { id, name, life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
+                self.relations.insert(readable(&object)).set_live();
+                catalog.objects.insert(id, object);
+            }
+            Statement::Drop { kind: ObjectKind::Table, names, .. } => {
+                let id =
+                    catalog.by_name(&names[0]).map(|o| o.id).ok_or_else(|| Error::undefined_relation(&names[0]))?;
+                catalog.objects.remove(&id);
+                self.relations.remove(RelationId(id));
+            }
+            other => return Err(Error::unsupported(format!("{other:?}"))),
+        }
+        self.catalog.send_replace(Arc::new(catalog));
+        self.close();
+        Ok(Done::default())
+    }
+
+    fn write(&mut self, changes: Vec<(RelationId, Changes)>) -> Done {
+        let epoch = self.progress.borrow().closed.next();
+        for (id, changes) in changes {
+            let relation = self.relations.get(id).expect("a relation");
+            match changes {
+                Changes::Keyed(fold) => apply(&relation, fold, epoch),
+                Changes::Bag(bag) => {
+                    for delta in bag.rows {
+                        relation.rows[0].apply(epoch, &delta).expect("applies");
+                    }
+                }
+            }
+        }
+        Done { epoch: self.close(), ..Done::default() }
+    }
+
+    /// Everything reaches the next epoch.
+    fn close(&mut self) -> Epoch {
+        let epoch = self.progress.borrow().closed.next();
+        for relation in self.relations.all() {
+            relation.rows.iter().chain(&relation.errors).for_each(|a| a.advance(epoch));
+            (0..WORKERS).for_each(|worker| relation.reach(worker, epoch));
+        }
+        self.progress.send_modify(|p| (p.closed, p.durable) = (epoch, epoch));
+        epoch
+    }
+
+    fn inspect(&self) -> Inspection {
+        let facts = |r: &Arc<Readable>| RelationFacts {
+            id: r.id.0,
+            status: "live".into(),
+            epoch: r.upper(),
+            rows: r.rows.iter().map(|a| a.stats().rows).sum(),
+            ..RelationFacts::default()
+        };
+        Inspection {
+            relations: self.relations.all().iter().map(facts).collect(),
+            checkpoints: vec![Checkpoint {
+                generation: 1,
+                positions: serde_json::json!({"a": "0/1"}),
+                ..Checkpoint::default()
+            }],
+            ..Inspection::default()
+        }
+    }
+}
+
+fn readable(object: &Object) -> Readable {
+    let columns = object.columns().expect("columns").to_vec();
+    let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
+    let key = object.key().unwrap_or_default().to_vec();
+    let kind = if key.is_empty() { Kind::Bag } else { Kind::Keyed };
+    let rows = || Arrangement::new(Spec { kind, schema: schema.clone(), key: key.clone() });
+    let bad = || Arrangement::new(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![] });
+    let each = |make: &dyn Fn() -> Arrangement| (0..WORKERS).map(|_| make()).collect::<Vec<_>>();
+    Readable::new(RelationId(object.id), columns, key.clone(), each(&rows), each(&bad))
+}
+
+fn apply(relation: &Readable, fold: Fold, epoch: Epoch) {
+    for (worker, rows) in relation.rows.iter().enumerate() {
+        if fold.truncated {
+            for delta in rows.latest().scan(None).collect::<Vec<_>>() {
+                rows.apply(epoch, &delta.expect("reads").negate()).expect("applies");
+            }
+        }
+        let mine = |batch: &RecordBatch, columns: &[usize]| {
+            let keys = Keys::of(batch, columns).expect("keys");
+            let indices: Vec<u32> =
+                (0..keys.len()).filter(|k| owner(keys.vnode(*k), WORKERS) == worker).map(|k| k as u32).collect();
+            arrow::compute::take_record_batch(batch, &UInt32Array::from(indices)).expect("takes")
+        };
+        let forget = |keys: &RecordBatch, columns: &[usize]| {
+            let latest = rows.latest();
+            let (matches, _) = latest.probe(&Keys::of(keys, columns).expect("keys"), 0, usize::MAX);
+            let old = latest.gather(&matches, None).expect("gathers");
+            rows.apply(epoch, &Delta::uniform(old, -1)).expect("applies");
+        };
+        let leading: Vec<usize> = (0..relation.key.len()).collect();
+        for batch in &fold.deletes {
+            forget(&mine(batch, &leading), &leading);
+        }
+        for batch in &fold.upserts {
+            let batch = mine(batch, &relation.key);
+            forget(&batch, &relation.key);
+            rows.apply(epoch, &Delta::uniform(batch, 1)).expect("applies");
+        }
+    }
+}
+
+struct World {
+    port: u16,
+    coordinator: Arc<Mutex<Coordinator>>,
+}
+
+impl World {
+    async fn start() -> Self {
+        Self::with_auth(Auth::Trust).await
+    }
+
+    async fn with_auth(auth: Auth) -> Self {
+        let (handle, coordinator) = Coordinator::start();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let env = Env {
+            clock: Arc::new(SystemClock::default()),
+            random: Arc::new(SystemRandom),
+            objects: weir_storage::store::open("memory://").expect("a store"),
+        };
+        let pool = tokio::runtime::Handle::current();
+        let config = Config { env, auth, pool, query_memory: 64 << 20, spill_dir: None };
+        tokio::spawn(serve(listener, handle, config, std::future::pending()));
+        Self { port, coordinator }
+    }
+
+    async fn client(&self) -> Client {
+        self.connect("user=root dbname=dev").await.expect("connects")
+    }
+
+    async fn connect(&self, options: &str) -> Result<Client, tokio_postgres::Error> {
+        let options = format!("host=127.0.0.1 port={} {options}", self.port);
+        let (client, mut connection) = tokio_postgres::connect(&options, NoTls).await?;
+        let notices = Arc::new(Mutex::new(vec![]));
+        let heard = notices.clone();
+        tokio::spawn(async move {
+            let mut messages = futures::stream::poll_fn(move |context| connection.poll_message(context));
+            while let Some(Ok(message)) = futures::StreamExt::next(&mut messages).await {
+                if let tokio_postgres::AsyncMessage::Notice(notice) = message {
+                    heard.lock().expect("notices").push(format!("{}: {}", notice.severity(), notice.message()));
+                }
+            }
+        });
+        Ok(Client { client, notices })
+    }
+
+    /// What psql prints for `commands`, one `-c` each.
+    async fn psql(&self, commands: &[&str]) -> String {
+        let mut psql = tokio::process::Command::new("psql");
+        psql.args([
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            "root",
+            "dev",
+        ]);
+        for command in commands {
+            psql.args(["-c", command]);
+        }
+        let output = psql.output().await.expect("psql is installed");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        assert!(output.stderr.is_empty(), "psql {commands:?}: {}", text(output.stderr));
+        text(output.stdout)
+    }
+}
+
+struct Client {
+    client: tokio_postgres::Client,
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+impl std::ops::Deref for Client {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+impl Client {
+    /// Rows as `a|b`, one a line, NULL as `-`; command tags as their count; errors as their code.
+    async fn ask(&self, sql: &str) -> String {
+        match self.client.simple_query(sql).await {
+            Err(error) => {
+                let error = error.as_db_error().expect("an error of the server's");
+                format!("{}: {}", error.code().code(), error.message())
+            }
+            Ok(messages) => {
+                let line = |message: SimpleQueryMessage| match message {
+                    SimpleQueryMessage::Row(row) => {
+                        Some((0..row.len()).map(|c| row.get(c).unwrap_or("-")).collect::<Vec<_>>().join("|"))
+                    }
+                    SimpleQueryMessage::CommandComplete(count) => Some(format!("({count})")),
+                    _ => None,
+                };
+                messages.into_iter().filter_map(line).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    async fn check(&self, sql: &str, expected: &str) {
+        assert_eq!(self.ask(sql).await, expected, "{sql}");
+    }
+}
+
+const NOTES: &str = "CREATE TABLE notes (id INT PRIMARY KEY, body VARCHAR(10))";
+
+fn threads(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}
+
+#[test]
+fn a_client_creates_writes_and_reads_a_table() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'one'), (2, NULL), (3, 'three')", "(3)").await;
+        client.check("SELECT id, body FROM notes ORDER BY id", "1|one\n2|-\n3|three\n(3)").await;
+        client.check("SELECT body FROM public.notes WHERE id = 3", "three\n(1)").await;
+        client.check("SELECT body FROM notes WHERE id IN (1, 3, 9) ORDER BY 1", "one\nthree\n(2)").await;
+        client.check("SELECT count(*) FROM notes", "3\n(1)").await;
+        client.check("UPDATE notes SET body = 'two' WHERE body IS NULL", "(1)").await;
+        client.check("DELETE FROM notes WHERE id = 1", "(1)").await;
+        client.check("INSERT INTO notes (body, id) VALUES ('III', 3)", "(1)").await;
+        client.check("SELECT * FROM notes ORDER BY id", "2|two\n3|III\n(2)").await;
+        client.check("UPDATE notes SET id = id + 1 WHERE id = 2", "(1)").await;
+        client.check("SELECT * FROM notes ORDER BY id", "3|two\n(1)").await;
+        client.check("TRUNCATE notes", "(0)").await;
+        client.check("SELECT * FROM notes", "(0)").await;
+        client.check("DROP TABLE notes", "(0)").await;
+        client.check("SELECT * FROM notes", "42P01: relation \"notes\" does not exist").await;
+    });
+}
+
+#[test]
+fn what_does_not_fit_a_table_is_refused_by_code() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        for (sql, code) in [
+            ("INSERT INTO notes VALUES (NULL, 'x')", "23502"),
+            ("INSERT INTO notes VALUES (1, '12345678901')", "22001"),
+            ("INSERT INTO notes (nope) VALUES (1)", "42703"),
+            ("INSERT INTO notes VALUES (1, 'x', 2)", "42601"),
+            ("INSERT INTO notes (id, body) VALUES (1)", "42601"),
+            ("INSERT INTO notes VALUES ('one', 'x')", "22P02"),
+            ("INSERT INTO nope VALUES (1)", "42P01"),
+            ("UPDATE notes SET nope = 1", "42703"),
+            ("SELECT nope FROM notes", "42703"),
+            ("SELECT nope(id) FROM notes", "42883"),
+            ("SELECT FROM WHERE", "42601"),
+            ("SELECT 1 / 0", "22012"),
+            ("SELECT * FROM other.notes", "3F000"),
+            ("INSERT INTO pg_catalog.pg_class VALUES (1)", "42809"),
+            ("ROLLBACK TO x", "0A000"),
+            ("SET nope = 1", "42704"),
+        ] {
+            let answer = client.ask(sql).await;
+            assert!(answer.starts_with(code), "{sql}: {answer}");
+        }
+        client.check("SELECT count(*) FROM notes", "0\n(1)").await;
+    });
+}
+
+#[test]
+fn an_error_points_at_its_place() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        let error = client.simple_query("SELECT 1; SELECT nope").await.expect_err("no such column");
+        let error = error.as_db_error().expect("an error of the server's").clone();
+        assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(18)), "{error:?}");
+    });
+}
+
+#[test]
+fn conflicts_do_what_the_statement_says() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a')", "(1)").await;
+        client.check("INSERT INTO notes VALUES (1, 'b'), (2, 'c'), (2, 'd') ON CONFLICT DO NOTHING", "(1)").await;
+        client.check("SELECT * FROM notes ORDER BY id", "1|a\n2|c\n(2)").await;
+        let update = "INSERT INTO notes VALUES (1, 'x'), (3, 'y') ON CONFLICT (id) DO UPDATE SET body = notes.body || excluded.body";
+        client.check(update, "(2)").await;
+        client.check("SELECT * FROM notes ORDER BY id", "1|ax\n2|c\n3|y\n(3)").await;
+        let twice = "INSERT INTO notes VALUES (1, 'x'), (1, 'y') ON CONFLICT (id) DO UPDATE SET body = 'z'";
+        assert!(client.ask(twice).await.starts_with("21000"));
+    });
+}
+
+#[test]
+fn returning_yields_what_was_written() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a') RETURNING id + 1, body", "2|a\n(1)").await;
+        client.check("UPDATE notes n SET body = 'b' RETURNING n.body", "b\n(1)").await;
+        client.check("DELETE FROM notes RETURNING *", "1|b\n(1)").await;
+    });
+}
+
+#[test]
+fn a_block_reads_one_epoch_and_writes_at_commit() {
+    threads(async {
+        let world = World::start().await;
+        let (one, two) = (world.client().await, world.client().await);
+        one.check(NOTES, "(0)").await;
+        one.check("INSERT INTO notes VALUES (1, 'a')", "(1)").await;
+        one.check("BEGIN", "(0)").await;
+        one.check("SELECT count(*) FROM notes", "1\n(1)").await;
+        two.check("INSERT INTO notes VALUES (2, 'b')", "(1)").await;
+        two.check("SELECT count(*) FROM notes", "2\n(1)").await;
+        one.check("SELECT count(*) FROM notes", "1\n(1)").await;
+        one.check("INSERT INTO notes VALUES (3, 'c')", "(1)").await;
+        assert!(one.ask("SELECT * FROM notes").await.starts_with("0A000"));
+        assert!(one.ask("SELECT 1").await.starts_with("25P02"));
+        one.check("COMMIT", "(0)").await;
+        two.check("SELECT count(*) FROM notes", "2\n(1)").await;
+        one.check(
+            "BEGIN; INSERT INTO notes VALUES (3, 'c'); INSERT INTO notes VALUES (3, 'd'); COMMIT",
+            "(0)\n(1)\n(1)\n(0)",
+        )
+        .await;
+        two.check("SELECT body FROM notes WHERE id = 3", "d\n(1)").await;
+        one.check("BEGIN; DELETE FROM notes; ROLLBACK", "(0)\n(3)\n(0)").await;
+        two.check("SELECT count(*) FROM notes", "3\n(1)").await;
+        assert!(one.ask("BEGIN; CREATE TABLE x (a INT)").await.starts_with("25001"));
+        one.check("ROLLBACK", "(0)").await;
+        assert!(one.ask("BEGIN READ ONLY; DELETE FROM notes").await.starts_with("25006"));
+        one.check("ROLLBACK", "(0)").await;
+    });
+}
+
+#[test]
+fn a_write_after_another_writer_in_a_block_is_a_serialization_failure() {
+    threads(async {
+        let world = World::start().await;
+        let (one, two) = (world.client().await, world.client().await);
+        one.check(NOTES, "(0)").await;
+        one.check("BEGIN; SELECT count(*) FROM notes", "(0)\n0\n(1)").await;
+        two.check("INSERT INTO notes VALUES (1, 'a')", "(1)").await;
+        assert!(one.ask("UPDATE notes SET body = 'x'").await.starts_with("40001"));
+    });
+}
+
+#[test]
+fn several_statements_are_one_transaction_unless_they_read_each_other() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        let answer = client.ask("INSERT INTO notes VALUES (1, 'a'); INSERT INTO notes VALUES (NULL, 'b')").await;
+        assert!(answer.starts_with("23502"), "{answer}");
+        client.check("SELECT count(*) FROM notes", "0\n(1)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a'); SELECT * FROM notes", "(1)\n1|a\n(1)").await;
+    });
+}
+
+#[test]
+fn parameters_take_their_types_from_where_they_stand() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client
+            .check("CREATE TABLE t (id BIGINT PRIMARY KEY, price NUMERIC(10,2), at TIMESTAMP, tag TEXT)", "(0)")
+            .await;
+        let insert = client.prepare("INSERT INTO t VALUES ($1, $2::text::numeric, $3, $4)").await.expect("prepares");
+        assert_eq!(insert.params(), [Wire::INT8, Wire::TEXT, Wire::TIMESTAMP, Wire::TEXT]);
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_micros(1_500_000);
+        assert_eq!(client.execute(&insert, &[&7i64, &"12.5", &at, &"x"]).await.expect("inserts"), 1);
+        let select = client
+            .prepare("SELECT id, at, tag, price::text FROM t WHERE id = $1 AND tag LIKE $2")
+            .await
+            .expect("prepares");
+        assert_eq!(select.params(), [Wire::INT8, Wire::TEXT]);
+        let rows = client.query(&select, &[&7i64, &"x%"]).await.expect("selects");
+        assert_eq!(rows[0].get::<_, i64>(0), 7);
+        assert_eq!(rows[0].get::<_, std::time::SystemTime>(1), at);
+        assert_eq!(rows[0].get::<_, &str>(2), "x");
+        assert_eq!(rows[0].get::<_, &str>(3), "12.50");
+        let rows = client.query("SELECT $1", &[&"just text"]).await.expect("selects");
+        assert_eq!(rows[0].get::<_, &str>(0), "just text");
+        let none = client.query("SELECT id FROM t WHERE id = $1", &[&None::<i64>]).await.expect("selects");
+        assert!(none.is_empty());
+        let limited =
+            client.query("SELECT g.value FROM generate_series(1, 5) g LIMIT $1", &[&2i64]).await.expect("selects");
+        assert_eq!(limited.len(), 2);
+    });
+}
+
+#[test]
+fn a_portal_gives_as_many_rows_as_asked() {
+    threads(async {
+        let world = World::start().await;
+        let mut client = world.client().await;
+        let transaction = client.client.transaction().await.expect("begins");
+        let statement = transaction.prepare("SELECT value FROM generate_series(1, 7) g").await.expect("prepares");
+        let portal = transaction.bind(&statement, &[]).await.expect("binds");
+        let mut counts = vec![];
+        for _ in 0..4 {
+            counts.push(transaction.query_portal(&portal, 3).await.expect("rows").len());
+        }
+        assert_eq!(counts, [3, 3, 1, 0]);
+    });
+}
+
+#[test]
+fn a_failed_message_is_skipped_up_to_sync() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        let error = client.query("SELECT 1 / $1::int", &[&0i32]).await.expect_err("division by zero");
+        assert_eq!(error.code().map(|c| c.code()), Some("22012"));
+        assert_eq!(client.query_one("SELECT 1", &[]).await.expect("goes on").get::<_, i32>(0), 1);
+    });
+}
+
+#[test]
+fn ctrl_c_ends_a_query_and_a_create() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        for sql in
+            ["SELECT count(*) FROM generate_series(1, 10000000000)", "CREATE MATERIALIZED VIEW v AS SELECT 1 AS a"]
+        {
+            let token = client.cancel_token();
+            let cancel = async {
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                token.cancel_query(NoTls).await.expect("asks");
+            };
+            let (answer, ()) = tokio::join!(client.ask(sql), cancel);
+            assert_eq!(answer, "57014: canceling statement due to user request", "{sql}");
+        }
+        let building = world.coordinator.lock().expect("coordinator").building.pop().expect("a view");
+        assert!(building.is_closed(), "the coordinator sees that nobody waits for the view");
+        client.check("SELECT 1", "1\n(1)").await;
+    });
+}
+
+#[test]
+fn a_statement_that_takes_too_long_ends() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check("SET statement_timeout = '200ms'", "(0)").await;
+        client
+            .check(
+                "SELECT count(*) FROM generate_series(1, 10000000000)",
+                "57014: canceling statement due to statement timeout",
+            )
+            .await;
+        client.check("SET statement_timeout = 0", "(0)").await;
+        client.check("SHOW statement_timeout", "0\n(0)").await;
+    });
+}
+
+#[test]
+fn a_relation_with_errors_reports_them_and_nothing_else() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a')", "(1)").await;
+        let error = |weight| {
+            let text = |t: &str| Arc::new(StringArray::from(vec![t])) as arrow::array::ArrayRef;
+            let key = Arc::new(FixedSizeBinaryArray::try_from_iter([[0u8; 16]].into_iter()).expect("a key"));
+            let columns = vec![text("Map"), text("1 / id"), text("22012"), text("division by zero"), key];
+            let rows = RecordBatch::try_new(errors::SCHEMA.clone(), columns).expect("an error");
+            let mut coordinator = world.coordinator.lock().expect("coordinator");
+            let epoch = coordinator.progress.borrow().closed.next();
+            coordinator.relations.all()[0].errors[1].apply(epoch, &Delta::uniform(rows, weight)).expect("applies");
+            coordinator.close();
+        };
+        error(1);
+        let failed = client.query("SELECT * FROM notes", &[]).await.expect_err("has errors");
+        let failed = failed.as_db_error().expect("an error of the server's").clone();
+        assert_eq!(failed.code().code(), "22012");
+        assert!(failed.detail().is_some_and(|d| d.contains("\"notes\"") && d.contains("1 / id")), "{failed:?}");
+        assert!(failed.hint().is_some());
+        client.check("SELECT count(*) FROM pg_catalog.pg_class WHERE relname = 'notes'", "1\n(1)").await;
+        error(-1);
+        client.check("SELECT * FROM notes", "1|a\n(1)").await;
+    });
+}
+
+#[test]
+fn a_process_that_may_not_go_on_says_so_to_every_statement() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        let stopped = Error::new("57P01", "another process took over the store");
+        world.coordinator.lock().expect("coordinator").progress.send_modify(|p| p.stopped = Some(stopped));
+        client.check("SELECT 1", "57P01: another process took over the store").await;
+        client.check("SHOW ALL", "57P01: another process took over the store").await;
+    });
+}
+
+#[test]
+fn notices_and_variables_reach_the_client() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check("FLUSH", "(0)").await;
+        client.check("COMMIT", "(0)").await;
+        let heard = client.notices.lock().expect("notices").clone();
+        assert_eq!(heard, ["NOTICE: flushed", "WARNING: there is no transaction in progress"]);
+        client.check("SET TimeZone = 'Asia/Tokyo'", "(0)").await;
+        client.check("SELECT '2024-01-01 00:00:00+00'::timestamptz", "2024-01-01 09:00:00+09\n(1)").await;
+        client
+            .check("BEGIN; SET LOCAL timezone = 'UTC'; COMMIT; SHOW timezone", "(0)\n(0)\n(0)\nAsia/Tokyo\n(0)")
+            .await;
+        client.check("BEGIN; SET timezone = 'UTC'; ROLLBACK; SHOW timezone", "(0)\n(0)\n(0)\nAsia/Tokyo\n(0)").await;
+        client
+            .check("SELECT current_setting('timezone'), current_user, current_database()", "Asia/Tokyo|root|dev\n(1)")
+            .await;
+    });
+}
+
+#[test]
+fn prepared_statements_work_in_sql_too() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check("PREPARE p (int, text) AS SELECT $1 + 1, $2 || '!'", "(0)").await;
+        client.check("EXECUTE p(41, 'a')", "42|a!\n(1)").await;
+        assert!(client.ask("EXECUTE p(1)").await.starts_with("42601"));
+        client.check("DEALLOCATE p", "(0)").await;
+        assert!(client.ask("EXECUTE p(41, 'a')").await.starts_with("26000"));
+    });
+}
+
+#[test]
+fn passwords_are_asked_for_and_checked() {
+    threads(async {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "ann:secret\n").expect("writes");
+        let passwords = Passwords::read(file.path(), &SystemRandom).expect("reads");
+        let world = World::with_auth(Auth::Passwords(passwords)).await;
+        let client = world.connect("user=ann password=secret dbname=dev").await.expect("the right password");
+        client.check("SELECT current_user", "ann\n(1)").await;
+        for options in ["user=ann password=wrong dbname=dev", "user=bob password=secret dbname=dev"] {
+            let refused = world.connect(options).await.err().expect("refused");
+            assert_eq!(refused.code().map(|c| c.code()), Some("28P01"), "{options}");
+        }
+        let other = world.connect("user=ann password=secret dbname=other").await.err().expect("refused");
+        assert_eq!(other.code().map(|c| c.code()), Some("3D000"));
+    });
+}
+
+#[test]
+fn every_type_is_the_same_in_text_and_binary() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client
+            .check(
+                "CREATE TABLE t (id INT PRIMARY KEY, b BOOL, i2 INT2, i8 INT8, f4 FLOAT4, f8 FLOAT8, n NUMERIC, d NUMERIC(50,3), \
+                 v VARCHAR(5), c CHAR(3), y BYTEA, da DATE, ti TIME, ts TIMESTAMP, tz TIMESTAMPTZ, iv INTERVAL, u UUID, \
+                 j JSON, jb JSONB, a INT[], ta TEXT[])",
+                "(0)",
+            )
+            .await;
+        let values = "1, true, -2, 9000000000, 1.5, -0.1, 123.450, 12345678901234567890123456789.125, 'ab', 'x', '\\x00ff', \
+             '2024-02-29', '12:34:56.5', '2024-02-29 01:02:03', '2024-02-29 01:02:03+02', '1 mon 2 days 03:04:05', \
+             'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', '{\"a\": 1}', '{\"b\":[1,2]}', '{1,NULL,3}', '{\"a b\",c}'";
+        client.check(&format!("INSERT INTO t VALUES ({values})"), "(1)").await;
+        let text = "1|t|-2|9000000000|1.5|-0.1|123.450|12345678901234567890123456789.125|ab|x  |\\x00ff|2024-02-29|12:34:56.5|\
+             2024-02-29 01:02:03|2024-02-28 23:02:03+00|1 mon 2 days 03:04:05|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|{\"a\": 1}|\
+             {\"b\": [1, 2]}|{1,NULL,3}|{\"a b\",c}\n(1)";
+        client.check("SELECT * FROM t", text).await;
+        let row = client.query_one("SELECT * FROM t", &[]).await.expect("binary");
+        let kinds: Vec<&str> = row.columns().iter().map(|c| c.type_().name()).collect();
+        assert_eq!(
+            kinds.join(" "),
+            "int4 bool int2 int8 float4 float8 numeric numeric varchar bpchar bytea date time timestamp timestamptz interval \
+             uuid json jsonb _int4 _text"
+        );
+        assert!(row.get::<_, bool>(1));
+        assert_eq!(row.get::<_, i16>(2), -2);
+        assert_eq!(row.get::<_, f64>(5), -0.1);
+        assert_eq!(row.get::<_, Vec<u8>>(10), [0, 255]);
+        assert_eq!(row.get::<_, Vec<Option<i32>>>(19), [Some(1), None, Some(3)]);
+        assert_eq!(row.get::<_, Vec<String>>(20), ["a b", "c"]);
+    });
+}
+
+#[test]
+fn psql_describes_what_is_there() {
+    threads(async {
+        let world = World::start().await;
+        world.psql(&[NOTES]).await;
+        let tables = world.psql(&["\\dt"]).await;
+        assert!(tables.contains("public | notes | table | root"), "{tables}");
+        let notes = world.psql(&["\\d notes"]).await;
+        assert!(notes.contains("id     | integer               |           | not null |"), "{notes}");
+        assert!(notes.contains("body   | character varying(10) |           |          |"), "{notes}");
+        assert!(notes.contains("\"notes_pkey\" PRIMARY KEY, btree (id)"), "{notes}");
+        for (command, expected) in [
+            ("\\d", "notes"),
+            ("\\d+ notes", "notes_pkey"),
+            ("\\dv", ""),
+            ("\\dm", ""),
+            ("\\di", "notes_pkey"),
+            ("\\ds", ""),
+            ("\\l", "dev"),
+            ("\\dn", "public"),
+            ("\\du", "Superuser"),
+            ("\\df", "0 rows"),
+            ("\\dT", "0 rows"),
+            ("\\dp", "notes"),
+            ("\\dx", "0 rows"),
+            ("\\conninfo", "dev"),
+        ] {
+            let shown = world.psql(&[command]).await;
+            assert!(shown.contains(expected), "{command}: {shown}");
+        }
+    });
+}
+
+#[test]
+fn system_tables_tell_what_the_coordinator_knows() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a')", "(1)").await;
+        client.check("SELECT name, rows, status FROM rw_catalog.rw_tables", "notes|1|live\n(1)").await;
+        client.check("SELECT generation, positions FROM rw_catalog.rw_checkpoints", "1|{\"a\":\"0/1\"}\n(1)").await;
+        client.check("SELECT count(*) FROM rw_catalog.rw_sources", "0\n(1)").await;
+        client.check("SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = 'notes' ORDER BY ordinal_position", "id|integer|NO\nbody|character varying|YES\n(2)").await;
+        client.check("SHOW TABLES", "notes\n(0)").await;
+        client.check("SHOW CREATE TABLE notes", &format!("public.notes|{NOTES}\n(0)")).await;
+        client.check("DESCRIBE notes", "id|integer|false|-\nbody|character varying(10)|false|-\nprimary key|id|-|-\ndistribution key|id|-|-\ntable description|notes|-|-\n(0)").await;
+        client.check("SELECT 'notes'::regclass = oid FROM pg_class WHERE relname = 'notes'", "t\n(1)").await;
+    });
+}
+
+#[test]
+fn numbers_of_every_kind_have_a_type() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        for (sql, kind, text) in [
+            ("1", "int4", "1"),
+            ("3000000000", "int8", "3000000000"),
+            ("1.5", "numeric", "1.5"),
+            ("avg(x)", "numeric", "2.0000000000000000"),
+            ("sum(x)", "int8", "6"),
+            ("count(*)", "int8", "3"),
+            ("max(x) / 2", "int4", "1"),
+            ("1.0::float8", "float8", "1"),
+        ] {
+            let sql = format!("SELECT {sql} FROM (VALUES (1), (2), (3)) AS v(x) LIMIT 1");
+            client.check(&sql, &format!("{text}\n(1)")).await;
+            let statement = client.prepare(&sql).await.expect("prepares");
+            assert_eq!(statement.columns()[0].type_().name(), kind, "{sql}");
+        }
+    });
+}

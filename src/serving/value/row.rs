@@ -1,0 +1,206 @@
+//! Batches to DataRow messages.
+
+use super::{Shape, binary};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::Schema;
+use bytes::{BufMut, BytesMut};
+use pgwire::messages::data::{FieldDescription, RowDescription};
+use std::ops::Range;
+use weir_sql::function::print::printer;
+use weir_sql::function::zone::Zone;
+use weir_sql::types::Type;
+use weir_sql::{Error, Result};
+
+/// Postgres refuses larger messages too.
+const LARGEST: usize = 0x3fff_ffff;
+
+/// One column of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub shape: Shape,
+}
+
+pub fn columns(schema: &Schema) -> Result<Vec<Column>> {
+    schema.fields().iter().map(|f| Ok(Column { name: f.name().clone(), shape: Shape::of(f)? })).collect()
+}
+
+/// The formats a client asked for: none (all text), one for all, or one for each column.
+#[derive(Clone, Debug, Default)]
+pub struct Formats(pub Vec<i16>);
+
+impl Formats {
+    pub fn code(&self, column: usize) -> i16 {
+        match self.0.as_slice() {
+            [] => 0,
+            [all] => *all,
+            each => each.get(column).copied().unwrap_or(0),
+        }
+    }
+
+    pub fn check(&self, columns: usize) -> Result<()> {
+        let error = |message: String| Err(Error::new("08P01", message));
+        match self.0.as_slice() {
+            codes if codes.iter().any(|c| !(0..=1).contains(c)) => error("unsupported format code".into()),
+            codes if codes.len() > 1 && codes.len() != columns => {
+                error(format!("bind message has {} result formats but query has {columns} columns", codes.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+pub fn description(columns: &[Column], formats: &Formats) -> RowDescription {
+    let field = |(i, c): (usize, &Column)| {
+        let (oid, length, modifier) = (c.shape.oid(), c.shape.length(), c.shape.modifier());
+        FieldDescription::new(c.name.clone(), 0, 0, oid, length, modifier, formats.code(i))
+    };
+    RowDescription::new(columns.iter().enumerate().map(field).collect())
+}
+
+/// One batch, every column brought to the one Arrow type of its shape.
+pub struct Encoder {
+    columns: Vec<Prepared>,
+    zone: Zone,
+}
+
+struct Prepared {
+    shape: Shape,
+    array: ArrayRef,
+    binary: bool,
+}
+
+/// How one column of a batch is written, for as long as some rows of it are.
+enum Writer<'a> {
+    /// Postgres sends `t` and `f`, which are no casts to text.
+    Bool(&'a BooleanArray),
+    Text(&'a ArrayRef, Box<dyn Fn(usize, &mut String) -> Result<()> + 'a>),
+    Binary(&'a Prepared),
+}
+
+impl Encoder {
+    pub fn new(batch: &RecordBatch, columns: &[Column], formats: &Formats, zone: Zone) -> Result<Self> {
+        let prepare = |(i, (column, array)): (usize, (&Column, &ArrayRef))| {
+            let wanted = match &column.shape.kind {
+                // Any precision and scale prints itself.
+                Type::Numeric(_) if array.data_type().is_decimal() => wide_decimal(array),
+                kind => kind.arrow(),
+            };
+            let array = if *array.data_type() == wanted {
+                array.clone()
+            } else {
+                arrow::compute::cast(array, &wanted)
+                    .map_err(|e| Error::internal(format!("column \"{}\" cannot be sent: {e}", column.name)))?
+            };
+            Ok(Prepared { shape: column.shape.clone(), array, binary: formats.code(i) == 1 })
+        };
+        let columns = columns.iter().zip(batch.columns()).enumerate().map(prepare).collect::<Result<_>>()?;
+        Ok(Self { columns, zone })
+    }
+
+    /// Appends one DataRow message for each of `rows`; none of the row that fails.
+    pub fn write(&self, out: &mut BytesMut, rows: Range<usize>) -> Result<()> {
+        let writers = self.columns.iter().map(|column| column.writer(self.zone)).collect::<Result<Vec<_>>>()?;
+        let mut text = String::new();
+        for row in rows {
+            let start = out.len();
+            if let Err(error) = message(out, &writers, row, &mut text) {
+                out.truncate(start);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Prepared {
+    fn writer(&self, zone: Zone) -> Result<Writer<'_>> {
+        Ok(match &self.shape.kind {
+            _ if self.binary => Writer::Binary(self),
+            Type::Bool => Writer::Bool(self.array.as_boolean()),
+            _ => Writer::Text(&self.array, printer(self.array.as_ref(), zone)?),
+        })
+    }
+}
+
+fn wide_decimal(array: &ArrayRef) -> arrow::datatypes::DataType {
+    use arrow::datatypes::DataType::*;
+    match *array.data_type() {
+        Decimal32(p, s) | Decimal64(p, s) => Decimal128(p, s),
+        ref wide => wide.clone(),
+    }
+}
+
+fn message(out: &mut BytesMut, writers: &[Writer], row: usize, text: &mut String) -> Result<()> {
+    let start = out.len();
+    out.put_u8(b'D');
+    out.put_u32(0);
+    out.put_u16(writers.len() as u16);
+    for writer in writers {
+        value(out, writer, row, text)?;
+    }
+    let length = out.len() - start - 1;
+    if length > LARGEST {
+        return Err(Error::new("54000", "row is too large to be sent"));
+    }
+    out[start + 1..start + 5].copy_from_slice(&(length as u32).to_be_bytes());
+    Ok(())
+}
+
+fn value(out: &mut BytesMut, writer: &Writer, row: usize, text: &mut String) -> Result<()> {
+    let null = match writer {
+        Writer::Bool(array) => array.is_null(row),
+        Writer::Text(array, _) => array.is_null(row),
+        Writer::Binary(column) => column.array.is_null(row),
+    };
+    if null {
+        out.put_i32(-1);
+        return Ok(());
+    }
+    let start = out.len();
+    out.put_u32(0);
+    match writer {
+        Writer::Bool(array) => out.put_u8(if array.value(row) { b't' } else { b'f' }),
+        Writer::Text(_, print) => {
+            text.clear();
+            print(row, text)?;
+            out.put_slice(text.as_bytes());
+        }
+        Writer::Binary(column) => binary::write(out, &column.shape, &column.array, row)?,
+    }
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, StringViewArray};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_row_is_one_message_whatever_array_holds_its_values() {
+        let batch = RecordBatch::try_from_iter([
+            ("a", Arc::new(Int64Array::from(vec![Some(7), None])) as ArrayRef),
+            ("b", Arc::new(StringViewArray::from(vec!["x", "y"]))),
+        ])
+        .expect("a batch");
+        let columns = columns(&batch.schema()).expect("types");
+        let encoder = Encoder::new(&batch, &columns, &Formats::default(), Zone::UTC).expect("encoder");
+        let mut out = BytesMut::new();
+        encoder.write(&mut out, 0..1).expect("a row");
+        assert_eq!(&out[..], b"D\0\0\0\x10\0\x02\0\0\0\x017\0\0\0\x01x");
+        out.clear();
+        encoder.write(&mut out, 1..2).expect("a row");
+        assert_eq!(&out[..], b"D\0\0\0\x0f\0\x02\xff\xff\xff\xff\0\0\0\x01y");
+    }
+
+    #[test]
+    fn as_many_formats_as_columns_or_one_or_none() {
+        assert!(Formats(vec![0, 1]).check(2).is_ok());
+        assert!(Formats(vec![1]).check(5).is_ok());
+        assert_eq!(Formats(vec![0, 1]).check(3).expect_err("mismatch").sqlstate, "08P01");
+        assert_eq!(Formats(vec![2]).check(3).expect_err("code").sqlstate, "08P01");
+    }
+}

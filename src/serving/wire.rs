@@ -1,0 +1,159 @@
+//! The two directions of a client's connection: messages in, messages out. Framing and encoding are pgwire's; rows are encoded
+//! by [`super::value`] straight into the outgoing buffer.
+
+use bytes::{Buf, BytesMut};
+use pgwire::error::PgWireError;
+use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
+use pgwire::messages::startup::ParameterStatus;
+use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use weir_sql::Error;
+
+/// What a client may have sent ahead while its statement runs; then it has to wait. Large enough for a driver's pipeline.
+const AHEAD: usize = 1 << 20;
+/// Buffered rows are written to the socket from this size on.
+const FULL: usize = 64 << 10;
+/// Postgres' own messages are shorter; libpq refuses packets of errors beyond 30,000 bytes.
+const LONGEST_TEXT: usize = 8000;
+
+pub fn split(socket: TcpStream) -> (Incoming, Outgoing) {
+    let (reader, writer) = socket.into_split();
+    let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
+    (
+        Incoming { reader, buffer: BytesMut::with_capacity(8192), context },
+        Outgoing { writer, buffer: BytesMut::with_capacity(8192) },
+    )
+}
+
+pub struct Incoming {
+    reader: OwnedReadHalf,
+    buffer: BytesMut,
+    pub context: DecodeContext,
+}
+
+impl Incoming {
+    /// The next message; `None` when the client has closed the connection. Safe to cancel.
+    pub async fn message(&mut self) -> Result<Option<PgWireFrontendMessage>, PgWireError> {
+        loop {
+            if let Some(message) = PgWireFrontendMessage::decode(&mut self.buffer, &self.context)? {
+                return Ok(Some(message));
+            }
+            if self.reader.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Ends when the client closes the connection; what it sends meanwhile is kept for later.
+    pub async fn closed(&mut self) {
+        while self.buffer.len() < AHEAD {
+            match self.reader.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+pub struct Outgoing {
+    writer: OwnedWriteHalf,
+    buffer: BytesMut,
+}
+
+impl Outgoing {
+    /// Where rows are encoded; whole messages only.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    pub fn send(&mut self, message: PgWireBackendMessage) {
+        let start = self.buffer.len();
+        if let Err(error) = message.encode(&mut self.buffer) {
+            // Only a message that is too large fails to encode; what is left of it would break the framing.
+            self.buffer.truncate(start);
+            let error = Error::new("54000", format!("message to the client is too large: {error}"));
+            let _ = PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields(&error, "ERROR")))
+                .encode(&mut self.buffer);
+        }
+    }
+
+    pub fn error(&mut self, error: &Error) {
+        self.send(PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields(error, "ERROR"))));
+    }
+
+    /// An error after which the connection ends.
+    pub fn fatal(&mut self, error: &Error) {
+        self.send(PgWireBackendMessage::ErrorResponse(ErrorResponse::new(fields(error, "FATAL"))));
+    }
+
+    pub fn notice(&mut self, severity: &str, sqlstate: &'static str, message: &str) {
+        let notice = Error::new(sqlstate, message);
+        self.send(PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields(&notice, severity))));
+    }
+
+    pub fn parameter(&mut self, name: &str, value: &str) {
+        self.send(PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.into(), value.into())));
+    }
+
+    pub fn ready(&mut self, status: TransactionStatus) {
+        self.send(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status)));
+    }
+
+    /// Writes what is buffered if it is much. Safe to cancel: what is left stays buffered.
+    pub async fn relieve(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= FULL { self.flush().await } else { Ok(()) }
+    }
+
+    pub async fn flush(&mut self) -> io::Result<()> {
+        while self.buffer.has_remaining() {
+            if self.writer.write_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.writer.flush().await
+    }
+}
+
+fn fields(error: &Error, severity: &str) -> Vec<(u8, String)> {
+    let mut fields = vec![
+        (b'S', severity.to_string()),
+        (b'V', severity.to_string()),
+        (b'C', error.sqlstate.to_string()),
+        (b'M', shortened(&error.message)),
+    ];
+    fields.extend(error.detail.as_ref().map(|text| (b'D', shortened(text))));
+    fields.extend(error.hint.as_ref().map(|text| (b'H', shortened(text))));
+    fields.extend(error.position.map(|position| (b'P', position.to_string())));
+    fields
+}
+
+/// Without NUL bytes, which end a field.
+fn shortened(text: &str) -> String {
+    let end = (0..=LONGEST_TEXT.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    let text = text[..end].replace('\0', "");
+    if text.is_empty() { "(no message)".into() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let long = "é".repeat(LONGEST_TEXT);
+        let cut = shortened(&long);
+        assert!(cut.len() <= LONGEST_TEXT);
+        assert!(cut.chars().all(|c| c == 'é'));
+    }
+
+    #[test]
+    fn an_error_carries_its_detail_hint_and_position() {
+        let error = Error::new("42601", "bad").detail("d").hint("h").at(7);
+        let kinds: Vec<u8> = fields(&error, "ERROR").iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, b"SVCMDHP");
+    }
+}

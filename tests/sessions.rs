@@ -1,0 +1,222 @@
+//! Sessions as people and programs use them: psql's commands, parameters, cancelling, passwords, pinned reads.
+
+use crate::kit::{Client, PATIENCE, Postgres, Weir, eventually};
+use std::process::Command;
+use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
+
+const RELATIONS: &str = "
+    CREATE TABLE items (id INT PRIMARY KEY, name VARCHAR, price NUMERIC(10, 2));
+    CREATE MATERIALIZED VIEW dear AS SELECT id, name FROM items WHERE price > 10;
+    INSERT INTO items VALUES (1, 'tea', 3.50), (2, 'cake', 12.00), (3, 'jam', 45.25)";
+
+async fn shop() -> (Weir, Client) {
+    let weir = Weir::start().await;
+    let sql = weir.client().await;
+    for statement in RELATIONS.split(';') {
+        sql.run(statement).await;
+    }
+    (weir, sql)
+}
+
+/// What psql prints for `input`, both streams.
+fn psql(weir: &Weir, input: &str) -> String {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-h", "127.0.0.1", "-p", &weir.port().to_string(), "-U", "root", "-d", "dev", "-c", input]);
+    let output = command.output().expect("run psql");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_describes_relations() {
+    let (weir, _sql) = shop().await;
+    let says = |input: &str, words: &[&str]| {
+        let text = psql(&weir, input);
+        for word in words {
+            assert!(text.contains(word), "{word:?} is not in the answer to {input}:\n{text}");
+        }
+        assert!(!text.contains("ERROR"), "{input}:\n{text}");
+    };
+    says("\\dt", &["items", "table"]);
+    says("\\d", &["items", "dear", "materialized view"]);
+    says("\\dm", &["dear"]);
+    says("\\d items", &["Table \"public.items\"", "id", "integer", "character varying", "numeric(10,2)", "not null"]);
+    says("\\d dear", &["Materialized view \"public.dear\"", "id", "name"]);
+    says("\\l", &["dev"]);
+    says("\\dn", &["public"]);
+    says("\\du", &["root"]);
+    says("\\conninfo", &["dev", "root"]);
+    says("SELECT * FROM dear ORDER BY id", &["cake", "jam", "(2 rows)"]);
+    says("SHOW TABLES", &["items"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_points_at_its_place() {
+    let (weir, sql) = shop().await;
+    let text = psql(&weir, "SELECT id,\n  nope FROM items");
+    assert!(text.contains("ERROR:  column \"nope\" does not exist"), "{text}");
+    assert!(text.contains("LINE 2:   nope FROM items"), "{text}");
+    let error = sql.error("SELECT name FROM itms").await;
+    assert_eq!(error.code(), &SqlState::UNDEFINED_TABLE);
+    assert!(error.message().contains("itms"), "{error}");
+    assert!(error.position().is_some(), "{error}");
+    assert_eq!(sql.one("SELECT 1").await, "1", "the session goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_have_types_and_results_are_binary_or_text() {
+    let (_weir, sql) = shop().await;
+    let rows = sql.query("SELECT name FROM items WHERE id = $1", &[&2i32]).await.expect("by key");
+    assert_eq!(rows[0].get::<_, String>(0), "cake");
+    let row = sql.query_one(
+        "SELECT count(*), max(id), bool_and(price > 1), min(name) FROM items WHERE id <= $1 AND name <> $2",
+        &[&3i32, &"jam"],
+    );
+    let row = row.await.expect("aggregates");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i32>(1), row.get::<_, bool>(2)), (2, 2, true));
+    let statement = sql.prepare("INSERT INTO items VALUES ($1, $2, $3::numeric)").await;
+    let statement = statement.expect("prepare an insert");
+    assert_eq!(statement.params().len(), 3);
+    assert_eq!(
+        sql.execute("INSERT INTO items (id, name) VALUES ($1, $2)", &[&4i32, &"milk"]).await.expect("insert"),
+        1
+    );
+    assert_eq!(
+        sql.execute("UPDATE items SET name = $1 WHERE id = $2", &[&"oat milk", &4i32]).await.expect("update"),
+        1
+    );
+    assert_eq!(sql.execute("DELETE FROM items WHERE id = $1", &[&1i32]).await.expect("delete"), 1);
+    let names = sql.query("SELECT name FROM items ORDER BY id", &[]).await.expect("all");
+    assert_eq!(names.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["cake", "jam", "oat milk"]);
+    let error = sql.query("SELECT 1 / $1::int", &[&0i32]).await.expect_err("division by zero");
+    assert_eq!(error.code(), Some(&SqlState::DIVISION_BY_ZERO));
+    assert_eq!(sql.one("SELECT 1").await, "1", "the session goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_can_be_cancelled() {
+    let weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE n (i INT PRIMARY KEY)").await;
+    let values = (0..2000).map(|i| format!("({i})")).collect::<Vec<_>>().join(",");
+    sql.run(&format!("INSERT INTO n VALUES {values}")).await;
+    let token = sql.cancel_token();
+    let long = tokio::spawn(async move {
+        sql.rows("SELECT sum(a.i * b.i % 7 + c.i + d.i) FROM n AS a, n AS b, n AS c, n AS d").await.map(|_| sql)
+    });
+    let end = eventually("the query is cancelled", async || {
+        token.cancel_query(NoTls).await.map_err(|e| e.to_string())?;
+        if long.is_finished() { Ok(()) } else { Err("it still runs".into()) }
+    });
+    end.await;
+    let error = long.await.expect("the task ends").err().expect("the query fails");
+    assert!(error.starts_with("57014"), "{error}");
+    assert_eq!(weir.client().await.one("SELECT count(*) FROM n").await, "2000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_reads_one_epoch() {
+    let (weir, sql) = shop().await;
+    let other = weir.client().await;
+    sql.run("BEGIN").await;
+    assert_eq!(sql.one("SELECT count(*) FROM items").await, "3");
+    other.run("INSERT INTO items VALUES (4, 'milk', 99)").await;
+    assert_eq!(other.one("SELECT count(*) FROM dear").await, "3");
+    assert_eq!(sql.one("SELECT count(*) FROM items").await, "3");
+    assert_eq!(sql.one("SELECT count(*) FROM dear").await, "2");
+    sql.run("COMMIT").await;
+    assert_eq!(sql.one("SELECT count(*) FROM dear").await, "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_relation_is_still_read_by_those_who_read_it() {
+    let (weir, sql) = shop().await;
+    sql.run("BEGIN").await;
+    assert_eq!(sql.one("SELECT count(*) FROM dear").await, "2");
+    weir.client().await.run("DROP MATERIALIZED VIEW dear").await;
+    sql.run("COMMIT").await;
+    assert_eq!(sql.error("SELECT count(*) FROM dear").await.code(), &SqlState::UNDEFINED_TABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_say_what_was_ignored() {
+    let (_weir, sql) = shop().await;
+    sql.notices();
+    sql.run("CREATE MATERIALIZED VIEW ordered AS SELECT id FROM items ORDER BY price").await;
+    let notices = sql.notices();
+    assert!(notices.iter().any(|notice| notice.message().contains("ORDER BY")), "{notices:?}");
+    sql.run("CREATE TABLE IF NOT EXISTS items (id INT PRIMARY KEY)").await;
+    let notices = sql.notices();
+    assert!(notices.iter().any(|notice| notice.message().contains("already exists")), "{notices:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_password_file_only_those_who_know_it_come_in() {
+    let weir = Weir::with_password("open sesame").await;
+    assert_eq!(weir.client().await.one("SELECT 1").await, "1");
+    let mut wrong = weir.config();
+    wrong.password("open barley");
+    let error = Client::connect(&wrong).await.err().expect("a wrong password is refused");
+    assert_eq!(error.code(), Some(&SqlState::INVALID_PASSWORD), "{error}");
+    let mut stranger = weir.config();
+    stranger.user("stranger");
+    assert!(Client::connect(&stranger).await.is_err(), "a user without a line is refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_for_everybody_needs_passwords_or_trust() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command
+        .args(["serve", "--listen", "0.0.0.0:0", "--http", "127.0.0.1:0", "--store"])
+        .arg(folder.path().join("store"));
+    let output = command.output().expect("run weir");
+    assert!(!output.status.success(), "it does not start");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("--password-file") && text.contains("--trust"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_never_shown() {
+    let (postgres, weir) = tokio::join!(Postgres::start(&[]), Weir::start());
+    let sql = weir.client().await;
+    sql.run(&format!("CREATE SOURCE src WITH ({})", postgres.options("weir_src", ""))).await;
+    let mut shown = weir.log();
+    for query in ["SHOW SOURCES", "SHOW CREATE SOURCE src", "SELECT * FROM rw_catalog.rw_sources"] {
+        shown += &format!("{:?}", sql.rows(query).await.unwrap_or_else(|e| panic!("{query}: {e}")));
+    }
+    let inspected =
+        Command::new(env!("CARGO_BIN_EXE_weir")).args(["inspect", weir.store()]).output().expect("run weir inspect");
+    assert!(inspected.status.success(), "{}", String::from_utf8_lossy(&inspected.stderr));
+    shown += &String::from_utf8_lossy(&inspected.stdout);
+    assert!(shown.contains("src"), "{shown}");
+    assert!(!shown.contains(crate::kit::PASSWORD), "the upstream's password is shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_whose_creation_is_cancelled_is_not_there() {
+    let (weir, sql) = shop().await;
+    let values = (10..40_000).map(|i| format!("({i}, 'n{}', {})", i % 100, i % 50)).collect::<Vec<_>>();
+    for part in values.chunks(10_000) {
+        sql.run(&format!("INSERT INTO items VALUES {}", part.join(","))).await;
+    }
+    let creating = weir.client().await;
+    let token = creating.cancel_token();
+    // Each name meets four hundred others: long enough to be interrupted on any machine.
+    let create = tokio::spawn(async move {
+        creating.rows("CREATE MATERIALIZED VIEW pairs AS SELECT a.id, b.id AS other FROM items AS a JOIN items AS b ON a.name = b.name").await
+    });
+    eventually("the creation is cancelled", async || {
+        let _ = token.cancel_query(NoTls).await;
+        if create.is_finished() { Ok(()) } else { Err("it still runs".into()) }
+    })
+    .await;
+    if let Err(error) = create.await.expect("the task ends") {
+        assert!(error.starts_with("57014"), "{error}");
+        let gone = eventually("the view is gone", async || {
+            let views = sql.rows("SHOW MATERIALIZED VIEWS").await?;
+            if views.len() == 1 { Ok(views) } else { Err(format!("{views:?} after {PATIENCE:?}")) }
+        });
+        assert_eq!(gone.await, [[Some("dear".to_string())]]);
+    }
+}

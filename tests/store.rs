@@ -1,0 +1,163 @@
+//! The store: who owns it, what happens when it fails, and what is written when nothing happens.
+
+use crate::kit::{Client, Pair, Postgres, S3, Weir, always, eventually, same};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Every object in a local store with its size and time of change.
+fn objects(store: &str) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
+    let mut found = vec![];
+    let mut folders = vec![PathBuf::from(store)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(about) = entry.metadata() else { continue };
+            if about.is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.push((entry.path(), about.len(), about.modified().expect("time of change")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn newest_manifest(store: &str) -> PathBuf {
+    let manifests = fs::read_dir(Path::new(store).join("manifest")).expect("the manifests").flatten();
+    manifests.map(|entry| entry.path()).max().expect("a manifest")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_takes_over_and_the_first_stops_also_when_idle() {
+    let mut pair = Pair::start().await;
+    pair.follow("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)", &["t"]).await;
+    pair.sql.run("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    pair.same("SELECT * FROM t").await;
+    let second = Weir::on(pair.weir.store(), &[], &[]).await;
+    let status = pair.weir.wait();
+    assert!(!status.success(), "the first server ends as a failure");
+    assert!(pair.weir.log().contains("generation"), "the first server says why: {}", pair.weir.log());
+    pair.up.run("INSERT INTO t VALUES (2)").await;
+    let sql = second.client().await;
+    same(&sql, &pair.up, "SELECT * FROM t").await;
+    same(&sql, &pair.up, "SELECT count(*) FROM t").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_load_that_is_taken_over_acknowledges_nothing_more() {
+    let mut pair = Pair::start().await;
+    pair.follow("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]).await;
+    let writer = pair.postgres.client().await;
+    let write = tokio::spawn(async move {
+        for i in 0..400 {
+            writer.run(&format!("INSERT INTO t VALUES ({i}, 0); UPDATE t SET v = v + 1 WHERE id % 7 = {i} % 7")).await;
+        }
+    });
+    let second = Weir::on(pair.weir.store(), &[], &[]).await;
+    assert!(!pair.weir.wait().success());
+    write.await.expect("the writer ends well");
+    same(&second.client().await, &pair.up, "SELECT * FROM t").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nothing_to_do_nothing_is_written() {
+    let pair = Pair::start().await;
+    pair.follow("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)", &["t"]).await;
+    pair.sql.run("CREATE TABLE notes (id INT PRIMARY KEY); INSERT INTO notes VALUES (1); FLUSH").await;
+    // What came before settles: the last position, and clean-up.
+    let mut last = vec![];
+    eventually("the store comes to rest", async || {
+        let now = objects(pair.weir.store());
+        let rested =
+            now == last && now.iter().all(|(_, _, changed)| changed.elapsed().is_ok_and(|age| age.as_secs() >= 12));
+        last = now;
+        if rested { Ok(()) } else { Err(format!("{} objects", last.len())) }
+    })
+    .await;
+    always("nothing is written", Duration::from_secs(3), async || {
+        if objects(pair.weir.store()) == last { Ok(()) } else { Err("another store".into()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_newest_manifest_is_refused_by_name() {
+    let mut weir = Weir::start().await;
+    weir.client()
+        .await
+        .run("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)")
+        .await;
+    weir.kill();
+    let manifest = newest_manifest(weir.store());
+    let good = fs::read(&manifest).expect("read the manifest");
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 0x55;
+    for (what, bytes) in [("a flipped byte", bad), ("half of it", good[..middle].to_vec()), ("nothing", vec![])] {
+        fs::write(&manifest, bytes).expect("damage the manifest");
+        weir.spawn();
+        assert!(!weir.wait().success(), "{what} is not accepted");
+        let name = manifest.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(weir.log().contains(&name), "{what}: the manifest is named: {}", weir.log());
+    }
+    fs::write(&manifest, good).expect("mend the manifest");
+    weir.restart().await;
+    assert_eq!(weir.client().await.one("SELECT count(*) FROM t").await, "2");
+}
+
+async fn on_s3() -> (S3, Postgres, Weir, Client, Client) {
+    let (s3, postgres) = tokio::join!(S3::start(), Postgres::start(&[]));
+    let weir = Weir::on(&s3.store("bank"), &[], &s3.variables()).await;
+    let (up, sql) = (postgres.client().await, weir.client().await);
+    up.run("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM generate_series(1, 500) AS i")
+        .await;
+    sql.run(&format!("CREATE SOURCE src WITH ({})", postgres.options("weir_src", ""))).await;
+    sql.run("CREATE TABLE t (*) FROM src TABLE 'public.t'").await;
+    sql.run("CREATE MATERIALIZED VIEW s AS SELECT v % 10 AS g, sum(v) AS s FROM t GROUP BY v % 10").await;
+    up.run("CREATE VIEW s AS SELECT v % 10 AS g, sum(v) AS s FROM t GROUP BY v % 10").await;
+    (s3, postgres, weir, up, sql)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_s3_store_survives_kills_and_takeovers() {
+    let (s3, _postgres, mut weir, up, sql) = on_s3().await;
+    same(&sql, &up, "SELECT * FROM s").await;
+    for round in 0..3 {
+        up.run(&format!("UPDATE t SET v = v + {round} WHERE id % 3 = {round}; DELETE FROM t WHERE id = {round} + 1"))
+            .await;
+        weir.kill();
+        weir.restart().await;
+        same(&weir.client().await, &up, "SELECT * FROM s").await;
+    }
+    let second = Weir::on(weir.store(), &[], &s3.variables()).await;
+    assert!(!weir.wait().success());
+    up.run("INSERT INTO t VALUES (9999, 3)").await;
+    same(&second.client().await, &up, "SELECT * FROM s").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_queries_answer_and_nothing_is_acknowledged() {
+    let (s3, _postgres, weir, up, sql) = on_s3().await;
+    up.run("INSERT INTO t VALUES (1000, 1)").await;
+    same(&sql, &up, "SELECT * FROM s").await;
+    sql.run("FLUSH").await;
+    s3.fail();
+    up.run("INSERT INTO t VALUES (1001, 1)").await;
+    let before = up.one("SELECT pg_current_wal_lsn()").await;
+    up.run("INSERT INTO t VALUES (1002, 1)").await;
+    always("views answer and Postgres keeps its log", Duration::from_secs(3), async || {
+        sql.rows("SELECT * FROM s").await?;
+        let passed = format!("SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn > '{before}'");
+        if up.one(&passed).await == "0" { Ok(()) } else { Err("an acknowledgement".into()) }
+    })
+    .await;
+    s3.heal();
+    same(&sql, &up, "SELECT * FROM s").await;
+    eventually("the acknowledgement follows", async || {
+        let passed = format!("SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn > '{before}'");
+        if up.one(&passed).await == "1" { Ok(()) } else { Err("none".into()) }
+    })
+    .await;
+    assert_eq!(weir.get("/health").await.expect("health").0, 200);
+}
