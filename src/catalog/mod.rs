@@ -1,6 +1,7 @@
 //! The catalog: what exists. Part of every manifest (as JSON), changed only by the coordinator, read by everybody as an
 //! immutable [`Catalog`] behind an `Arc`.
 
+pub mod facts;
 pub mod object;
 pub mod secret;
 pub mod system;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::publish::{Durable, Publisher};
-use weir_storage::run::{Run, Writer};
+use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Epoch, Error, Result};
 
 /// First and longest pause between tries while the store does not answer.
@@ -51,7 +51,7 @@ pub struct Published {
 pub type OnRetry = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Seals, uploads and publishes `draft` on top of `last`. `Fenced` means: stop at once.
-pub async fn run(
+pub async fn make(
     env: Env,
     publisher: Arc<Mutex<Publisher>>,
     last: Arc<Manifest>,
@@ -61,7 +61,7 @@ pub async fn run(
     let mut publisher = publisher.lock().await;
     let generation = publisher.generation();
     let workers = draft.parts.iter().map(|p| p.handles.len()).max().unwrap_or(0);
-    let objects: Vec<String> = (0..workers).map(|_| format!("data/{generation}-{}.runs", ulid(&env))).collect();
+    let objects: Vec<String> = (0..workers).map(|_| run::path(generation, ulid(&env))).collect();
     let in_use = draft.in_use.clone();
     objects.iter().for_each(|path| in_use.add(path));
     let uploads = objects.clone();
@@ -148,8 +148,9 @@ pub async fn upload(env: &Env, path: &str, object: bytes::Bytes, on_retry: &OnRe
     }
 }
 
-pub fn ulid(env: &Env) -> String {
+/// A name nobody else uses.
+pub fn ulid(env: &Env) -> ulid::Ulid {
     let milliseconds = (env.clock.now() / 1000) as u64;
     let random = u128::from(env.random.next()) << 64 | u128::from(env.random.next());
-    ulid::Ulid::from_parts(milliseconds, random).to_string()
+    ulid::Ulid::from_parts(milliseconds, random)
 }

@@ -11,7 +11,7 @@ use weir_storage::arrangement::Spec;
 use weir_storage::gc::Collector;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::merge::{merge, pick};
-use weir_storage::run::{Run, Writer};
+use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Error, Generation, Result};
 
 /// How often garbage is looked for, microseconds: listing costs requests.
@@ -93,7 +93,7 @@ impl Housekeeping {
     fn merge(&self, manifest: Arc<Manifest>, specs: HashMap<ArrangementId, Spec>) {
         let (env, mailbox, in_use, on_retry) =
             (self.env.clone(), self.mailbox.clone(), self.in_use.clone(), self.on_retry.clone());
-        let path = format!("data/{}-{}.runs", self.generation, ulid(&env));
+        let path = run::path(self.generation, ulid(&env));
         tokio::spawn(async move {
             let replacements = compact(&env, &manifest, &specs, path, &in_use, &on_retry).await;
             if let Err(error) = &replacements {

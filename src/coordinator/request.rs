@@ -2,7 +2,8 @@
 //! MATERIALIZED VIEW (Ctrl-C) drops the half-made view.
 
 use crate::catalog::Catalog;
-use crate::connector::{Changes, Status};
+pub use crate::catalog::facts::{Checkpoint, Inspection, Progress, RelationFacts};
+use crate::connector::Changes;
 use crate::dataflow::relations::Relations;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,18 +21,6 @@ pub struct Handle {
     pub catalog: watch::Receiver<Arc<Catalog>>,
     pub progress: watch::Receiver<Progress>,
     pub relations: Relations,
-}
-
-/// Where the whole database is; changes with every epoch.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// The last closed epoch and its `now` (microseconds since 1970-01-01 UTC).
-    pub closed: Epoch,
-    pub now: i64,
-    /// The last durable checkpoint.
-    pub durable: Epoch,
-    /// Set when this process lost the store to another, or may not go on: every statement gets this error.
-    pub stopped: Option<weir_sql::Error>,
 }
 
 /// The tail of a command's answer.
@@ -65,39 +54,3 @@ pub enum Request {
 
 /// The right to write some tables; released when dropped.
 pub struct Lock(#[allow(dead_code, reason = "held for its drop")] pub Vec<tokio::sync::OwnedMutexGuard<()>>);
-
-/// Facts for the system tables.
-#[derive(Clone, Debug, Default)]
-pub struct Inspection {
-    /// By source object id.
-    pub sources: Vec<(u32, Status)>,
-    /// (statement, object id, progress text, started at in microseconds since 1970-01-01 UTC) of DDL that goes on.
-    pub ddl: Vec<(String, u32, String, i64)>,
-    /// Newest first, bounded.
-    pub checkpoints: Vec<Checkpoint>,
-    pub relations: Vec<RelationFacts>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Checkpoint {
-    pub epoch: Epoch,
-    pub generation: u32,
-    /// Microseconds since 1970-01-01 UTC.
-    pub committed_at: i64,
-    pub duration_ms: f64,
-    pub bytes: u64,
-    pub positions: serde_json::Value,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct RelationFacts {
-    pub id: u32,
-    /// `creating`, `backfilling`, `live`, `stopped`
-    pub status: String,
-    pub epoch: Epoch,
-    /// Age of the data that a SELECT sees now: 0 when it has reached the last closed epoch.
-    pub freshness_ms: f64,
-    pub rows: i64,
-    pub errors: i64,
-    pub state_bytes: u64,
-}

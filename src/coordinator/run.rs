@@ -421,7 +421,7 @@ impl Coordinator {
         draft.parts.retain(|part| !behind.contains(&part.id));
         draft.kept.extend(behind);
         self.publishing = Some((draft.epoch, edit, included));
-        let work = checkpoint::run(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry());
+        let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry());
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(work.await)) });
     }

@@ -1,3 +1,5 @@
+//! What clients say, and what is understood.
+
 use super::*;
 use crate::types::Type;
 use proptest::prelude::*;

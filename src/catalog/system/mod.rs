@@ -31,7 +31,7 @@ mod rw_users;
 mod rw_views;
 
 use super::{Catalog, Object};
-use crate::coordinator::request::{Inspection, Progress, RelationFacts};
+use crate::catalog::facts::{Inspection, Progress, RelationFacts};
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch,
     RecordBatchOptions, StringArray, TimestampMicrosecondArray,

@@ -17,7 +17,7 @@ pub(super) const TABLE: Table = Table {
 };
 
 fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
-    let one = |c: &crate::coordinator::request::Checkpoint| {
+    let one = |c: &crate::catalog::facts::Checkpoint| {
         row![
             c.epoch.as_u64() as i64,
             c.generation,

@@ -1,3 +1,5 @@
+//! Joins of every kind, as scripts: changes in, changes out.
+
 use crate::dataflow::operator::tests::{check, column, divide, join, less};
 use weir_sql::plan::{JoinKind, Node, Operator};
 

@@ -1,3 +1,5 @@
+//! Groups and their aggregates, as scripts: changes in, changes out.
+
 use crate::dataflow::operator::tests::{aggregate, check, reduce};
 use weir_sql::plan::AggregateFunction::{Avg, BoolAnd, BoolOr, Count, Max, Min, Sum};
 
