@@ -51,6 +51,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     }
 
     let (request_sender, requests) = mpsc::channel(REQUESTS);
+    #[expect(clippy::disallowed_methods, reason = "a job waits for the answer before its next message: few per job")]
     let (message_sender, messages) = mpsc::unbounded_channel();
     let catalog = Arc::new(catalog);
     let (catalog_sender, catalog_receiver) = watch::channel(catalog.clone());

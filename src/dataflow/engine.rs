@@ -88,7 +88,7 @@ impl Engine {
             if truncated {
                 own.iter_mut().for_each(|share| share.push(Packet::Truncate));
             }
-            for packet in packets.into_iter().filter(|p| p.len() > 0) {
+            for packet in packets.into_iter().filter(|p| p.rows() > 0) {
                 self.turn = (self.turn + 1) % workers;
                 own[self.turn].push(packet);
             }
@@ -122,7 +122,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.tell(|_| Command::Stop);
         if let Some(guards) = self.guards.take() {
-            guards.join().into_iter().for_each(|worker| drop(worker));
+            guards.join().into_iter().for_each(drop);
         }
     }
 }

@@ -82,7 +82,7 @@ pub fn host<'s>(
     hosting: Hosting,
     relation: Rc<Relation>,
 ) -> Stream<'s, u64, Packet> {
-    let mut builder = OperatorBuilder::new(hosting.name, scope.clone());
+    let mut builder = OperatorBuilder::new(hosting.name, scope);
     let worker = relation.place.worker;
     let mut handles = vec![];
     let arity = inputs.len();

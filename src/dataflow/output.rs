@@ -27,7 +27,7 @@ pub fn output<'s>(
 ) {
     let errors = if table.key.is_some() && relation.is_table { Placement::Stay } else { Placement::ErrorKey };
     let router = Router { worker: relation.place.worker, rows, errors, partial: Partially::Never };
-    let mut builder = OperatorBuilder::new("output".into(), scope.clone());
+    let mut builder = OperatorBuilder::new("output".into(), scope);
     let mut input = builder.new_input(stream, DistributorPact(move |_| router));
     let activator = scope.activator_for(builder.operator_info().address);
     relation.watch(activator.clone());
@@ -101,7 +101,7 @@ pub fn filler<'s>(
         errors: Placement::Stay,
         partial: Partially::ByOrigin,
     };
-    let mut builder = OperatorBuilder::new("fill".into(), scope.clone());
+    let mut builder = OperatorBuilder::new("fill".into(), scope);
     let mut input = builder.new_input(stream, DistributorPact(move |_| router));
     let (output, filled) = builder.new_output::<Packet>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Packet>>::from(output);
@@ -128,7 +128,7 @@ pub fn filler<'s>(
                 for partial in partials {
                     match fill(&partial, &key, &stored) {
                         Ok(packets) => {
-                            for mut packet in packets.into_iter().filter(|p| p.len() > 0) {
+                            for mut packet in packets.into_iter().filter(|p| p.rows() > 0) {
                                 output.session(&capability).give_container(&mut packet);
                             }
                         }

@@ -50,7 +50,7 @@ impl Packet {
         Packet::Failed(rows)
     }
 
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         match self {
             Packet::Empty => 0,
             Packet::Rows(delta) | Packet::Errors(delta) => delta.len(),
@@ -156,7 +156,7 @@ impl Packet {
 
 impl Accountable for Packet {
     fn record_count(&self) -> i64 {
-        self.len() as i64
+        self.rows() as i64
     }
 }
 

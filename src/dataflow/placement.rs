@@ -96,7 +96,7 @@ impl Router {
 impl Distributor<Packet> for Router {
     fn partition<T: Clone, P: Push<Message<T, Packet>>>(&mut self, packet: &mut Packet, time: &T, pushers: &mut [P]) {
         let mut packet = std::mem::take(packet);
-        if packet.len() == 0 {
+        if packet.rows() == 0 {
             return;
         }
         let Some(split) = self.split(&packet, pushers.len()) else {
@@ -104,7 +104,7 @@ impl Distributor<Packet> for Router {
         };
         let split = split.expect("rows of a relation can be encoded as keys: checked when it was planned");
         for (worker, indices) in split.into_iter().enumerate() {
-            if indices.len() == packet.len() {
+            if indices.len() == packet.rows() {
                 return Message::push_at(&mut packet, time.clone(), &mut pushers[worker]);
             }
             if !indices.is_empty() {

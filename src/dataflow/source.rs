@@ -30,7 +30,7 @@ pub struct Reading {
 /// Ends when the queue is closed.
 pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream<'s, u64, Packet> {
     let Reading { snapshot, from, queue, projection } = reading;
-    let mut builder = OperatorBuilder::new(format!("source {name}"), scope.clone());
+    let mut builder = OperatorBuilder::new(format!("source {name}"), scope);
     let (output, stream) = builder.new_output::<Packet>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Packet>>::from(output);
     let activator = scope.activator_for(builder.operator_info().address);
@@ -50,7 +50,7 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
             let Some(capability) = &mut capability else { return };
             let mut output = output.activate();
             let mut send = |at: &Capability<u64>, mut packet: Packet| {
-                if packet.len() > 0 {
+                if packet.rows() > 0 {
                     output.session(at).give_container(&mut packet);
                 }
             };

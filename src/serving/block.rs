@@ -113,7 +113,7 @@ impl Transaction {
     }
 
     /// Everything written, one entry per table, and the right to write it.
-    pub fn finish(&mut self) -> Result<(Vec<(RelationId, Changes)>, Option<Lock>)> {
+    pub fn finish(&mut self) -> Result<Finished> {
         let changes =
             self.writes.drain(..).map(|(id, pending)| Ok((id, pending.fold()?))).collect::<Result<Vec<_>>>()?;
         let guards: Vec<_> = self.locks.drain(..).flat_map(|lock| lock.0).collect();
@@ -121,6 +121,9 @@ impl Transaction {
         Ok((changes, (!guards.is_empty()).then_some(Lock(guards))))
     }
 }
+
+/// What a block wrote to each table, and the right to write them.
+type Finished = (Vec<(RelationId, Changes)>, Option<Lock>);
 
 /// What one statement does to one table.
 pub enum Change {

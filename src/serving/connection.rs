@@ -320,7 +320,7 @@ async fn execute(session: &mut Session, outgoing: &mut Outgoing, message: Execut
     let has_rows = statement.columns.is_some();
     let work = async {
         let outcome = match state {
-            Life::Ready => session.execute(parsed, &arguments).await?,
+            Life::Ready => as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?,
             Life::Suspended(rows, tag) => Outcome::Rows(rows, tag),
             Life::Done if has_rows => Outcome::Done(Tag::Select.counted(0)),
             Life::Done => return Err(Error::new("55000", format!("portal \"{name}\" cannot be run"))),
@@ -384,14 +384,15 @@ async fn send(
 }
 
 /// The client reads rows as the statement was described to it, maybe before a table was made anew.
-fn as_described(rows: &mut Rows, described: Option<&[Column]>) -> Result<()> {
-    let Some(described) = described else { return Ok(()) };
+fn as_described(outcome: Outcome, described: Option<&[Column]>) -> Result<Outcome> {
+    let Some(described) = described else { return Ok(outcome) };
+    let Outcome::Rows(mut rows, tag) = outcome else { return Ok(outcome) };
     let held = |columns: &[Column]| columns.iter().map(|c| c.shape.kind.arrow()).collect::<Vec<_>>();
     if held(described) != held(&rows.columns) {
         return Err(Error::new("0A000", "cached plan must not change result type").hint("Prepare the statement again."));
     }
     rows.columns = described.to_vec();
-    Ok(())
+    Ok(Outcome::Rows(rows, tag))
 }
 
 /// NOTICEs and changed parameters that came up meanwhile.

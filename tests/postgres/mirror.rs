@@ -21,7 +21,6 @@ pub type Row = Vec<Option<String>>;
 
 #[derive(Default)]
 pub struct Table {
-    pub columns: Vec<String>,
     key: Option<Vec<usize>>,
     /// By key.
     keyed: BTreeMap<Row, Result<Row, Cause>>,
@@ -126,11 +125,7 @@ impl Mirror {
     }
 
     fn adopt(&mut self, subscription: Subscription) {
-        let table = Table {
-            columns: subscription.columns.iter().map(|c| c.name.clone()).collect(),
-            key: subscription.key.clone(),
-            ..Table::default()
-        };
+        let table = Table { key: subscription.key.clone(), ..Table::default() };
         self.tables.insert(subscription.table, table);
         self.subscriptions.push(subscription);
     }

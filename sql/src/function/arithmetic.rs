@@ -350,7 +350,8 @@ fn too_large() -> ArrowError {
 fn resolve_unary(name: &str, given: &[Option<Type>], intervals: bool) -> Result<Resolved> {
     let [argument] = given else { return Err(undefined(name, given)) };
     let kind = argument.clone().unwrap_or(Type::Float8);
-    if !is_number(&kind) && !(intervals && kind == Type::Interval) {
+    let known = is_number(&kind) || (intervals && kind == Type::Interval);
+    if !known {
         return Err(undefined(name, given));
     }
     Ok(Resolved { arguments: vec![kind.clone()], result: kind })

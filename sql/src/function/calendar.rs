@@ -46,24 +46,6 @@ impl Day {
         let (year, month) = (total.div_euclid(12), total.rem_euclid(12) as u32 + 1);
         Self { year, month, day: self.day.min(month_length(year, month)) }
     }
-
-    /// 1 is January 1st.
-    pub fn of_year(&self) -> i64 {
-        self.number() - Day { year: self.year, month: 1, day: 1 }.number() + 1
-    }
-
-    /// 0 is Sunday.
-    pub fn weekday(&self) -> i64 {
-        (self.number() + 4).rem_euclid(7)
-    }
-
-    /// ISO 8601: weeks begin on Monday, the first holds the year's first Thursday. Year and week.
-    pub fn week(&self) -> (i64, i64) {
-        let thursday = self.number() - (self.weekday() + 6) % 7 + 3;
-        let year = Day::of(thursday).year;
-        let first = Day { year, month: 1, day: 1 }.number();
-        (year, (thursday - first) / 7 + 1)
-    }
 }
 
 pub fn month_length(year: i64, month: u32) -> u32 {
@@ -100,12 +82,5 @@ mod tests {
         let day = Day { year: 2024, month: 1, day: 31 };
         assert_eq!(day.plus_months(1), Day { year: 2024, month: 2, day: 29 });
         assert_eq!(day.plus_months(-2), Day { year: 2023, month: 11, day: 30 });
-    }
-
-    #[test]
-    fn weeks_are_those_of_iso_8601() {
-        assert_eq!(Day { year: 2021, month: 1, day: 3 }.week(), (2020, 53));
-        assert_eq!(Day { year: 2024, month: 12, day: 30 }.week(), (2025, 1));
-        assert_eq!(Day { year: 2024, month: 2, day: 29 }.weekday(), 4);
     }
 }

@@ -237,7 +237,7 @@ where
     let convert = |value: f64| {
         let rounded = value.round_ties_even();
         // 2^63 itself is a float and too large; NaN is in no range.
-        if !(-9.223372036854775808e18..9.223372036854775808e18).contains(&rounded) {
+        if !(i64::MIN as f64..-(i64::MIN as f64)).contains(&rounded) {
             return Err(range());
         }
         T::Native::try_from(rounded as i64).map_err(|_| range())

@@ -76,7 +76,7 @@ pub fn bytea(text: &str) -> Result<Vec<u8>> {
             .filter(|b| !b.is_ascii_whitespace())
             .map(|b| (b as char).to_digit(16).map(|d| d as u8).ok_or_else(|| malformed("bytea")))
             .collect::<Result<_>>()?;
-        if digits.len() % 2 != 0 {
+        if !digits.len().is_multiple_of(2) {
             return Err(malformed("bytea"));
         }
         return Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect());

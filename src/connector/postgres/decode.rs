@@ -110,7 +110,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Tuple<'a> {
-    pub fn len(self) -> usize {
+    pub fn width(self) -> usize {
         self.len.into()
     }
 
@@ -321,7 +321,7 @@ mod tests {
         let Ok(Message::Update { relation: 7, old: Some(Old::Key(old)), new }) = decode(&bytes) else {
             panic!("{:?}", decode(&bytes));
         };
-        assert_eq!((old.values().collect::<Vec<_>>(), old.len()), (key.to_vec(), 2));
+        assert_eq!((old.values().collect::<Vec<_>>(), old.width()), (key.to_vec(), 2));
         assert_eq!(new.values().collect::<Vec<_>>(), row);
     }
 
@@ -351,7 +351,7 @@ mod tests {
         fn no_bytes_panic(tag in "[BCRTIUDOYMx]", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let message = [tag.as_bytes(), &bytes].concat();
             if let Ok(Message::Insert { new, .. }) = decode(&message) {
-                prop_assert_eq!(new.values().count(), new.len());
+                prop_assert_eq!(new.values().count(), new.width());
             }
         }
     }

@@ -640,7 +640,7 @@ impl Table {
 #[inline]
 fn mapping<'a, const N: usize>(mapping: &'a Option<Mapping>, tuples: [Tuple; N]) -> Result<&'a Mapping> {
     let mapping = mapping.as_ref().ok_or_else(|| Failure::Protocol("a row before its table's description".into()))?;
-    match tuples.iter().all(|t| t.len() == mapping.columns.len()) {
+    match tuples.iter().all(|t| t.width() == mapping.columns.len()) {
         true => Ok(mapping),
         false => Err(Failure::Protocol("a row that does not fit its table's description".into())),
     }

@@ -160,7 +160,7 @@ fn changed(holder: &mut Client, table: &Subscription) -> Result<Option<Cause>> {
 fn export(shared: &Shared, holder: &mut Client, exporter: &mut Client, attempt: Attempt) -> Result<control::NewSlot> {
     let name = format!("weir_{:016x}", shared.env.random.next());
     exporter.patience(SLOT_PATIENCE)?;
-    control::create_slot(exporter, &name, "TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT").map_err(|failure| {
+    control::create_slot(exporter, &name, "TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT").inspect_err(|failure| {
         if failure.timed_out()
             && let Ok(running) = control::running(holder)
         {
@@ -168,7 +168,6 @@ fn export(shared: &Shared, holder: &mut Client, exporter: &mut Client, attempt: 
             shared.feed().notice(attempt.table, message);
             shared.wake();
         }
-        failure
     })
 }
 

@@ -98,10 +98,9 @@ impl<'a> Names<'a> {
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let found = match name.catalog() {
-            Some(database) if database != DATABASE => Err(Error::new(
-                "0A000",
-                format!("cross-database references are not supported: \"{name}\"", name = name.to_string()),
-            )),
+            Some(database) if database != DATABASE => {
+                Err(Error::new("0A000", format!("cross-database references are not supported: \"{name}\"")))
+            }
             _ => self.find(name.schema(), name.table()),
         };
         found.map(provider_as_source).map_err(|e| DataFusionError::External(Box::new(e)))

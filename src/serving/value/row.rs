@@ -70,11 +70,14 @@ struct Prepared {
     binary: bool,
 }
 
+/// Appends the text of a row's value.
+type Print<'a> = Box<dyn Fn(usize, &mut String) -> Result<()> + 'a>;
+
 /// How one column of a batch is written, for as long as some rows of it are.
 enum Writer<'a> {
     /// Postgres sends `t` and `f`, which are no casts to text.
     Bool(&'a BooleanArray),
-    Text(&'a ArrayRef, Box<dyn Fn(usize, &mut String) -> Result<()> + 'a>),
+    Text(&'a ArrayRef, Print<'a>),
     Binary(&'a Prepared),
 }
 

@@ -175,8 +175,11 @@ fn missing(spec: &Spec) -> Error {
     Error::Invalid(format!("I4: retraction of a row that is not in relation {}", describe(spec)))
 }
 
-/// The appended rows as chunks, with the hashes of their keys and rows.
-fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<(Chunk, Vec<u64>, Vec<u128>)>> {
+/// A chunk with the hashes of its keys and rows.
+type Appended = (Chunk, Vec<u64>, Vec<u128>);
+
+/// The appended rows as chunks.
+fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appended>> {
     let rows = &change.appends;
     let appended = match rows.len() == incoming.rows.num_rows() {
         true => incoming.rows.clone(),

@@ -126,7 +126,7 @@ async fn serve(env: Env, deleted: Arc<AtomicUsize>) {
             let mut next = manifest.clone();
             next.epoch = Epoch::from_u64(own.start().as_u64() + round);
             let runs = &mut next.arrangements.entry(ArrangementId(1)).or_default().runs;
-            if runs.len() > 3 && env.random.next() % 2 == 0 {
+            if runs.len() > 3 && env.random.next().is_multiple_of(2) {
                 runs.drain(..2);
             }
             runs.extend(named(&[&sealed]).arrangements.remove(&ArrangementId(1)).unwrap_or_default().runs);

@@ -80,7 +80,7 @@ pub enum Recovery {
 /// | unreadable | none readable | yes | refuse: starting empty is not a recovery |
 /// | gone | any | any | list again: only a newer one lets the newest be deleted |
 pub fn recover(listed: &[u64], read: &[Health], accept_data_loss: bool) -> Recovery {
-    let newest_first = listed.iter().rev().copied();
+    let mut newest_first = listed.iter().rev().copied();
     let Some(newest) = listed.last() else { return Recovery::Empty };
     let mut skipped = 0;
     for (sequence, health) in newest_first.clone().zip(read) {
@@ -96,7 +96,7 @@ pub fn recover(listed: &[u64], read: &[Health], accept_data_loss: bool) -> Recov
             Health::Unreadable(_) => skipped += 1,
         }
     }
-    match newest_first.skip(read.len()).next() {
+    match newest_first.nth(read.len()) {
         Some(sequence) => Recovery::Read(sequence),
         None => Recovery::Refuse(format!("none of the {} manifests up to number {newest} can be read", listed.len())),
     }

@@ -122,12 +122,15 @@ async fn serve(env: Env, known: Arc<Mutex<Known>>, rounds: u64, tidy: bool) {
     }
 }
 
+/// A server that runs until it is done, or dropped.
+type Server = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Runs servers in an order given by `seed`; some are killed, some sleep for long. `watch` is called after every step.
-pub(crate) fn run(seed: u64, mut start: impl FnMut(u64) -> Pin<Box<dyn Future<Output = ()>>>, mut watch: impl FnMut()) {
+pub(crate) fn run(seed: u64, mut start: impl FnMut(u64) -> Server, mut watch: impl FnMut()) {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut waiting = random.random_range(2..5u64);
     // With the turns each sleeps.
-    let mut running: Vec<(Pin<Box<dyn Future<Output = ()>>>, u64)> = vec![];
+    let mut running: Vec<(Server, u64)> = vec![];
     let mut context = Context::from_waker(futures::task::noop_waker_ref());
     for step in 0.. {
         assert!(step < 1_000_000, "seed {seed}: no end: servers wait for each other");

@@ -188,7 +188,7 @@ fn every_type_comes_back_as_it_was() {
     let [Entry { delta, .. }] = &entries[..] else { panic!("{} entries", entries.len()) };
     assert!(delta.weights().iter().all(|&w| w == 100));
     let order = arrow::compute::sort_to_indices(delta.rows().column(10), None, None).unwrap();
-    let order = order.values().iter().map(|&i| i).collect::<Vec<_>>();
+    let order = order.values().iter().copied().collect::<Vec<_>>();
     let found = delta.take(&order).unwrap();
     let expected = Delta::uniform(batch, 100).take(&[1, 2, 0]).unwrap();
     assert_eq!(format!("{:?}", found.rows()), format!("{:?}", expected.rows()));

@@ -162,7 +162,7 @@ fn node(plan: &LogicalPlan) -> Result<()> {
         LogicalPlan::Join(_) if has_subquery(plan)? => "a subquery in a join condition",
         LogicalPlan::Filter(filter) => return truth(&filter.predicate, filter.input.schema(), Null::False),
         LogicalPlan::Projection(p) => {
-            return p.expr.iter().try_for_each(|expr| truth(expr, p.input.schema(), Null::Null));
+            return p.expr.iter().try_for_each(|expr| truth(expr, p.input.schema(), Null::Kept));
         }
         _ => return Ok(()),
     };
@@ -244,7 +244,7 @@ enum Null {
     False,
     True,
     /// It must stay NULL.
-    Null,
+    Kept,
 }
 
 /// A join decides IN by whether there is a match: NULL becomes false. Where that would change the result, NULL must not occur.
@@ -252,7 +252,7 @@ fn truth(expr: &Expr, schema: &DFSchema, null: Null) -> Result<()> {
     let negated = |null| match null {
         Null::False => Null::True,
         Null::True => Null::False,
-        Null::Null => Null::Null,
+        Null::Kept => Null::Kept,
     };
     match expr {
         Expr::BinaryExpr(b) if matches!(b.op, Operator::And | Operator::Or) => {
@@ -266,7 +266,7 @@ fn truth(expr: &Expr, schema: &DFSchema, null: Null) -> Result<()> {
         Expr::InSubquery(find) => {
             let null = if find.negated { negated(null) } else { null };
             if null == Null::False || !may_be_null(find, schema)? {
-                return truth(&find.expr, schema, Null::Null);
+                return truth(&find.expr, schema, Null::Kept);
             }
             Err(match find.negated {
                 true => Error::unsupported("NOT IN with a nullable column").hint("Use NOT EXISTS."),
@@ -277,7 +277,7 @@ fn truth(expr: &Expr, schema: &DFSchema, null: Null) -> Result<()> {
         _ => {
             let mut result = Ok(());
             expr.apply_children(|child| {
-                result = truth(child, schema, Null::Null);
+                result = truth(child, schema, Null::Kept);
                 Ok(if result.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
             })
             .map_err(fault::of)?;

@@ -44,7 +44,7 @@ pub(super) fn update(
     let row = spec.key[0];
     let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect();
     let rows: ArrayRef = Arc::new(FixedSizeBinaryArray::new(HASH_WIDTH, Buffer::from_vec(bytes), None));
-    let found = Keys::encode(&[spec.schema.fields()[row].clone()], &[rows.clone()]).map_err(internal)?;
+    let found = Keys::encode(&[spec.schema.fields()[row].clone()], std::slice::from_ref(&rows)).map_err(internal)?;
     let stored = Stored::read(arrangement, &found)?;
     let column = |index: usize| stored.rows.column(index).as_primitive::<Int64Type>();
     let (weights, matches) = (column(row + 1), column(row + 2));
@@ -70,6 +70,9 @@ pub(super) fn update(
     arrangement.apply(epoch, &Delta::uniform(opened, 1)).map_err(internal)?;
     Ok(before)
 }
+
+/// Rows with their hashes and weights.
+type Hashed = (RecordBatch, Vec<u128>, Vec<i64>);
 
 /// Rows of the other side that a slice's rows match, each once, with the change of their matches.
 #[derive(Default)]
@@ -102,7 +105,7 @@ impl Touched {
     }
 
     /// The next rows, `limit` at most, with their hashes and changes; `None` when there are no more.
-    pub fn next(&mut self, limit: usize) -> Result<Option<(RecordBatch, Vec<u128>, Vec<i64>)>> {
+    pub fn next(&mut self, limit: usize) -> Result<Option<Hashed>> {
         let from = self.hashes.len().saturating_sub(limit);
         if from == self.hashes.len() {
             return Ok(None);

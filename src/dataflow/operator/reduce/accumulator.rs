@@ -124,15 +124,18 @@ fn each(groups: &[u32], weights: &[i64], mut add: impl FnMut(usize, usize, i64))
     }
 }
 
+/// Adds to the totals of `groups` their rows' values (none: a count of rows) by their weights.
+type Adding<T> = fn(&mut [<T as ArrowPrimitiveType>::Native], &[u32], Option<&ArrayRef>, &[i64]);
+
 /// Totals that are numbers of one width.
 struct Plain<T: ArrowPrimitiveType> {
     kind: DataType,
     totals: Vec<T::Native>,
-    add: fn(&mut [T::Native], &[u32], Option<&ArrayRef>, &[i64]),
+    add: Adding<T>,
 }
 
 impl<T: ArrowPrimitiveType> Plain<T> {
-    fn new(kind: DataType, add: fn(&mut [T::Native], &[u32], Option<&ArrayRef>, &[i64])) -> Self {
+    fn new(kind: DataType, add: Adding<T>) -> Self {
         Self { kind, totals: vec![], add }
     }
 }
@@ -162,14 +165,17 @@ impl<T: ArrowPrimitiveType<Native: ArrowNativeTypeOp>> Accumulator for Plain<T> 
     }
 }
 
+/// As [`Adding`], and may find a value it cannot read.
+type AddingBytes<T> = fn(&mut [T], &[u32], &ArrayRef, &[i64]) -> Result<()>;
+
 /// Totals stored as bytes.
 struct Packed<T> {
     totals: Vec<T>,
-    add: fn(&mut [T], &[u32], &ArrayRef, &[i64]) -> Result<()>,
+    add: AddingBytes<T>,
 }
 
 impl<T> Packed<T> {
-    fn new(add: fn(&mut [T], &[u32], &ArrayRef, &[i64]) -> Result<()>) -> Self {
+    fn new(add: AddingBytes<T>) -> Self {
         Self { totals: vec![], add }
     }
 }

@@ -238,7 +238,7 @@ fn functions(kind: &Type) -> &'static [(F, &'static str)] {
 }
 
 fn counted(mut random: StdRng) -> Case {
-    let input = table(&mut random, &[KINDS[0].clone()]);
+    let input = table(&mut random, std::slice::from_ref(&KINDS[0]));
     let columns = input.clone();
     let input = Box::new(scan(input));
     let operator = match random.random_bool(0.5) {
