@@ -1,11 +1,13 @@
 //! A DataFusion session with Postgres' semantics: our analyzer rules, functions and settings. Used to plan views and to run SELECT.
 //!
-//! SQL goes through it in this order: [`prepare`] on the syntax tree (what DataFusion's planner would refuse or misread), then
+//! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
+//! name otherwise, refuse or misread), then
 //! its planner with our operators and types, then the analyzer with our coercion before its own, then any of its optimizers.
 
 mod clock;
 mod coerce;
 mod common;
+pub mod names;
 mod operators;
 mod prepare;
 mod regroup;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Node, Operator};
 use crate::planner::explain::expression;
 use crate::planner::fault;
-use crate::planner::names::shown;
+use crate::session::names::shown;
 use crate::scalar::Scalar;
 use crate::types::{Column, Type};
 use arrow::datatypes::{DataType, Field};
