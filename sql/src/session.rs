@@ -1,12 +1,14 @@
 //! A DataFusion session with Postgres' semantics: our analyzer rules, functions and settings. Used to plan views and to run SELECT.
 //!
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
-//! name otherwise, refuse or misread), then
-//! its planner with our operators and types, then the analyzer with our coercion before its own, then any of its optimizers.
+//! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
+//! its own, then any of its optimizers, then [`guard`] on what is to be run.
 
+mod alias;
 mod clock;
 mod coerce;
 mod common;
+mod guard;
 pub mod names;
 mod operators;
 mod prepare;
@@ -48,7 +50,10 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
         ]);
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
-    builder = builder.with_type_planner(Arc::new(operators::Types));
+    builder = builder
+        .with_type_planner(Arc::new(operators::Types))
+        .with_relation_planners(vec![Arc::new(alias::Aliases)])
+        .with_query_planner(Arc::new(guard::Planner));
     // Of two functions of one name the later one counts.
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend(function::all().filter_map(|definition| function::lookup(definition.name)));

@@ -8,8 +8,10 @@ use crate::dataflow::engine::distribute;
 use crate::dataflow::relations::Readable;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::ast;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -77,9 +79,14 @@ fn tables() -> Names {
     Names(vec![relation(A, "a"), relation(B, "b")])
 }
 
-fn plan(sql: &str, catalog: &Names) -> Plan {
+fn read(sql: &str) -> Box<ast::Query> {
     let mut parsed = parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let Statement::Query(query) = parsed.remove(0).statement else { panic!("not a query: {sql}") };
+    query
+}
+
+fn plan(sql: &str, catalog: &Names) -> Plan {
+    let query = read(sql);
     weir_sql::planner::plan(&query, &[], catalog, &Settings::default()).unwrap_or_else(|e| panic!("{sql}: {e}")).plan
 }
 
@@ -90,7 +97,14 @@ fn from_scratch(runtime: &tokio::runtime::Runtime, sql: &str, a: &Model, b: &Mod
         let table = MemTable::try_new(schema(), vec![vec![batch(model.values())]]).unwrap();
         context.register_table(name, Arc::new(table)).unwrap();
     }
-    let batches = runtime.block_on(async { context.sql(sql).await?.collect().await }).map_err(|e| e.to_string())?;
+    let mut query = read(sql);
+    weir_sql::session::prepare(&mut query);
+    let statement = datafusion::sql::parser::Statement::Statement(Box::new(ast::Statement::Query(query)));
+    let batches = runtime.block_on(async {
+        let plan = context.state().statement_to_plan(statement).await?;
+        context.execute_logical_plan(plan).await?.collect().await
+    });
+    let batches = batches.map_err(|e: DataFusionError| e.to_string())?;
     let mut found = Contents::new();
     for batch in batches {
         add(&mut found, &weir_storage::Delta::uniform(batch, 1));

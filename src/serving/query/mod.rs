@@ -152,7 +152,18 @@ fn infer(plan: &LogicalPlan, known: &mut [Option<Type>]) -> Result<()> {
             found.entry(number).or_insert(kind);
         }
     };
+    let count: FieldRef = Arc::new(Type::Int8.field("", true));
     let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for number in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                number.apply(|expr| {
+                    if let Expr::Placeholder(Placeholder { id, .. }) = expr {
+                        note(id, &count);
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+        }
         let schema = node.inputs().first().map_or_else(|| node.schema().clone(), |input| input.schema().clone());
         node.apply_expressions(|expr| {
             let (expr, _) = expr.clone().infer_placeholder_types(&schema)?;
