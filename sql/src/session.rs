@@ -24,6 +24,8 @@ use datafusion::execution::context::SessionState;
 use datafusion::functions::string;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
 
@@ -48,6 +50,9 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
             Arc::new(coerce::Coerce::new(&settings.timezone)),
             Arc::new(TypeCoercion::new()),
         ]);
+    // It sums again what is summed within each value, but the sums of integers are of another type than integers.
+    let rules = Optimizer::new().rules.into_iter().filter(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
+    builder = builder.with_optimizer_rules(rules.collect());
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
     builder = builder
