@@ -168,8 +168,9 @@ impl Jobs {
         for object in self.catalog().objects.values().filter(|o| matches!(o.body, Body::Source(_))) {
             let (other, definition) = self.definition(object)?;
             if other.name() == connector.name() && other.claim(&definition)? == claim {
-                return Err(Error::new("55006", format!("{claim} is in use by source \"{}\"", object.name))
-                    .hint("Tables of one source can be as many as you like; for a second source choose another slot.name."));
+                return Err(Error::new("55006", format!("{claim} is in use by source \"{}\"", object.name)).hint(
+                    "Tables of one source can be as many as you like; for a second source choose another slot.name.",
+                ));
             }
         }
         Ok(())

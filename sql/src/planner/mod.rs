@@ -62,7 +62,8 @@ fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> 
 }
 
 fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {
-    let mut outputs: Vec<String> = plan.schema().fields().iter().map(|f| session::names::shown(f.name()).to_string()).collect();
+    let mut outputs: Vec<String> =
+        plan.schema().fields().iter().map(|f| session::names::shown(f.name()).to_string()).collect();
     if outputs.is_empty() {
         return Err(Error::unsupported("a view without columns"));
     }
