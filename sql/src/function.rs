@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 mod arithmetic;
+mod array;
 mod calendar;
 pub mod cast;
 pub mod key;
@@ -73,7 +74,7 @@ impl Call<'_> {
 
 /// Every function of ours, sorted by name.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
-    [arithmetic::FUNCTIONS, key::FUNCTIONS].into_iter().flatten()
+    [arithmetic::FUNCTIONS, array::FUNCTIONS, key::FUNCTIONS].into_iter().flatten()
 }
 
 /// Ours by name or alias, as DataFusion takes it.

@@ -108,7 +108,6 @@ impl Planner {
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
         let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra);
         let mut query = query.clone();
-        weir_sql::session::names::name_outputs(&mut query);
         weir_sql::session::prepare(&mut query);
         let statement = ast::Statement::Query(Box::new(query));
         let fields = parameters.iter().map(|kind| kind.as_ref().map(|k| FieldRef::new(k.field("", true)))).collect();
