@@ -190,11 +190,15 @@ fn on(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
     signal(kind).map_err(|e| Error::internal(format!("signals cannot be watched: {e}")))
 }
 
+/// Planning recurses with the depth of a statement, in large frames when not optimised. Only what is used is taken.
+const STACK: usize = 16 << 20;
+
 /// A pool of threads; `nice` lowers their priority below the dataflow workers'.
 fn runtime(name: &str, threads: usize, nice: i32) -> Result<Runtime> {
     let built = Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)
+        .thread_stack_size(STACK)
         .on_thread_start(move || lower_priority(nice))
         .enable_all()
         .build();

@@ -6,6 +6,7 @@
 mod clock;
 mod coerce;
 mod common;
+mod counted;
 mod operators;
 mod prepare;
 mod regroup;
