@@ -9,14 +9,20 @@ mod arithmetic;
 mod array;
 mod calendar;
 pub mod cast;
+mod format;
 pub mod key;
+mod math;
+mod moment;
+mod part;
 pub mod print;
 pub mod read;
+pub mod span;
 mod temporal;
 pub mod zone;
 
 pub use arithmetic::decimal_of;
 pub use cast::Cast;
+pub use moment::reads_clock;
 
 use crate::error::{Error, Result};
 use crate::types::Type;
@@ -74,7 +80,17 @@ impl Call<'_> {
 
 /// Every function of ours, sorted by name.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
-    [arithmetic::FUNCTIONS, array::FUNCTIONS, key::FUNCTIONS].into_iter().flatten()
+    [
+        arithmetic::FUNCTIONS,
+        array::FUNCTIONS,
+        math::FUNCTIONS,
+        part::FUNCTIONS,
+        moment::FUNCTIONS,
+        format::FUNCTIONS,
+        key::FUNCTIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Ours by name or alias, as DataFusion takes it.
@@ -186,6 +202,7 @@ impl ScalarUDFImpl for Function {
 pub(crate) fn shown(name: &str, arguments: &[String]) -> String {
     match (name, arguments) {
         ("negate", [value]) => format!("(-{value})"),
+        ("~", [value]) => format!("(~{value})"),
         (sign, [left, right]) if is_sign(sign) => format!("({left} {sign} {right})"),
         _ => format!("{name}({})", arguments.join(", ")),
     }

@@ -12,6 +12,7 @@ mod arithmetic;
 mod array;
 mod sum;
 mod text;
+mod transcendental;
 
 pub use array::{Numbers, build, from_column, key, to_column};
 pub use sum::Sum;

@@ -8,6 +8,7 @@ mod alias;
 mod clock;
 mod coerce;
 mod common;
+mod counted;
 mod guard;
 pub mod names;
 mod operators;

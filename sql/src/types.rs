@@ -126,8 +126,8 @@ impl Type {
             DataType::Boolean => Type::Bool,
             DataType::Int8 | DataType::UInt8 | DataType::Int16 => Type::Int2,
             DataType::UInt16 | DataType::Int32 => Type::Int4,
-            DataType::UInt32 | DataType::Int64 => Type::Int8,
-            DataType::UInt64 => Type::Numeric(Some((20, 0))),
+            // DataFusion counts in UInt64, never beyond an Int64.
+            DataType::UInt32 | DataType::Int64 | DataType::UInt64 => Type::Int8,
             DataType::Float16 | DataType::Float32 => Type::Float4,
             DataType::Float64 => Type::Float8,
             DataType::FixedSizeBinary(NUMERIC_WIDTH) => Type::Numeric(None),

@@ -3,15 +3,20 @@
 //! The types and the last step of avg are plain functions, so that maintained views share them. For SELECT the two are
 //! DataFusion aggregates over one kind of state: a total wide enough never to overflow, and how many values are in it.
 
+use super::span::Span;
 use super::{given, undefined};
 use crate::error::{Error, Result};
 use crate::numeric::{self, Numbers, Numeric, Sum};
 use crate::types::Type;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int64Array,
+    IntervalMonthDayNanoArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type, Int64Type, i256};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Float64Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, i256,
+};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
@@ -28,16 +33,17 @@ pub fn sum_type(argument: &Type) -> Result<Type> {
         Type::Int8 => Type::Numeric(Some((38, 0))),
         Type::Numeric(Some((..=38, scale))) => Type::Numeric(Some((38, *scale))),
         Type::Numeric(Some((_, scale))) => Type::Numeric(Some((76, *scale))),
-        Type::Numeric(None) | Type::Float4 | Type::Float8 => argument.clone(),
+        Type::Numeric(None) | Type::Float4 | Type::Float8 | Type::Interval => argument.clone(),
         _ => return Err(undefined("sum", &[Some(argument.clone())])),
     })
 }
 
-/// avg of exact numbers is unconstrained numeric, of floats double precision.
+/// avg of exact numbers is unconstrained numeric, of floats double precision, of intervals interval.
 pub fn avg_type(argument: &Type) -> Result<Type> {
     Ok(match argument {
         Type::Int2 | Type::Int4 | Type::Int8 | Type::Numeric(_) => Type::Numeric(None),
         Type::Float4 | Type::Float8 => Type::Float8,
+        Type::Interval => Type::Interval,
         _ => return Err(undefined("avg", &[Some(argument.clone())])),
     })
 }
@@ -166,6 +172,7 @@ enum Totals {
     Decimal(Vec<i256>, i8),
     Float(Vec<f64>),
     Numeric(Vec<Sum>),
+    Interval(Vec<Span>),
 }
 
 impl Totals {
@@ -175,6 +182,7 @@ impl Totals {
             Type::Numeric(Some((_, scale))) => Totals::Decimal(vec![], *scale),
             Type::Float4 | Type::Float8 => Totals::Float(vec![]),
             Type::Numeric(None) => Totals::Numeric(vec![]),
+            Type::Interval => Totals::Interval(vec![]),
             other => return Err(Error::internal(format!("total of {other}"))),
         })
     }
@@ -186,6 +194,7 @@ impl Totals {
             Totals::Decimal(_, scale) => Totals::Decimal(vec![], *scale),
             Totals::Float(_) => Totals::Float(vec![]),
             Totals::Numeric(_) => Totals::Numeric(vec![]),
+            Totals::Interval(_) => Totals::Interval(vec![]),
         }
     }
 
@@ -194,7 +203,7 @@ impl Totals {
             Totals::Integer(_) => DataType::Decimal128(38, 0),
             Totals::Decimal(_, scale) => DataType::Decimal256(76, *scale),
             Totals::Float(_) => DataType::Float64,
-            Totals::Numeric(_) => DataType::Binary,
+            Totals::Numeric(_) | Totals::Interval(_) => DataType::Binary,
         }
     }
 
@@ -204,6 +213,7 @@ impl Totals {
             Totals::Decimal(totals, _) => totals.resize(groups, i256::ZERO),
             Totals::Float(totals) => totals.resize(groups, 0.0),
             Totals::Numeric(totals) => totals.resize_with(groups, Sum::default),
+            Totals::Interval(totals) => totals.resize(groups, Span::default()),
         }
     }
 
@@ -228,11 +238,7 @@ impl Totals {
                 let values = cast(values, &DataType::Float64)?;
                 let values = values.as_primitive::<Float64Type>().values();
                 for (row, group) in at {
-                    let total = totals[group] + values[row] * weight as f64;
-                    if total.is_infinite() && totals[group].is_finite() && values[row].is_finite() {
-                        return Err(Error::new("22003", "value out of range: overflow"));
-                    }
-                    totals[group] = total;
+                    totals[group] = finite_sum(totals[group], values[row] * weight as f64)?;
                 }
             }
             Totals::Numeric(totals) => {
@@ -240,6 +246,10 @@ impl Totals {
                 for (row, group) in at {
                     totals[group].add(&numbers.get(row)?, weight)?;
                 }
+            }
+            Totals::Interval(totals) => {
+                let values = values.as_primitive::<IntervalMonthDayNanoType>().values();
+                at.for_each(|(row, group)| totals[group].add(values[row], weight));
             }
         }
         Ok(())
@@ -254,8 +264,12 @@ impl Totals {
                     let part = states.as_primitive::<Decimal256Type>().value(row);
                     totals[group] = totals[group].checked_add(part).ok_or_else(numeric::overflow)?;
                 }
-                Totals::Float(totals) => totals[group] += states.as_primitive::<Float64Type>().value(row),
+                Totals::Float(totals) => {
+                    let part = states.as_primitive::<Float64Type>().value(row);
+                    totals[group] = finite_sum(totals[group], part)?;
+                }
                 Totals::Numeric(totals) => totals[group].merge(&Sum::decode(states.as_binary::<i32>().value(row))?)?,
+                Totals::Interval(totals) => totals[group].merge(&Span::decode(states.as_binary::<i32>().value(row))?),
             }
         }
         Ok(())
@@ -268,6 +282,7 @@ impl Totals {
             Totals::Decimal(totals, scale) => Totals::Decimal(emit.take_needed(totals), *scale),
             Totals::Float(totals) => Totals::Float(emit.take_needed(totals)),
             Totals::Numeric(totals) => Totals::Numeric(emit.take_needed(totals)),
+            Totals::Interval(totals) => Totals::Interval(emit.take_needed(totals)),
         }
     }
 
@@ -278,6 +293,7 @@ impl Totals {
             Totals::Decimal(totals, _) => Arc::new(Decimal256Array::from(totals).with_data_type(kind)),
             Totals::Float(totals) => Arc::new(Float64Array::from(totals)),
             Totals::Numeric(totals) => Arc::new(BinaryArray::from_iter_values(totals.iter().map(Sum::encode))),
+            Totals::Interval(totals) => Arc::new(BinaryArray::from_iter_values(totals.iter().map(Span::encode))),
         })
     }
 
@@ -323,8 +339,25 @@ impl Totals {
             (Totals::Numeric(totals), _) => Arc::new(numeric::build(
                 totals.iter().enumerate().map(|(row, total)| seen(row).then(|| total.value()).transpose()),
             )?),
+            (Totals::Interval(totals), _) => spans(totals, counts, |total, _| total.value())?,
         })
     }
+}
+
+/// The sum, which is infinite only if an operand is.
+fn finite_sum(total: f64, part: f64) -> Result<f64> {
+    let sum = total + part;
+    match sum.is_infinite() && total.is_finite() && part.is_finite() {
+        true => Err(Error::new("22003", "value out of range: overflow")),
+        false => Ok(sum),
+    }
+}
+
+/// What `value` makes of the totals of something.
+fn spans(totals: &[Span], counts: &[i64], value: fn(&Span, i64) -> Result<IntervalMonthDayNano>) -> Result<ArrayRef> {
+    let row = |(total, &count)| (count > 0).then(|| value(total, count)).transpose();
+    let spans: Result<IntervalMonthDayNanoArray> = totals.iter().zip(counts).map(row).collect();
+    Ok(Arc::new(spans?))
 }
 
 fn bigint(total: i128) -> Result<i64> {
@@ -354,14 +387,18 @@ impl Groups {
 
     fn finish(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let (totals, counts) = (self.totals.take(&emit), emit.take_needed(&mut self.counts));
-        let sums = match self.goal {
-            Goal::Sum => totals.sums(&counts, &self.result)?,
+        self.goal.of(&totals, counts, &self.result)
+    }
+}
+
+impl Goal {
+    /// What is wanted of `totals` that have `counts` values in them.
+    fn of(self, totals: &Totals, counts: Vec<i64>, result: &Type) -> Result<ArrayRef> {
+        match (self, totals) {
+            (Goal::Sum, _) => Ok(cast(&totals.sums(&counts, result)?, &result.arrow())?),
+            (Goal::Avg, Totals::Interval(totals)) => spans(totals, &counts, Span::average),
             // Wide enough for any sum on its way to a quotient.
-            Goal::Avg => totals.sums(&counts, &Type::Numeric(None))?,
-        };
-        match self.goal {
-            Goal::Sum => Ok(cast(&sums, &self.result.arrow())?),
-            Goal::Avg => average(&sums, &Int64Array::from(counts)),
+            (Goal::Avg, _) => average(&totals.sums(&counts, &Type::Numeric(None))?, &Int64Array::from(counts)),
         }
     }
 }
@@ -423,6 +460,7 @@ impl GroupsAccumulator for Groups {
             Totals::Float(totals) => totals.capacity() * size_of::<f64>(),
             // A tree node for each of the two maps.
             Totals::Numeric(totals) => totals.capacity() * (size_of::<Sum>() + 1024),
+            Totals::Interval(totals) => totals.capacity() * size_of::<Span>(),
         };
         total + self.counts.capacity() * size_of::<i64>() + size_of::<Self>()
     }
@@ -451,13 +489,7 @@ impl Accumulator for One {
 
     fn evaluate(&mut self) -> Result<ScalarValue, DataFusionError> {
         // Windows ask again and again: the state stays.
-        let counts = self.0.counts.clone();
-        let kind = if self.0.goal == Goal::Sum { &self.0.result } else { &Type::Numeric(None) };
-        let sums = self.0.totals.sums(&counts, kind)?;
-        let result = match self.0.goal {
-            Goal::Sum => cast(&sums, &self.0.result.arrow())?,
-            Goal::Avg => average(&sums, &Int64Array::from(counts))?,
-        };
+        let result = self.0.goal.of(&self.0.totals, self.0.counts.clone(), &self.0.result)?;
         ScalarValue::try_from_array(&result, 0)
     }
 

@@ -1,4 +1,4 @@
-//! `+ - * / %`, unary minus and abs with Postgres' types and errors: overflow is 22003, division by zero 22012, also for floats.
+//! `+ - * / % ~`, unary minus and abs with Postgres' types and errors: overflow is 22003, division by zero 22012, also for floats.
 //!
 //! Exact decimals keep exact scales; where one needs more precision than its Arrow type has, the rows that need it fail.
 //! Division of decimals, and anything with an unconstrained numeric, is unconstrained numeric. Dates and intervals are in
@@ -24,6 +24,7 @@ pub const FUNCTIONS: &[Definition] = &[
     operator("/", |given| resolve('/', given), |call| evaluate('/', call)),
     operator("%", |given| resolve('%', given), |call| evaluate('%', call)),
     Definition { aliases: &["mod"], ..operator("mod", |given| resolve('%', given), |call| evaluate('%', call)) },
+    operator("~", resolve_complement, complement),
     operator("negate", |given| resolve_unary("-", given, true), negate),
     operator("abs", |given| resolve_unary("abs", given, false), absolute),
 ];
@@ -330,7 +331,7 @@ fn decimal_column<T: DecimalType + ArrowPrimitiveType>(array: &ArrayRef) -> Resu
     Ok((cast(array, &T::TYPE_CONSTRUCTOR(precision.min(T::MAX_PRECISION), scale))?, scale))
 }
 
-fn float<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn float<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
         DataType::FixedSizeBinary(_) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
             numeric::to_column(array, &T::DATA_TYPE)
@@ -355,6 +356,24 @@ fn resolve_unary(name: &str, given: &[Option<Type>], intervals: bool) -> Result<
         return Err(undefined(name, given));
     }
     Ok(Resolved { arguments: vec![kind.clone()], result: kind })
+}
+
+fn resolve_complement(given: &[Option<Type>]) -> Result<Resolved> {
+    match given {
+        [Some(kind @ (Type::Int2 | Type::Int4 | Type::Int8))] => {
+            Ok(Resolved { arguments: vec![kind.clone()], result: kind.clone() })
+        }
+        _ => Err(undefined("~", given)),
+    }
+}
+
+fn complement(call: &Call) -> Result<ArrayRef> {
+    let array = call.column(0)?;
+    Ok(match call.result {
+        Type::Int2 => Arc::new(array.as_primitive::<Int16Type>().unary::<_, Int16Type>(|bits| !bits)),
+        Type::Int4 => Arc::new(array.as_primitive::<Int32Type>().unary::<_, Int32Type>(|bits| !bits)),
+        _ => Arc::new(array.as_primitive::<Int64Type>().unary::<_, Int64Type>(|bits| !bits)),
+    })
 }
 
 fn negate(call: &Call) -> Result<ArrayRef> {

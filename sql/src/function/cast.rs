@@ -158,10 +158,9 @@ fn plain(array: &ArrayRef) -> Result<ArrayRef> {
     let to = match array.data_type() {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
-        DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Int8 | DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
-        DataType::UInt32 => DataType::Int64,
+        DataType::UInt32 | DataType::UInt64 => DataType::Int64,
         DataType::Dictionary(_, value) => value.as_ref().clone(),
         _ => return Ok(array.clone()),
     };

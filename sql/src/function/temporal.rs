@@ -35,6 +35,9 @@ pub fn resolve(operator: char, left: &Type, right: &Type) -> Option<Resolved> {
         ('+', Interval, Date) => ([Interval, Timestamp], Timestamp),
         ('+', Date, Time) => ([Timestamp, Time], Timestamp),
         ('+', Time, Date) => ([Time, Timestamp], Timestamp),
+        ('-', Date, Time) => ([Timestamp, Time], Timestamp),
+        ('+' | '-', Timestamp | Timestamptz, Time) => ([left.clone(), Time], left.clone()),
+        ('+', Time, Timestamp | Timestamptz) => ([Time, right.clone()], right.clone()),
         ('-', Date | Timestamp, Date | Timestamp) => ([Timestamp, Timestamp], Interval),
         ('-', Timestamptz, Date | Timestamp | Timestamptz) | ('-', Date | Timestamp, Timestamptz) => {
             ([Timestamptz, Timestamptz], Interval)
@@ -92,13 +95,15 @@ pub(super) fn evaluate(operator: char, operands: &Operands, result: &Type) -> Re
             Arc::new(array.with_data_type(result.arrow()))
         }
         (DataType::Timestamp(..), DataType::Time64(_), _) => {
-            Arc::new(operands.pairs::<TimestampMicrosecondType, Time64MicrosecondType, TimestampMicrosecondType>(
+            let array = operands.pairs::<TimestampMicrosecondType, Time64MicrosecondType, TimestampMicrosecondType>(
                 left.as_primitive(),
                 right.as_primitive(),
-                |at, time| {
-                    if infinite_timestamp(at) { Ok(at) } else { at.checked_add(time).ok_or_else(timestamp_range) }
+                |at, time| match infinite_timestamp(at) {
+                    true => Ok(at),
+                    false => at.checked_add(sign * time).ok_or_else(timestamp_range),
                 },
-            )?)
+            )?;
+            Arc::new(array.with_data_type(result.arrow()))
         }
         (DataType::Timestamp(..), DataType::Timestamp(..), _) => {
             Arc::new(operands.pairs::<TimestampMicrosecondType, TimestampMicrosecondType, IntervalMonthDayNanoType>(
@@ -208,7 +213,7 @@ fn combine(a: IntervalMonthDayNano, b: IntervalMonthDayNano, sign: i64) -> Resul
 }
 
 /// Fractions of months become days of 30 to the month, fractions of days become time.
-fn scale(interval: IntervalMonthDayNano, f: impl Fn(f64) -> f64) -> Result<IntervalMonthDayNano, ArrowError> {
+pub fn scale(interval: IntervalMonthDayNano, f: impl Fn(f64) -> f64) -> Result<IntervalMonthDayNano, ArrowError> {
     let whole = |value: f64| match value.is_finite() && value.abs() < i32::MAX as f64 {
         true => Ok(value.trunc()),
         false => Err(interval_range()),

@@ -22,6 +22,10 @@ impl Zone {
         name.parse::<Tz>().map(|zone| Zone(Some(zone))).map_err(|_| unknown())
     }
 
+    pub fn is_utc(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Seconds east of UTC at a moment; 0 where the calendar of the zone data ends.
     pub fn offset(&self, micros: i64) -> i64 {
         let Some(zone) = &self.0 else { return 0 };

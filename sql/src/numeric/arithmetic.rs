@@ -123,7 +123,7 @@ impl Numeric {
 
     /// Postgres' select_div_scale: at least 16 significant digits, counted in its base-10000 digits.
     fn quotient_scale(&self, other: &Self) -> i32 {
-        let ((weight1, first1), (weight2, first2)) = (self.leading(), other.leading());
+        let ((weight1, first1), (weight2, first2)) = (self.leading(1), other.leading(1));
         let mut weight = weight1 - weight2;
         if first1 <= first2 {
             weight -= 1;
@@ -132,23 +132,31 @@ impl Numeric {
         scale.max(self.scale as i32).max(other.scale as i32).clamp(0, MAX_QUOTIENT_SCALE)
     }
 
-    /// Weight and value of the first base-10000 digit; (0, 0) for zero.
-    fn leading(&self) -> (i32, u128) {
+    /// Weight of the first base-10000 digit, and the value of the first `count` of them; (0, 0) for zero.
+    pub(super) fn leading(&self, count: i32) -> (i32, u128) {
         if self.coefficient == 0 {
             return (0, 0);
         }
         let magnitude = self.coefficient.unsigned_abs();
-        let count = digits(magnitude) as i32;
+        let decimals = digits(magnitude) as i32;
         // Power of ten of the first decimal digit, and how many decimals share its base-10000 digit.
-        let top = self.exponent + count - 1;
+        let top = self.exponent + decimals - 1;
         let weight = top.div_euclid(4);
-        let shown = top.rem_euclid(4) + 1;
-        let first = if count >= shown {
-            magnitude / POWERS[(count - shown) as usize]
+        let shown = top.rem_euclid(4) + 1 + 4 * (count - 1);
+        let first = if decimals >= shown {
+            magnitude / POWERS[(decimals - shown) as usize]
         } else {
-            magnitude * POWERS[(shown - count) as usize]
+            magnitude * POWERS[(shown - decimals) as usize]
         };
         (weight, first)
+    }
+
+    /// The quotient without its fraction.
+    pub fn div_trunc(&self, other: &Self) -> Result<Self> {
+        match self.is_finite() && other.is_finite() && !other.is_zero() {
+            true => self.sub(&self.rem(other)?)?.quotient(other, 0),
+            false => self.div(other),
+        }
     }
 
     /// The rest of truncating division; has the sign of `self`.
@@ -262,7 +270,7 @@ impl Numeric {
             Class::Zero => return Self::finite(0, 0, (self.scale as u32).max(MIN_SIGNIFICANT as u32 - 1)),
             Class::Positive => {}
         }
-        let weight = self.leading().0;
+        let weight = self.leading(1).0;
         let root_weight = if weight >= 0 { weight * 4 / 2 + 1 } else { 1 - (1 - weight * 4) / 2 };
         let scale = (MIN_SIGNIFICANT - root_weight).max(self.scale as i32).clamp(0, MAX_QUOTIENT_SCALE);
         // One digit more than shown decides the rounding: a root is never exactly half way.
@@ -289,7 +297,7 @@ impl Numeric {
     }
 
     /// Shown with no more digits after the point than the value has.
-    pub(super) fn with_least_scale(&self) -> Self {
+    pub fn with_least_scale(&self) -> Self {
         let mut value = *self;
         while value.exponent < 0 && value.coefficient % 10 == 0 && value.coefficient != 0 {
             value.coefficient /= 10;

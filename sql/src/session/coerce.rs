@@ -5,7 +5,7 @@
 //! interval) are compared, joined, grouped and sorted by their key.
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
-use super::{operators, regroup};
+use super::{counted, operators, regroup};
 use crate::error::{Error, Result};
 use crate::function::cast::Cast;
 use crate::function::{self, key};
@@ -66,7 +66,7 @@ impl Coerce {
             LogicalPlan::Union(union) => LogicalPlan::Union(self.union(union)?),
             plan => plan,
         };
-        regroup::by_keys(plan.recompute_schema()?)
+        counted::outputs(regroup::by_keys(plan.recompute_schema()?)?)
     }
 
     /// Every expression of a node, its name kept: it may be what a parent calls a column.
@@ -221,8 +221,12 @@ impl Coerce {
     }
 
     fn function(&self, call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
-        let ScalarFunction { func, args } = call;
-        let given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
+        let ScalarFunction { func, mut args } = call;
+        let mut given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
+        if function::reads_clock(func.name(), &given) {
+            args.push(Expr::Literal(ScalarValue::Utf8(Some(self.zone.clone())), None));
+            given.push(None);
+        }
         if let Some(definition) = function::definition(&func) {
             let wanted = (definition.resolve)(&given)?.arguments;
             let args = args.into_iter().zip(&wanted).map(|(arg, to)| self.argument(arg, to, schema));
@@ -235,11 +239,17 @@ impl Coerce {
                     <[Expr; 2]>::try_from(args).map_err(|_| Error::new("42601", "NULLIF takes two arguments"))?;
                 return self.null_if(left, right, schema);
             }
-            "cast" => args,
+            "cast" => match (func.inner().downcast_ref::<Cast>(), &args[..]) {
+                (Some(cast), [number]) if common::unheld(number).is_some() => {
+                    return convert(number.clone(), cast.to(), schema, cast.zone());
+                }
+                _ => args,
+            },
             // DataFusion's own know no unconstrained numeric: what they compute, they compute on floats.
             _ => args.into_iter().map(|arg| self.float(arg, schema)).collect::<Result<_>>()?,
         };
-        Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
+        let name = func.name().to_string();
+        counted::call(Expr::ScalarFunction(ScalarFunction { func, args }), &name, schema)
     }
 
     /// An argument of our own function: numbers are taken as they are, the rest in the type that was resolved.

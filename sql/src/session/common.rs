@@ -91,6 +91,9 @@ pub fn all(
 
 /// `expr` as `to`: unchanged if it is already, converted now if it is a literal (whose errors are the query's), else a cast.
 pub fn convert(expr: Expr, to: &Type, schema: &DFSchema, zone: &str) -> Result<Expr> {
+    if let (Some(number), Type::Float4 | Type::Float8) = (unheld(&expr), to) {
+        return convert(number, to, schema, zone);
+    }
     let from = match &expr {
         Expr::Placeholder(Placeholder { id, field: None }) => {
             let field = Some(Arc::new(to.field("", true)));
@@ -102,12 +105,28 @@ pub fn convert(expr: Expr, to: &Type, schema: &DFSchema, zone: &str) -> Result<E
     match (&expr, &from) {
         (Expr::Literal(..), None) => return literal(ScalarValue::try_from(&to.arrow())?, to),
         (_, Some(from)) if from == to || alike(from, to) => return Ok(expr),
-        (Expr::Literal(value, _), Some(from)) => return literal(converted(value, from, to, zone)?, to),
+        (Expr::Literal(value, _), Some(from)) => match (converted(value, from, to, zone), to) {
+            // It may yet be read as a float.
+            (Err(error), Type::Numeric(None)) if error.sqlstate == "22003" && is_string(from) => {}
+            (value, _) => return literal(value?, to),
+        },
         _ => {}
     }
     let from = from.unwrap_or(Type::Text);
     function::cast::check(&from, to)?;
     Ok(Cast::udf(from, to.clone(), zone).call(vec![expr]))
+}
+
+/// The text of a number literal that a numeric cannot hold.
+pub fn unheld(expr: &Expr) -> Option<Expr> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let cast = call.func.inner().downcast_ref::<Cast>()?;
+    match &call.args[..] {
+        [number @ Expr::Literal(ScalarValue::Utf8(Some(_)), _)] if cast.to() == &Type::Numeric(None) => {
+            Some(number.clone())
+        }
+        _ => None,
+    }
 }
 
 /// Strings without limits or padding are text.

@@ -44,6 +44,7 @@ fn arithmetic(op: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::Multiply => "*",
         BinaryOperator::Divide => "/",
         BinaryOperator::Modulo => "%",
+        BinaryOperator::PGExp => "^",
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, Interval, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
@@ -18,18 +18,37 @@ struct Prepare;
 impl VisitorMut for Prepare {
     type Break = ();
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } = expr
+            && let Some(number) = beyond_decimal(operand)
+        {
+            *expr = cast(format!("-{number}"), unconstrained());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(number) = beyond_decimal(expr) {
+            *expr = cast(number, unconstrained());
+        }
         match expr {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !literal(operand) => {
                 *expr = call("negate", vec![take(operand)]);
             }
+            Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: operand } => {
+                *expr = call("~", vec![take(operand)]);
+            }
             Expr::UnaryOp { op: UnaryOperator::Plus, expr: operand } => *expr = take(operand),
+            Expr::Extract { field, expr: moment, .. } => {
+                let field = Expr::value(Value::SingleQuotedString(field.to_string().trim_matches('\'').to_string()));
+                *expr = call("extract", vec![field, take(moment)]);
+            }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
             }
             Expr::Interval(interval) => {
                 if let Some(text) = amount(interval) {
-                    *expr = cast(text);
+                    *expr = cast(text, DataType::Interval { fields: None, precision: None });
                 }
             }
             Expr::Function(Function { filter: Some(filter), args: FunctionArguments::List(list), .. }) => {
@@ -77,11 +96,30 @@ fn amount(interval: &Interval) -> Option<String> {
     }
 }
 
-fn cast(interval: String) -> Expr {
+/// The text of a number literal that is no decimal of Arrow's: it has more digits, or a scale out of range or below zero.
+fn beyond_decimal(expr: &Expr) -> Option<String> {
+    /// Of Decimal256; also after the point.
+    const DIGITS: i64 = 76;
+    let Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) = expr else { return None };
+    let number = number.replace('_', "");
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((&number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    // An exponent that is no i64 is for the numeric type to refuse.
+    let scale = exponent.parse().map_or(i64::MIN, |exponent: i64| (fraction.len() as i64).saturating_sub(exponent));
+    let digits = (whole.len() + fraction.len()) as i64;
+    let held = (0..=DIGITS).contains(&scale) && digits <= DIGITS;
+    (!held).then_some(number)
+}
+
+fn unconstrained() -> DataType {
+    DataType::Numeric(ExactNumberInfo::None)
+}
+
+fn cast(text: String, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
-        expr: Box::new(Expr::value(Value::SingleQuotedString(interval))),
-        data_type: DataType::Interval { fields: None, precision: None },
+        expr: Box::new(Expr::value(Value::SingleQuotedString(text))),
+        data_type,
         array: false,
         format: None,
     }

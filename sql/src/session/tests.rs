@@ -320,6 +320,174 @@ fn dates_and_intervals_add_up_on_the_calendar() {
 }
 
 #[test]
+fn mathematics_has_postgres_types_and_errors() {
+    check(
+        "
+        -1e308::float8 => -1e+308
+        1e308::float8 => 1e+308
+        2.2250738585072014e-308::float8 => 2.2250738585072014e-308
+        4.9406564584124654417656879286822137236505980e-324::float8 => 5e-324
+        0.1::float8 < 1e300 => true
+        1e400::float8 => (22003)
+        1e100 * 10 => 100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000
+        round(1.005, 2) => 1.01
+        round(2.5) => 3
+        round(-2.5) => -3
+        round(2.5::float8) => 2
+        round(15, -1) => 20
+        round(1234.5678, -2) => 1200
+        round(2.5::float8, 1) => (42883)
+        trunc(-1.99) => -1
+        trunc(1.999, 2) => 1.99
+        trunc(-1.9::float8) => -1
+        ceil(1.1) => 2
+        ceiling(-1.1) => -1
+        floor(-1.1) => -2
+        ceil(7) => 7
+        sign(-2.50) => -1
+        sign(-2) => -1
+        sign('NaN'::float8) => 0
+        abs(-1.50) => 1.50
+        mod(7.5, 2) => 1.5
+        div(7.5, 2) => 3
+        div(-7, 2) => -3
+        sqrt(2) => 1.4142135623730951
+        sqrt(2.0) => 1.414213562373095
+        sqrt(-1) => (2201F)
+        sqrt(-1.0) => (2201F)
+        exp(1) => 2.718281828459045
+        exp(1.0) => 2.7182818284590452
+        exp(1000) => (22003)
+        exp(-1000) => (22003)
+        ln(10) => 2.302585092994046
+        ln(10.0) => 2.3025850929940457
+        ln(0) => (2201E)
+        ln(0.0) => (2201E)
+        ln(-1.0) => (2201E)
+        log(100) => 2
+        log(100.0) => 2.0000000000000000
+        log(2, 8) => 3.0000000000000000
+        log(2.0::float8, 8) => (42883)
+        log10(1000) => 3
+        power(2, 10) => 1024
+        power(2.0, 10) => 1024.0000000000000000
+        power(2.0::float8, 0.5) => 1.4142135623730951
+        power(0, -1) => (2201F)
+        power(-8, 0.5) => (2201F)
+        power(10, 400) => (22003)
+        pow(2, 0.5) => 1.4142135623730950
+        2 ^ 10 => 1024
+        2.0 ^ 0.5 => 1.4142135623730950
+        trim_scale(1.500) => 1.5
+        trim_scale(10) => 10
+        scale(1.500) => 3
+        min_scale(1.500) => 1
+        degrees(pi()) => 180
+        radians(180) => 3.141592653589793
+        sin(0) => 0
+        cos(1) => 0.5403023058681398
+        acos(2) => (22003)
+        atan2(1, 1) => 0.7853981633974483
+        sin('Infinity'::float8) => (22003)
+        ",
+    );
+}
+
+#[test]
+fn moments_are_taken_apart_and_written() {
+    check(
+        "
+        extract(year FROM timestamp '2024-01-31 12:30:00') => 2024
+        extract(second FROM timestamp '2024-01-31 12:30:05.25') => 5.250000
+        extract(milliseconds FROM time '12:30:05.25') => 5250.000
+        extract(epoch FROM timestamptz '2024-01-31 12:30:00Z') => 1706704200.000000
+        extract(hour FROM timestamptz '2024-01-31 12:30:00Z') => 12
+        extract(epoch FROM date '2024-01-31') => 1706659200
+        extract(hour FROM date '2024-01-31') => (0A000)
+        extract(hour FROM interval '1 day 30:15:00') => 30
+        extract(epoch FROM interval '1 year 2 months 3 days 4 hours') => 37015200.000000
+        extract(quarter FROM date '2024-05-01') => 2
+        extract(week FROM date '2021-01-03') => 53
+        extract(isoyear FROM date '2021-01-03') => 2020
+        extract(isodow FROM date '2021-01-03') => 7
+        extract(doy FROM date '2024-12-31') => 366
+        extract(century FROM date '2000-12-31') => 20
+        extract(decade FROM date '0044-03-15 BC') => -5
+        extract(julian FROM timestamp '2024-01-01 06:00') => 2460311.25000000000000000000
+        extract(year FROM timestamp 'infinity') => Infinity
+        extract(month FROM timestamp 'infinity') => ∅
+        extract(nonsense FROM date '2024-01-01') => (22023)
+        date_part('hour', timestamp '2024-01-31 12:30:00') => 12
+        date_part('epoch', timestamp '2024-01-31 12:30:00.5') => 1706704200.5
+        date_part('hour', date '2024-01-31') => 0
+        date_part('hour', timestamptz '2024-01-31 12:30:00Z') => 12
+        date_trunc('month', timestamp '2024-02-29 12:34:56') => 2024-02-01 00:00:00
+        date_trunc('week', timestamp '2024-02-29 12:34:56') => 2024-02-26 00:00:00
+        date_trunc('day', timestamptz '2024-02-29 23:34:56Z') => 2024-02-29 00:00:00+00
+        date_trunc('quarter', date '2024-05-29') => 2024-04-01 00:00:00+00
+        date_trunc('hour', interval '1 day 03:45:00') => 1 day 03:00:00
+        date_trunc('century', timestamp '2024-02-29 12:34:56') => 2001-01-01 00:00:00
+        date_trunc('decade', timestamp '2024-02-29 12:34:56') => 2020-01-01 00:00:00
+        date_trunc('week', interval '1 day') => (0A000)
+        date_trunc('day', timestamp '-infinity') => -infinity
+        age(timestamp '2024-03-01', timestamp '2024-01-31') => 1 mon 1 day
+        age(timestamp '2024-01-31', timestamp '2024-03-01 12:00') => -1 mons -1 days -12:00:00
+        age(date '2024-03-31', date '2023-02-28') => 1 year 1 mon 3 days
+        make_date(2024, 2, 29) => 2024-02-29
+        make_date(2023, 2, 29) => (22008)
+        make_date(-44, 3, 15) => 0044-03-15 BC
+        timestamp '2024-01-01 12:00' AT TIME ZONE 'Europe/Berlin' => 2024-01-01 11:00:00+00
+        timestamptz '2024-01-01 12:00Z' AT TIME ZONE 'Europe/Berlin' => 2024-01-01 13:00:00
+        timestamp '2024-01-31 12:30' + time '01:15' => 2024-01-31 13:45:00
+        time '01:15' + timestamp '2024-01-31 12:30' => 2024-01-31 13:45:00
+        timestamp '2024-01-31 12:30' - time '01:15' => 2024-01-31 11:15:00
+        timestamptz '2024-01-31 12:30Z' + time '01:15' => 2024-01-31 13:45:00+00
+        date '2024-01-31' + time '01:15' => 2024-01-31 01:15:00
+        date '2024-01-31' - time '01:15' => 2024-01-30 22:45:00
+        time '01:15' + date '2024-01-31' => 2024-01-31 01:15:00
+        to_char(timestamp '2024-03-05 14:07:09.123456', 'YYYY-MM-DD HH24:MI:SS.US') => 2024-03-05 14:07:09.123456
+        to_char(timestamp '2024-03-05 14:07:09', 'FMDay, FMDD. Month YY \"at\" HH12:MI am') => Tuesday, 5. March     24 at 02:07 pm
+        to_char(date '2024-03-05', 'Dy DDDth WW IW Q FMMonth FMDDth CC J') => Tue 065th 10 10 1 March 5th 21 2460375
+        to_char(timestamptz '2024-03-05 14:07:09Z', 'HH24:MI TZH OF') => 14:07 +00 +00
+        to_char(date '0044-03-15 BC', 'YYYY BC, Y,YYY') => 0044 BC, 0,044
+        to_char(timestamp 'infinity', 'YYYY') => ∅
+        ",
+    );
+    let berlin = Settings { timezone: "Europe/Berlin".into(), ..Settings::default() };
+    check_in(
+        &berlin,
+        "
+        extract(epoch FROM timestamptz '2024-01-31 12:30:00Z') => 1706704200.000000
+        extract(hour FROM timestamptz '2024-01-31 12:30:00Z') => 13
+        date_part('hour', timestamptz '2024-01-31 12:30:00Z') => 13
+        date_trunc('day', timestamptz '2024-02-29 23:34:56Z') => 2024-03-01 00:00:00+01
+        timestamptz '2024-01-01 12:00Z' AT TIME ZONE 'Europe/Berlin' => 2024-01-01 13:00:00
+        timestamptz '2024-01-31 12:30Z' + time '01:15' => 2024-01-31 14:45:00+01
+        to_char(timestamptz '2024-03-05 14:07:09Z', 'HH24:MI TZH OF') => 15:07 +01 +01
+        ",
+    );
+}
+
+#[test]
+fn counts_are_signed_and_as_wide_as_in_postgres() {
+    check(
+        "
+        SELECT row_number() OVER (ORDER BY i4) FROM t => 1|2|3
+        SELECT arrow_typeof(row_number() OVER (ORDER BY i4)) FROM t LIMIT 1 => Int64
+        SELECT arrow_typeof(n) FROM (SELECT ntile(2) OVER (ORDER BY i4) AS n FROM t) q LIMIT 1 => Int32
+        SELECT n FROM (SELECT rank() OVER (ORDER BY b) AS n FROM t UNION ALL SELECT 7) q ORDER BY n => 1|2|3|7
+        arrow_typeof(array_length(make_array(1, 2), 1)) => Int32
+        arrow_typeof(char_length('abc')) => Int32
+        arrow_typeof(position('b' IN 'abc')) => Int32
+        array_length(make_array(1, 2), 1) + 1 => 3
+        SELECT sum(v), avg(v) FROM (VALUES (interval '1 mon'), (interval '1 day'), (NULL)) AS x (v) => 1 mon 1 day 15 days 12:00:00
+        SELECT sum(v) FROM (VALUES (interval '2000000000 days'), (interval '2000000000 days')) AS x (v) => (22008)
+        SELECT sum(v) OVER (ORDER BY v ROWS 1 PRECEDING) FROM (VALUES (interval '1 h'), (interval '2 h'), (interval '4 h')) AS x (v) => 01:00:00|03:00:00|06:00:00
+        ",
+    );
+}
+
+#[test]
 fn aggregates_have_postgres_types() {
     check(
         "

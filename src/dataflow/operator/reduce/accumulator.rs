@@ -1,7 +1,7 @@
 //! What can be added up per group and taken back exactly: counts and sums.
 //!
 //! Integers add up in 128 bits and decimals in 256, where no number of rows that fits a machine overflows; numerics, decimals of
-//! more than 38 digits and floats in totals of their own ([`packed`](super::packed)).
+//! more than 38 digits, floats and intervals in totals of their own ([`packed`](super::packed)).
 
 use super::exact::Exact;
 use super::input::is_numeric;
@@ -9,11 +9,13 @@ use super::packed::{self, Total};
 use super::wide::Wide;
 use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType, i256,
 };
 use std::ops::Range;
 use std::sync::Arc;
 use weir_sql::Result;
+use weir_sql::function::span::Span;
 use weir_sql::numeric::{Numbers, Sum};
 
 /// One state column: what an epoch adds to it, per group.
@@ -36,7 +38,9 @@ pub(super) fn summable(kind: &DataType) -> Option<DataType> {
     match kind {
         DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(DataType::Decimal128(38, 0)),
         DataType::Decimal128(_, scale) => Some(DataType::Decimal256(76, *scale)),
-        DataType::Decimal256(..) | DataType::Float32 | DataType::Float64 => Some(DataType::Binary),
+        DataType::Decimal256(..) | DataType::Float32 | DataType::Float64 | DataType::Interval(_) => {
+            Some(DataType::Binary)
+        }
         kind if is_numeric(kind) => Some(DataType::Binary),
         _ => None,
     }
@@ -73,6 +77,11 @@ pub(super) fn sum(kind: &DataType) -> Box<dyn Accumulator> {
         })),
         DataType::Float32 => floats::<Float32Type>(),
         DataType::Float64 => floats::<Float64Type>(),
+        DataType::Interval(_) => Box::new(Packed::<Span>::new(|totals, groups, values, weights| {
+            let values = values.as_primitive::<IntervalMonthDayNanoType>().values();
+            each(groups, weights, |row, group, weight| totals[group].add(values[row], weight));
+            Ok(())
+        })),
         kind if is_numeric(kind) => Box::new(Packed::<Sum>::new(|totals, groups, values, weights| {
             let values = Numbers::of(values)?;
             for (row, (&group, &weight)) in groups.iter().zip(weights).enumerate() {

@@ -5,10 +5,12 @@ use super::input::{Keep, Layout, is_numeric};
 use super::packed::Total;
 use super::wide::Wide;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal256Array, Float32Array, Float64Array, Int64Array, RecordBatch,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal256Array, Float32Array, Float64Array, Int64Array,
+    IntervalMonthDayNanoArray, RecordBatch,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, i256};
 use std::sync::Arc;
+use weir_sql::function::span::Span;
 use weir_sql::numeric::{self, Numbers, Numeric, Sum};
 use weir_sql::plan::{Aggregate, AggregateFunction as F};
 use weir_sql::types::{Column, Type};
@@ -76,6 +78,9 @@ impl Finish {
                 let value = |row: usize| i64::try_from(totals.value(row)).map(Some).map_err(|_| out_of_range("bigint"));
                 Ok(Arc::new(collect(counts, value, failures).into_iter().collect::<Int64Array>()))
             }
+            F::Sum | F::Avg if matches!(self.argument, DataType::Interval(_)) => {
+                Ok(self.intervals(kept, counts, failures))
+            }
             F::Sum | F::Avg => self.numbers(kept, counts, failures),
         }
     }
@@ -97,6 +102,15 @@ impl Finish {
             true => Arc::new(values.into_iter().map(|value| value.map(|v| v as f32)).collect::<Float32Array>()),
             false => Arc::new(values.into_iter().collect::<Float64Array>()),
         })
+    }
+
+    fn intervals(&self, kept: &ArrayRef, counts: &Int64Array, failures: &mut Vec<(usize, Error)>) -> ArrayRef {
+        let value = |row: usize| {
+            let total = Span::decode(kept.as_binary::<i32>().value(row))?;
+            let value = if self.function == F::Avg { total.average(counts.value(row)) } else { total.value() };
+            value.map(Some)
+        };
+        Arc::new(collect(counts, value, failures).into_iter().collect::<IntervalMonthDayNanoArray>())
     }
 
     fn numbers(&self, kept: &ArrayRef, counts: &Int64Array, failures: &mut Vec<(usize, Error)>) -> Result<ArrayRef> {

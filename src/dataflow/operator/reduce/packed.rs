@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
 use std::ops::Range;
 use std::sync::Arc;
 use weir_sql::Result;
+use weir_sql::function::span::Span;
 use weir_sql::numeric::Sum;
 
 /// A sum that can be added to and written down. Adding commutes and is exact.
@@ -28,6 +29,21 @@ impl Total for Sum {
 
     fn decode(bytes: &[u8]) -> Result<Self> {
         Sum::decode(bytes)
+    }
+}
+
+impl Total for Span {
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        Span::merge(self, other);
+        Ok(())
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(Span::encode(self));
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        Span::decode(bytes)
     }
 }
 

@@ -1,0 +1,87 @@
+//! Sums of intervals: months, days and time add up apart, as in Postgres, in totals that do not overflow.
+
+use super::temporal::{interval_range, scale};
+use crate::error::{Error, Result};
+use arrow::datatypes::IntervalMonthDayNano;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    months: i128,
+    days: i128,
+    nanoseconds: i128,
+}
+
+/// Bytes of a stored total.
+const WIDTH: usize = 48;
+
+impl Span {
+    /// Adds `interval`, `weight` times.
+    pub fn add(&mut self, interval: IntervalMonthDayNano, weight: i64) {
+        let weight = i128::from(weight);
+        self.months += i128::from(interval.months) * weight;
+        self.days += i128::from(interval.days) * weight;
+        self.nanoseconds += i128::from(interval.nanoseconds) * weight;
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.months += other.months;
+        self.days += other.days;
+        self.nanoseconds += other.nanoseconds;
+    }
+
+    /// The sum, if it is an interval.
+    pub fn value(&self) -> Result<IntervalMonthDayNano> {
+        let whole = |part: i128| i32::try_from(part).map_err(|_| interval_range());
+        let nanoseconds = i64::try_from(self.nanoseconds).map_err(|_| interval_range())?;
+        Ok(IntervalMonthDayNano::new(whole(self.months)?, whole(self.days)?, nanoseconds))
+    }
+
+    /// The sum divided by `count`: fractions of months become days, fractions of days become time.
+    pub fn average(&self, count: i64) -> Result<IntervalMonthDayNano> {
+        Ok(scale(self.value()?, |part| part / count as f64)?)
+    }
+
+    /// Equal sums have equal bytes.
+    pub fn encode(&self) -> [u8; WIDTH] {
+        let mut bytes = [0; WIDTH];
+        let parts = [self.months, self.days, self.nanoseconds];
+        for (place, part) in bytes.as_chunks_mut::<16>().0.iter_mut().zip(parts) {
+            *place = part.to_be_bytes();
+        }
+        bytes
+    }
+
+    /// Refuses what [`Span::encode`] cannot have written.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let ([months, days, nanoseconds], []) = bytes.as_chunks::<16>() else {
+            return Err(Error::internal("damaged sum of intervals"));
+        };
+        let [months, days, nanoseconds] = [months, days, nanoseconds].map(|part| i128::from_be_bytes(*part));
+        Ok(Self { months, days, nanoseconds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_may_be_too_long_for_a_while() {
+        let long = IntervalMonthDayNano::new(i32::MAX, i32::MIN, i64::MAX);
+        let mut sum = Span::default();
+        sum.add(long, 3);
+        assert_eq!(sum.value().unwrap_err().sqlstate, "22008");
+        let mut stored = Span::decode(&sum.encode()).unwrap();
+        stored.add(long, -2);
+        assert_eq!(stored.value().unwrap(), long);
+        assert!(Span::decode(&sum.encode()[1..]).is_err());
+    }
+
+    #[test]
+    fn averages_carry_fractions_downwards() {
+        let mut sum = Span::default();
+        sum.add(IntervalMonthDayNano::new(1, 0, 0), 1);
+        sum.add(IntervalMonthDayNano::new(0, 1, 0), 1);
+        assert_eq!(sum.average(2).unwrap(), IntervalMonthDayNano::new(0, 15, 43_200_000_000_000));
+    }
+}
