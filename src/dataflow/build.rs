@@ -47,6 +47,14 @@ impl Blueprint {
         matches!(self.body, Body::Table { .. })
     }
 
+    /// Whether it has no parents and follows the epochs themselves: a base table, or a view of constants.
+    pub fn is_root(&self) -> bool {
+        match &self.body {
+            Body::Table { .. } => true,
+            Body::View(plan) => plan.root.relations().is_empty(),
+        }
+    }
+
     /// The first epoch in which its dataflow may say something.
     fn start(&self) -> Epoch {
         match self.fresh && !self.is_table() {
@@ -132,7 +140,10 @@ pub fn dataflow(
         Body::View(plan) => {
             let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
             let mut builder = Builder { scope, blueprint, relation, running, states: &mut states, queues: vec![] };
-            let stream = builder.build(&plan.root);
+            let mut stream = builder.build(&plan.root);
+            if relation.is_root {
+                stream = builder.clock(stream);
+            }
             let queues = builder.queues;
             output(scope, stream, relation.clone(), table, rows);
             queues
@@ -192,6 +203,18 @@ impl<'s> Builder<'_, 's> {
         let first = (self.blueprint.fresh && !linear).then_some(self.blueprint.from);
         let hosting = Hosting { name: name(node).into(), linear, first };
         host(self.scope, inputs, operator, hosting, self.relation.clone())
+    }
+
+    /// Constants never change, so nothing else would take a view of them from epoch to epoch.
+    fn clock(&mut self, stream: Stream<'s, u64, Packet>) -> Stream<'s, u64, Packet> {
+        let queue = Rc::new(Queue::default());
+        if self.blueprint.fresh {
+            queue.push(Event::Upper(self.blueprint.from));
+        }
+        self.queues.push(queue.clone());
+        let reading = Reading { snapshot: nothing(), from: self.blueprint.start(), queue, projection: None };
+        let ticks = source(self.scope, &self.blueprint.name, reading);
+        self.scope.concatenate([stream, ticks])
     }
 
     /// A parent as of its upper on this worker, counted as of `from`, then its change log.

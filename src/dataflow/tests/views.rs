@@ -412,6 +412,21 @@ fn a_view_over_a_view_follows_it() {
 }
 
 #[test]
+fn a_view_of_constants_goes_from_epoch_to_epoch() {
+    let mut rig = Rig::new(2, Rig::first_epoch());
+    rig.create(A.0, table);
+    for (id, sql) in [(20, "SELECT 1 AS one UNION ALL SELECT 2"), (21, "SELECT id FROM a WHERE k = NULL")] {
+        let body = Body::View(plan(sql, &tables()));
+        let view = rig.create(id, || body.clone());
+        rig.reach(&view, rig.closed);
+        rig.close(vec![]);
+        rig.reach(&view, rig.closed);
+        let rows = if id == 20 { 2 } else { 0 };
+        assert_eq!(contents(&view.rows, rig.closed).len(), rows, "{sql}");
+    }
+}
+
+#[test]
 fn a_dropped_view_ends_and_its_parents_go_on() {
     let mut random = StdRng::seed_from_u64(8);
     let mut rig = Rig::new(2, Rig::first_epoch());
