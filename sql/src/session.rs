@@ -14,10 +14,12 @@ pub mod names;
 mod operators;
 mod prepare;
 mod regroup;
+mod subquery;
 #[cfg(test)]
 mod tests;
 
 pub use prepare::prepare;
+pub use subquery::rewrite_subqueries;
 
 use crate::function::{self, aggregate};
 use datafusion::execution::SessionStateBuilder;

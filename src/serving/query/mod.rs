@@ -114,6 +114,7 @@ impl Planner {
         let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
         let plan = SqlToRel::new_with_options(&names, self.options())
             .sql_statement_to_plan_with_context(statement, &mut context)
+            .and_then(weir_sql::session::rewrite_subqueries)
             .map_err(failure)?;
         let (relations, system) = names.used();
         let parameters = parameters.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect();
