@@ -1,12 +1,16 @@
 //! A DataFusion session with Postgres' semantics: our analyzer rules, functions and settings. Used to plan views and to run SELECT.
 //!
-//! SQL goes through it in this order: [`prepare`] on the syntax tree (what DataFusion's planner would refuse or misread), then
-//! its planner with our operators and types, then the analyzer with our coercion before its own, then any of its optimizers.
+//! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
+//! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
+//! its own, then any of its optimizers, then [`guard`] on what is to be run.
 
+mod alias;
 mod clock;
 mod coerce;
 mod common;
 mod counted;
+mod guard;
+pub mod names;
 mod operators;
 mod prepare;
 mod regroup;
@@ -21,6 +25,8 @@ use datafusion::execution::context::SessionState;
 use datafusion::functions::string;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
 
@@ -45,9 +51,15 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
             Arc::new(coerce::Coerce::new(&settings.timezone)),
             Arc::new(TypeCoercion::new()),
         ]);
+    // It sums again what is summed within each value, but the sums of integers are of another type than integers.
+    let rules = Optimizer::new().rules.into_iter().filter(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
+    builder = builder.with_optimizer_rules(rules.collect());
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
-    builder = builder.with_type_planner(Arc::new(operators::Types));
+    builder = builder
+        .with_type_planner(Arc::new(operators::Types))
+        .with_relation_planners(vec![Arc::new(alias::Aliases)])
+        .with_query_planner(Arc::new(guard::Planner));
     // Of two functions of one name the later one counts.
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend(function::all().filter_map(|definition| function::lookup(definition.name)));

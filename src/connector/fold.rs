@@ -19,15 +19,15 @@ use weir_storage::{Delta, Result};
 /// One change. Each consumes the next row of `rows`, of `olds`, or both, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Insert, or update that keeps its key: the next row.
+    /// The next row is new; of a table without a key, once more.
+    Insert,
+    /// The next row, whether its key is stored or not: an update that keeps its key, or an overwriting insert.
     Upsert,
     /// Update that changes its key: the next old key, the next row.
     Move,
     /// The next old key.
     Delete,
     Truncate,
-    /// A table without a key: the next row appears.
-    Insert,
     /// A table without a key: the next row goes.
     Retract,
 }
@@ -125,13 +125,15 @@ enum Base {
 enum Last {
     Image(At),
     Gone,
-    /// Before a TRUNCATE: as if never seen.
+    /// Not stored before the fold and not there after it: as if never seen.
     Forgotten,
 }
 
 struct Entry {
     key: KeyAt,
     last: Last,
+    /// Whether the key may have been stored before the fold. One that came and went within it is nothing to delete.
+    stored: bool,
 }
 
 struct Folding<'a> {
@@ -173,14 +175,19 @@ impl<'a> Folding<'a> {
             for op in &segment.ops {
                 let (at, from) = ((number as u32, row), (number as u32, old));
                 match op {
-                    Op::Upsert => self.upsert(at, KeyAt::Row(at), partial && is_partial(segment, row)),
+                    Op::Insert => self.upsert(at, KeyAt::Row(at), false, partial && is_partial(segment, row)),
+                    Op::Upsert => self.upsert(at, KeyAt::Row(at), true, partial && is_partial(segment, row)),
                     Op::Move => {
-                        self.upsert(at, KeyAt::Old(from), partial && is_partial(segment, row));
-                        self.delete_moved(from, at);
+                        // Unless the row moved to where it was, its new key was free.
+                        let moved = self.bytes(KeyAt::Old(from)) != self.bytes(KeyAt::Row(at));
+                        self.upsert(at, KeyAt::Old(from), !moved, partial && is_partial(segment, row));
+                        if moved {
+                            self.delete(from);
+                        }
                     }
                     Op::Delete => self.delete(from),
                     Op::Truncate => self.truncate(),
-                    Op::Insert | Op::Retract => unreachable!("a table with a key has no bag changes"),
+                    Op::Retract => unreachable!("a table with a key has no bag changes"),
                 }
                 let (rows, olds) = op.consumes();
                 (row, old) = (row + rows as u32, old + olds as u32);
@@ -188,18 +195,18 @@ impl<'a> Folding<'a> {
         }
     }
 
-    /// The entry of `key`, and whether it is new.
-    fn entry(&mut self, key: KeyAt) -> (usize, bool) {
+    /// The entry of `key`; `stored` is what is known if it is new.
+    fn entry(&mut self, key: KeyAt, stored: bool) -> usize {
         let (hash, bytes) = (self.hash(key), self.bytes(key));
         let found = self.index.find(hash, |&i| self.bytes(self.entries[i as usize].key) == bytes);
         if let Some(&i) = found {
-            return (i as usize, false);
+            return i as usize;
         }
         let i = self.entries.len();
-        self.entries.push(Entry { key, last: Last::Forgotten });
+        self.entries.push(Entry { key, last: Last::Forgotten, stored });
         let (rows, olds, entries) = (&self.rows, &self.olds, &self.entries);
         self.index.insert_unique(hash, i as u32, |&i| hash_of(rows, olds, entries[i as usize].key));
-        (i, true)
+        i
     }
 
     fn hash(&self, key: KeyAt) -> u64 {
@@ -214,12 +221,12 @@ impl<'a> Folding<'a> {
     }
 
     /// The image at `at` is now the row of its key; its unknown values are those of the row under `origin`.
-    fn upsert(&mut self, at: At, origin: KeyAt, partial: bool) {
+    fn upsert(&mut self, at: At, origin: KeyAt, stored: bool, partial: bool) {
         if partial {
             let base = self.base(origin);
             self.bases.insert(at, base);
         }
-        let (entry, _) = self.entry(KeyAt::Row(at));
+        let entry = self.entry(KeyAt::Row(at), stored && !self.truncated);
         self.entries[entry].last = Last::Image(at);
     }
 
@@ -234,16 +241,10 @@ impl<'a> Folding<'a> {
         }
     }
 
-    /// The old key of a row that moved to `to` is free, unless the row moved to where it was.
-    fn delete_moved(&mut self, from: At, to: At) {
-        if self.bytes(KeyAt::Old(from)) != self.bytes(KeyAt::Row(to)) {
-            self.delete(from);
-        }
-    }
-
     fn delete(&mut self, from: At) {
-        let (entry, _) = self.entry(KeyAt::Old(from));
-        self.entries[entry].last = if self.truncated { Last::Forgotten } else { Last::Gone };
+        let entry = self.entry(KeyAt::Old(from), !self.truncated);
+        let entry = &mut self.entries[entry];
+        entry.last = if entry.stored { Last::Gone } else { Last::Forgotten };
     }
 
     fn truncate(&mut self) {
@@ -524,6 +525,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Change {
+        Insert(i64, Row),
         Upsert(i64, Row),
         Move(i64, i64, Row),
         Delete(i64),
@@ -545,6 +547,7 @@ mod tests {
         let (mut ops, mut ids, mut rows, mut olds) = (vec![], vec![], vec![], vec![]);
         for change in changes {
             let (op, new, old) = match *change {
+                Insert(id, row) => (Op::Insert, Some((id, row)), None),
                 Upsert(id, row) => (Op::Upsert, Some((id, row)), None),
                 Move(from, id, row) => (Op::Move, Some((id, row)), Some(from)),
                 Delete(id) => (Op::Delete, None, Some(id)),
@@ -602,7 +605,7 @@ mod tests {
         for keys in &fold.deletes {
             for id in ids(keys, 0) {
                 touch(id);
-                table.remove(&id);
+                assert!(table.remove(&id).is_some(), "key {id} is not stored but deleted by {fold:?}");
             }
         }
         for rows in &fold.upserts {
@@ -643,7 +646,7 @@ mod tests {
 
     #[test]
     fn the_last_image_of_a_key_wins() {
-        let changes = [Upsert(1, ["x", "y"]), Upsert(2, ["p", "q"]), Upsert(1, ["z", "-"]), Delete(2)];
+        let changes = [Insert(1, ["x", "y"]), Insert(2, ["p", "q"]), Upsert(1, ["z", "-"]), Delete(2)];
         check(&[], &changes, &[(1, ["z", "-"])]);
     }
 
@@ -670,6 +673,13 @@ mod tests {
         let stored = [(1, ["one", "-"]), (2, ["two", "-"])];
         let swap = [Move(1, 9, ["?", "-"]), Move(2, 1, ["?", "-"]), Move(9, 2, ["?", "-"])];
         check(&stored, &swap, &[(1, ["two", "-"]), (2, ["one", "-"])]);
+    }
+
+    #[test]
+    fn a_key_that_came_and_went_within_the_fold_is_not_deleted() {
+        let fold = check(&[(1, ["a", "b"])], &[Move(1, 9, ["?", "-"]), Move(9, 1, ["?", "-"])], &[(1, ["a", "-"])]);
+        assert!(fold.deletes.is_empty(), "{fold:?}");
+        check(&[], &[Insert(1, ["x", "y"]), Delete(1), Insert(1, ["x", "z"]), Delete(1)], &[]);
     }
 
     #[test]
@@ -706,7 +716,7 @@ mod tests {
             [0, 1].map(|c| if row[c] == "?" { old[c].clone() } else { row[c].to_string() })
         };
         match change {
-            Upsert(id, row) => {
+            Insert(id, row) | Upsert(id, row) => {
                 let row = fill(row, table.get(id).cloned());
                 table.insert(*id, row);
             }
@@ -733,7 +743,7 @@ mod tests {
             (1..=4, Some(id), _) => Delete(id),
             (5..=9, Some(from), Some(to)) => Move(from, to, maybe(random)),
             (10..=15, Some(id), _) => Upsert(id, maybe(random)),
-            (_, _, Some(id)) => Upsert(id, sent(random)),
+            (_, _, Some(id)) => Insert(id, sent(random)),
             (_, Some(id), None) => Upsert(id, maybe(random)),
             (_, None, None) => Truncate,
         }

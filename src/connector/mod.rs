@@ -220,6 +220,8 @@ pub trait Connector: Send + Sync {
     fn name(&self) -> &'static str;
     /// Names of the options whose values are secrets.
     fn secrets(&self) -> &'static [&'static str];
+    /// What a source has for itself upstream: two sources of one claim would take each other's changes.
+    fn claim(&self, source: &Definition) -> Result<String>;
     /// Checks options and server and changes nothing; all findings in one error. Returns the details to announce: what
     /// `create` is going to make upstream, so that `drop` after a crash in between takes back no less and no more.
     async fn check(&self, source: &Definition) -> Result<serde_json::Value>;

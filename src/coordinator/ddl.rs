@@ -127,6 +127,7 @@ impl Jobs {
         let connector = connector::find(&kind)?;
         let unnamed =
             Definition { id: 0, name: name.clone(), options: options.clone(), details: serde_json::Value::Null };
+        self.unclaimed(connector, &unnamed)?;
         // The id is part of default names upstream, so the source is announced before it is checked in full; a check that fails
         // takes the announcement back before anything was made upstream.
         let (shown, secrets) = self.split_secrets(connector, options);
@@ -159,6 +160,20 @@ impl Jobs {
                 Err(error)
             }
         }
+    }
+
+    /// The server itself cannot tell while the other source is not connected.
+    fn unclaimed(&self, connector: &'static dyn connector::Connector, source: &Definition) -> Result<()> {
+        let claim = connector.claim(source)?;
+        for object in self.catalog().objects.values().filter(|o| matches!(o.body, Body::Source(_))) {
+            let (other, definition) = self.definition(object)?;
+            if other.name() == connector.name() && other.claim(&definition)? == claim {
+                return Err(Error::new("55006", format!("{claim} is in use by source \"{}\"", object.name)).hint(
+                    "Tables of one source can be as many as you like; for a second source choose another slot.name.",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Checks, announces what is going to be made upstream, makes it, starts the source.

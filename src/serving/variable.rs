@@ -42,8 +42,8 @@ const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable r
 /// Sorted by name.
 const SPECS: &[Spec] = &[
     spec("application_name", "", Rule::Text, "Name of the client's application."),
-    spec("background_ddl", "off", Rule::OneOf(&["off", "false"]), "CREATE returns when the relation is readable."),
     spec("backfill_rate_limit", "default", Rule::Ignored, "Not used."),
+    spec("background_ddl", "off", Rule::OneOf(&["off", "false"]), "CREATE returns when the relation is readable."),
     spec("batch_parallelism", "default", Rule::Ignored, "Not used."),
     spec("bytea_output", "hex", Rule::OneOf(&["hex"]), "Format of bytea as text."),
     spec("check_function_bodies", "on", Rule::Bool, "Not used."),

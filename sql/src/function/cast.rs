@@ -14,6 +14,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, ListArray, PrimitiveArray, StringArray,
     StringBuilder,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, try_unary};
 use arrow::datatypes::{
     DataType, Date32Type, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -351,8 +352,26 @@ fn parsed(array: &ArrayRef, to: &Type, zone: Zone) -> Result<ArrayRef> {
             Arc::new(out.finish())
         }
         Type::Uuid => rewritten(strings, read::uuid)?,
-        other => return Err(Error::unsupported(format!("cast of text to {other}"))),
+        Type::Json => rewritten(strings, read::json)?,
+        Type::Jsonb => rewritten(strings, read::jsonb)?,
+        Type::Array(element) => lists(strings, element, zone)?,
+        Type::Text | Type::Varchar(_) | Type::Char(_) => return Err(Error::internal("text is not read as text")),
     })
+}
+
+/// The elements of all arrays are read as one column.
+fn lists(strings: &StringArray, element: &Type, zone: Zone) -> Result<ArrayRef> {
+    let mut texts = StringBuilder::new();
+    let mut lengths = Vec::with_capacity(strings.len());
+    for value in strings {
+        let elements = value.map(read::elements).transpose()?.unwrap_or_default();
+        lengths.push(elements.len());
+        elements.iter().for_each(|text| texts.append_option(text.as_deref()));
+    }
+    let texts: ArrayRef = Arc::new(texts.finish());
+    let values = column(&texts, &Type::Text, element, zone)?;
+    let field = Arc::new(element.field("item", true));
+    Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, strings.nulls().cloned())?))
 }
 
 fn each<T: ArrowPrimitiveType>(

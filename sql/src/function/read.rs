@@ -1,8 +1,12 @@
 //! Text as Postgres' input functions read it. Errors name the type, never the value.
 
+mod array;
 mod interval;
+mod json;
 
+pub use array::elements;
 pub use interval::interval;
+pub use json::{json, jsonb};
 
 use super::calendar::{Day, MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::zone::Zone;

@@ -11,7 +11,6 @@ pub mod context;
 mod explain;
 pub mod fault;
 mod lower;
-pub mod names;
 mod optimize;
 
 use crate::catalog::Catalog;
@@ -55,7 +54,7 @@ fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: 
 /// SQL to a logical plan with all names and types resolved.
 fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> Result<LogicalPlan> {
     let mut query = query.clone();
-    names::name_outputs(&mut query);
+    session::names::name_outputs(&mut query);
     session::prepare(&mut query);
     let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = check::rewrite_subqueries(plan).map_err(fault::of)?;
@@ -63,7 +62,8 @@ fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> 
 }
 
 fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {
-    let mut outputs: Vec<String> = plan.schema().fields().iter().map(|f| names::shown(f.name()).to_string()).collect();
+    let mut outputs: Vec<String> =
+        plan.schema().fields().iter().map(|f| session::names::shown(f.name()).to_string()).collect();
     if outputs.is_empty() {
         return Err(Error::unsupported("a view without columns"));
     }

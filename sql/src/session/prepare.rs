@@ -1,7 +1,8 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, Interval, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
@@ -50,9 +51,31 @@ impl VisitorMut for Prepare {
                     *expr = cast(text, DataType::Interval { fields: None, precision: None });
                 }
             }
+            Expr::Function(Function { filter: Some(filter), args: FunctionArguments::List(list), .. }) => {
+                for arg in &mut list.args {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = arg {
+                        guard(argument, filter);
+                    }
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// FILTER guards the argument: `sum(1 / x) FILTER (WHERE x <> 0)` does not fail for x = 0. What the argument is in the other rows
+/// does not matter.
+fn guard(argument: &mut Expr, filter: &Expr) {
+    if !matches!(argument, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
+        let result = std::mem::replace(argument, Expr::value(Value::Null));
+        *argument = Expr::Case {
+            case_token: AttachedToken::empty(),
+            end_token: AttachedToken::empty(),
+            operand: None,
+            conditions: vec![CaseWhen { condition: filter.clone(), result }],
+            else_result: None,
+        };
     }
 }
 

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use std::ops::ControlFlow;
 
 const DIALECT: &PostgreSqlDialect = &PostgreSqlDialect {};
 
@@ -91,6 +92,11 @@ const RESERVED: &[&str] = &[
     "window",
     "with",
 ];
+
+fn reserved(part: &ast::ObjectNamePart) -> Option<&ast::Ident> {
+    part.as_ident()
+        .filter(|ident| ident.quote_style.is_none() && RESERVED.contains(&ident.value.to_lowercase().as_str()))
+}
 
 pub struct Reader<'a> {
     parser: Parser<'static>,
@@ -288,8 +294,8 @@ impl<'a> Reader<'a> {
     }
 
     pub fn query(&mut self) -> Result<Box<ast::Query>> {
-        let query = self.parser.parse_query();
-        query.map_err(|e| self.syntax(e))
+        let query = self.parser.parse_query().map_err(|e| self.syntax(e))?;
+        self.names(query)
     }
 
     pub fn data_type(&mut self) -> Result<ast::DataType> {
@@ -299,8 +305,20 @@ impl<'a> Reader<'a> {
 
     /// Any statement sqlparser knows.
     pub fn standard(&mut self) -> Result<ast::Statement> {
-        let statement = self.parser.parse_statement();
-        statement.map_err(|e| self.syntax(e))
+        let statement = self.parser.parse_statement().map_err(|e| self.syntax(e))?;
+        self.names(statement)
+    }
+
+    /// sqlparser takes more words for names of relations than Postgres does.
+    fn names<T: ast::Visit>(&self, read: T) -> Result<T> {
+        let reserved = ast::visit_relations(&read, |name| match name.0.first().and_then(reserved) {
+            Some(word) => ControlFlow::Break(self.token_at(word.span.start.column)),
+            None => ControlFlow::Continue(()),
+        });
+        match reserved {
+            ControlFlow::Break(token) => Err(self.near(token)),
+            ControlFlow::Continue(()) => Ok(read),
+        }
     }
 
     /// A syntax error at the next token.

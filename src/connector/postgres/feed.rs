@@ -239,7 +239,7 @@ impl Feed {
     #[inline]
     pub fn apply(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Insert { relation, new } => self.each(relation, |table| table.insert(new)),
+            Message::Insert { relation, new } => self.each(relation, |table| table.image(Op::Insert, new)),
             Message::Update { relation, old, new } => self.each(relation, |table| table.update(old, new)),
             Message::Delete { relation, old } => self.each(relation, |table| table.delete(old)),
             Message::Begin { commit } => self.begin(commit),
@@ -553,9 +553,9 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, new: Tuple) -> Result<()> {
+    /// A row with all its values.
+    fn image(&mut self, op: Op, new: Tuple) -> Result<()> {
         let mapping = mapping(&self.mapping, [new])?;
-        let op = if self.shape.keyed { Op::Upsert } else { Op::Insert };
         let pushed = self.log.push(op, empty(), row(new, &mapping.columns));
         self.check(pushed)
     }
@@ -576,7 +576,7 @@ impl Table {
 
     /// An update without an old image: the key is the same.
     fn insert_over(&mut self, new: Tuple) -> Result<()> {
-        if self.shape.keyed { self.insert(new) } else { Err(no_image()) }
+        if self.shape.keyed { self.image(Op::Upsert, new) } else { Err(no_image()) }
     }
 
     fn delete(&mut self, old: Old) -> Result<()> {

@@ -46,6 +46,11 @@ impl Connector for Postgres {
         options::SECRETS
     }
 
+    fn claim(&self, source: &Definition) -> Result<String> {
+        let Options { host, port, database, slot, .. } = Options::parse(source)?;
+        Ok(format!("slot \"{slot}\" of database \"{database}\" at {host}:{port}"))
+    }
+
     async fn check(&self, source: &Definition) -> Result<serde_json::Value> {
         let options = Options::parse(source)?;
         blocking(move || validate::check(&options)).await?.map(|details| details.json())

@@ -238,7 +238,6 @@ impl Job<'_> {
     fn read_range(&self, client: &mut Client) -> Result<End> {
         let mut log = Log::new(self.shape.clone());
         let mut line = Line::default();
-        let op = if self.shape.keyed { Op::Upsert } else { Op::Insert };
         loop {
             while let Some(frame) = client.frame()? {
                 let Frame::Data(data) = frame else {
@@ -249,7 +248,7 @@ impl Job<'_> {
                     return Err(Failure::Protocol("a line that is none of the copy's".into()));
                 }
                 let values = line.values(data).enumerate().map(|(column, value)| (column as u16, value));
-                if let Err(cause) = log.push(op, empty(), values) {
+                if let Err(cause) = log.push(Op::Insert, empty(), values) {
                     return Ok(End::Hopeless(cause));
                 }
             }

@@ -14,6 +14,7 @@ use arrow::array::{
 };
 use std::borrow::Cow;
 use std::sync::Arc;
+use weir_sql::numeric::Numeric;
 use weir_sql::types::{NUMERIC_WIDTH, Type};
 
 /// Why a text cannot be held. No values in it.
@@ -189,8 +190,11 @@ fn boolean(text: &[u8]) -> Result<bool, Reject> {
     }
 }
 
-fn numeric(_text: &[u8]) -> Result<[u8; NUMERIC_WIDTH as usize], Reject> {
-    Err(Reject::new("0A000", "a numeric without precision cannot be held yet"))
+fn numeric(text: &[u8]) -> Result<[u8; NUMERIC_WIDTH as usize], Reject> {
+    let number = utf8(text)?
+        .parse::<Numeric>()
+        .map_err(|error| Reject { sqlstate: error.sqlstate, message: error.message.into() })?;
+    Ok(number.encode())
 }
 
 /// `\x` and two hex digits a byte.

@@ -108,6 +108,7 @@ impl Planner {
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
         let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra);
         let mut query = query.clone();
+        weir_sql::session::names::name_outputs(&mut query);
         weir_sql::session::prepare(&mut query);
         let statement = ast::Statement::Query(Box::new(query));
         let fields = parameters.iter().map(|kind| kind.as_ref().map(|k| FieldRef::new(k.field("", true)))).collect();
@@ -151,7 +152,18 @@ fn infer(plan: &LogicalPlan, known: &mut [Option<Type>]) -> Result<()> {
             found.entry(number).or_insert(kind);
         }
     };
+    let count: FieldRef = Arc::new(Type::Int8.field("", true));
     let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for number in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                number.apply(|expr| {
+                    if let Expr::Placeholder(Placeholder { id, .. }) = expr {
+                        note(id, &count);
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+        }
         let schema = node.inputs().first().map_or_else(|| node.schema().clone(), |input| input.schema().clone());
         node.apply_expressions(|expr| {
             let (expr, _) = expr.clone().infer_placeholder_types(&schema)?;

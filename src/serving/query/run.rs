@@ -5,9 +5,12 @@ use super::failure::failure;
 use crate::serving::value::row::{self, Column};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -110,7 +113,7 @@ async fn produce(
     told: oneshot::Sender<SchemaRef>,
     sender: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let physical = state.create_physical_plan(plan).await.map_err(failure)?;
+    let physical = yielding(state.create_physical_plan(plan).await.map_err(failure)?).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {
@@ -120,6 +123,16 @@ async fn produce(
         }
     }
     Ok(())
+}
+
+/// A task can be cancelled only where it yields. DataFusion lets leaves yield, but a product of two tables makes batches without end
+/// from one batch of each, so what multiplies rows yields too.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|node| {
+        let multiplies = node.children().len() > 1 || node.is::<UnnestExec>();
+        Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+    })?;
+    Ok(wrapped.data)
 }
 
 fn ended(outcome: Result<(), tokio::task::JoinError>) -> Error {

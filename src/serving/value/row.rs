@@ -8,6 +8,7 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 use std::ops::Range;
 use weir_sql::function::print::printer;
 use weir_sql::function::zone::Zone;
+use weir_sql::session::names::shown;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
@@ -22,7 +23,7 @@ pub struct Column {
 }
 
 pub fn columns(schema: &Schema) -> Result<Vec<Column>> {
-    schema.fields().iter().map(|f| Ok(Column { name: f.name().clone(), shape: Shape::of(f)? })).collect()
+    schema.fields().iter().map(|f| Ok(Column { name: shown(f.name()).to_string(), shape: Shape::of(f)? })).collect()
 }
 
 /// The formats a client asked for: none (all text), one for all, or one for each column.

@@ -90,7 +90,7 @@ impl Call {
             {
                 None
             }
-            [argument] => Some(need(&guarded(argument, call.params.filter.as_deref()))?),
+            [argument] => Some(need(argument)?),
             _ => return Err(Error::unsupported(format!("{} of several arguments", call.func.name()))),
         };
         let filter = call.params.filter.as_ref().map(|f| need(f)).transpose()?;
@@ -106,18 +106,6 @@ impl Call {
             distinct: self.distinct,
             filter: self.filter.map(|f| places[f]),
             output,
-        }
-    }
-}
-
-/// FILTER guards the argument: `sum(1 / x) FILTER (WHERE x <> 0)` does not fail for x = 0. Every aggregate passes over the NULLs
-/// that are left of the other rows.
-fn guarded(argument: &Expr, filter: Option<&Expr>) -> Expr {
-    match (argument, filter) {
-        (Expr::Column(_) | Expr::Literal(..), _) | (_, None) => argument.clone(),
-        (_, Some(filter)) => {
-            let pairs = vec![(Box::new(filter.clone()), Box::new(argument.clone()))];
-            Expr::Case(expr::Case::new(None, pairs, None))
         }
     }
 }

@@ -1,0 +1,126 @@
+//! SELECT evaluates AND and OR row by row, as views do: `a <> 0 AND b / a > 1` does not fail where a is 0.
+//!
+//! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will change any
+//! more, connectives whose later operands can fail become CASE. The rules before keep the order of such operands.
+
+use crate::scalar::Scalar;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use std::sync::Arc;
+
+/// DataFusion's own planner, over guarded plans.
+#[derive(Debug)]
+pub struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = plan.clone().transform_up_with_subqueries(node)?.data;
+        DefaultPhysicalPlanner::default().create_physical_plan(&plan, session).await
+    }
+}
+
+fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&plan.inputs());
+    match plan {
+        LogicalPlan::Filter(mut filter) => {
+            filter.predicate = condition(filter.predicate, &schema)?;
+            Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+        }
+        LogicalPlan::Join(mut join) => {
+            join.filter = join.filter.map(|filter| condition(filter, &schema)).transpose()?;
+            Ok(Transformed::yes(LogicalPlan::Join(join)))
+        }
+        // What a table does with its filters is done again above it.
+        LogicalPlan::TableScan(_) => Ok(Transformed::no(plan)),
+        plan => {
+            let names = NamePreserver::new(&plan);
+            let guarded = plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(value(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            })?;
+            if guarded.transformed { guarded.map_data(LogicalPlan::recompute_schema) } else { Ok(guarded) }
+        }
+    }
+}
+
+/// Where NULL is as good as false: `CASE WHEN a THEN b ELSE false END` for `a AND b`, and likewise OR.
+fn condition(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let Some((op, operands)) = connected(&expr) else { return Ok(value(expr, schema)?.data) };
+    let mut operands = operands.into_iter().map(|operand| condition(operand, schema)).collect::<Result<_>>()?;
+    operands = steps(op, operands, schema);
+    let decided = lit(op == Operator::Or);
+    let nest = |rest, step| match op {
+        Operator::And => case(vec![(step, rest)], decided.clone()),
+        _ => case(vec![(step, decided.clone())], rest),
+    };
+    Ok(operands.into_iter().rev().reduce(nest).unwrap_or(decided))
+}
+
+/// With NULL as it is: `CASE WHEN NOT a THEN false ELSE a AND b END`.
+fn value(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_down(|expr| {
+        let Some((op, operands)) = connected(&expr) else { return Ok(Transformed::no(expr)) };
+        let operands = operands.into_iter().map(|operand| Ok(value(operand, schema)?.data)).collect::<Result<_>>()?;
+        let steps = steps(op, operands, schema);
+        let whole = join(op, steps.clone());
+        // What changes with every evaluation cannot be evaluated twice.
+        if steps.len() == 1 || whole.is_volatile() {
+            return Ok(Transformed::new(whole, false, TreeNodeRecursion::Jump));
+        }
+        let decides = |step: &Expr| if op == Operator::Or { step.clone() } else { !step.clone() };
+        let pairs = steps[..steps.len() - 1].iter().map(|step| (decides(step), lit(op == Operator::Or))).collect();
+        Ok(Transformed::new(case(pairs, whole), true, TreeNodeRecursion::Jump))
+    })
+}
+
+/// The operands of a chain of ANDs or ORs, from left to right.
+fn connected(expr: &Expr) -> Option<(Operator, Vec<Expr>)> {
+    let Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) = expr else { return None };
+    let (mut operands, mut rest) = (vec![], vec![expr]);
+    while let Some(next) = rest.pop() {
+        match next {
+            Expr::BinaryExpr(BinaryExpr { left, op: same, right }) if same == op => {
+                rest.extend([right.as_ref(), left.as_ref()])
+            }
+            operand => operands.push(operand.clone()),
+        }
+    }
+    Some((*op, operands))
+}
+
+/// Operands in groups that are evaluated one after the other: each that can fail begins one.
+fn steps(op: Operator, operands: Vec<Expr>, schema: &DFSchema) -> Vec<Expr> {
+    let mut steps: Vec<Vec<Expr>> = vec![];
+    for operand in operands {
+        match steps.last_mut() {
+            Some(step) if !can_fail(&operand, schema) => step.push(operand),
+            _ => steps.push(vec![operand]),
+        }
+    }
+    steps.into_iter().map(|step| join(op, step)).collect()
+}
+
+/// What views cannot hold may fail too, for all we know.
+fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
+    Scalar::from_logical(expr, schema).map_or(true, |scalar| scalar.is_fallible())
+}
+
+fn join(op: Operator, operands: Vec<Expr>) -> Expr {
+    let pair = |left, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    operands.into_iter().reduce(pair).unwrap_or_else(|| lit(op == Operator::And))
+}
+
+fn case(pairs: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
+    let pairs = pairs.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+    Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(otherwise)) })
+}
