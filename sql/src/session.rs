@@ -16,6 +16,7 @@ mod prepare;
 mod regroup;
 #[cfg(test)]
 mod tests;
+mod using;
 
 pub use prepare::prepare;
 

@@ -47,6 +47,18 @@ impl Blueprint {
         matches!(self.body, Body::Table { .. })
     }
 
+    /// Whether it has no parents: epochs come to it from the coordinator.
+    pub fn is_root(&self) -> bool {
+        match &self.body {
+            Body::Table { .. } => true,
+            Body::View(plan) => {
+                let mut scans = false;
+                plan.root.visit(&mut |node| scans |= matches!(node.operator, Operator::Scan { .. }));
+                !scans
+            }
+        }
+    }
+
     /// The first epoch in which its dataflow may say something.
     fn start(&self) -> Epoch {
         match self.fresh && !self.is_table() {
@@ -120,9 +132,7 @@ pub fn dataflow(
     worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
         Body::Table { key, .. } => {
             let queue = Rc::new(Queue::default());
-            let reading =
-                Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None };
-            let mut stream = source(scope, &blueprint.name, reading);
+            let mut stream = source(scope, &blueprint.name, following(blueprint, &queue));
             if let Some(key) = key {
                 stream = filler(scope, stream, relation.clone(), key.clone());
             }
@@ -132,8 +142,16 @@ pub fn dataflow(
         Body::View(plan) => {
             let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
             let mut builder = Builder { scope, blueprint, relation, running, states: &mut states, queues: vec![] };
-            let stream = builder.build(&plan.root);
-            let queues = builder.queues;
+            let mut stream = builder.build(&plan.root);
+            let mut queues = builder.queues;
+            if queues.is_empty() {
+                let queue = Rc::new(Queue::default());
+                if blueprint.fresh {
+                    queue.push(Event::Upper(blueprint.from));
+                }
+                stream = scope.concatenate([stream, source(scope, &blueprint.name, following(blueprint, &queue))]);
+                queues.push(queue);
+            }
             output(scope, stream, relation.clone(), table, rows);
             queues
         }
@@ -152,6 +170,11 @@ fn name(node: &Node) -> &'static str {
         Operator::Negate { .. } => "negate",
         Operator::Threshold { .. } => "threshold",
     }
+}
+
+/// What `queue` will bring, and nothing before.
+fn following(blueprint: &Blueprint, queue: &Rc<Queue>) -> Reading {
+    Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None }
 }
 
 fn nothing() -> Rows {

@@ -38,6 +38,7 @@ pub struct Relation {
     pub id: RelationId,
     pub place: Place,
     pub is_table: bool,
+    is_root: bool,
     pub rows: Arrangement,
     /// All arrangements, those of operators too; rows and errors last.
     pub arrangements: Vec<Arrangement>,
@@ -58,6 +59,7 @@ impl Relation {
             id: blueprint.id,
             place,
             is_table: blueprint.is_table(),
+            is_root: blueprint.is_root(),
             rows: arrangements[arrangements.len() - 2].clone(),
             arrangements,
             tap: Tap::default(),
@@ -131,7 +133,7 @@ impl Relation {
 /// What a worker holds of a relation beside its dataflow.
 pub struct Running {
     pub relation: Rc<Relation>,
-    /// What its sources read: a base table's input, or its parents' taps.
+    /// What its sources read: a base table's input, its parents' taps, or the epochs alone if it has no parents.
     pub queues: Vec<Rc<Queue>>,
 }
 
@@ -171,8 +173,8 @@ fn carry_out(
                     packets.into_iter().for_each(|packet| table.queues[0].push(Event::Changes(epoch, packet)));
                 }
             }
-            for table in running.values().filter(|r| r.relation.is_table) {
-                table.queues[0].push(Event::Upper(epoch));
+            for root in running.values().filter(|r| r.relation.is_root) {
+                root.queues[0].push(Event::Upper(epoch));
             }
         }
         Command::Build(blueprint) => {
