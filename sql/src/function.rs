@@ -11,6 +11,7 @@ mod calendar;
 pub mod cast;
 mod format;
 pub mod key;
+mod letters;
 mod math;
 mod moment;
 mod part;
@@ -78,7 +79,7 @@ impl Call<'_> {
     }
 }
 
-/// Every function of ours, sorted by name.
+/// Every function of ours.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
     [
         arithmetic::FUNCTIONS,
@@ -87,6 +88,7 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
         part::FUNCTIONS,
         moment::FUNCTIONS,
         format::FUNCTIONS,
+        letters::FUNCTIONS,
         key::FUNCTIONS,
     ]
     .into_iter()
@@ -101,12 +103,13 @@ pub fn lookup(name: &str) -> Option<Arc<ScalarUDF>> {
 
 /// A function of ours or else of DataFusion's, by its own name.
 pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
-    static THEIRS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
-        let functions = SessionStateDefaults::default_scalar_functions();
-        functions.into_iter().map(|function| (function.name().to_string(), function)).collect()
-    });
     lookup(name).or_else(|| THEIRS.get(name).cloned())
 }
+
+static THEIRS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let functions = SessionStateDefaults::default_scalar_functions();
+    functions.into_iter().map(|function| (function.name().to_string(), function)).collect()
+});
 
 /// The definition behind a function of ours.
 pub fn definition(function: &ScalarUDF) -> Option<&'static Definition> {
@@ -114,7 +117,9 @@ pub fn definition(function: &ScalarUDF) -> Option<&'static Definition> {
 }
 
 fn udf(definition: &'static Definition) -> Arc<ScalarUDF> {
-    let aliases = definition.aliases.iter().map(|alias| alias.to_string()).collect();
+    // Also those of DataFusion's function of the same name, or a copy of the session would bring it back by one of them.
+    let theirs = THEIRS.get(definition.name).map_or(&[][..], |function| function.aliases());
+    let aliases = definition.aliases.iter().map(|alias| alias.to_string()).chain(theirs.iter().cloned()).collect();
     let signature = Signature::user_defined(Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(Function { definition, aliases, signature }))
 }

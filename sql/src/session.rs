@@ -17,6 +17,7 @@ mod regroup;
 mod subquery;
 #[cfg(test)]
 mod tests;
+mod using;
 
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;

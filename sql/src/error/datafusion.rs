@@ -94,7 +94,10 @@ fn from_arrow(error: &ArrowError) -> Error {
 
 fn from_schema(error: &SchemaError) -> Error {
     match error {
-        SchemaError::FieldNotFound { field, .. } => match &field.relation {
+        SchemaError::FieldNotFound { field, valid_fields } => match &field.relation {
+            Some(relation) if valid_fields.iter().all(|valid| valid.relation.as_ref() != Some(relation)) => {
+                Error::new("42P01", format!("missing FROM-clause entry for table \"{}\"", relation.table()))
+            }
             Some(relation) => Error::new("42703", format!("column {}.{} does not exist", relation.table(), field.name)),
             None => Error::new("42703", format!("column \"{}\" does not exist", field.name)),
         },

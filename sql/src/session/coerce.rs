@@ -13,7 +13,7 @@ use crate::types::Type;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, InSubquery, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Join, Subquery};
@@ -62,7 +62,7 @@ impl Coerce {
             plan => self.expressions(plan, &schema)?,
         };
         let plan = match plan {
-            LogicalPlan::Join(join) => LogicalPlan::Join(self.join(join)?),
+            LogicalPlan::Join(join) => LogicalPlan::Join(self.join(self.matched_rows(join)?)?),
             LogicalPlan::Union(union) => LogicalPlan::Union(self.union(union)?),
             plan => plan,
         };
@@ -245,8 +245,10 @@ impl Coerce {
                 }
                 _ => args,
             },
+            // The one that counts the blanks of char(n).
+            "octet_length" => args,
             // DataFusion's own know no unconstrained numeric: what they compute, they compute on floats.
-            _ => args.into_iter().map(|arg| self.float(arg, schema)).collect::<Result<_>>()?,
+            _ => args.into_iter().map(|arg| self.plain(arg, schema)).collect::<Result<_>>()?,
         };
         let name = func.name().to_string();
         counted::call(Expr::ScalarFunction(ScalarFunction { func, args }), &name, schema)
@@ -280,9 +282,11 @@ impl Coerce {
         Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(left)) }))
     }
 
-    fn float(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
+    fn plain(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
         match kind(&arg, schema)? {
             Some(Type::Numeric(None)) => convert(arg, &Type::Float8, schema, &self.zone),
+            // Blanks at the end of char(n) mean nothing.
+            Some(Type::Char(_)) => convert(arg, &Type::Text, schema, &self.zone),
             _ => Ok(arg),
         }
     }
@@ -307,7 +311,7 @@ impl Coerce {
             // Which of several equal values counts does not matter to these.
             "count" | "sum" | "avg" if distinct => keyed(arg, schema),
             "count" | "sum" | "avg" | "min" | "max" | "array_agg" | "first_value" | "last_value" => Ok(arg),
-            _ => self.float(arg, schema),
+            _ => self.plain(arg, schema),
         }
     }
 
@@ -364,38 +368,43 @@ impl Coerce {
         if union.inputs.iter().any(|input| input.schema().fields().len() != width) {
             return Ok(union);
         }
-        let mut kinds: Vec<Option<Type>> = vec![None; width];
-        for input in &union.inputs {
-            for (so_far, field) in kinds.iter_mut().zip(input.schema().fields()) {
-                let Some(kind) = function::given(field)? else { continue };
-                *so_far = Some(match so_far.take() {
-                    None => kind,
-                    Some(known) => unified(&known, &kind).ok_or_else(|| {
-                        Error::new("42804", format!("UNION types {known} and {kind} cannot be matched"))
-                    })?,
-                });
-            }
-        }
+        let inputs: Vec<_> = union.inputs.iter().map(Arc::as_ref).collect();
+        let kinds = united(&inputs, "UNION")?;
         for input in &mut union.inputs {
-            let schema = input.schema().clone();
-            let alike = schema
-                .fields()
-                .iter()
-                .zip(&kinds)
-                .all(|(field, to)| to.as_ref().map_or(DataType::Null, Type::arrow) == *field.data_type());
-            if alike {
-                continue;
-            }
-            let columns = schema.iter().zip(&kinds).map(|((qualifier, field), to)| {
-                let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-                let Some(to) = to else { return Ok(column) };
-                Ok(convert(column, to, &schema, &self.zone)?.alias_qualified(qualifier.cloned(), field.name()))
-            });
-            let projection = Projection::try_new(columns.collect::<Result<_>>()?, input.clone())?;
-            *input = Arc::new(LogicalPlan::Projection(projection));
+            *input = self.retyped(input.clone(), &kinds)?;
         }
         // What the first input was before is in the old schema.
         Ok(Union::try_new(union.inputs)?)
+    }
+
+    /// INTERSECT and EXCEPT, which DataFusion plans as joins on all columns: of the types of both sides, like UNION.
+    fn matched_rows(&self, mut join: Join) -> Result<Join> {
+        let columns = |plan: &LogicalPlan| plan.schema().fields().len();
+        let whole = [&join.left, &join.right].iter().all(|side| columns(side) == join.on.len());
+        let rows = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) && join.filter.is_none();
+        if !whole || !rows || join.null_equality != NullEquality::NullEqualsNull {
+            return Ok(join);
+        }
+        let construct = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+        let kinds = united(&[&join.left, &join.right], construct)?;
+        join.left = self.retyped(join.left, &kinds)?;
+        join.right = self.retyped(join.right, &kinds)?;
+        Ok(join)
+    }
+
+    /// `input` with its columns converted to `kinds`, under the same names.
+    fn retyped(&self, input: Arc<LogicalPlan>, kinds: &[Option<Type>]) -> Result<Arc<LogicalPlan>> {
+        let schema = input.schema().clone();
+        let arrow = |kind: &Option<Type>| kind.as_ref().map_or(DataType::Null, Type::arrow);
+        if schema.fields().iter().zip(kinds).all(|(field, to)| arrow(to) == *field.data_type()) {
+            return Ok(input);
+        }
+        let columns = schema.iter().zip(kinds).map(|((qualifier, field), to)| {
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            let Some(to) = to else { return Ok(column) };
+            Ok(convert(column, to, &schema, &self.zone)?.alias_qualified(qualifier.cloned(), field.name()))
+        });
+        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(columns.collect::<Result<_>>()?, input)?)))
     }
 
     fn values(&self, rows: Vec<Vec<Expr>>, schema: &DFSchema) -> Result<LogicalPlan> {
@@ -419,6 +428,24 @@ impl Coerce {
         }
         Ok(LogicalPlanBuilder::values(rows)?.build()?)
     }
+}
+
+/// The type of each column of a set operation; `None` where all are unknown.
+fn united(inputs: &[&LogicalPlan], construct: &str) -> Result<Vec<Option<Type>>> {
+    let width = inputs.first().map_or(0, |input| input.schema().fields().len());
+    let mut kinds: Vec<Option<Type>> = vec![None; width];
+    for input in inputs {
+        for (so_far, field) in kinds.iter_mut().zip(input.schema().fields()) {
+            let Some(kind) = function::given(field)? else { continue };
+            *so_far = Some(match so_far.take() {
+                None => kind,
+                Some(known) => unified(&known, &kind).ok_or_else(|| {
+                    Error::new("42804", format!("{construct} types {known} and {kind} cannot be matched"))
+                })?,
+            });
+        }
+    }
+    Ok(kinds)
 }
 
 /// Postgres' types of number literals: integer if it fits, then bigint, then numeric.

@@ -1,9 +1,11 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
+use super::using;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArguments, Ident, Interval, ObjectName, Query, SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -18,18 +20,29 @@ struct Prepare;
 impl VisitorMut for Prepare {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let recursive = query.with.as_mut().filter(|with| with.recursive);
+        for cte in recursive.into_iter().flat_map(|with| &mut with.cte_tables) {
+            if let SetExpr::SetOperation { left, .. } = cte.query.body.as_mut() {
+                first_rows(left);
+            }
+        }
+        selects(&mut query.body);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } = expr
             && let Some(number) = beyond_decimal(operand)
         {
-            *expr = cast(format!("-{number}"), unconstrained());
+            *expr = numeric(format!("-{number}"));
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(number) = beyond_decimal(expr) {
-            *expr = cast(number, unconstrained());
+            *expr = numeric(number);
         }
         match expr {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !literal(operand) => {
@@ -40,7 +53,7 @@ impl VisitorMut for Prepare {
             }
             Expr::UnaryOp { op: UnaryOperator::Plus, expr: operand } => *expr = take(operand),
             Expr::Extract { field, expr: moment, .. } => {
-                let field = Expr::value(Value::SingleQuotedString(field.to_string().trim_matches('\'').to_string()));
+                let field = string(field.to_string().trim_matches('\'').to_string());
                 *expr = call("extract", vec![field, take(moment)]);
             }
             Expr::AtTimeZone { timestamp, time_zone } => {
@@ -48,7 +61,7 @@ impl VisitorMut for Prepare {
             }
             Expr::Interval(interval) => {
                 if let Some(text) = amount(interval) {
-                    *expr = cast(text, DataType::Interval { fields: None, precision: None });
+                    *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
                 }
             }
             Expr::Function(Function { filter: Some(filter), args: FunctionArguments::List(list), .. }) => {
@@ -59,6 +72,45 @@ impl VisitorMut for Prepare {
                 }
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn selects(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => using::merge(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            selects(left);
+            selects(right);
+        }
+        _ => {}
+    }
+}
+
+/// The types of a recursive query are those of its first rows as DataFusion plans them, before the analyzer makes number
+/// literals integer.
+fn first_rows(body: &mut SetExpr) {
+    let mut literals = Literals;
+    // Nothing breaks off.
+    let _ = match body {
+        SetExpr::Select(select) => select.projection.visit(&mut literals),
+        SetExpr::Values(values) => values.visit(&mut literals),
+        _ => ControlFlow::Continue(()),
+    };
+}
+
+struct Literals;
+
+impl VisitorMut for Literals {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) = expr
+            && number.parse::<i32>().is_ok()
+        {
+            let literal = std::mem::replace(expr, Expr::value(Value::Null));
+            *expr = cast(literal, DataType::Integer(None));
         }
         ControlFlow::Continue(())
     }
@@ -111,25 +163,23 @@ fn beyond_decimal(expr: &Expr) -> Option<String> {
     (!held).then_some(number)
 }
 
-fn unconstrained() -> DataType {
-    DataType::Numeric(ExactNumberInfo::None)
+fn numeric(number: String) -> Expr {
+    cast(string(number), DataType::Numeric(ExactNumberInfo::None))
 }
 
-fn cast(text: String, data_type: DataType) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(Expr::value(Value::SingleQuotedString(text))),
-        data_type,
-        array: false,
-        format: None,
-    }
+fn string(text: String) -> Expr {
+    Expr::value(Value::SingleQuotedString(text))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 fn take(expr: &mut Box<Expr>) -> Expr {
     std::mem::replace(expr.as_mut(), Expr::value(Value::Null))
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let args = arguments.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

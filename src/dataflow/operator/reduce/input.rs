@@ -123,6 +123,14 @@ impl Layout {
         }
     }
 
+    /// What decides between equal values, where those can differ (1.0 and 1.00): the least and the greatest are one of them, and
+    /// always the same.
+    pub fn tie(&self, input: &Input) -> Option<FieldRef> {
+        let kind = self.argument(input).data_type().clone();
+        let differ = is_numeric(&kind) || matches!(kind, DataType::Interval(_));
+        differ.then(|| Arc::new(Field::new("tie", DataType::Binary, true)))
+    }
+
     /// Distinct inputs, in the order of their arrangements.
     pub fn distinct(&self) -> Vec<Input> {
         self.inputs(|(input, _)| input.distinct)
@@ -150,10 +158,10 @@ impl Layout {
         let mut specs = vec![Spec { kind: Kind::Keyed, schema, key: (0..self.group.len()).collect() }];
         let values = |input: &Input| self.group_fields().chain([self.argument(input)]).collect::<Vec<_>>();
         specs.extend(self.distinct().iter().map(|input| Counts::spec(&values(input).into())));
-        specs.extend(self.ordered().iter().map(|input| Spec {
-            kind: Kind::Ordered,
-            schema: Arc::new(Schema::new(values(input))),
-            key: (0..=self.group.len()).collect(),
+        specs.extend(self.ordered().iter().map(|input| {
+            let mut fields = values(input);
+            fields.extend(self.tie(input));
+            Spec { kind: Kind::Ordered, key: (0..fields.len()).collect(), schema: Arc::new(Schema::new(fields)) }
         }));
         specs
     }

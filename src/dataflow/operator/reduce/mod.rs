@@ -25,10 +25,11 @@ use super::group::{Groups, Stored, keys};
 use super::step::{BATCH, Out, Slices, Steps, batch, internal, take};
 use super::{Place, Route, Specs};
 use crate::dataflow::errors::Failed;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef};
 use std::ops::Range;
+use std::sync::Arc;
 use weir_sql::plan::{Aggregate, Node};
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Arrangement;
@@ -131,7 +132,10 @@ impl Reduce {
                 counts.add(values.rows(), values.weights())?;
             }
             for (_, arrangement) in self.ordered.iter().filter(|(other, _)| other == input) {
-                let values = values(input, &layout.group, rows, &weights)?;
+                let mut values = values(input, &layout.group, rows, &weights)?;
+                if layout.tie(input).is_some() {
+                    values = tied(&values, &arrangement.spec().schema)?;
+                }
                 arrangement.apply(self.epoch, &values).map_err(internal)?;
             }
             let own = |(place, _): &&mut (usize, _)| layout.columns[*place].0 == *input && !input.distinct;
@@ -335,6 +339,25 @@ fn values(input: &Input, group: &[usize], rows: &RecordBatch, weights: &[i64]) -
     }
     let weights: Vec<i64> = weights.iter().copied().filter(|&weight| weight != 0).collect();
     Ok(Delta::new(take(&values, &kept)?, weights))
+}
+
+/// `values` with the bytes of the last column, in the order of its values.
+fn tied(values: &Delta, schema: &SchemaRef) -> Result<Delta> {
+    let mut columns = values.rows().columns().to_vec();
+    let argument = columns.last().expect("an input with values").clone();
+    let bytes: BinaryArray = match argument.as_fixed_size_binary_opt() {
+        Some(numerics) => numerics.iter().collect(),
+        None => {
+            // Sign bits turned around sort negative parts first.
+            let parts = |v: IntervalMonthDayNano| {
+                let whole = (v.months ^ i32::MIN, v.days ^ i32::MIN, v.nanoseconds ^ i64::MIN);
+                [&whole.0.to_be_bytes()[..], &whole.1.to_be_bytes(), &whole.2.to_be_bytes()].concat()
+            };
+            argument.as_primitive::<IntervalMonthDayNanoType>().iter().map(|value| value.map(parts)).collect()
+        }
+    };
+    columns.push(Arc::new(bytes));
+    Ok(Delta::new(batch(schema, columns, values.len())?, values.weights().clone()))
 }
 
 /// The lowest or highest value of each group; NULL where it has none.

@@ -1,0 +1,115 @@
+//! Columns that an outer join merges by USING: the one of the left side or else that of the right.
+//!
+//! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner.
+
+use super::prepare::call;
+use datafusion::sql::sqlparser::ast::{
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+};
+use std::ops::ControlFlow;
+
+/// Writes merged columns as what they are, where a SELECT joins two relations so.
+pub fn merge(select: &mut Select) {
+    let [TableWithJoins { relation, joins }] = &select.from[..] else { return };
+    let [join] = &joins[..] else { return };
+    let (JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) | JoinOperator::FullOuter(constraint)) =
+        &join.join_operator
+    else {
+        return;
+    };
+    let (JoinConstraint::Using(names), Some(left), Some(right)) = (constraint, name(relation), name(&join.relation))
+    else {
+        return;
+    };
+    let columns: Vec<Ident> = names.iter().filter_map(column).collect();
+    let mut merged = Merged { columns, left, right, depth: 0 };
+    let mut items = vec![];
+    for mut item in std::mem::take(&mut select.projection) {
+        match &mut item {
+            SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) => {
+                if let Some((value, alias)) = merged.value(expr) {
+                    item = SelectItem::ExprWithAlias { expr: value, alias };
+                }
+            }
+            SelectItem::Wildcard(options) if *options == WildcardAdditionalOptions::default() => {
+                // Postgres shows merged columns first.
+                let columns = merged.columns.clone();
+                let first = columns.iter().filter_map(|column| merged.value(&Expr::Identifier(column.clone())));
+                items.extend(first.map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias }));
+                options.opt_exclude =
+                    Some(ExcludeSelectItem::Multiple(columns.into_iter().map(ObjectName::from).collect()));
+            }
+            other => {
+                // Nothing breaks off.
+                let _ = other.visit(&mut merged);
+            }
+        }
+        items.push(item);
+    }
+    select.projection = items;
+    for part in select.selection.iter_mut().chain(&mut select.having) {
+        let _ = part.visit(&mut merged);
+    }
+    let _ = select.group_by.visit(&mut merged);
+}
+
+/// What the columns of a relation are called by.
+fn name(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(alias.name.clone())
+        }
+        TableFactor::Table { name, alias: None, .. } => column(name),
+        _ => None,
+    }
+}
+
+fn column(name: &ObjectName) -> Option<Ident> {
+    name.0.last().and_then(|part| part.as_ident()).cloned()
+}
+
+struct Merged {
+    columns: Vec<Ident>,
+    left: Ident,
+    right: Ident,
+    /// Subqueries around what is visited: names in them may be their own.
+    depth: usize,
+}
+
+impl Merged {
+    /// The value of a merged column, and its name.
+    fn value(&self, expr: &Expr) -> Option<(Expr, Ident)> {
+        let Expr::Identifier(name) = expr else { return None };
+        let folded = |ident: &Ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_ascii_lowercase(),
+        };
+        let column = self.columns.iter().find(|column| folded(column) == folded(name))?;
+        let of = |side: &Ident| Expr::CompoundIdentifier(vec![side.clone(), column.clone()]);
+        Some((call("coalesce", vec![of(&self.left), of(&self.right)]), name.clone()))
+    }
+}
+
+impl VisitorMut for Merged {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Some((value, _)) = self.value(expr)
+        {
+            *expr = value;
+        }
+        ControlFlow::Continue(())
+    }
+}
