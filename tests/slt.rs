@@ -207,7 +207,7 @@ impl Server {
             let asked = client.sorted(query).await;
             let state = |error: &String| error.split(' ').next().unwrap_or_default().to_string();
             let same = match (&view, &asked) {
-                (Ok(view), Ok(asked)) => view == asked,
+                (Ok(view), Ok(asked)) => unsigned(view) == unsigned(asked),
                 (Err(view), Err(asked)) => state(view) == state(asked),
                 _ => false,
             };
@@ -238,4 +238,16 @@ impl Server {
             }
         }
     }
+}
+
+/// Which of 0 and -0 stands for a group of both is left open.
+fn unsigned(rows: &[Vec<Option<String>>]) -> Vec<Vec<Option<&str>>> {
+    let mut rows: Vec<Vec<_>> =
+        rows.iter().map(|row| row.iter().map(|value| value.as_deref().map(zero)).collect()).collect();
+    rows.sort();
+    rows
+}
+
+fn zero(text: &str) -> &str {
+    if text == "-0" { "0" } else { text }
 }

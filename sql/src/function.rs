@@ -6,11 +6,11 @@
 
 pub mod aggregate;
 mod arithmetic;
+mod array;
 mod calendar;
 pub mod cast;
 mod format;
 pub mod key;
-mod letters;
 mod math;
 mod moment;
 mod part;
@@ -18,6 +18,7 @@ pub mod print;
 pub mod read;
 pub mod span;
 mod temporal;
+mod text;
 pub mod zone;
 
 pub use arithmetic::decimal_of;
@@ -82,11 +83,12 @@ impl Call<'_> {
 pub fn all() -> impl Iterator<Item = &'static Definition> {
     [
         arithmetic::FUNCTIONS,
+        array::FUNCTIONS,
         math::FUNCTIONS,
         part::FUNCTIONS,
         moment::FUNCTIONS,
         format::FUNCTIONS,
-        letters::FUNCTIONS,
+        text::FUNCTIONS,
         key::FUNCTIONS,
     ]
     .into_iter()

@@ -14,11 +14,13 @@ pub mod names;
 mod operators;
 mod prepare;
 mod regroup;
+mod subquery;
 #[cfg(test)]
 mod tests;
 mod using;
 
 pub use prepare::prepare;
+pub use subquery::rewrite_subqueries;
 
 use crate::function::{self, aggregate};
 use datafusion::execution::SessionStateBuilder;
@@ -29,6 +31,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What of a client's session changes the meaning of SQL. Stored with every view.
@@ -52,22 +55,39 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
             Arc::new(coerce::Coerce::new(&settings.timezone)),
             Arc::new(TypeCoercion::new()),
         ]);
-    // It sums again what is summed within each value, but the sums of integers are of another type than integers.
-    let rules = Optimizer::new().rules.into_iter().filter(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
-    builder = builder.with_optimizer_rules(rules.collect());
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
     builder = builder
         .with_type_planner(Arc::new(operators::Types))
         .with_relation_planners(vec![Arc::new(alias::Aliases)])
-        .with_query_planner(Arc::new(guard::Planner));
-    // Of two functions of one name the later one counts.
+        .with_query_planner(Arc::new(guard::Planner))
+        .with_optimizer_rules(rules());
+    let mut ours: Vec<_> = function::all().filter_map(|definition| function::lookup(definition.name)).collect();
+    ours.extend(clock::functions(now));
     let functions = builder.scalar_functions().get_or_insert_default();
-    functions.extend(function::all().filter_map(|definition| function::lookup(definition.name)));
-    functions.extend(clock::functions(now));
+    let names = self::names(ours.iter().map(|function| (function.name(), function.aliases())));
+    functions.retain(|theirs| !names.contains(theirs.name()) && !theirs.aliases().iter().any(|a| names.contains(a)));
+    functions.extend(ours);
     functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
-    builder.aggregate_functions().get_or_insert_default().extend(aggregate::all());
+    let ours: Vec<_> = aggregate::all().into_iter().collect();
+    let functions = builder.aggregate_functions().get_or_insert_default();
+    let names = self::names(ours.iter().map(|function| (function.name(), function.aliases())));
+    functions.retain(|theirs| !names.contains(theirs.name()) && !theirs.aliases().iter().any(|a| names.contains(a)));
+    functions.extend(ours);
     builder.build()
+}
+
+/// Names and aliases of functions. DataFusion's of the same names have to go, not only to be replaced: each time a session's state
+/// is copied its functions are registered anew in any order, and one that is still there by its other names would count again.
+fn names<'a>(functions: impl Iterator<Item = (&'a str, &'a [String])>) -> HashSet<String> {
+    functions.flat_map(|(name, aliases)| aliases.iter().cloned().chain([name.to_string()])).collect()
+}
+
+/// All but the rule that splits an aggregate in two, taking for granted that a sum of sums has the type of a sum.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.retain(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
+    rules
 }
 
 fn config(settings: &Settings) -> SessionConfig {

@@ -47,15 +47,11 @@ impl Blueprint {
         matches!(self.body, Body::Table { .. })
     }
 
-    /// Whether it has no parents: epochs come to it from the coordinator.
+    /// Whether it has no parents and follows the epochs themselves: a base table, or a view of constants.
     pub fn is_root(&self) -> bool {
         match &self.body {
             Body::Table { .. } => true,
-            Body::View(plan) => {
-                let mut scans = false;
-                plan.root.visit(&mut |node| scans |= matches!(node.operator, Operator::Scan { .. }));
-                !scans
-            }
+            Body::View(plan) => plan.root.relations().is_empty(),
         }
     }
 
@@ -132,7 +128,9 @@ pub fn dataflow(
     worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
         Body::Table { key, .. } => {
             let queue = Rc::new(Queue::default());
-            let mut stream = source(scope, &blueprint.name, following(blueprint, &queue));
+            let reading =
+                Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None };
+            let mut stream = source(scope, &blueprint.name, reading);
             if let Some(key) = key {
                 stream = filler(scope, stream, relation.clone(), key.clone());
             }
@@ -143,15 +141,10 @@ pub fn dataflow(
             let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
             let mut builder = Builder { scope, blueprint, relation, running, states: &mut states, queues: vec![] };
             let mut stream = builder.build(&plan.root);
-            let mut queues = builder.queues;
-            if queues.is_empty() {
-                let queue = Rc::new(Queue::default());
-                if blueprint.fresh {
-                    queue.push(Event::Upper(blueprint.from));
-                }
-                stream = scope.concatenate([stream, source(scope, &blueprint.name, following(blueprint, &queue))]);
-                queues.push(queue);
+            if relation.is_root {
+                stream = builder.clock(stream);
             }
+            let queues = builder.queues;
             output(scope, stream, relation.clone(), table, rows);
             queues
         }
@@ -170,11 +163,6 @@ fn name(node: &Node) -> &'static str {
         Operator::Negate { .. } => "negate",
         Operator::Threshold { .. } => "threshold",
     }
-}
-
-/// What `queue` will bring, and nothing before.
-fn following(blueprint: &Blueprint, queue: &Rc<Queue>) -> Reading {
-    Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None }
 }
 
 fn nothing() -> Rows {
@@ -215,6 +203,18 @@ impl<'s> Builder<'_, 's> {
         let first = (self.blueprint.fresh && !linear).then_some(self.blueprint.from);
         let hosting = Hosting { name: name(node).into(), linear, first };
         host(self.scope, inputs, operator, hosting, self.relation.clone())
+    }
+
+    /// Constants never change, so nothing else would take a view of them from epoch to epoch.
+    fn clock(&mut self, stream: Stream<'s, u64, Packet>) -> Stream<'s, u64, Packet> {
+        let queue = Rc::new(Queue::default());
+        if self.blueprint.fresh {
+            queue.push(Event::Upper(self.blueprint.from));
+        }
+        self.queues.push(queue.clone());
+        let reading = Reading { snapshot: nothing(), from: self.blueprint.start(), queue, projection: None };
+        let ticks = source(self.scope, &self.blueprint.name, reading);
+        self.scope.concatenate([stream, ticks])
     }
 
     /// A parent as of its upper on this worker, counted as of `from`, then its change log.

@@ -38,7 +38,8 @@ pub struct Relation {
     pub id: RelationId,
     pub place: Place,
     pub is_table: bool,
-    is_root: bool,
+    /// Fed by the epochs themselves, not by parents.
+    pub is_root: bool,
     pub rows: Arrangement,
     /// All arrangements, those of operators too; rows and errors last.
     pub arrangements: Vec<Arrangement>,
@@ -133,7 +134,7 @@ impl Relation {
 /// What a worker holds of a relation beside its dataflow.
 pub struct Running {
     pub relation: Rc<Relation>,
-    /// What its sources read: a base table's input, its parents' taps, or the epochs alone if it has no parents.
+    /// What its sources read: a root's input, or its parents' taps.
     pub queues: Vec<Rc<Queue>>,
 }
 

@@ -126,6 +126,8 @@ impl Session {
     /// Brings a query into the form that can be planned.
     pub fn readable(&self, query: &ast::Query) -> Result<ast::Query> {
         let mut query = query.clone();
+        // Before calls that are named after their functions are replaced.
+        weir_sql::session::names::name_results(&mut query);
         let catalog = self.catalog();
         let search_path = self.variables.search_path();
         let scope = rewrite::Scope {

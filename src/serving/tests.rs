@@ -497,6 +497,72 @@ fn parameters_take_their_types_from_where_they_stand() {
 }
 
 #[test]
+fn every_statement_with_rows_yields_what_was_described() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a')", "(1)").await;
+        for sql in [
+            "SHOW TABLES",
+            "SHOW ALL",
+            "SHOW timezone",
+            "SHOW CREATE TABLE notes",
+            "DESCRIBE notes",
+            "EXPLAIN SELECT * FROM notes",
+            "EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT id FROM notes",
+            "SELECT * FROM pg_catalog.pg_class",
+            "SELECT * FROM pg_catalog.pg_attribute",
+            "SELECT * FROM pg_catalog.pg_type",
+            "SELECT * FROM pg_catalog.pg_settings",
+            "SELECT * FROM information_schema.columns",
+            "SELECT * FROM rw_catalog.rw_tables",
+            "SELECT id * 1.5, id / 3.0, sum(id), avg(id), 1.0::numeric(10, 2) FROM notes GROUP BY id",
+            "SELECT rank() OVER (ORDER BY id), row_number() OVER () FROM notes",
+            "SELECT 1 UNION ALL SELECT 2.5",
+            "VALUES (1, 'a'), (2, NULL)",
+            "SELECT now(), current_date, NULL, '{1}'::int[], '{}'::jsonb",
+            "UPDATE notes SET body = 'b' RETURNING id, body",
+        ] {
+            let rows = client.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            assert!(!rows.is_empty(), "{sql}");
+        }
+    });
+}
+
+#[test]
+fn columns_are_named_as_postgres_names_them() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        let sql = "SELECT 1, 1, count(*), max(x), x::text, current_database(), x + 1 AS y, NULL FROM (VALUES (1)) AS v (x) GROUP BY x \
+             ORDER BY count(*), max(x)";
+        let statement = client.prepare(sql).await.expect("prepares");
+        let names: Vec<&str> = statement.columns().iter().map(|c| c.name()).collect();
+        assert_eq!(names, ["?column?", "?column?", "count", "max", "x", "current_database", "y", "?column?"]);
+        client.check(sql, "1|1|1|1|1|dev|2|-\n(1)").await;
+        let counted = "SELECT x, count(*) FROM (VALUES (1), (2), (2)) AS v (x) GROUP BY x ORDER BY count DESC";
+        client.check(counted, "2|2\n1|1\n(2)").await;
+        client.check("SELECT x::text FROM (VALUES (2), (10)) AS v (x) ORDER BY x + 1 DESC", "10\n2\n(2)").await;
+    });
+}
+
+#[test]
+fn a_prepared_statement_whose_columns_changed_is_refused() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        let statement = client.prepare("SELECT * FROM notes").await.expect("prepares");
+        client.query(&statement, &[]).await.expect("as described");
+        client.check("DROP TABLE notes", "(0)").await;
+        client.check("CREATE TABLE notes (id BIGINT PRIMARY KEY)", "(0)").await;
+        let error = client.query(&statement, &[]).await.expect_err("other columns");
+        assert_eq!(error.code().map(|c| c.code()), Some("0A000"));
+    });
+}
+
+#[test]
 fn a_portal_gives_as_many_rows_as_asked() {
     threads(async {
         let world = World::start().await;
@@ -527,21 +593,31 @@ fn a_failed_message_is_skipped_up_to_sync() {
 fn ctrl_c_ends_a_query_and_a_create() {
     threads(async {
         let world = World::start().await;
-        let client = world.client().await;
-        for sql in
-            ["SELECT count(*) FROM generate_series(1, 10000000000)", "CREATE MATERIALIZED VIEW v AS SELECT 1 AS a"]
-        {
+        let building = || world.coordinator.lock().expect("coordinator").building.len();
+        for (sql, views) in [
+            ("SELECT count(*) FROM generate_series(1, 10000000000)", 0),
+            ("CREATE MATERIALIZED VIEW v AS SELECT 1 AS a", 1),
+        ] {
+            // A client each: the last call to end may come when its statement has ended.
+            let client = world.client().await;
             let token = client.cancel_token();
             let cancel = async {
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                token.cancel_query(NoTls).await.expect("asks");
+                while building() < views {
+                    tokio::task::yield_now().await;
+                }
+                loop {
+                    token.cancel_query(NoTls).await.expect("asks");
+                }
             };
-            let (answer, ()) = tokio::join!(client.ask(sql), cancel);
+            let answer = tokio::select! {
+                answer = client.ask(sql) => answer,
+                () = cancel => unreachable!("asks for ever"),
+            };
             assert_eq!(answer, "57014: canceling statement due to user request", "{sql}");
         }
         let building = world.coordinator.lock().expect("coordinator").building.pop().expect("a view");
         assert!(building.is_closed(), "the coordinator sees that nobody waits for the view");
-        client.check("SELECT 1", "1\n(1)").await;
+        world.client().await.check("SELECT 1", "1\n(1)").await;
     });
 }
 
@@ -711,6 +787,7 @@ fn psql_describes_what_is_there() {
             ("\\di", "notes_pkey"),
             ("\\ds", ""),
             ("\\l", "dev"),
+            ("\\l+", "pg_default"),
             ("\\dn", "public"),
             ("\\du", "Superuser"),
             ("\\df", "0 rows"),

@@ -60,7 +60,6 @@ async fn several_changes_of_a_row_in_one_take_fold_to_the_last() {
              UPDATE t SET id = id - 1000; INSERT INTO t VALUES (3, 3, 'again')",
         )
         .await;
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     mirror.equals(t, &client, "SELECT * FROM t").await;
 }
 
@@ -161,7 +160,7 @@ async fn no_take_shows_a_part_of_a_transaction() {
     while !writing.is_finished() {
         mirror.pull();
         assert_eq!(total(&mirror), 2000);
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
     mirror.equals(x, &client, "SELECT * FROM x").await;
     mirror.equals(y, &client, "SELECT * FROM y").await;

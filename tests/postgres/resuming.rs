@@ -1,7 +1,9 @@
 //! Positions, acknowledgement, breaks and crashes: nothing lost, nothing twice, nothing acknowledged without proof.
 
 use super::mirror::{Mirror, connector, definition, durable};
-use crate::kit::{Client, Postgres, Proxy, Stop, eventually};
+use crate::kit::{Client, Postgres, Proxy, Stop, always, eventually};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use weir::connector::State;
 
@@ -69,12 +71,19 @@ async fn a_broken_network_loses_nothing() {
     let t = mirror.copy(1, "t").await;
     for round in 0..3 {
         let writer = postgres.client().await;
+        let written = Arc::new(AtomicUsize::new(0));
+        let count = written.clone();
         let writing = tokio::spawn(async move {
             for i in 0..100 {
+                count.store(i, Ordering::Relaxed);
                 writer.run(&format!("UPDATE t SET n = n + 1 WHERE id % 100 = {i}; INSERT INTO t VALUES ({round} * 1000 + 10000 + {i}, 0)")).await;
             }
         });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        eventually("the writer writes", async || match written.load(Ordering::Relaxed) {
+            0..10 => Err("too few transactions".into()),
+            _ => Ok(()),
+        })
+        .await;
         proxy.cut();
         mirror.until_state("the source tries again", |s| matches!(s, State::Retrying { .. })).await;
         writing.await.unwrap();
@@ -202,11 +211,17 @@ async fn a_source_that_is_not_read_holds_back_and_keeps_its_connection() {
             .run(&format!("INSERT INTO t SELECT {block} * 1000 + i, repeat('x', 1000) FROM generate_series(1, 1000) i"))
             .await;
     }
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let waiting = mirror.source.waiting();
-    assert!(waiting.bytes > mirror.limit() / 2 && waiting.bytes < mirror.limit() + (4 << 20), "{waiting:?}");
-    let status = mirror.source.status();
-    assert!(matches!(status.state, State::Running { .. }) && status.last_error.is_none(), "{status:?}");
+    eventually("the source reads ahead", async || match mirror.source.waiting().bytes {
+        bytes if bytes > mirror.limit() / 2 => Ok(()),
+        bytes => Err(format!("{bytes} bytes")),
+    })
+    .await;
+    always("the source waits and is well", Duration::from_secs(3), async || {
+        let (waiting, status) = (mirror.source.waiting(), mirror.source.status());
+        let well = matches!(status.state, State::Running { .. }) && status.last_error.is_none();
+        if well && waiting.bytes < mirror.limit() + (4 << 20) { Ok(()) } else { Err(format!("{waiting:?} {status:?}")) }
+    })
+    .await;
     mirror.equals(t, &client, "SELECT * FROM t").await;
 }
 

@@ -6,7 +6,7 @@
 
 use crate::statement::type_name;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
 };
 use std::collections::HashMap;
 
@@ -18,11 +18,47 @@ pub fn shown(field: &str) -> &str {
     field.split(MARK).next().unwrap_or(field)
 }
 
+/// `name` for the `index`th column where another one has it already: not to be referred to, and shown as it is.
+pub fn hidden(name: &str, index: usize) -> String {
+    format!("{name}{MARK}{index}")
+}
+
 pub fn name_outputs(query: &mut Query) {
     for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
         name_outputs(&mut cte.query);
     }
     body(&mut query.body);
+}
+
+/// The same for a query that is answered, not stored: in its outermost SELECT, names that are not written count for nothing but
+/// ORDER BY, and only where they stand alone. `SELECT a::text FROM t ORDER BY a + 1` sorts by the table's column.
+pub fn name_results(query: &mut Query) {
+    let order = query.order_by.iter().flat_map(|order| match &order.kind {
+        OrderByKind::Expressions(expressions) => expressions.as_slice(),
+        OrderByKind::All(_) => &[],
+    });
+    let sorted: Vec<String> = order
+        .filter_map(|by| match &by.expr {
+            Expr::Identifier(name) => Some(folded(name)),
+            _ => None,
+        })
+        .collect();
+    let unnamed: Vec<bool> = match query.body.as_ref() {
+        SetExpr::Select(select) => {
+            select.projection.iter().map(|item| matches!(item, SelectItem::UnnamedExpr(_))).collect()
+        }
+        _ => vec![],
+    };
+    name_outputs(query);
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for (index, (item, unnamed)) in select.projection.iter_mut().zip(unnamed).enumerate() {
+        if let SelectItem::ExprWithAlias { alias, .. } = item
+            && unnamed
+            && !sorted.contains(&alias.value)
+        {
+            alias.value = hidden(shown(&alias.value), index);
+        }
+    }
 }
 
 fn body(expr: &mut SetExpr) {
@@ -49,7 +85,7 @@ fn name_select(select: &mut Select) {
         // Two columns of one name but of different tables are told apart by their table.
         let others = taken.entry(name.clone()).or_default();
         let twice = !others.is_empty() && (plain.is_none() || others.iter().any(|o| o.is_none() || *o == plain));
-        let unique = if twice { format!("{name}{MARK}{i}") } else { name.clone() };
+        let unique = if twice { hidden(&name, i) } else { name.clone() };
         let alias = Ident::with_quote('"', unique);
         match item {
             SelectItem::UnnamedExpr(expr) if plain.is_none() || twice => {

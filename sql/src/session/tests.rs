@@ -147,6 +147,61 @@ fn arithmetic_has_postgres_types_and_errors() {
 }
 
 #[test]
+fn what_can_fail_is_guarded_row_by_row() {
+    check(
+        "
+        SELECT i2 FROM t WHERE i4 <> 7 AND 10 / (i4 - 7) = 0 => 32767
+        SELECT i2 FROM t WHERE i4 > 7 AND 10 / (i4 - 7) = 0 => 32767
+        SELECT i2 FROM t WHERE i4 IS NOT NULL AND CASE WHEN i4 <> 7 THEN 10 / (i4 - 7) = 0 END => 32767
+        SELECT count(*) FROM t WHERE i4 = 7 OR 10 / (i4 - 7) = 0 => 2
+        SELECT i4 <> 7 AND 10 / (i4 - 7) = 0 FROM t => false|true|∅
+        SELECT i4 = 7 OR 10 / (i4 - 7) = 0 FROM t => true|true|∅
+        SELECT coalesce(i2, 10 / (i4 - 7)) FROM t => 1|32767|∅
+        SELECT count(*) FROM t a JOIN t b ON a.i2 = b.i2 AND a.i4 <> 7 AND b.i2 / (a.i4 - 7) = 0 => 1
+        SELECT sum(10 / (i4 - 7)) FILTER (WHERE i4 <> 7) FROM t => 0
+        SELECT count(DISTINCT 10 / (i4 - 7)) FILTER (WHERE i4 <> 7) FROM t => 1
+        SELECT i2 FROM t WHERE 10 / (i4 - 7) = 0 => (22012)
+        ",
+    );
+}
+
+#[test]
+fn text_is_read_as_arrays_and_json() {
+    check(
+        r#"
+        '{1, 2,NULL}'::int[] => {1,2,NULL}
+        '{a,"b c",NULL,"NULL"}'::text[] => {a,"b c",NULL,"NULL"}
+        '{1.10,2.5}'::numeric[] => {1.10,2.5}
+        '{2024-02-29}'::date[] => {2024-02-29}
+        '{x}'::int[] => (22P02)
+        '{1'::int[] => (22P02)
+        '{"b": 1.0,"a":[true,null]}'::jsonb => {"a": [true, null], "b": 1.0}
+        '{"b": 1.0,"a":2}'::json => {"b": 1.0,"a":2}
+        '{b: 1}'::jsonb => (22P02)
+        '{b: 1}'::json => (22P02)
+        cardinality('{1,2}'::int[]) => 2
+        array_length('{1,2}'::int[], 1) => 2
+        array_length('{}'::int[], 1) => ∅
+        array_upper('{1,2}'::int[], 2) => ∅
+        "#,
+    );
+}
+
+#[test]
+fn columns_that_an_alias_does_not_name_keep_their_names() {
+    check(
+        "
+        SELECT x.a FROM (SELECT 1 AS a, 2 AS b, 3 AS c) AS x (b) => (42703)
+        SELECT * FROM (SELECT 1 AS a, 2 AS b, 3 AS c) AS x (b) => 1 2 3
+        SELECT x.y + x.c FROM (SELECT 1 AS a, 2 AS b, 3 AS c) AS x (y, z) => 4
+        SELECT x.first FROM t AS x (first) => 1|32767|∅
+        SELECT x.i2 FROM t AS x (first) => (42703)
+        SELECT 1 FROM (SELECT 1 AS a) AS x (b, c) => (42P10)
+        ",
+    );
+}
+
+#[test]
 fn comparisons_are_by_value() {
     check(
         "
@@ -409,6 +464,26 @@ fn moments_are_taken_apart_and_written() {
         timestamptz '2024-01-01 12:00Z' AT TIME ZONE 'Europe/Berlin' => 2024-01-01 13:00:00
         timestamptz '2024-01-31 12:30Z' + time '01:15' => 2024-01-31 14:45:00+01
         to_char(timestamptz '2024-03-05 14:07:09Z', 'HH24:MI TZH OF') => 15:07 +01 +01
+        ",
+    );
+}
+
+#[test]
+fn text_has_the_case_of_collation_c_and_is_formatted() {
+    check(
+        "
+        format('%s-%s', 1, 'x') => 1-x
+        format('%2$s %1$s %%', 'a', 'b') => b a %
+        format('[%5s] [%-5s] %L %I', 'a', 'b', 'it''s', 'Mixed') => [    a] [b    ] 'it''s' \"Mixed\"
+        format('%L', NULL) => NULL
+        '[' || format('%s', NULL) || ']' => []
+        format('%I', NULL) => (22004)
+        format('%s %s', 1) => (22023)
+        format('%q', 1) => (22023)
+        format('no', 1) => no
+        upper('żółw aB1') => żółW AB1
+        initcap('hello wORLD-x 2nd') => Hello World-X 2nd
+        lower(NULL) => ∅
         ",
     );
 }

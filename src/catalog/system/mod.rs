@@ -17,6 +17,7 @@ mod pg_namespace;
 mod pg_roles;
 mod pg_settings;
 mod pg_tables;
+mod pg_tablespace;
 pub mod pg_type;
 mod rw_checkpoints;
 mod rw_columns;
@@ -76,6 +77,7 @@ static ALL: &[&[Table]] = &[
         pg_roles::USERS,
         pg_settings::TABLE,
         pg_tables::TABLE,
+        pg_tablespace::TABLE,
         pg_type::TABLE,
     ],
     rw_views::TABLES,

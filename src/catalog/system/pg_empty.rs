@@ -52,7 +52,6 @@ pub(super) const TABLES: &[Table] = &[
     empty!("pg_statistic_ext": "oid" Oid, "stxrelid" Oid, "stxname" Name, "stxnamespace" Oid, "stxkeys" Int2s, "stxkind" Texts,
         "stxstattarget" Int4),
     empty!("pg_subscription": "oid" Oid, "subdbid" Oid, "subname" Name, "subowner" Oid, "subenabled" Bool),
-    empty!("pg_tablespace": "oid" Oid, "spcname" Name, "spcowner" Oid, "spcacl" Texts, "spcoptions" Texts),
     empty!("pg_trigger": "oid" Oid, "tgrelid" Oid, "tgparentid" Oid, "tgname" Name, "tgfoid" Oid, "tgtype" Int2, "tgenabled" Letter,
         "tgisinternal" Bool, "tgconstraint" Oid, "tgdeferrable" Bool, "tginitdeferred" Bool, "tgnargs" Int2),
     empty!("pg_views": "schemaname" Name, "viewname" Name, "viewowner" Name, "definition" Text),

@@ -108,13 +108,13 @@ impl Planner {
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
         let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra);
         let mut query = query.clone();
-        weir_sql::session::names::name_outputs(&mut query);
         weir_sql::session::prepare(&mut query);
         let statement = ast::Statement::Query(Box::new(query));
         let fields = parameters.iter().map(|kind| kind.as_ref().map(|k| FieldRef::new(k.field("", true)))).collect();
         let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
         let plan = SqlToRel::new_with_options(&names, self.options())
             .sql_statement_to_plan_with_context(statement, &mut context)
+            .and_then(weir_sql::session::rewrite_subqueries)
             .map_err(failure)?;
         let (relations, system) = names.used();
         let parameters = parameters.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect();

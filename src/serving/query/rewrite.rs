@@ -53,21 +53,20 @@ impl VisitorMut for Rewriter<'_> {
 
     /// Before the children: a subquery that is replaced needs no rewriting.
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        let constant = match expr {
-            Expr::Subquery(query) if reads_nothing(query) => Some(null()),
-            Expr::Exists { subquery, negated } if reads_nothing(subquery) => {
-                Some(Expr::Value(Value::Boolean(*negated).into()))
-            }
-            Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
-                if last(name).as_deref() == Some("array") && reads_nothing(query) =>
-            {
-                Some(cast(null(), "TEXT[]"))
-            }
-            _ => None,
-        };
-        if let Some(constant) = constant {
+        if let Some((query, constant)) = subquery(expr)
+            && reads_nothing(query)
+        {
             *expr = constant;
         }
+        if let Expr::Subquery(query) = expr {
+            one_row(query);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// There is no row for which a subquery in the SELECT list of such a query could be asked.
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        ask_nothing(&mut query.body);
         ControlFlow::Continue(())
     }
 
@@ -204,13 +203,93 @@ impl Rewriter<'_> {
     }
 }
 
+fn ask_nothing(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) if selects_nothing(select) => {
+            let _ = ast::visit_expressions_mut(&mut select.projection, |expr| {
+                if let Some((_, constant)) = subquery(expr) {
+                    *expr = constant;
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            ask_nothing(left);
+            ask_nothing(right);
+        }
+        _ => {}
+    }
+}
+
+/// A subquery, and what it is without any rows.
+fn subquery(expr: &Expr) -> Option<(&Query, Expr)> {
+    match expr {
+        Expr::Subquery(query) => Some((query, null())),
+        Expr::Exists { subquery, negated } => Some((subquery, Expr::Value(Value::Boolean(*negated).into()))),
+        Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
+            if last(name).as_deref() == Some("array") =>
+        {
+            Some((query, cast(null(), "TEXT[]")))
+        }
+        _ => None,
+    }
+}
+
+/// DataFusion wants a correlated subquery aggregated. Those that clients ask of catalogs look up one row by its oid.
+fn one_row(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let [ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. }] =
+        select.projection.as_mut_slice()
+    else {
+        return;
+    };
+    let catalog = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: None, .. } => {
+            catalog_name(name) && last(name).is_some_and(|name| system::find("pg_catalog", &name).is_some())
+        }
+        _ => false,
+    };
+    let from = &select.from;
+    let catalogs = !from.is_empty() && from.iter().all(|from| from.joins.is_empty() && catalog(&from.relation));
+    if catalogs && query.limit_clause.is_none() && !aggregates(item) && refers_outside(from, &select.selection) {
+        *item = call("first_value", vec![std::mem::replace(item, null())]);
+    }
+}
+
+/// Whether a condition names a column of a relation that is not in `from`.
+fn refers_outside(from: &[ast::TableWithJoins], condition: &Option<Expr>) -> bool {
+    let inside = |name: &str| {
+        from.iter().any(|from| match &from.relation {
+            TableFactor::Table { alias: Some(alias), .. } => alias.name.value.eq_ignore_ascii_case(name),
+            TableFactor::Table { name: table, .. } => last(table).is_some_and(|table| table.eq_ignore_ascii_case(name)),
+            _ => false,
+        })
+    };
+    let walked = ast::visit_expressions(condition, |expr| match expr {
+        Expr::CompoundIdentifier(parts) if parts.len() == 2 && !inside(&parts[0].value) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    walked.is_break()
+}
+
+fn aggregates(item: &Expr) -> bool {
+    let Expr::Function(function) = item else { return false };
+    matches!(
+        last(&function.name).as_deref(),
+        Some("count" | "array_agg" | "string_agg" | "max" | "min" | "sum" | "bool_or" | "bool_and")
+    )
+}
+
 /// Whether a plain SELECT without aggregates reads an always empty table by inner joins.
 fn reads_nothing(query: &Query) -> bool {
-    let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    let aggregates = select.projection.iter().any(|item| {
-        matches!(item, ast::SelectItem::UnnamedExpr(Expr::Function(f)) if matches!(
-            last(&f.name).as_deref(), Some("count" | "array_agg" | "string_agg" | "max" | "min" | "sum" | "bool_or" | "bool_and")))
-    });
+    matches!(query.body.as_ref(), SetExpr::Select(select) if selects_nothing(select))
+}
+
+fn selects_nothing(select: &ast::Select) -> bool {
+    let aggregates = select
+        .projection
+        .iter()
+        .any(|item| matches!(item, ast::SelectItem::UnnamedExpr(item) if self::aggregates(item)));
     let nothing = |factor: &TableFactor| match factor {
         TableFactor::Table { name, args: None, .. } => {
             last(name).is_some_and(|name| system::is_empty(&name)) && catalog_name(name)
@@ -378,6 +457,25 @@ mod tests {
         assert_eq!(rewritten("SELECT EXISTS (SELECT 1 FROM pg_inherits)"), "SELECT false");
         let kept = "SELECT (SELECT count(*) FROM pg_inherits)";
         assert_eq!(rewritten(kept), kept);
+    }
+
+    #[test]
+    fn a_look_up_in_a_catalog_is_aggregated() {
+        assert_eq!(
+            rewritten("SELECT (SELECT c.relname FROM pg_class c WHERE c.oid = t.a) FROM t"),
+            "SELECT (SELECT first_value(c.relname) FROM pg_class c WHERE c.oid = t.a) FROM t"
+        );
+        for kept in ["SELECT (SELECT relname FROM pg_class)", "SELECT (SELECT u.a FROM u WHERE u.b = t.a) FROM t"] {
+            assert_eq!(rewritten(kept), kept);
+        }
+    }
+
+    #[test]
+    fn a_query_without_rows_asks_no_subqueries() {
+        assert_eq!(
+            rewritten("SELECT array_to_string(ARRAY(SELECT r FROM u WHERE u.a = ANY(p.b)), ',') FROM pg_policy p"),
+            "SELECT array_to_string(CAST(NULL AS TEXT[]), ',') FROM pg_policy p"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Session {
         let planned = planner::plan(query, names, self.catalog().as_ref(), &self.variables.settings())?;
         planned.notices.into_iter().for_each(|text| self.notice(text));
         let text = planner::explain(&planned.plan);
-        let lines = StringArray::from(text.lines().collect::<Vec<_>>());
+        let lines = text.lines().map(Some).collect::<StringArray>();
         let batch = RecordBatch::try_from_iter([("QUERY PLAN", Arc::new(lines) as _)])
             .map_err(|e| Error::internal(e.to_string()))?;
         Ok(Outcome::Rows(Rows::ready(batch)?, Tag::Fixed("EXPLAIN".into())))

@@ -1,4 +1,4 @@
-//! What is refused by name before anything is rewritten, and what is rewritten so that it need not be refused.
+//! What is refused by name before anything is rewritten.
 //!
 //! DataFusion plans more than can be maintained (limits, windows), and some of its rewrites differ from SQL in corners: set
 //! operations with ALL, NOT IN with NULLs inside other expressions, correlated subqueries whose aggregate has no GROUP BY,
@@ -6,16 +6,13 @@
 
 use super::fault;
 use crate::error::{Error, Result};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::error::DataFusionError;
-use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::expr::{Exists, GroupingSet, InSubquery, SetQuantifier as Quantifier};
-use datafusion::logical_expr::logical_plan::FetchType;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, Volatility, lit};
+use datafusion::logical_expr::expr::{Exists, GroupingSet, InSubquery};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, Volatility};
 use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier, Visit, Visitor};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 mod single;
 
@@ -62,56 +59,6 @@ fn set_operation(body: &SetExpr) -> ControlFlow<Error> {
     }
     set_operation(left)?;
     set_operation(right)
-}
-
-/// EXISTS in a select list becomes `(SELECT count(*) > 0 …)`, which decorrelates; `= ANY` becomes IN, `<> ALL` NOT IN;
-/// LIMIT in EXISTS goes.
-pub fn rewrite_subqueries(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    plan.transform_up_with_subqueries(|plan| {
-        let in_projection = matches!(plan, LogicalPlan::Projection(_));
-        plan.map_expressions(|expr| expr.transform_up(|expr| rewrite_subquery(expr, in_projection)))
-    })
-    .data()
-}
-
-fn rewrite_subquery(expr: Expr, in_projection: bool) -> DataFusionResult<Transformed<Expr>> {
-    Ok(match expr {
-        Expr::Exists(Exists { mut subquery, negated }) => {
-            subquery.subquery = without_limit(subquery.subquery)?;
-            if !in_projection {
-                return Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated })));
-            }
-            let rows = count(lit(1_i64));
-            let found = Expr::from(datafusion::common::Column::from_name(rows.schema_name().to_string()));
-            let found = if negated { found.eq(lit(0_i64)) } else { found.gt(lit(0_i64)) };
-            let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone())
-                .aggregate(Vec::<Expr>::new(), [rows])?
-                .project([found.alias("exists")])?
-                .build()?;
-            Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery }))
-        }
-        Expr::SetComparison(c) => match (c.op, &c.quantifier) {
-            (Operator::Eq, Quantifier::Any) => {
-                Transformed::yes(Expr::InSubquery(InSubquery::new(c.expr, c.subquery, false)))
-            }
-            (Operator::NotEq, Quantifier::All) => {
-                Transformed::yes(Expr::InSubquery(InSubquery::new(c.expr, c.subquery, true)))
-            }
-            _ => Transformed::no(Expr::SetComparison(c)),
-        },
-        other => Transformed::no(other),
-    })
-}
-
-/// Whether there is a row does not depend on a limit of at least one row.
-fn without_limit(plan: Arc<LogicalPlan>) -> DataFusionResult<Arc<LogicalPlan>> {
-    if let LogicalPlan::Limit(limit) = plan.as_ref()
-        && limit.skip.is_none()
-        && let FetchType::Literal(Some(1..)) = limit.get_fetch_type()?
-    {
-        return Ok(limit.input.clone());
-    }
-    Ok(plan)
 }
 
 /// Refuses what an analyzed plan holds that cannot be maintained, or that later rules would get wrong.
