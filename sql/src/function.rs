@@ -11,7 +11,6 @@ mod calendar;
 pub mod cast;
 mod format;
 pub mod key;
-mod letters;
 mod math;
 mod moment;
 mod part;
@@ -19,6 +18,7 @@ pub mod print;
 pub mod read;
 pub mod span;
 mod temporal;
+mod text;
 pub mod zone;
 
 pub use arithmetic::decimal_of;
@@ -88,7 +88,7 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
         part::FUNCTIONS,
         moment::FUNCTIONS,
         format::FUNCTIONS,
-        letters::FUNCTIONS,
+        text::FUNCTIONS,
         key::FUNCTIONS,
     ]
     .into_iter()

@@ -469,6 +469,26 @@ fn moments_are_taken_apart_and_written() {
 }
 
 #[test]
+fn text_has_the_case_of_collation_c_and_is_formatted() {
+    check(
+        "
+        format('%s-%s', 1, 'x') => 1-x
+        format('%2$s %1$s %%', 'a', 'b') => b a %
+        format('[%5s] [%-5s] %L %I', 'a', 'b', 'it''s', 'Mixed') => [    a] [b    ] 'it''s' \"Mixed\"
+        format('%L', NULL) => NULL
+        '[' || format('%s', NULL) || ']' => []
+        format('%I', NULL) => (22004)
+        format('%s %s', 1) => (22023)
+        format('%q', 1) => (22023)
+        format('no', 1) => no
+        upper('żółw aB1') => żółW AB1
+        initcap('hello wORLD-x 2nd') => Hello World-X 2nd
+        lower(NULL) => ∅
+        ",
+    );
+}
+
+#[test]
 fn counts_are_signed_and_as_wide_as_in_postgres() {
     check(
         "

@@ -1,0 +1,154 @@
+//! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format and
+//! quote_literal.
+
+use super::moment::is_text;
+use super::{Call, Definition, Resolved, undefined};
+use crate::error::{Error, Result};
+use crate::types::Type;
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use std::iter::Peekable;
+use std::str::Chars;
+use std::sync::Arc;
+
+pub const FUNCTIONS: &[Definition] = &[
+    plain("upper", |given| resolve("upper", given), |call| each(call, str::to_ascii_uppercase)),
+    plain("lower", |given| resolve("lower", given), |call| each(call, str::to_ascii_lowercase)),
+    plain("initcap", |given| resolve("initcap", given), |call| each(call, capitals)),
+    plain("quote_literal", resolve_quoted, |call| each(call, literal)),
+    Definition {
+        name: "format",
+        aliases: &[],
+        resolve: resolve_format,
+        call: format,
+        // NULL is shown as nothing.
+        strict: false,
+        fallible: true,
+    },
+];
+
+const fn plain(
+    name: &'static str,
+    resolve: fn(&[Option<Type>]) -> Result<Resolved>,
+    call: fn(&Call) -> Result<ArrayRef>,
+) -> Definition {
+    Definition { name, aliases: &[], resolve, call, strict: true, fallible: false }
+}
+
+fn resolve(name: &str, given: &[Option<Type>]) -> Result<Resolved> {
+    match given {
+        [text] if is_text(text) => Ok(Resolved { arguments: vec![Type::Text], result: Type::Text }),
+        _ => Err(undefined(name, given)),
+    }
+}
+
+/// Any value, as text.
+fn resolve_quoted(given: &[Option<Type>]) -> Result<Resolved> {
+    match given {
+        [_] => Ok(Resolved { arguments: vec![Type::Text], result: Type::Text }),
+        _ => Err(undefined("quote_literal", given)),
+    }
+}
+
+fn each(call: &Call, f: fn(&str) -> String) -> Result<ArrayRef> {
+    let texts = call.column(0)?;
+    Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(f)).collect::<StringArray>()))
+}
+
+/// The first letter of every word in upper case, the others in lower case.
+fn capitals(text: &str) -> String {
+    let mut inside = false;
+    let letter = |letter: char| {
+        let cased = if inside { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() };
+        inside = letter.is_ascii_alphanumeric();
+        cased
+    };
+    text.chars().map(letter).collect()
+}
+
+fn resolve_format(given: &[Option<Type>]) -> Result<Resolved> {
+    match given {
+        [template, ..] if is_text(template) => {
+            Ok(Resolved { arguments: vec![Type::Text; given.len()], result: Type::Text })
+        }
+        _ => Err(undefined("format", given)),
+    }
+}
+
+fn format(call: &Call) -> Result<ArrayRef> {
+    let columns = (0..call.arguments.len()).map(|index| call.column(index)).collect::<Result<Vec<_>>>()?;
+    let columns: Vec<&StringArray> = columns.iter().map(|column| column.as_string::<i32>()).collect();
+    let value = |column: usize, row: usize| columns[column].is_valid(row).then(|| columns[column].value(row));
+    let mut out = StringBuilder::new();
+    for row in 0..call.rows {
+        let values: Vec<_> = (1..columns.len()).map(|column| value(column, row)).collect();
+        out.append_option(value(0, row).map(|template| filled(template, &values)).transpose()?);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// `template` with what `%s`, `%I` and `%L`, with a position (`%2$s`) and a width (`%-8s`), stand for.
+fn filled(template: &str, values: &[Option<&str>]) -> Result<String> {
+    let mut out = String::new();
+    let mut characters = template.chars().peekable();
+    let mut next = 0;
+    while let Some(character) = characters.next() {
+        if character != '%' {
+            out.push(character);
+            continue;
+        }
+        if characters.next_if_eq(&'%').is_some() {
+            out.push('%');
+            continue;
+        }
+        let mut width = number(&mut characters)?;
+        if width.is_some() && characters.next_if_eq(&'$').is_some() {
+            let position = width.take().filter(|&position| position > 0);
+            next = position
+                .ok_or_else(|| Error::new("22023", "format specifies argument 0, but arguments are numbered from 1"))?
+                - 1;
+        }
+        let left = characters.next_if_eq(&'-').is_some();
+        width = width.or(number(&mut characters)?);
+        let kind = characters.next().ok_or_else(|| Error::new("22023", "unterminated format() type specifier"))?;
+        if !matches!(kind, 's' | 'I' | 'L') {
+            return Err(Error::new("22023", format!("unrecognized format() type specifier \"{kind}\"")));
+        }
+        let value = *values.get(next).ok_or_else(|| Error::new("22023", "too few arguments for format()"))?;
+        next += 1;
+        let shown = match (kind, value) {
+            ('I', None) => return Err(Error::new("22004", "null values cannot be formatted as an SQL identifier")),
+            ('I', Some(name)) => identifier(name),
+            ('L', None) => "NULL".into(),
+            ('L', Some(text)) => literal(text),
+            (_, text) => text.unwrap_or_default().to_string(),
+        };
+        let width = width.unwrap_or_default();
+        out.push_str(&if left { format!("{shown:<width$}") } else { format!("{shown:>width$}") });
+    }
+    Ok(out)
+}
+
+fn number(characters: &mut Peekable<Chars>) -> Result<Option<usize>> {
+    let mut digits = String::new();
+    while let Some(digit) = characters.next_if(char::is_ascii_digit) {
+        digits.push(digit);
+    }
+    let number =
+        (!digits.is_empty()).then(|| digits.parse().ok().filter(|&number: &usize| number <= u16::MAX as usize));
+    number.map(|number| number.ok_or_else(|| Error::new("22003", "number is out of range"))).transpose()
+}
+
+/// Quoted where it has to be.
+fn identifier(name: &str) -> String {
+    let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    match quoted.contains('\\') {
+        true => format!("E'{}'", quoted.replace('\\', "\\\\")),
+        false => format!("'{quoted}'"),
+    }
+}
