@@ -481,6 +481,9 @@ fn text_has_the_case_of_collation_c_and_is_formatted() {
         format('%s %s', 1) => (22023)
         format('%q', 1) => (22023)
         format('no', 1) => no
+        quote_literal('o''k') => 'o''k'
+        quote_literal(1.50) => '1.50'
+        quote_literal('a\\b') => E'a\\\\b'
         upper('żółw aB1') => żółW AB1
         initcap('hello wORLD-x 2nd') => Hello World-X 2nd
         lower(NULL) => ∅
