@@ -9,7 +9,7 @@ MOTO := moto[server,s3]==5.2.5
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
-	cargo build --bin weir
+	cargo build --workspace --bin weir
 	@demo/run $(CARGO_TARGET_DIR)/debug/weir
 
 test: setup lint
@@ -20,7 +20,7 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench: postgres
-	cargo bench --bench bench
+	cargo bench --workspace --bench bench
 
 setup: postgres $(VENV)/ready
 

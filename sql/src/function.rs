@@ -24,6 +24,7 @@ pub mod zone;
 pub use arithmetic::decimal_of;
 pub use cast::Cast;
 pub use moment::reads_clock;
+pub use text::identifier;
 
 use crate::error::{Error, Result};
 use crate::types::Type;
@@ -117,7 +118,7 @@ pub fn definition(function: &ScalarUDF) -> Option<&'static Definition> {
 }
 
 fn udf(definition: &'static Definition) -> Arc<ScalarUDF> {
-    // Also those of DataFusion's function of the same name, or a copy of the session would bring it back by one of them.
+    // Also those of DataFusion's function of the same name: it is taken out of every session with all its names.
     let theirs = THEIRS.get(definition.name).map_or(&[][..], |function| function.aliases());
     let aliases = definition.aliases.iter().map(|alias| alias.to_string()).chain(theirs.iter().cloned()).collect();
     let signature = Signature::user_defined(Volatility::Immutable);
@@ -223,6 +224,11 @@ pub fn given(field: &Field) -> Result<Option<Type>> {
         return Ok(None);
     }
     Type::of(field).map(Some)
+}
+
+/// Text in any of its types, or a string literal.
+fn is_text(kind: &Option<Type>) -> bool {
+    kind.as_ref().is_none_or(cast::is_text)
 }
 
 /// 42883 for an operator or function that does not take these types.

@@ -9,6 +9,7 @@ mod clock;
 mod coerce;
 mod common;
 mod counted;
+mod extreme;
 mod guard;
 pub mod names;
 mod operators;
@@ -65,22 +66,24 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     let mut ours: Vec<_> = function::all().filter_map(|definition| function::lookup(definition.name)).collect();
     ours.extend(clock::functions(now));
     let functions = builder.scalar_functions().get_or_insert_default();
-    let names = self::names(ours.iter().map(|function| (function.name(), function.aliases())));
-    functions.retain(|theirs| !names.contains(theirs.name()) && !theirs.aliases().iter().any(|a| names.contains(a)));
-    functions.extend(ours);
+    replace(functions, ours, |function| (function.name(), function.aliases()));
     functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
-    let ours: Vec<_> = aggregate::all().into_iter().collect();
     let functions = builder.aggregate_functions().get_or_insert_default();
-    let names = self::names(ours.iter().map(|function| (function.name(), function.aliases())));
-    functions.retain(|theirs| !names.contains(theirs.name()) && !theirs.aliases().iter().any(|a| names.contains(a)));
-    functions.extend(ours);
+    replace(functions, aggregate::all(), |function| (function.name(), function.aliases()));
     builder.build()
 }
 
-/// Names and aliases of functions. DataFusion's of the same names have to go, not only to be replaced: each time a session's state
-/// is copied its functions are registered anew in any order, and one that is still there by its other names would count again.
-fn names<'a>(functions: impl Iterator<Item = (&'a str, &'a [String])>) -> HashSet<String> {
-    functions.flat_map(|(name, aliases)| aliases.iter().cloned().chain([name.to_string()])).collect()
+/// Puts our functions in the place of DataFusion's that share a name or alias with them. Those have to go, not only to be
+/// overwritten: each time a session's state is copied its functions are registered anew in any order, and one that is still there
+/// by its other names would count again.
+fn replace<F>(functions: &mut Vec<Arc<F>>, ours: Vec<Arc<F>>, names: fn(&F) -> (&str, &[String])) {
+    let names = |function: &Arc<F>| {
+        let (name, aliases) = names(function);
+        aliases.iter().cloned().chain([name.to_string()]).collect::<Vec<_>>()
+    };
+    let taken: HashSet<String> = ours.iter().flat_map(names).collect();
+    functions.retain(|theirs| !names(theirs).iter().any(|name| taken.contains(name)));
+    functions.extend(ours);
 }
 
 /// All but the rule that splits an aggregate in two, taking for granted that a sum of sums has the type of a sum.

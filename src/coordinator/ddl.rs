@@ -104,10 +104,21 @@ impl Jobs {
         }
     }
 
-    /// Adds an object under the name's lock; waits until it is durable.
+    /// Adds an object if its name is free; waits until it is durable.
     async fn announce(&self, make: impl FnOnce(&mut Catalog) -> Object + Send + 'static, name: &str) -> Result<u32> {
+        self.announce_if(|| Ok(()), make, name).await
+    }
+
+    /// The same, if nothing else forbids it either: no other object is announced between the check and this one.
+    async fn announce_if(
+        &self,
+        allowed: impl FnOnce() -> Result<()>,
+        make: impl FnOnce(&mut Catalog) -> Object + Send + 'static,
+        name: &str,
+    ) -> Result<u32> {
         let _turn = self.turn.lock().await;
         self.exists(name, false)?;
+        allowed()?;
         let (tell, id) = oneshot::channel();
         self.mailbox
             .edit(move |catalog| {
@@ -127,7 +138,6 @@ impl Jobs {
         let connector = connector::find(&kind)?;
         let unnamed =
             Definition { id: 0, name: name.clone(), options: options.clone(), details: serde_json::Value::Null };
-        self.unclaimed(connector, &unnamed)?;
         // The id is part of default names upstream, so the source is announced before it is checked in full; a check that fails
         // takes the announcement back before anything was made upstream.
         let (shown, secrets) = self.split_secrets(connector, options);
@@ -148,7 +158,7 @@ impl Jobs {
                 body: Body::Source(body),
             }
         };
-        let id = self.announce(make, &name).await?;
+        let id = self.announce_if(|| self.unclaimed(connector, &unnamed), make, &name).await?;
         let mut source = Definition { id, ..unnamed };
         match self.make_upstream(connector, &mut source).await {
             Ok(notices) => Ok(notices),

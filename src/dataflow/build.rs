@@ -127,9 +127,7 @@ pub fn dataflow(
     };
     worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
         Body::Table { key, .. } => {
-            let queue = Rc::new(Queue::default());
-            let reading =
-                Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None };
+            let (queue, reading) = from_now_on(blueprint);
             let mut stream = source(scope, &blueprint.name, reading);
             if let Some(key) = key {
                 stream = filler(scope, stream, relation.clone(), key.clone());
@@ -207,12 +205,11 @@ impl<'s> Builder<'_, 's> {
 
     /// Constants never change, so nothing else would take a view of them from epoch to epoch.
     fn clock(&mut self, stream: Stream<'s, u64, Packet>) -> Stream<'s, u64, Packet> {
-        let queue = Rc::new(Queue::default());
+        let (queue, reading) = from_now_on(self.blueprint);
         if self.blueprint.fresh {
             queue.push(Event::Upper(self.blueprint.from));
         }
-        self.queues.push(queue.clone());
-        let reading = Reading { snapshot: nothing(), from: self.blueprint.start(), queue, projection: None };
+        self.queues.push(queue);
         let ticks = source(self.scope, &self.blueprint.name, reading);
         self.scope.concatenate([stream, ticks])
     }
@@ -232,6 +229,13 @@ impl<'s> Builder<'_, 's> {
         };
         source(self.scope, &self.blueprint.name, Reading { snapshot, from: self.blueprint.start(), queue, projection })
     }
+}
+
+/// A queue and what is read from it alone.
+fn from_now_on(blueprint: &Blueprint) -> (Rc<Queue>, Reading) {
+    let queue = Rc::new(Queue::default());
+    let reading = Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None };
+    (queue, reading)
 }
 
 /// Rows and errors of a parent as of its upper.

@@ -108,7 +108,7 @@ pub fn check(from: &Type, to: &Type) -> Result<()> {
     if known { Ok(()) } else { Err(Error::new("42846", format!("cannot cast type {from} to {to}"))) }
 }
 
-fn is_text(kind: &Type) -> bool {
+pub(super) fn is_text(kind: &Type) -> bool {
     matches!(kind, Type::Text | Type::Varchar(_) | Type::Char(_))
 }
 

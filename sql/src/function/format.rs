@@ -1,11 +1,11 @@
 //! to_char of dates and timestamps, by Postgres' template patterns.
 
 use super::calendar::{Day, MICROS_PER_SECOND, split};
-use super::moment::{is_text, wall, zone_of};
+use super::moment::{wall, zone_of};
 use super::part::Part;
 use super::temporal::infinite_timestamp;
 use super::zone::Zone;
-use super::{Call, Definition, Resolved, undefined};
+use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};

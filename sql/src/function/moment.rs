@@ -7,7 +7,7 @@ use super::calendar::{Day, MICROS_PER_DAY, MICROS_PER_SECOND, split};
 use super::part::Part;
 use super::temporal::{infinite_date, infinite_timestamp, timestamp_range};
 use super::zone::Zone;
-use super::{Call, Definition, Resolved, undefined};
+use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{
@@ -67,10 +67,6 @@ pub(super) fn zone_of(call: &Call, index: usize) -> Result<Option<Zone>> {
         true => Zone::parse(first).map(Some),
         false => Err(Error::unsupported("time zones that differ from row to row")),
     }
-}
-
-pub(super) fn is_text(kind: &Option<Type>) -> bool {
-    matches!(kind, None | Some(Type::Text | Type::Varchar(_) | Type::Char(_)))
 }
 
 /// The values of the rows where all `columns` have one.

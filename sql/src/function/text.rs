@@ -1,8 +1,7 @@
 //! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format and
 //! quote_literal.
 
-use super::moment::is_text;
-use super::{Call, Definition, Resolved, undefined};
+use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
@@ -139,7 +138,7 @@ fn number(characters: &mut Peekable<Chars>) -> Result<Option<usize>> {
 }
 
 /// Quoted where it has to be.
-fn identifier(name: &str) -> String {
+pub fn identifier(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

@@ -316,6 +316,12 @@ impl Coerce {
     }
 
     fn window(&self, mut call: WindowFunction, schema: &DFSchema) -> Result<Expr> {
+        let name = call.fun.name().to_string();
+        if let ("min" | "max", [argument]) = (name.as_str(), &call.params.args[..])
+            && kind(argument, schema)? == Some(Type::Interval)
+        {
+            return Err(Error::unsupported(format!("{name} of intervals as a window function")));
+        }
         for part in &mut call.params.partition_by {
             *part = keyed(std::mem::take(part), schema)?;
         }

@@ -3,6 +3,7 @@
 //! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will change any
 //! more, connectives whose later operands can fail become CASE. The rules before keep the order of such operands.
 
+use super::extreme;
 use crate::scalar::Scalar;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -17,7 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
 
-/// DataFusion's own planner, over guarded plans.
+/// DataFusion's own planner, over guarded plans with what views compute in their own way.
 #[derive(Debug)]
 pub struct Planner;
 
@@ -46,7 +47,9 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let names = NamePreserver::new(&plan);
             let guarded = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                Ok(value(expr, &schema)?.update_data(|expr| name.restore(expr)))
+                let guarded = value(expr, &schema)?;
+                let guarded = guarded.transform_data(|expr| extreme::of_intervals(expr, &schema))?;
+                Ok(guarded.update_data(|expr| name.restore(expr)))
             })?;
             if guarded.transformed { guarded.map_data(LogicalPlan::recompute_schema) } else { Ok(guarded) }
         }

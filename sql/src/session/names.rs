@@ -109,7 +109,8 @@ fn from(table: &mut TableWithJoins) {
     }
 }
 
-fn folded(ident: &Ident) -> String {
+/// What an identifier stands for: in lower case unless it is quoted.
+pub(super) fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_ascii_lowercase(),

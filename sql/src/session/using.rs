@@ -2,6 +2,7 @@
 //!
 //! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner.
 
+use super::names::folded;
 use super::prepare::call;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, TableFactor,
@@ -81,10 +82,6 @@ impl Merged {
     /// The value of a merged column, and its name.
     fn value(&self, expr: &Expr) -> Option<(Expr, Ident)> {
         let Expr::Identifier(name) = expr else { return None };
-        let folded = |ident: &Ident| match ident.quote_style {
-            Some(_) => ident.value.clone(),
-            None => ident.value.to_ascii_lowercase(),
-        };
         let column = self.columns.iter().find(|column| folded(column) == folded(name))?;
         let of = |side: &Ident| Expr::CompoundIdentifier(vec![side.clone(), column.clone()]);
         Some((call("coalesce", vec![of(&self.left), of(&self.right)]), name.clone()))

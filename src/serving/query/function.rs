@@ -8,6 +8,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use weir_sql::function::identifier;
 
 type Row<'a> = &'a [Option<Cell>];
 
@@ -53,7 +54,7 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("shobj_description", Text(|_, _| None)),
     ("pg_encoding_to_char", Text(|_, _| Some("UTF8".into()))),
     ("pg_tablespace_location", Text(|_, _| Some(String::new()))),
-    ("quote_ident", Text(|_, row| Some(quoted(&text(row, 0)?)))),
+    ("quote_ident", Text(|_, row| Some(identifier(&text(row, 0)?)))),
     ("pg_relation_filepath", Text(|_, _| None)),
     ("pg_size_pretty", Text(|_, row| Some(format!("{} bytes", number(row, 0)?)))),
     ("to_regclass", Number(|catalog, row| relation_id(catalog, &text(row, 0)?))),
@@ -108,12 +109,6 @@ fn unquoted(name: &str) -> String {
     }
 }
 
-fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
 /// `oid::regclass` as text.
 fn name(catalog: &Catalog, cell: &Cell) -> Option<String> {
     let Some(id) = cell.number() else {
@@ -123,13 +118,13 @@ fn name(catalog: &Catalog, cell: &Cell) -> Option<String> {
         };
     };
     if let Some(object) = u32::try_from(id).ok().and_then(|id| catalog.get(id)) {
-        return Some(quoted(&object.name));
+        return Some(identifier(&object.name));
     }
     if let Some(table) = system::by_id(id) {
         let qualified = table.schema_name != "pg_catalog";
         return Some(if qualified { format!("{}.{}", table.schema_name, table.name) } else { table.name.into() });
     }
-    Some(system::index_of(catalog, id).map_or_else(|| id.to_string(), |(_, index, _)| quoted(&index)))
+    Some(system::index_of(catalog, id).map_or_else(|| id.to_string(), |(_, index, _)| identifier(&index)))
 }
 
 fn number(row: Row, argument: usize) -> Option<i64> {
@@ -151,10 +146,10 @@ fn definition(catalog: &Catalog, row: Row) -> Option<String> {
 /// A primary key as an index or as a constraint.
 fn index(catalog: &Catalog, id: i64, kind: &str) -> Option<String> {
     let (table, index, columns) = system::index_of(catalog, id)?;
-    let columns = columns.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ");
+    let columns = columns.iter().map(|c| identifier(c)).collect::<Vec<_>>().join(", ");
     Some(match kind {
         "PRIMARY KEY" => format!("PRIMARY KEY ({columns})"),
-        _ => format!("{kind} {} ON public.{} USING btree ({columns})", quoted(&index), quoted(&table)),
+        _ => format!("{kind} {} ON public.{} USING btree ({columns})", identifier(&index), identifier(&table)),
     })
 }
 
@@ -257,8 +252,8 @@ mod tests {
     fn names_are_unquoted_and_folded_as_in_sql() {
         assert_eq!(unquoted("Notes"), "notes");
         assert_eq!(unquoted("\"No\"\"tes\""), "No\"tes");
-        assert_eq!(quoted("a_1"), "a_1");
-        assert_eq!(quoted("A"), "\"A\"");
+        assert_eq!(identifier("a_1"), "a_1");
+        assert_eq!(identifier("A"), "\"A\"");
     }
 
     #[test]

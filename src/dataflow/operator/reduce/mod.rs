@@ -351,7 +351,11 @@ fn tied(values: &Delta, schema: &SchemaRef) -> Result<Delta> {
             // Sign bits turned around sort negative parts first.
             let parts = |v: IntervalMonthDayNano| {
                 let whole = (v.months ^ i32::MIN, v.days ^ i32::MIN, v.nanoseconds ^ i64::MIN);
-                [&whole.0.to_be_bytes()[..], &whole.1.to_be_bytes(), &whole.2.to_be_bytes()].concat()
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&whole.0.to_be_bytes());
+                bytes[4..8].copy_from_slice(&whole.1.to_be_bytes());
+                bytes[8..].copy_from_slice(&whole.2.to_be_bytes());
+                bytes
             };
             argument.as_primitive::<IntervalMonthDayNanoType>().iter().map(|value| value.map(parts)).collect()
         }
