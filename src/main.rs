@@ -4,6 +4,10 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use weir::{inspect, node};
 
+/// Batches come and go by the megabyte: the system's allocator gives such memory back each time and faults it in anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Weir: a streaming database in one binary.
 #[derive(Parser)]
 #[command(name = "weir", version, about)]

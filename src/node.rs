@@ -62,6 +62,9 @@ pub struct Options {
     /// Start from the newest readable manifest although a newer one is damaged. Upstream may have been acknowledged past it.
     #[arg(long)]
     accept_data_loss: bool,
+    /// NAME=DURATION: operators of that view rest so long before every step. For tests.
+    #[arg(long, hide = true, value_parser = slow_view)]
+    slow_view: Option<(String, Duration)>,
 }
 
 /// Runs the server until SIGTERM or Ctrl-C.
@@ -117,6 +120,9 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         spill: spill.path().to_path_buf(),
         // A few epochs' worth; what does not fit waits upstream or is spilled.
         source_limit: (options.memory() / 16).clamp(32 << 20, 256 << 20),
+        history_limit: (options.memory() / 32).clamp(4 << 20, 1 << 30),
+        pool: queries.handle().clone(),
+        slow_view: options.slow_view.clone(),
         accept_data_loss: options.accept_data_loss,
     };
     // Listen before the store is taken over: a port in use must not fence the server that uses it.
@@ -243,9 +249,15 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
         "ms" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
         "m" | "min" => Duration::from_secs(number * 60),
-        unit => return Err(format!("\"{unit}\" is not a unit: write ms, s or m")),
+        "h" => Duration::from_secs(number * 3600),
+        unit => return Err(format!("\"{unit}\" is not a unit: write ms, s, m or h")),
     };
     if found < Duration::from_millis(10) { Err("at least 10ms".into()) } else { Ok(found) }
+}
+
+fn slow_view(text: &str) -> std::result::Result<(String, Duration), String> {
+    let (name, rest) = text.split_once('=').ok_or("NAME=DURATION is expected")?;
+    Ok((name.to_string(), duration(rest)?))
 }
 
 /// `8GB`, `512MB`, `1073741824`

@@ -5,6 +5,7 @@
 mod bank;
 mod first;
 mod kit;
+mod lag;
 mod observe;
 mod postgres;
 mod servers;

@@ -9,7 +9,7 @@
 mod database;
 mod script;
 
-use crate::kit::{Postgres, Weir};
+use crate::kit::{Client, Postgres, Weir};
 use database::{Database, Engine};
 use script::{Script, Step};
 use sqllogictest::{Runner, strict_column_validator};
@@ -158,7 +158,8 @@ async fn rewrite(server: &Server, path: &Path) {
 
 /// How many errors a view holds.
 async fn errors(client: &Client, view: &str) -> Result<u64, String> {
-    let rows = client.rows(&format!("SELECT errors FROM rw_catalog.rw_materialized_views WHERE name = '{view}'")).await?;
+    let rows =
+        client.rows(&format!("SELECT errors FROM rw_catalog.rw_materialized_views WHERE name = '{view}'")).await?;
     rows[0][0].as_deref().and_then(|count| count.parse().ok()).ok_or_else(|| format!("view {view} tells no errors"))
 }
 

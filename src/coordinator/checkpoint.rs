@@ -15,11 +15,15 @@ use weir_storage::{Env, Epoch, Error, Result};
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
-/// An arrangement to be sealed up to the checkpoint's epoch.
+/// An arrangement to be sealed.
 pub struct Part {
     pub id: ArrangementId,
     /// Sealed up to here by an earlier checkpoint; [`Epoch::ZERO`]: never.
     pub after: Epoch,
+    /// To be sealed up to here: the checkpoint's epoch, or an earlier one's if the view is behind.
+    pub to: Epoch,
+    /// From here on somebody reads its change log.
+    pub since: Epoch,
     /// One per worker.
     pub handles: Vec<Arrangement>,
 }
@@ -78,18 +82,22 @@ pub async fn make(
         upload(&env, &path, object, &on_retry).await?;
     }
     let mut arrangements: BTreeMap<ArrangementId, State> = BTreeMap::new();
+    let merge = |id: ArrangementId, state: &mut State| {
+        draft.merged.iter().filter(|merged| merged.id == id).for_each(|merged| merged.apply(state));
+    };
     for id in &draft.kept {
-        if let Some(state) = last.arrangements.get(id) {
-            arrangements.insert(*id, state.clone());
+        if let Some(mut state) = last.arrangements.get(id).cloned() {
+            merge(*id, &mut state);
+            arrangements.insert(*id, state);
         }
     }
-    for (id, runs) in sealed.runs {
-        let mut state = last.arrangements.get(&id).cloned().unwrap_or_default();
-        draft.merged.iter().filter(|merged| merged.id == id).for_each(|merged| merged.apply(&mut state));
-        state.upper = draft.epoch;
-        state.since = draft.epoch;
+    for (part, runs) in draft.parts.iter().zip(sealed.runs) {
+        let mut state = last.arrangements.get(&part.id).cloned().unwrap_or_default();
+        merge(part.id, &mut state);
+        state.upper = part.to;
+        state.since = part.since;
         state.runs.extend(runs);
-        arrangements.insert(id, state);
+        arrangements.insert(part.id, state);
     }
     let manifest = Manifest {
         epoch: draft.epoch,
@@ -110,23 +118,23 @@ pub async fn make(
 
 struct Sealed {
     objects: Vec<(String, bytes::Bytes)>,
-    runs: BTreeMap<ArrangementId, Vec<Run>>,
+    /// Of each part.
+    runs: Vec<Vec<Run>>,
 }
 
 /// All changes of every part since it was last sealed: one object per worker.
 fn seal(draft: &Draft, objects: Vec<String>) -> Result<Sealed> {
-    let mut runs: BTreeMap<ArrangementId, Vec<Run>> = draft.parts.iter().map(|p| (p.id, vec![])).collect();
+    let mut runs: Vec<Vec<Run>> = vec![vec![]; draft.parts.len()];
     let mut sealed = vec![];
     for (worker, path) in objects.into_iter().enumerate() {
         let mut writer = Writer::new(path);
-        for part in draft.parts.iter().filter(|p| worker < p.handles.len()) {
+        for (part, runs) in draft.parts.iter().zip(&mut runs).filter(|(p, _)| worker < p.handles.len()) {
             let arrangement = &part.handles[worker];
-            let deltas = arrangement.changes(part.after, draft.epoch)?;
+            let deltas = arrangement.changes(part.after, part.to)?;
             if deltas.is_empty() {
                 continue;
             }
-            let run = writer.add(arrangement.spec(), part.after, draft.epoch, &deltas)?;
-            runs.entry(part.id).or_default().extend(run);
+            runs.extend(writer.add(arrangement.spec(), part.after, part.to, &deltas)?);
         }
         if !writer.is_empty() {
             sealed.push(writer.finish());

@@ -7,6 +7,7 @@ use super::checkpoint::{OnRetry, ulid, upload};
 use super::message::{Mailbox, Message};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
 use weir_storage::arrangement::Spec;
 use weir_storage::gc::Collector;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
@@ -61,16 +62,18 @@ pub struct Housekeeping {
     pub generation: Generation,
     pub in_use: InUse,
     pub on_retry: OnRetry,
+    /// Where merging runs: nobody waits for it.
+    pub pool: Handle,
     collector: Arc<tokio::sync::Mutex<Collector>>,
     collected_at: u64,
     merging: bool,
 }
 
 impl Housekeeping {
-    pub fn new(env: Env, mailbox: Mailbox, generation: Generation, in_use: InUse, on_retry: OnRetry) -> Self {
+    pub fn new(env: Env, mailbox: Mailbox, generation: Generation, on_retry: OnRetry, pool: Handle) -> Self {
         let collected_at = env.clock.monotonic();
-        let collector = Arc::default();
-        Self { env, mailbox, generation, in_use, on_retry, collector, collected_at, merging: false }
+        let (in_use, collector) = (InUse::default(), Arc::default());
+        Self { env, mailbox, generation, in_use, on_retry, pool, collector, collected_at, merging: false }
     }
 
     /// Starts what is due after `manifest` was published.
@@ -94,7 +97,8 @@ impl Housekeeping {
         let (env, mailbox, in_use, on_retry) =
             (self.env.clone(), self.mailbox.clone(), self.in_use.clone(), self.on_retry.clone());
         let path = run::path(self.generation, ulid(&env));
-        tokio::spawn(async move {
+        // What blocks in there runs on the same pool.
+        self.pool.spawn(async move {
             let replacements = compact(&env, &manifest, &specs, path, &in_use, &on_retry).await;
             if let Err(error) = &replacements {
                 tracing::warn!(%error, "runs could not be merged; trying again later");

@@ -2,6 +2,7 @@
 
 use super::checkpoint::Published;
 use super::housekeeping::Replacement;
+use super::lag::Stretch;
 use crate::catalog::Catalog;
 use crate::connector::{Position, Source};
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub enum Message {
     Checkpoint(weir_storage::Result<Published>),
     /// Runs were merged and uploaded: the next manifest names the result.
     Merged(Vec<Replacement>),
+    /// History of a view that is behind was read from the store.
+    Stretch(Stretch),
     /// The store was asked whether this process still owns it.
     Confirmed(weir_storage::Result<()>),
     /// A lock and its answer were handed out: when it could be had, read at the last write.

@@ -23,6 +23,14 @@ const MOVED_INTERVAL_US: u64 = 100_000;
 /// Fixed cost of an epoch per relation, measured on two cores; epochs may take a tenth of a core.
 const COST_PER_RELATION_US: u64 = 20;
 
+/// The faster rows come, the more of them go into one epoch: microseconds of interval per row per millisecond, up to a longest one.
+/// What is paid per epoch and per group or key touched in it is then paid less often, and a stream of single rows is not held up.
+const FAST_US: u64 = 150;
+const FAST_LONGEST_US: u64 = 20_000;
+
+/// Over how much time the rate of rows is averaged, microseconds.
+const RATE_SPAN_US: u64 = 50_000;
+
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub checkpoint_interval: Duration,
@@ -46,6 +54,8 @@ pub struct Pace {
     limits: Limits,
     in_flight: VecDeque<Epoch>,
     closed_at: u64,
+    /// Rows a millisecond, of late.
+    rate: u64,
     /// Rows and bytes taken in since the last sealed epoch.
     unsealed: Waiting,
     checkpointed_at: u64,
@@ -66,7 +76,15 @@ pub struct Wanted {
 impl Pace {
     pub fn new(limits: Limits, now: u64) -> Self {
         let in_flight = VecDeque::new();
-        Self { limits, in_flight, closed_at: now, unsealed: Waiting::default(), checkpointed_at: now, running: false }
+        Self {
+            limits,
+            in_flight,
+            closed_at: now,
+            rate: 0,
+            unsealed: Waiting::default(),
+            checkpointed_at: now,
+            running: false,
+        }
     }
 
     /// Whether to close an epoch with what waits.
@@ -82,7 +100,10 @@ impl Pace {
         if self.in_flight.len() >= allowed {
             return Close::Wait;
         }
-        let interval = if waiting.rows > 0 { self.interval(relations) } else { MOVED_INTERVAL_US };
+        let interval = match waiting.rows {
+            0 => MOVED_INTERVAL_US,
+            _ => self.interval(relations).max((self.rate * FAST_US).min(FAST_LONGEST_US)),
+        };
         let due = self.closed_at + interval;
         if full || now >= due { Close::Now } else { Close::At(due) }
     }
@@ -93,6 +114,10 @@ impl Pace {
     }
 
     pub fn closed(&mut self, epoch: Epoch, now: u64, taken: Waiting) {
+        // An average that forgets: an epoch counts for as much of the span as it took.
+        let taken_us = (now - self.closed_at).clamp(1, RATE_SPAN_US);
+        let rate = taken.rows as u64 * 1000 / taken_us;
+        self.rate = (self.rate * (RATE_SPAN_US - taken_us) + rate * taken_us) / RATE_SPAN_US;
         self.closed_at = now;
         self.in_flight.push_back(epoch);
         self.unsealed.rows += taken.rows;
@@ -164,6 +189,24 @@ mod tests {
         assert_eq!(pace.close(9_000, rows(1), 1), Close::Wait);
         pace.finished(Epoch::from_u64(1));
         assert_eq!(pace.close(9_000, rows(1), 1), Close::Now);
+    }
+
+    #[test]
+    fn fast_rows_come_in_larger_epochs_until_they_are_slow_again() {
+        let mut pace = pace();
+        let mut now = 0;
+        for epoch in 1..100 {
+            now += 5_000;
+            pace.closed(Epoch::from_u64(epoch), now, rows(1_000));
+            pace.finished(Epoch::from_u64(epoch));
+        }
+        assert_eq!(pace.close(now, rows(100), 1), Close::At(now + FAST_LONGEST_US));
+        for epoch in 100..200 {
+            now += 20_000;
+            pace.closed(Epoch::from_u64(epoch), now, rows(20));
+            pace.finished(Epoch::from_u64(epoch));
+        }
+        assert_eq!(pace.close(now, rows(1), 1), Close::At(now + 1_000));
     }
 
     #[test]

@@ -1,54 +1,131 @@
 //! From a manifest back to arrangements: reads every run and adds it up (I8).
+//!
+//! A base table stands at the manifest's epoch C. A view stands at its own, U <= C; what its parents changed by between U and where
+//! they stand is read from their runs, and the view goes through it as it would have.
 
-use crate::dataflow::build::Body;
+use crate::dataflow::build::{Body, Log};
 use crate::dataflow::engine::{Engine, distribute};
-use futures::{StreamExt, TryStreamExt, stream};
+use crate::dataflow::packet::Packet;
+use crate::dataflow::placement::Placement;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
+use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
-use weir_storage::run::{self, Run};
-use weir_storage::{Env, Error, Result};
+use weir_storage::run::{self, Entry, Run};
+use weir_storage::{Env, Epoch, Error, Result};
 
 /// Runs read ahead of the ones being added up.
 const READ_AHEAD: usize = 16;
 
-/// The arrangements of a relation per worker, restored to the manifest's epoch. `None`: the manifest does not have all of them
-/// at its epoch, so the relation is to be built anew.
-pub async fn restore(
-    env: &Env,
-    engine: &Engine,
-    manifest: &Manifest,
-    body: &Body,
-    ids: &[ArrangementId],
-) -> Result<Option<Vec<Vec<Arrangement>>>> {
-    let states: Option<Vec<&State>> =
-        ids.iter().map(|id| manifest.arrangements.get(id).filter(|s| s.upper == manifest.epoch)).collect();
-    let Some(states) = states.filter(|s| s.len() == body.specs().len()) else { return Ok(None) };
+/// A relation as a manifest has it.
+pub struct Restored {
+    /// Per worker.
+    pub arrangements: Vec<Vec<Arrangement>>,
+    pub upper: Epoch,
+}
+
+/// What a manifest says of a relation, if it has all of it at one epoch.
+pub fn states<'a>(manifest: &'a Manifest, body: &Body, ids: &[ArrangementId]) -> Option<Vec<&'a State>> {
+    let states: Vec<&State> = ids.iter().map(|id| manifest.arrangements.get(id)).collect::<Option<_>>()?;
+    let whole = states.len() == body.specs().len() && states.iter().all(|state| state.upper == states[0].upper);
+    whole.then_some(states)
+}
+
+/// The relation that `states` describe.
+pub async fn restore(env: &Env, engine: &Engine, body: &Body, states: &[&State]) -> Result<Restored> {
+    let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
     let arrangements = engine.arrangements(body);
-    for (index, (state, placement)) in states.into_iter().zip(body.placements()).enumerate() {
+    for (index, (state, placement)) in states.iter().zip(body.placements()).enumerate() {
         let own: Vec<Arrangement> = arrangements.iter().map(|worker| worker[index].clone()).collect();
-        let schema = own[0].spec().schema.clone();
-        let mut fetched = stream::iter(state.runs.clone()).map(|run| fetch(env, run)).buffered(READ_AHEAD);
-        while let Some((run, bytes)) = fetched.try_next().await? {
-            let (schema, own, placement) = (schema.clone(), own.clone(), placement.clone());
+        let mut entries = std::pin::pin!(entries(env, own[0].spec().schema.clone(), state.runs.clone()));
+        let mut reached = Epoch::ZERO;
+        while let Some(mut entries) = entries.try_next().await? {
+            // A merged run may hold several epochs of a key, and the runs of other workers the same epochs of other keys. Nobody
+            // reads below `upper`, so only the order counts.
+            entries.sort_by_key(|entry| entry.epoch);
+            let (own, placement) = (own.clone(), placement.clone());
             let added = tokio::task::spawn_blocking(move || {
-                for entry in run::read(&run, &schema, bytes, &|_| true)? {
+                for entry in entries {
+                    reached = reached.max(entry.epoch);
                     for (arrangement, part) in own.iter().zip(distribute(&placement, &entry.delta, own.len())?) {
                         if !part.is_empty() {
-                            arrangement.apply(entry.epoch, &part)?;
+                            arrangement.apply(reached, &part)?;
                         }
                     }
                 }
-                Ok::<_, Error>(())
+                Ok::<_, Error>(reached)
             });
-            added.await.map_err(|e| Error::Corrupt(format!("reading runs failed: {e}")))??;
+            reached = added.await.map_err(|e| Error::Corrupt(format!("reading runs failed: {e}")))??;
         }
         for arrangement in &own {
-            arrangement.advance(manifest.epoch);
-            arrangement.compact(manifest.epoch);
+            arrangement.advance(upper);
+            arrangement.compact(upper);
         }
     }
-    Ok(Some(arrangements))
+    Ok(Restored { arrangements, upper })
+}
+
+/// A parent whose changes are wanted.
+pub struct Parent<'a> {
+    pub id: RelationId,
+    pub body: &'a Body,
+    /// As in [`states`].
+    pub states: &'a [&'a State],
+}
+
+/// What `parent` changed by in `(after, to]`, added to the logs of the workers in the order of epochs. The manifest has to hold its
+/// change log from `after` on.
+pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, logs: &mut [Log]) -> Result<()> {
+    let (specs, placements) = (parent.body.specs(), parent.body.placements());
+    let mut found: Vec<Vec<(Epoch, Packet)>> = vec![vec![]; logs.len()];
+    let packets: [fn(weir_storage::Delta) -> Packet; 2] = [Packet::Rows, Packet::Errors];
+    // Rows and errors come last.
+    for (index, packet) in (specs.len() - 2..).zip(packets) {
+        let state = parent.states[index];
+        assert!(state.since <= after, "I8: the change log after {after} is gone, since is {}", state.since);
+        let runs: Vec<Run> = state.runs.iter().filter(|run| run.to > after && run.after < to).cloned().collect();
+        let mut entries = std::pin::pin!(entries(env, specs[index].schema.clone(), runs));
+        while let Some(entries) = entries.try_next().await? {
+            for entry in entries.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= to) {
+                add(&mut found, &placements[index], entry, packet)?;
+            }
+        }
+    }
+    for (log, mut found) in logs.iter_mut().zip(found) {
+        found.sort_by_key(|(epoch, _)| *epoch);
+        log.insert(parent.id, found);
+    }
+    Ok(())
+}
+
+fn add(
+    found: &mut [Vec<(Epoch, Packet)>],
+    placement: &Placement,
+    entry: Entry,
+    packet: fn(weir_storage::Delta) -> Packet,
+) -> Result<()> {
+    let parts = distribute(placement, &entry.delta, found.len())?;
+    for (found, part) in found.iter_mut().zip(parts).filter(|(_, part)| !part.is_empty()) {
+        found.push((entry.epoch, packet(part)));
+    }
+    Ok(())
+}
+
+/// The entries of each of `runs`, in order.
+fn entries(
+    env: &Env,
+    schema: arrow::datatypes::SchemaRef,
+    runs: Vec<Run>,
+) -> impl Stream<Item = Result<Vec<Entry>>> + use<'_> {
+    let fetched = stream::iter(runs).map(|run| fetch(env, run)).buffered(READ_AHEAD);
+    fetched.and_then(move |(run, bytes)| {
+        let schema = schema.clone();
+        async move {
+            let read = tokio::task::spawn_blocking(move || run::read(&run, &schema, bytes, &|_| true));
+            read.await.map_err(|e| Error::Corrupt(format!("reading runs failed: {e}")))?
+        }
+    })
 }
 
 async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {

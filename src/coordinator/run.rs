@@ -2,7 +2,8 @@
 
 use super::checkpoint::{self, Draft, Part, Published};
 use super::ddl::Jobs;
-use super::housekeeping::{Housekeeping, InUse, Replacement};
+use super::housekeeping::{Housekeeping, Replacement};
+use super::lag::Detached;
 use super::message::{Mailbox, Message};
 use super::pace::{Close, Pace, Wanted};
 use super::request::{self, Done, Inspection, Progress, RelationFacts, Request};
@@ -14,6 +15,7 @@ use crate::dataflow::engine::Engine;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
@@ -24,6 +26,10 @@ use weir_storage::{Env, Epoch};
 
 /// How often an owner with nothing to publish looks whether it still owns the store.
 const CONFIRM: Duration = Duration::from_secs(3);
+
+/// How long a checkpoint waits for views that kept up until the last one, once the base tables are there. Then they count as behind:
+/// it holds them where they stopped last, and goes on.
+const PATIENCE_US: u64 = 100_000;
 
 /// Checkpoints remembered for rw_checkpoints.
 const REMEMBERED: usize = 100;
@@ -51,13 +57,24 @@ pub(super) struct Held {
     pub arrangements: Vec<Vec<Arrangement>>,
     /// In manifests up to here; [`Epoch::ZERO`]: not yet.
     pub sealed: Epoch,
+    /// It was built from its parents as of this epoch.
+    pub from: Epoch,
 }
 
-/// A checkpoint whose epoch is closed but not reached by every relation yet.
+impl Held {
+    /// Before this epoch it needs nothing of its parents any more.
+    fn stands(&self) -> Epoch {
+        self.sealed.max(self.from)
+    }
+}
+
+/// A checkpoint whose epoch is closed but not reached by every base table yet.
 struct Sealing {
     draft: Draft,
     relations: Vec<RelationId>,
     edit: u64,
+    /// Views are waited for until then, monotonic microseconds.
+    patience: Option<u64>,
 }
 
 pub struct Coordinator {
@@ -75,6 +92,9 @@ pub struct Coordinator {
     pub(super) mailbox: Mailbox,
     pub(super) jobs: Jobs,
     pub(super) wake: Arc<Notify>,
+    pub(super) detached: HashMap<RelationId, Detached>,
+    /// Bytes of changes kept in memory for one view.
+    pub(super) history_limit: usize,
     sources: BTreeMap<u32, Attached>,
     /// Of sources that do not run (yet).
     positions: BTreeMap<u32, Position>,
@@ -95,7 +115,10 @@ pub struct Coordinator {
     housekeeping: Housekeeping,
     merged: Vec<Replacement>,
     sealing: Option<Sealing>,
-    publishing: Option<(Epoch, u64, Vec<RelationId>)>,
+    /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
+    publishing: Option<(Epoch, u64, HashMap<RelationId, Epoch>)>,
+    /// Some view is held further back than the last checkpoint's epoch: another one is due when it has come there.
+    trailing: bool,
     confirming: bool,
     confirmed_at: u64,
     checkpoints: VecDeque<request::Checkpoint>,
@@ -119,6 +142,8 @@ pub(super) struct Parts {
     pub mailbox: Mailbox,
     pub jobs: Jobs,
     pub wake: Arc<Notify>,
+    pub history_limit: usize,
+    pub pool: Handle,
 }
 
 impl Coordinator {
@@ -127,7 +152,7 @@ impl Coordinator {
         let generation = parts.publisher.generation();
         let closed = generation.start();
         let housekeeping =
-            Housekeeping::new(parts.env.clone(), parts.mailbox.clone(), generation, InUse::default(), on_retry());
+            Housekeeping::new(parts.env.clone(), parts.mailbox.clone(), generation, on_retry(), parts.pool);
         Self {
             confirmed_at: parts.env.clock.monotonic(),
             now: parts.manifest.now,
@@ -146,6 +171,8 @@ impl Coordinator {
             mailbox: parts.mailbox,
             jobs: parts.jobs,
             wake: parts.wake,
+            detached: HashMap::new(),
+            history_limit: parts.history_limit,
             sources: BTreeMap::new(),
             positions,
             writes: VecDeque::new(),
@@ -163,6 +190,7 @@ impl Coordinator {
             merged: vec![],
             sealing: None,
             publishing: None,
+            trailing: false,
             confirming: false,
             checkpoints: VecDeque::new(),
             ddl: vec![],
@@ -208,12 +236,16 @@ impl Coordinator {
             }
         }
         self.become_live();
+        self.follow_up();
+        self.tend_history();
         match self.pace.checkpoint(now, self.wanted()) {
             Close::Now => self.begin_checkpoint(),
             Close::At(due) => next = next.min(due),
             Close::Wait => {}
         }
-        self.seal_if_reached();
+        if let Some(due) = self.seal_if_reached(now) {
+            next = next.min(due);
+        }
         self.waiters.settle(self.engine.relations(), self.durable, self.durable_edit);
         if now >= self.confirmed_at + CONFIRM.as_micros() as u64 {
             self.confirm(now);
@@ -341,6 +373,19 @@ impl Coordinator {
         }
     }
 
+    /// Views that were behind and have come to the last checkpoint's epoch are to be durable there.
+    fn follow_up(&mut self) {
+        let behind = |(id, held): (&RelationId, &Held)| {
+            held.sealed < self.durable
+                && self.is_included(*id)
+                && self.engine.relations().get(*id).is_some_and(|r| r.upper() < self.durable)
+        };
+        if self.trailing && self.publishing.is_none() && !self.held.iter().any(behind) {
+            self.trailing = false;
+            self.changed = true;
+        }
+    }
+
     fn set_live(&mut self, id: RelationId) {
         if let Some(relation) = self.engine.relations().get(id) {
             relation.set_live();
@@ -365,30 +410,20 @@ impl Coordinator {
         Wanted { changed: self.changed, moved: self.moved, asked }
     }
 
-    /// Freezes what a checkpoint of the last closed epoch says.
+    /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may leap to that epoch.
     fn begin_checkpoint(&mut self) {
         let epoch = self.closed;
-        let (mut parts, mut kept, mut relations) = (vec![], vec![], vec![]);
-        for (id, held) in &self.held {
-            match self.is_included(*id) {
-                true => {
-                    relations.push(*id);
-                    for (index, arrangement) in held.ids.iter().enumerate() {
-                        let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
-                        parts.push(Part { id: *arrangement, after: held.sealed, handles });
-                    }
-                }
-                false => kept.extend(held.ids.iter().copied()),
-            }
-        }
+        self.engine.relations().marks.push(epoch);
+        let (included, kept): (Vec<_>, Vec<_>) = self.held.keys().partition(|id| self.is_included(**id));
+        let kept = kept.iter().flat_map(|id| self.held[id].ids.iter().copied()).collect();
         let mut positions: BTreeMap<u32, serde_json::Value> =
             self.positions.iter().map(|(id, p)| (*id, p.0.clone())).collect();
         positions.extend(self.sources.iter().map(|(id, attached)| (*id, attached.position.0.clone())));
         let catalog = serde_json::to_value(&*self.catalog).expect("the catalog is plain data");
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
-        let draft = Draft { epoch, now: self.now, positions, catalog, parts, kept, merged, in_use, began };
-        self.sealing = Some(Sealing { draft, relations, edit: self.edits });
+        let draft = Draft { epoch, now: self.now, positions, catalog, parts: vec![], kept, merged, in_use, began };
+        self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, patience: None });
         self.pace.checkpoint_began(began);
         self.changed = false;
         self.moved = false;
@@ -401,35 +436,89 @@ impl Coordinator {
         self.engine.relations().get(id).is_some_and(|r| r.failure().is_none() && (is_table || r.is_live()))
     }
 
-    /// Starts the upload when every relation has reached the checkpoint's epoch.
-    fn seal_if_reached(&mut self) {
-        let relations = self.engine.relations();
-        let reached = |id: &RelationId, epoch: Epoch| {
-            relations.get(*id).is_none_or(|r| r.upper() >= epoch || r.failure().is_some())
+    fn is_table(&self, id: RelationId) -> bool {
+        self.catalog.get(id.0).is_some_and(|object| matches!(object.body, Body::Table(_)))
+    }
+
+    /// Starts the upload when every base table has reached the checkpoint's epoch and views that kept up so far have had their
+    /// moment to reach it too. Returns when to look again, if only time is missing.
+    fn seal_if_reached(&mut self, now: u64) -> Option<u64> {
+        let mut sealing = self.sealing.take()?;
+        let epoch = sealing.draft.epoch;
+        let missing = |id: &RelationId| {
+            self.engine.relations().get(*id).is_some_and(|r| r.upper() < epoch && r.failure().is_none())
         };
-        let Some(sealing) = self.sealing.take_if(|s| s.relations.iter().all(|id| reached(id, s.draft.epoch))) else {
-            return;
-        };
-        let Sealing { mut draft, relations: included, edit } = sealing;
-        // One that broke meanwhile never reaches the epoch: what is durable of it stays.
-        let behind: HashSet<ArrangementId> = included
-            .iter()
-            .filter(|id| relations.get(**id).is_some_and(|r| r.upper() < draft.epoch))
-            .filter_map(|id| self.held.get(id))
-            .flat_map(|held| held.ids.iter().copied())
-            .collect();
-        draft.parts.retain(|part| !behind.contains(&part.id));
-        draft.kept.extend(behind);
-        self.publishing = Some((draft.epoch, edit, included));
+        let awaited: Vec<RelationId> = sealing.relations.iter().copied().filter(missing).collect();
+        let is_table = |id: &RelationId| self.is_table(*id);
+        let kept_up = |id: &RelationId| self.held.get(id).is_some_and(|held| held.sealed >= self.durable);
+        if awaited.iter().any(is_table) {
+            self.sealing = Some(sealing);
+            return None;
+        }
+        if awaited.iter().any(kept_up) {
+            let until = *sealing.patience.get_or_insert(now + PATIENCE_US);
+            if now < until {
+                self.sealing = Some(sealing);
+                return Some(until);
+            }
+        }
+        let Sealing { mut draft, relations, edit, .. } = sealing;
+        let mut sealed: HashMap<RelationId, Epoch> = HashMap::new();
+        for id in relations {
+            match self.sealable(id, epoch) {
+                Some(to) => drop(sealed.insert(id, to)),
+                None => draft.kept.extend(self.held.get(&id).iter().flat_map(|held| held.ids.iter().copied())),
+            }
+        }
+        for (id, to) in &sealed {
+            let held = &self.held[id];
+            let since = self.read_from(*id, *to, &sealed);
+            for (index, arrangement) in held.ids.iter().enumerate() {
+                let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
+                // Only rows and errors have readers elsewhere.
+                let since = if index + 2 >= held.ids.len() { since } else { *to };
+                draft.parts.push(Part { id: *arrangement, after: held.sealed, to: *to, since, handles });
+            }
+        }
+        self.publishing = Some((epoch, edit, sealed));
         let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry());
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(work.await)) });
+        None
+    }
+
+    /// Up to which epoch a checkpoint of `epoch` can hold a relation: a base table in full, a view up to the newest checkpoint
+    /// epoch it stopped at. `None`: no further than the last one did.
+    fn sealable(&self, id: RelationId, epoch: Epoch) -> Option<Epoch> {
+        let (held, relation) = (self.held.get(&id)?, self.engine.relations().get(id)?);
+        let upper = relation.upper().min(epoch);
+        if self.is_table(id) {
+            return (upper == epoch).then_some(epoch);
+        }
+        match held.sealed == epoch {
+            true => Some(epoch),
+            false => {
+                self.engine.relations().marks.newest(held.sealed, upper, |mark| relation.steps.stopped(mark) == mark)
+            }
+        }
+    }
+
+    /// From which epoch on the change log of a relation sealed up to `to` is needed: where the reader furthest behind stands.
+    fn read_from(&self, id: RelationId, to: Epoch, sealed: &HashMap<RelationId, Epoch>) -> Epoch {
+        let relations = self.engine.relations();
+        let reads = |reader: &RelationId| {
+            let relation = relations.get(*reader).filter(|r| r.failure().is_none());
+            relation.is_some_and(|r| r.parents.iter().any(|parent| parent.id == id))
+        };
+        let readers = self.held.iter().filter(|(reader, _)| reads(reader));
+        let stands = readers.map(|(reader, held)| sealed.get(reader).copied().unwrap_or(held.stands()));
+        stands.min().map_or(to, |lowest| lowest.min(to))
     }
 
     /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
     fn published(&mut self, published: Published) {
         let Published { manifest, proof } = published;
-        let Some((epoch, edit, included)) = self.publishing.take() else { return };
+        let Some((epoch, edit, sealed)) = self.publishing.take() else { return };
         self.durable = proof.epoch();
         self.durable_edit = edit;
         for (id, attached) in &self.sources {
@@ -437,14 +526,16 @@ impl Coordinator {
                 attached.source.acknowledge(&proof, &Position(position.clone()));
             }
         }
-        let mut since = HashMap::new();
-        for id in included {
-            if let Some(held) = self.held.get_mut(&id) {
-                held.sealed = epoch;
-                since.insert(id, epoch);
+        for (id, to) in &sealed {
+            if let Some(held) = self.held.get_mut(id) {
+                held.sealed = *to;
             }
         }
-        self.engine.compact(since);
+        self.engine.compact(sealed);
+        self.trailing = self.held.iter().any(|(id, held)| held.sealed < epoch && self.is_included(*id));
+        let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.failure().is_none());
+        let stands = self.held.iter().filter(|(id, _)| works(id)).map(|(_, held)| held.stands());
+        self.engine.relations().forget(stands.min().unwrap_or(epoch).min(epoch));
         self.remember(&manifest);
         self.manifest = Arc::new(manifest);
         let held = &self.held;
@@ -533,6 +624,7 @@ impl Coordinator {
                 self.housekeeping.merged();
                 self.merged.extend(replacements);
             }
+            Message::Stretch(stretch) => self.refill(stretch),
             Message::Checkpoint(Ok(published)) => self.published(published),
             Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
             Message::Confirmed(confirmed) => {
@@ -569,24 +661,27 @@ impl Coordinator {
         let arrangements = self.engine.arrangements(&body);
         let from = self.closed;
         let name = object.name.clone();
-        let readable = self.engine.build(|| Blueprint {
+        let blueprint = || Blueprint {
             id,
             name: name.clone(),
             body: self::body(&object.body).expect("a relation has a body"),
             arrangements: arrangements.clone(),
             from,
             fresh: true,
-        });
+            first: None,
+        };
+        let readable = self.engine.build(blueprint, vec![]);
         if object.life == Life::Live {
             readable.set_live();
         }
         let ids = object.arrangements().to_vec();
-        self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO });
+        self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO, from });
     }
 
     fn discard(&mut self, id: RelationId) {
         self.engine.drop_relation(id);
         self.held.remove(&id);
+        self.detached.remove(&id);
         self.locks.remove(&id);
         self.written.remove(&id);
         self.becoming.retain(|(other, _)| *other != id);

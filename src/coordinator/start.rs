@@ -3,7 +3,7 @@
 use super::ddl::Jobs;
 use super::message::Mailbox;
 use super::pace::{Limits, Pace};
-use super::recover::restore;
+use super::recover::{self, Parent, Restored};
 use super::request::{Handle, Progress};
 use super::run::{Coordinator, Held, Parts, body};
 use crate::catalog::secret::Keeper;
@@ -13,6 +13,7 @@ use crate::dataflow::engine::Engine;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
@@ -30,6 +31,12 @@ pub struct Config {
     pub spill: PathBuf,
     /// Bytes a source may hold before it stops reading upstream.
     pub source_limit: usize,
+    /// Runs what is below queries and dataflow in priority.
+    pub pool: tokio::runtime::Handle,
+    /// A view whose operators rest so long before every step, for tests.
+    pub slow_view: Option<(String, Duration)>,
+    /// Bytes of changes kept in memory for one view that is behind.
+    pub history_limit: usize,
     /// Start from an older manifest if the newest is damaged.
     pub accept_data_loss: bool,
 }
@@ -42,10 +49,11 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
-    let engine = Engine::start(config.workers, wake.clone());
+    let engine = Engine::start(config.workers, wake.clone()).slowed(config.slow_view);
     let mut held = HashMap::new();
+    // Ids ascend from parents to children.
     for object in catalog.objects.values() {
-        if let Some(relation) = bring_back(&env, &engine, &manifest, object).await? {
+        if let Some(relation) = bring_back(&env, &engine, &manifest, &catalog, &held, object).await? {
             held.insert(RelationId(object.id), relation);
         }
     }
@@ -90,6 +98,8 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         mailbox,
         jobs,
         wake,
+        history_limit: config.history_limit,
+        pool: config.pool,
     };
     Ok((Coordinator::new(parts), handle))
 }
@@ -107,45 +117,141 @@ fn decode(manifest: &Manifest) -> Result<Catalog> {
     })
 }
 
-/// A relation with its state as of the manifest. Half-made views are left to the jobs that finish them.
-async fn bring_back(env: &Env, engine: &Engine, manifest: &Manifest, object: &Object) -> Result<Option<Held>> {
+/// How a start finds a relation, and so what it does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    /// Half made or half gone: jobs finish it.
+    Unfinished,
+    /// All of its state is in the manifest, at this epoch.
+    Whole(Epoch),
+    /// A view that the manifest does not hold, or whose parents' change logs do not reach back to it: built anew.
+    Rebuild,
+    /// A table that should be there and is not.
+    Lost,
+}
+
+/// `upper`: where the manifest has the relation in full. `reachable`: its parents' change logs reach back to there.
+fn find(life: Life, is_table: bool, upper: Option<Epoch>, epoch: Epoch, reachable: bool) -> Finding {
+    match (life, is_table, upper) {
+        (Life::Dropping, ..) | (Life::Creating, false, _) => Finding::Unfinished,
+        (_, true, Some(upper)) if upper == epoch => Finding::Whole(upper),
+        (Life::Creating, true, _) => Finding::Rebuild,
+        (Life::Live, true, _) => Finding::Lost,
+        (Life::Live, false, Some(upper)) if reachable => Finding::Whole(upper),
+        (Life::Live, false, _) => Finding::Rebuild,
+    }
+}
+
+/// A relation with its state as of the manifest, and what its parents changed by since.
+async fn bring_back(
+    env: &Env,
+    engine: &Engine,
+    manifest: &Manifest,
+    catalog: &Catalog,
+    held: &HashMap<RelationId, Held>,
+    object: &Object,
+) -> Result<Option<Held>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
-    if object.life == Life::Dropping
-        || (object.life == Life::Creating && !matches!(object.body, crate::catalog::Body::Table(_)))
-    {
-        return Ok(None);
-    }
-    let restored = restore(env, engine, manifest, &shape, object.arrangements()).await.map_err(storage)?;
-    let fresh = restored.is_none();
+    let states = recover::states(manifest, &shape, object.arrangements());
+    let upper = states.as_ref().map(|states| states[0].upper);
+    let parents: Vec<RelationId> = shape.parents();
+    let reachable = |id: &RelationId| {
+        let parent = catalog.get(id.0).zip(held.get(id));
+        parent.zip(upper).is_some_and(|((object, held), upper)| {
+            let states = object.arrangements().iter().map(|id| manifest.arrangements.get(id));
+            // Nothing is to be read of a parent that stands where the view does.
+            held.sealed == upper
+                || held.sealed > upper && states.rev().take(2).flatten().filter(|s| s.since <= upper).count() == 2
+        })
+    };
     let is_table = matches!(object.body, crate::catalog::Body::Table(_));
-    if fresh && is_table && object.life == Life::Live {
-        let message =
-            format!("{} holds no state of table \"{}\" at its epoch", Manifest::path(manifest.sequence), object.name);
-        return Err(Error::new("58000", message));
+    let found = find(object.life, is_table, upper, manifest.epoch, parents.iter().all(reachable));
+    let whole = match found {
+        Finding::Unfinished => return Ok(None),
+        Finding::Whole(_) => states,
+        Finding::Rebuild => {
+            tracing::warn!(
+                relation = object.name,
+                "state is not in the newest manifest; it is built anew from its parents"
+            );
+            None
+        }
+        Finding::Lost => {
+            let manifest = Manifest::path(manifest.sequence);
+            let message = format!("{manifest} holds no state of table \"{}\" at its epoch", object.name);
+            return Err(Error::new("58000", message));
+        }
+    };
+    let fresh = whole.is_none();
+    let restored = match whole {
+        Some(states) => recover::restore(env, engine, &shape, &states).await.map_err(storage)?,
+        None => Restored { arrangements: engine.arrangements(&shape), upper: manifest.epoch },
+    };
+    let (upper, arrangements) = (restored.upper, restored.arrangements);
+    let mut logs = vec![HashMap::new(); engine.workers()];
+    let mut first = None;
+    if !fresh {
+        for id in &parents {
+            let (parent, stands) = (catalog.get(id.0).expect("found above"), held[id].sealed);
+            first = Some(first.map_or(stands, |first: Epoch| first.min(stands)));
+            if stands > upper {
+                let body = body(&parent.body).expect("a relation has a body");
+                let states = recover::states(manifest, &body, parent.arrangements()).expect("found above");
+                let parent = Parent { id: *id, body: &body, states: &states };
+                recover::changes(env, &parent, upper, stands, &mut logs).await.map_err(storage)?;
+            }
+        }
     }
-    if fresh {
-        tracing::warn!(
-            relation = object.name,
-            "state is not in the newest manifest; it is built anew from its parents"
-        );
-    }
-    let arrangements = restored.unwrap_or_else(|| engine.arrangements(&shape));
     let blueprint = || Blueprint {
         id: RelationId(object.id),
         name: object.name.clone(),
         body: body(&object.body).expect("checked above"),
         arrangements: arrangements.clone(),
-        from: manifest.epoch,
+        from: upper,
         fresh,
+        first: first.filter(|first| *first > upper),
     };
-    let readable = engine.build(blueprint);
+    let readable = engine.build(blueprint, logs);
     if object.life == Life::Live && !fresh {
         readable.set_live();
     }
-    let sealed = if fresh { Epoch::ZERO } else { manifest.epoch };
-    Ok(Some(Held { ids: object.arrangements().to_vec(), arrangements, sealed }))
+    let sealed = if fresh { Epoch::ZERO } else { upper };
+    Ok(Some(Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper }))
 }
 
 fn storage(error: weir_storage::Error) -> Error {
     Error::new("58000", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_storage::Generation;
+
+    /// What is found -> what is done, for every combination.
+    #[test]
+    fn every_finding_has_one_answer() {
+        let now = Generation(1).start().next();
+        let before = Generation(1).start();
+        for life in [Life::Creating, Life::Live, Life::Dropping] {
+            for is_table in [true, false] {
+                for upper in [None, Some(before), Some(now)] {
+                    for reachable in [true, false] {
+                        let expected = match (life, is_table, upper.map(|upper| upper == now), reachable) {
+                            (Life::Dropping, ..) => Finding::Unfinished,
+                            (Life::Creating, false, ..) => Finding::Unfinished,
+                            (Life::Creating, true, Some(true), _) => Finding::Whole(now),
+                            (Life::Creating, true, ..) => Finding::Rebuild,
+                            (Life::Live, true, Some(true), _) => Finding::Whole(now),
+                            (Life::Live, true, ..) => Finding::Lost,
+                            (Life::Live, false, Some(_), true) => Finding::Whole(upper.unwrap()),
+                            (Life::Live, false, ..) => Finding::Rebuild,
+                        };
+                        let found = find(life, is_table, upper, now, reachable);
+                        assert_eq!(found, expected, "{life:?}, table {is_table}, {upper:?}, reachable {reachable}");
+                    }
+                }
+            }
+        }
+    }
 }

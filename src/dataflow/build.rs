@@ -5,13 +5,14 @@ use super::operator;
 use super::output::{filler, negate, output};
 use super::packet::Packet;
 use super::placement::Placement;
-use super::source::{Reading, Rows, source};
+use super::source::{Follower, Following, Reading, Rows, source};
 use super::table::Table;
-use super::tap::{Event, Queue};
+use super::tap::Queue;
 use super::worker::{Relation, Running};
 use super::{errors, placement};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concatenate;
@@ -34,6 +35,20 @@ pub struct Blueprint {
     /// A fresh relation reads its parents as of this epoch; a restored one holds its state at it and follows from there.
     pub from: Epoch,
     pub fresh: bool,
+    /// The first step of a restored relation that is behind its parents: where the one furthest behind stands.
+    pub first: Option<Epoch>,
+}
+
+/// What parents changed by after a restored view's epoch, up to where they stand, per parent. For one worker.
+pub type Log = HashMap<RelationId, Vec<(Epoch, Packet)>>;
+
+/// A blueprint with what it is built among.
+pub struct Plot {
+    pub blueprint: Blueprint,
+    pub follower: Follower,
+    pub log: Log,
+    /// How long each operator rests before every step.
+    pub rest: Duration,
 }
 
 #[derive(Clone)]
@@ -49,10 +64,7 @@ impl Blueprint {
 
     /// Whether it has no parents and follows the epochs themselves: a base table, or a view of constants.
     pub fn is_root(&self) -> bool {
-        match &self.body {
-            Body::Table { .. } => true,
-            Body::View(plan) => plan.root.relations().is_empty(),
-        }
+        self.body.parents().is_empty()
     }
 
     /// The first epoch in which its dataflow may say something.
@@ -69,6 +81,14 @@ impl Body {
         match self {
             Body::Table { columns, .. } => columns,
             Body::View(plan) => &plan.root.columns,
+        }
+    }
+
+    /// The relations it reads.
+    pub fn parents(&self) -> Vec<RelationId> {
+        match self {
+            Body::Table { .. } => vec![],
+            Body::View(plan) => plan.root.relations(),
         }
     }
 
@@ -111,10 +131,12 @@ impl Body {
 /// Builds the dataflow on this worker; returns what feeds it.
 pub fn dataflow(
     worker: &mut Worker,
-    blueprint: &Blueprint,
+    plot: Plot,
     relation: &Rc<Relation>,
     running: &HashMap<RelationId, Running>,
-) -> Vec<Rc<Queue>> {
+) -> Vec<(RelationId, Rc<Queue>)> {
+    let Plot { blueprint, follower, log, .. } = plot;
+    let blueprint = &blueprint;
     let count = relation.arrangements.len();
     let table = Table {
         rows: relation.arrangements[count - 2].clone(),
@@ -127,17 +149,26 @@ pub fn dataflow(
     };
     worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
         Body::Table { key, .. } => {
-            let (queue, reading) = from_now_on(blueprint);
+            let (queue, reading) = from_now_on(blueprint, &follower);
             let mut stream = source(scope, &blueprint.name, reading);
             if let Some(key) = key {
                 stream = filler(scope, stream, relation.clone(), key.clone());
             }
             output(scope, stream, relation.clone(), table, rows);
-            vec![queue]
+            vec![(blueprint.id, queue)]
         }
         Body::View(plan) => {
             let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
-            let mut builder = Builder { scope, blueprint, relation, running, states: &mut states, queues: vec![] };
+            let mut builder = Builder {
+                scope,
+                blueprint,
+                relation,
+                running,
+                follower: &follower,
+                log: &log,
+                states: &mut states,
+                queues: vec![],
+            };
             let mut stream = builder.build(&plan.root);
             if relation.is_root {
                 stream = builder.clock(stream);
@@ -172,8 +203,10 @@ struct Builder<'a, 's> {
     blueprint: &'a Blueprint,
     relation: &'a Rc<Relation>,
     running: &'a HashMap<RelationId, Running>,
+    follower: &'a Follower,
+    log: &'a Log,
     states: &'a mut VecDeque<Arrangement>,
-    queues: Vec<Rc<Queue>>,
+    queues: Vec<(RelationId, Rc<Queue>)>,
 }
 
 impl<'s> Builder<'_, 's> {
@@ -205,11 +238,11 @@ impl<'s> Builder<'_, 's> {
 
     /// Constants never change, so nothing else would take a view of them from epoch to epoch.
     fn clock(&mut self, stream: Stream<'s, u64, Packet>) -> Stream<'s, u64, Packet> {
-        let (queue, reading) = from_now_on(self.blueprint);
+        let (queue, reading) = from_now_on(self.blueprint, self.follower);
         if self.blueprint.fresh {
-            queue.push(Event::Upper(self.blueprint.from));
+            queue.advance(self.blueprint.from);
         }
-        self.queues.push(queue);
+        self.queues.push((self.blueprint.id, queue));
         let ticks = source(self.scope, &self.blueprint.name, reading);
         self.scope.concatenate([stream, ticks])
     }
@@ -217,25 +250,29 @@ impl<'s> Builder<'_, 's> {
     /// A parent as of its upper on this worker, counted as of `from`, then its change log.
     fn scan(&mut self, parent: RelationId, projection: &[usize]) -> Stream<'s, u64, Packet> {
         let parent = &self.running.get(&parent).expect("parents are built before their children").relation;
-        let queue = parent.tap.subscribe();
-        self.queues.push(queue.clone());
+        let queue = parent.tap.subscribe(self.follower.view.clone());
+        self.queues.push((parent.id, queue.clone()));
         let width = parent.rows.spec().schema.fields().len();
         let projection = (!projection.iter().copied().eq(0..width)).then(|| projection.to_vec());
-        let snapshot = if self.blueprint.fresh {
-            queue.push(Event::Upper(parent.upper()));
-            snapshot(parent, projection.as_deref())
-        } else {
-            nothing()
+        let snapshot = match self.blueprint.fresh {
+            true => snapshot(parent, projection.as_deref()),
+            false => nothing(),
         };
-        source(self.scope, &self.blueprint.name, Reading { snapshot, from: self.blueprint.start(), queue, projection })
+        for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
+            queue.push(*epoch, packet.clone());
+        }
+        queue.advance(parent.upper());
+        let following = Following::Steps(self.follower.clone());
+        let from = self.blueprint.start();
+        source(self.scope, &self.blueprint.name, Reading { snapshot, from, queue, projection, following })
     }
 }
 
 /// A queue and what is read from it alone.
-fn from_now_on(blueprint: &Blueprint) -> (Rc<Queue>, Reading) {
-    let queue = Rc::new(Queue::default());
-    let reading = Reading { snapshot: nothing(), from: blueprint.start(), queue: queue.clone(), projection: None };
-    (queue, reading)
+fn from_now_on(blueprint: &Blueprint, follower: &Follower) -> (Rc<Queue>, Reading) {
+    let queue = Rc::new(Queue::new(follower.view.clone()));
+    let (from, following) = (blueprint.start(), Following::Every);
+    (queue.clone(), Reading { snapshot: nothing(), from, queue, projection: None, following })
 }
 
 /// Rows and errors of a parent as of its upper.

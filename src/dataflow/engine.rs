@@ -1,15 +1,18 @@
 //! The engine's handle: starts the workers, tells them what to do, ends them.
 
-use super::build::{Blueprint, Body};
+use super::build::{Blueprint, Body, Log, Plot};
 use super::packet::Packet;
 use super::placement::Placement;
 use super::relations::{Readable, Relations};
-use super::worker::{Command, Shared, run};
+use super::source::Follower;
+use super::steps::Steps;
+use super::worker::{Command, run};
 use crate::connector::{Cause, Changes, Fold};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
+use std::time::Duration;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
@@ -20,6 +23,7 @@ pub struct Engine {
     commands: Vec<(Sender<Command>, Thread)>,
     relations: Relations,
     guards: Option<timely::communication::WorkerGuards<()>>,
+    slow: Option<(String, Duration)>,
     /// Worker that gets the next odd batch.
     turn: usize,
 }
@@ -32,20 +36,25 @@ impl Engine {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
         let receivers: Vec<Mutex<Option<_>>> = receivers.into_iter().map(|r| Mutex::new(Some(r))).collect();
         let report = Mutex::new(report);
-        let shared = relations.clone();
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let _abort = AbortOnPanic;
             let index = worker.index();
             let commands = receivers[index].lock().expect("taken once").take().expect("one worker per index");
             let hello = report.lock().expect("no panic while sending").send((index, std::thread::current()));
             hello.expect("the starter waits for every worker");
-            run(worker, &commands, &Shared { relations: shared.clone(), wake: wake.clone() });
+            run(worker, &commands, &wake);
         });
         let guards = guards.expect("worker threads can be started");
         let mut threads: Vec<(usize, Thread)> = started.iter().take(workers).collect();
         threads.sort_by_key(|(index, _)| *index);
         let commands = senders.into_iter().zip(threads.into_iter().map(|(_, thread)| thread)).collect();
-        Self { commands, relations, guards: Some(guards), turn: 0 }
+        Self { commands, relations, guards: Some(guards), slow: None, turn: 0 }
+    }
+
+    /// The operators of one relation rest so long before every step: for tests of what a slow view does to others.
+    pub fn slowed(mut self, slow: Option<(String, Duration)>) -> Self {
+        self.slow = slow;
+        self
     }
 
     pub fn workers(&self) -> usize {
@@ -56,15 +65,32 @@ impl Engine {
         &self.relations
     }
 
-    /// Builds a relation on every worker and registers it for readers (not live yet).
-    pub fn build(&self, blueprint: impl Fn() -> Blueprint) -> Arc<Readable> {
+    /// Builds a relation on every worker and registers it for readers (not live yet). `log` is what its parents changed by after
+    /// the epoch of its state, per worker; empty if they stand there too.
+    pub fn build(&self, blueprint: impl Fn() -> Blueprint, log: Vec<Log>) -> Arc<Readable> {
         let first = blueprint();
         let last = first.arrangements[0].len() - 1;
         let pick = |index: usize| first.arrangements.iter().map(|own| own[index].clone()).collect::<Vec<_>>();
         let key = first.body.key().cloned().unwrap_or_default();
-        let readable = Readable::new(first.id, first.body.columns().to_vec(), key, pick(last - 1), pick(last));
-        let readable = self.relations.insert(readable);
-        self.tell(|_| Command::Build(Box::new(blueprint())));
+        let steps = match first.fresh {
+            true => Steps::new(Epoch::ZERO, Some(first.from)),
+            false => Steps::new(first.from, first.first),
+        };
+        let columns = first.body.columns().to_vec();
+        let parents: Vec<_> = first.body.parents().into_iter().filter_map(|id| self.relations.get(id)).collect();
+        if first.fresh {
+            stop_at(&parents, first.from);
+        }
+        let readable = Readable::new(first.id, columns, key, pick(last - 1), pick(last));
+        let readable = self.relations.insert(readable.following(parents, steps));
+        let mut logs = log.into_iter();
+        self.tell(|_| {
+            let follower = Follower { view: readable.clone(), marks: self.relations.marks.clone() };
+            let (blueprint, log) = (blueprint(), logs.next().unwrap_or_default());
+            let slow = self.slow.as_ref().filter(|(name, _)| *name == blueprint.name);
+            let rest = slow.map_or(Duration::ZERO, |(_, rest)| *rest);
+            Command::Build(Box::new(Plot { blueprint, follower, log, rest }))
+        });
         readable
     }
 
@@ -103,6 +129,17 @@ impl Engine {
         self.tell(|_| Command::Epoch { epoch, changes: shares.next().expect("a share per worker") });
     }
 
+    /// Lets go of what is kept for a view after `cut`, until [`Engine::refill`].
+    pub fn detach(&self, id: RelationId, cut: Epoch) {
+        self.tell(|_| Command::Detach { id, cut });
+    }
+
+    /// Gives a detached view what its parents changed by up to `to`, per worker. `attach`: they still have what came after.
+    pub fn refill(&self, id: RelationId, logs: Vec<Log>, to: Epoch, attach: bool) {
+        let mut logs = logs.into_iter();
+        self.tell(|_| Command::Refill { id, log: logs.next().unwrap_or_default(), to, attach });
+    }
+
     /// Lets go of history before these epochs.
     pub fn compact(&self, since: HashMap<RelationId, Epoch>) {
         let since = Arc::new(since);
@@ -123,6 +160,18 @@ impl Drop for Engine {
         self.tell(|_| Command::Stop);
         if let Some(guards) = self.guards.take() {
             guards.join().into_iter().for_each(drop);
+        }
+    }
+}
+
+/// A new reader begins with `relations` as of `epoch`, the last closed one: they and all they are made of stop there.
+fn stop_at(relations: &[Arc<Readable>], epoch: Epoch) {
+    let mut found = relations.to_vec();
+    let mut seen = HashSet::new();
+    while let Some(relation) = found.pop() {
+        if seen.insert(relation.id) {
+            relation.steps.stop_at(epoch);
+            found.extend(relation.parents.iter().cloned());
         }
     }
 }

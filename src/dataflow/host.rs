@@ -38,7 +38,12 @@ impl Slice {
     }
 
     pub fn is_over(&self) -> bool {
-        self.0.elapsed() >= SLICE
+        self.left(SLICE).is_none()
+    }
+
+    /// What is left of `whole`.
+    fn left(&self, whole: Duration) -> Option<Duration> {
+        whole.checked_sub(self.0.elapsed()).filter(|left| !left.is_zero())
     }
 }
 
@@ -63,6 +68,8 @@ struct Host {
     pending: BTreeMap<u64, Pending>,
     /// The epoch being polled.
     current: Option<Capability<u64>>,
+    /// Since when a relation that is to be slow rests before its next step.
+    resting: Option<Slice>,
     relation: Rc<Relation>,
 }
 
@@ -99,7 +106,7 @@ pub fn host<'s>(
     let activator = scope.activator_for(builder.operator_info().address);
     relation.watch(activator.clone());
     builder.build(move |mut capabilities| {
-        let mut host = Host { operator, pending: BTreeMap::new(), current: None, relation };
+        let mut host = Host { operator, pending: BTreeMap::new(), current: None, resting: None, relation };
         if let (Some(first), Some(mut capability)) = (hosting.first, capabilities.pop()) {
             capability.downgrade(&first.as_u64());
             host.pending.insert(first.as_u64(), Pending { capability, inputs: vec![vec![]; arity] });
@@ -123,6 +130,9 @@ pub fn host<'s>(
             if host.relation.is_stopped() {
                 host.abandon();
                 return;
+            }
+            if let Some(left) = host.rest(frontiers) {
+                return activator.activate_after(left);
             }
             let slice = Slice::begin();
             while host.advance(frontiers, &mut |capability, mut packet| {
@@ -162,6 +172,22 @@ impl Host {
         if let Err(error) = result {
             self.relation.fail(error);
         }
+    }
+
+    /// How long a relation that is to be slow still rests before the step it could do now.
+    fn rest(&mut self, frontiers: &[MutableAntichain<u64>]) -> Option<Duration> {
+        let rest = self.relation.rest;
+        if rest.is_zero()
+            || self.current.is_some()
+            || !self.pending.keys().next().is_some_and(|e| passed(frontiers, *e))
+        {
+            return None;
+        }
+        let left = self.resting.get_or_insert_with(Slice::begin).left(rest);
+        if left.is_none() {
+            self.resting = None;
+        }
+        left
     }
 
     fn abandon(&mut self) {

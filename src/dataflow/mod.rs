@@ -13,6 +13,7 @@ pub mod packet;
 pub mod placement;
 pub mod relations;
 mod source;
+pub mod steps;
 mod table;
 mod tap;
 #[cfg(test)]

@@ -60,6 +60,18 @@ impl Packet {
         }
     }
 
+    /// Size of its values, also where it shares their buffers with other packets.
+    pub fn bytes(&self) -> usize {
+        let rows = match self {
+            Packet::Empty | Packet::Truncate => return 0,
+            Packet::Rows(delta) | Packet::Errors(delta) => delta.rows(),
+            Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => rows,
+            Packet::Partial(partial) => &partial.rows,
+        };
+        // What has no such size has too many values to count.
+        rows.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8)).sum()
+    }
+
     /// The rows at `indices`.
     pub fn take(&self, indices: Vec<u32>) -> Result<Self> {
         if let Packet::Rows(delta) = self {

@@ -3,9 +3,11 @@
 //! The coordinator registers relations and moves `upper`; workers fill the arrangements; sessions read. A reader pins one epoch
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
+use super::steps::{Marks, Steps};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
+use timely::scheduling::activate::SyncActivator;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Column;
 use weir_storage::Epoch;
@@ -24,6 +26,32 @@ pub struct Readable {
     uppers: Vec<AtomicU64>,
     live: AtomicBool,
     failure: OnceLock<weir_sql::Error>,
+    /// What it reads; none for a base table.
+    pub parents: Vec<Arc<Readable>>,
+    /// Which epochs it stops at.
+    pub steps: Steps,
+    /// Changes of its parents that wait for it.
+    pub history: History,
+    /// Sources that may have more to do when it moves, with the relations they feed.
+    watchers: RwLock<Vec<(RelationId, SyncActivator)>>,
+}
+
+/// Bytes of changes kept for a relation that has yet to take them.
+#[derive(Default)]
+pub struct History(AtomicUsize);
+
+impl History {
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn take(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Readable {
@@ -36,7 +64,25 @@ impl Readable {
     ) -> Self {
         assert_eq!(rows.len(), errors.len(), "rows and errors on every worker");
         let uppers = rows.iter().map(|a| AtomicU64::new(a.upper().as_u64())).collect();
-        Self { id, columns, key, rows, errors, uppers, live: AtomicBool::new(false), failure: OnceLock::new() }
+        Self {
+            id,
+            columns,
+            key,
+            rows,
+            errors,
+            uppers,
+            live: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            parents: vec![],
+            steps: Steps::default(),
+            history: History::default(),
+            watchers: RwLock::default(),
+        }
+    }
+
+    /// A view of `parents`, that goes by `steps`.
+    pub fn following(self, parents: Vec<Arc<Readable>>, steps: Steps) -> Self {
+        Self { parents, steps, ..self }
     }
 
     /// Reached by every worker, inclusive.
@@ -46,6 +92,22 @@ impl Readable {
 
     pub fn reach(&self, worker: usize, epoch: Epoch) {
         self.uppers[worker].fetch_max(epoch.as_u64(), Ordering::AcqRel);
+        if self.upper() >= epoch {
+            let watchers = self.watchers.read().expect("watchers lock");
+            // A worker that is gone has nothing to do.
+            for (_, watcher) in watchers.iter() {
+                let _ = watcher.activate();
+            }
+        }
+    }
+
+    /// Wakes a source of relation `of` when this one moves on all workers.
+    pub fn watch(&self, of: RelationId, watcher: SyncActivator) {
+        self.watchers.write().expect("watchers lock").push((of, watcher));
+    }
+
+    fn unwatch(&self, of: RelationId) {
+        self.watchers.write().expect("watchers lock").retain(|(other, _)| *other != of);
     }
 
     /// The broken invariant that keeps it at its last epoch for good.
@@ -75,28 +137,39 @@ impl Readable {
 
 /// All relations. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Relations(Arc<RwLock<HashMap<RelationId, Arc<Readable>>>>);
+pub struct Relations {
+    all: Arc<RwLock<HashMap<RelationId, Arc<Readable>>>>,
+    /// Where views that are behind may leap to.
+    pub marks: Arc<Marks>,
+}
 
 impl Relations {
     pub fn insert(&self, readable: Readable) -> Arc<Readable> {
         let readable = Arc::new(readable);
-        self.0.write().expect("relations lock").insert(readable.id, readable.clone());
+        self.all.write().expect("relations lock").insert(readable.id, readable.clone());
         readable
     }
 
     pub fn remove(&self, id: RelationId) {
-        self.0.write().expect("relations lock").remove(&id);
+        self.all.write().expect("relations lock").remove(&id);
+        self.all().iter().for_each(|other| other.unwatch(id));
     }
 
     pub fn get(&self, id: RelationId) -> Option<Arc<Readable>> {
-        self.0.read().expect("relations lock").get(&id).cloned()
+        self.all.read().expect("relations lock").get(&id).cloned()
     }
 
     pub fn all(&self) -> Vec<Arc<Readable>> {
-        self.0.read().expect("relations lock").values().cloned().collect()
+        self.all.read().expect("relations lock").values().cloned().collect()
     }
 
-    /// Pins `ids` at the newest epoch that all of them have reached and still hold, at least `at_least` (a session's own
+    /// Nobody asks for steps before `epoch` any more: every relation has passed it for good.
+    pub fn forget(&self, epoch: Epoch) {
+        self.marks.forget(epoch);
+        self.all().iter().for_each(|relation| relation.steps.forget(epoch));
+    }
+
+    /// Pins `ids` at the newest epoch at which all of them have stopped and that they still hold, at least `at_least` (a session's own
     /// writes) and at most `at_most` (visibility_mode = checkpoint).
     pub fn pin(&self, ids: &[RelationId], at_least: Epoch, at_most: Epoch) -> Result<Pin, Unreadable> {
         let mut found = Vec::with_capacity(ids.len());
@@ -113,7 +186,14 @@ impl Relations {
             if let Some(building) = found.iter().find(|r| r.upper() == Epoch::ZERO) {
                 return Err(Unreadable::Building(building.id));
             }
-            let epoch = newest.min(at_most);
+            let mut epoch = newest.min(at_most);
+            loop {
+                let stopped = found.iter().fold(epoch, |epoch, relation| relation.steps.stopped(epoch));
+                if stopped == epoch {
+                    break;
+                }
+                epoch = stopped;
+            }
             if epoch < at_least {
                 return Err(Unreadable::Behind { reached: epoch, wanted: at_least });
             }

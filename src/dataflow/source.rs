@@ -1,8 +1,11 @@
 //! The first operator of a dataflow: a parent's rows as of an epoch, then its change log.
 
 use super::packet::Packet;
-use super::tap::{Event, Queue};
+use super::relations::Readable;
+use super::steps::Marks;
+use super::tap::Queue;
 use std::rc::Rc;
+use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -13,8 +16,11 @@ use weir_storage::{Delta, Epoch, Result};
 /// Rows of a snapshot, taken lazily so that a large one does not stand in memory twice.
 pub type Rows = Box<dyn Iterator<Item = Result<Packet>>>;
 
-/// Batches of a snapshot sent per scheduling: about 2 ms of work downstream of it.
-const SNAPSHOT_BATCHES: usize = 8;
+/// Batches sent per scheduling: about 2 ms of work downstream of them.
+const BATCHES: usize = 8;
+
+/// Packets with more rows than this count as a batch.
+const LARGE: usize = 1024;
 
 /// What a source reads.
 pub struct Reading {
@@ -25,15 +31,51 @@ pub struct Reading {
     pub queue: Rc<Queue>,
     /// Columns of the queue's rows to send; `None`: all.
     pub projection: Option<Vec<usize>>,
+    pub following: Following,
+}
+
+/// Which epochs a source goes through.
+pub enum Following {
+    /// All that its queue has: the epochs themselves come through it.
+    Every,
+    /// The steps of the view it feeds.
+    Steps(Follower),
+}
+
+/// A view and where it may leap to.
+#[derive(Clone)]
+pub struct Follower {
+    pub view: Arc<Readable>,
+    pub marks: Arc<Marks>,
+}
+
+impl Following {
+    /// The next epoch to be sent as one, once all of it is there.
+    fn next(&self, sent: Epoch, queue: &Queue) -> Option<Epoch> {
+        match self {
+            Following::Every => Some(queue.upper()).filter(|upper| *upper > sent),
+            Following::Steps(Follower { view, marks }) => {
+                let next = view.steps.next(sent, view.upper(), &view.parents, marks)?;
+                (queue.upper() >= next).then_some(next)
+            }
+        }
+    }
 }
 
 /// Ends when the queue is closed.
 pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream<'s, u64, Packet> {
-    let Reading { snapshot, from, queue, projection } = reading;
+    let Reading { snapshot, from, queue, projection, following } = reading;
     let mut builder = OperatorBuilder::new(format!("source {name}"), scope);
     let (output, stream) = builder.new_output::<Packet>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Packet>>::from(output);
-    let activator = scope.activator_for(builder.operator_info().address);
+    let address = builder.operator_info().address;
+    if let Following::Steps(Follower { view, .. }) = &following {
+        let watcher = || scope.worker().sync_activator_for(address.to_vec());
+        view.watch(view.id, watcher());
+        // A step waits for all parents, on all workers; the queue tells of one of them, on this worker.
+        view.parents.iter().for_each(|parent| parent.watch(view.id, watcher()));
+    }
+    let activator = scope.activator_for(address);
     activator.activate();
     queue.wake_with(activator);
     builder.build(move |mut capabilities| {
@@ -42,6 +84,8 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
             capability.downgrade(&from.as_u64());
         }
         let mut snapshot = Some(snapshot);
+        // A step that is not sent in full yet.
+        let mut step = None;
         move |_frontiers| {
             if queue.is_closed() {
                 capability = None;
@@ -54,7 +98,7 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                     output.session(at).give_container(&mut packet);
                 }
             };
-            for _ in 0..SNAPSHOT_BATCHES {
+            for _ in 0..BATCHES {
                 let Some(rows) = &mut snapshot else { break };
                 match rows.next() {
                     Some(packet) => send(capability, packet.expect("a snapshot in memory can be read")),
@@ -64,18 +108,23 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
             if snapshot.is_some() {
                 return queue.wake();
             }
-            while let Some(event) = queue.pop() {
-                match event {
-                    Event::Changes(epoch, packet) => {
-                        let packet = project(packet, projection.as_deref());
-                        let at = capability.delayed(&epoch.as_u64().max(*capability.time()));
-                        send(&at, packet);
+            let mut batches = 0;
+            loop {
+                let sent = Epoch::from_u64(capability.time().saturating_sub(1));
+                let Some(to) = step.take().or_else(|| following.next(sent, &queue)) else { break };
+                while let Some((epoch, packet)) = queue.pop(to) {
+                    let at = match following {
+                        Following::Every => epoch.as_u64().max(*capability.time()),
+                        Following::Steps(_) => to.as_u64(),
+                    };
+                    batches += usize::from(packet.rows() > LARGE);
+                    send(&capability.delayed(&at), project(packet, projection.as_deref()));
+                    if batches >= BATCHES && matches!(following, Following::Steps(_)) {
+                        step = Some(to);
+                        return queue.wake();
                     }
-                    Event::Upper(epoch) if epoch.as_u64() >= *capability.time() => {
-                        capability.downgrade(&(epoch.as_u64() + 1));
-                    }
-                    Event::Upper(_) => {}
                 }
+                capability.downgrade(&(to.as_u64() + 1));
             }
         }
     });

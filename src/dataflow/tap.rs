@@ -1,48 +1,108 @@
 //! Taps: how a relation's change log reaches the dataflows of its children, on one worker.
 //!
-//! A child's queue gets the parent's packets (shared columns, no copies) and its `upper`, in epoch order (I5). A queue whose
-//! reader is gone is dropped at the next push.
+//! A child's queue gets the parent's packets (shared columns, no copies) and its `upper`, in epoch order (I5). What a queue holds
+//! is the history kept for that child, and is counted. A queue whose reader is gone is dropped at the next push.
 
 use super::packet::Packet;
-use std::cell::RefCell;
+use super::relations::Readable;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use timely::scheduling::Activator;
 use weir_storage::Epoch;
 
-/// What a queue carries.
-pub enum Event {
-    Changes(Epoch, Packet),
-    /// Everything up to here, inclusive, has been sent.
-    Upper(Epoch),
-}
-
 /// The reading end, owned by the child's source operator.
-#[derive(Default)]
 pub struct Queue {
-    events: RefCell<VecDeque<Event>>,
+    changes: RefCell<VecDeque<(Epoch, Packet)>>,
+    /// Everything up to here, inclusive, has been pushed.
+    upper: Cell<Epoch>,
     activator: RefCell<Option<Activator>>,
-    closed: std::cell::Cell<bool>,
+    closed: Cell<bool>,
+    /// What comes is not kept: it will be read from the store.
+    detached: Cell<bool>,
+    /// Whose history this is.
+    reader: Arc<Readable>,
 }
 
 impl Queue {
+    pub fn new(reader: Arc<Readable>) -> Self {
+        Self {
+            changes: RefCell::default(),
+            upper: Cell::new(Epoch::ZERO),
+            activator: RefCell::default(),
+            closed: Cell::default(),
+            detached: Cell::default(),
+            reader,
+        }
+    }
+
     pub fn wake_with(&self, activator: Activator) {
         *self.activator.borrow_mut() = Some(activator);
     }
 
-    pub fn push(&self, event: Event) {
-        self.events.borrow_mut().push_back(event);
+    pub fn push(&self, epoch: Epoch, packet: Packet) {
+        if self.detached.get() || self.closed.get() {
+            return;
+        }
+        self.reader.history.add(packet.bytes());
+        self.changes.borrow_mut().push_back((epoch, packet));
         self.wake();
     }
 
-    pub fn pop(&self) -> Option<Event> {
-        self.events.borrow_mut().pop_front()
+    /// Everything up to `epoch` has been pushed.
+    pub fn advance(&self, epoch: Epoch) {
+        if !self.detached.get() {
+            self.upper.set(epoch);
+            self.wake();
+        }
+    }
+
+    pub fn upper(&self) -> Epoch {
+        self.upper.get()
+    }
+
+    /// The next packet of an epoch up to `through`.
+    pub fn pop(&self, through: Epoch) -> Option<(Epoch, Packet)> {
+        let (epoch, packet) = self.changes.borrow_mut().pop_front_if(|(epoch, _)| *epoch <= through)?;
+        self.reader.history.take(packet.bytes());
+        Some((epoch, packet))
+    }
+
+    /// Lets go of everything after `cut`, and takes nothing more until [`Queue::attach`].
+    pub fn detach(&self, cut: Epoch) {
+        self.detached.set(true);
+        self.upper.set(self.upper.get().min(cut));
+        self.changes.borrow_mut().retain(|(epoch, packet)| {
+            let kept = *epoch <= cut;
+            if !kept {
+                self.reader.history.take(packet.bytes());
+            }
+            kept
+        });
+    }
+
+    /// History that was read from the store.
+    pub fn refill(&self, epoch: Epoch, packet: Packet) {
+        self.reader.history.add(packet.bytes());
+        self.changes.borrow_mut().push_back((epoch, packet));
+    }
+
+    /// All history up to `epoch` has been read from the store.
+    pub fn reach(&self, epoch: Epoch) {
+        self.upper.set(epoch);
+        self.wake();
+    }
+
+    /// Takes what comes again.
+    pub fn attach(&self) {
+        self.detached.set(false);
     }
 
     /// The reader is to end: it lets go of everything, and its dataflow ends by itself.
     pub fn close(&self) {
         self.closed.set(true);
-        self.events.borrow_mut().clear();
+        while self.pop(Epoch::NEVER).is_some() {}
         self.wake();
     }
 
@@ -64,18 +124,18 @@ pub struct Tap {
 }
 
 impl Tap {
-    pub fn subscribe(&self) -> Rc<Queue> {
-        let queue = Rc::new(Queue::default());
+    pub fn subscribe(&self, reader: Arc<Readable>) -> Rc<Queue> {
+        let queue = Rc::new(Queue::new(reader));
         self.queues.borrow_mut().push(Rc::downgrade(&queue));
         queue
     }
 
     pub fn changes(&self, epoch: Epoch, packet: &Packet) {
-        self.each(|queue| queue.push(Event::Changes(epoch, packet.clone())));
+        self.each(|queue| queue.push(epoch, packet.clone()));
     }
 
     pub fn upper(&self, epoch: Epoch) {
-        self.each(|queue| queue.push(Event::Upper(epoch)));
+        self.each(|queue| queue.advance(epoch));
     }
 
     fn each(&self, f: impl Fn(&Queue)) {

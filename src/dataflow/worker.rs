@@ -1,15 +1,16 @@
 //! The loop of one worker: commands in one order, timely's steps, rest.
 
-use super::build::{self, Blueprint};
+use super::build::{self, Log, Plot};
 use super::operator::Place;
 use super::packet::Packet;
-use super::relations::Relations;
-use super::tap::{Event, Queue, Tap};
+use super::relations::Readable;
+use super::tap::{Queue, Tap};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 use tokio::sync::Notify;
@@ -25,9 +26,21 @@ pub enum Command {
         epoch: Epoch,
         changes: Vec<(RelationId, Vec<Packet>)>,
     },
-    Build(Box<Blueprint>),
+    Build(Box<Plot>),
     /// Ends a relation's dataflow. Its children have been dropped before.
     Drop(RelationId),
+    /// A view's history is to be read from the store after `cut`: nothing later is kept for it here.
+    Detach {
+        id: RelationId,
+        cut: Epoch,
+    },
+    /// What a detached view's parents changed by up to `to`. If they have let go of nothing after that, it follows them again.
+    Refill {
+        id: RelationId,
+        log: Log,
+        to: Epoch,
+        attach: bool,
+    },
     /// History below these epochs is not needed any more.
     Compact(Arc<HashMap<RelationId, Epoch>>),
     Stop,
@@ -38,13 +51,15 @@ pub struct Relation {
     pub id: RelationId,
     pub place: Place,
     pub is_table: bool,
+    /// How long its operators rest before every step.
+    pub rest: Duration,
     /// Fed by the epochs themselves, not by parents.
     pub is_root: bool,
     pub rows: Arrangement,
     /// All arrangements, those of operators too; rows and errors last.
     pub arrangements: Vec<Arrangement>,
     pub tap: Tap,
-    relations: Relations,
+    readable: Arc<Readable>,
     wake: Arc<Notify>,
     upper: Cell<Epoch>,
     stopped: Cell<bool>,
@@ -54,17 +69,19 @@ pub struct Relation {
 }
 
 impl Relation {
-    pub fn new(blueprint: &Blueprint, place: Place, relations: Relations, wake: Arc<Notify>) -> Self {
+    pub fn new(plot: &Plot, place: Place, wake: Arc<Notify>) -> Self {
+        let Plot { blueprint, follower, .. } = plot;
         let arrangements = blueprint.arrangements[place.worker].clone();
         Self {
             id: blueprint.id,
             place,
             is_table: blueprint.is_table(),
+            rest: plot.rest,
             is_root: blueprint.is_root(),
             rows: arrangements[arrangements.len() - 2].clone(),
             arrangements,
             tap: Tap::default(),
-            relations,
+            readable: follower.view.clone(),
             wake,
             upper: Cell::new(if blueprint.fresh { Epoch::ZERO } else { blueprint.from }),
             stopped: Cell::new(false),
@@ -88,13 +105,31 @@ impl Relation {
             arrangement.advance(epoch);
         }
         self.tap.upper(epoch);
-        if let Some(readable) = self.relations.get(self.id) {
-            readable.reach(self.place.worker, epoch);
-        }
+        self.readable.reach(self.place.worker, epoch);
         self.wake.notify_one();
         if self.is_table {
             self.wake_watchers();
         }
+    }
+
+    /// What it changed by after `after`, epoch by epoch.
+    fn log(&self, after: Epoch) -> weir_sql::Result<Vec<(Epoch, Packet)>> {
+        let mut log = vec![];
+        let errors = self.arrangements.last().expect("rows and errors");
+        let mut epoch = after;
+        // Nothing happened between two generations.
+        if epoch.generation() != self.upper().generation() {
+            epoch = self.upper().generation().start();
+        }
+        while epoch < self.upper() {
+            let next = epoch.next();
+            let rows = self.rows.changes(epoch, next).map_err(super::internal)?;
+            log.extend(rows.into_iter().map(|delta| (next, Packet::Rows(delta))));
+            let errors = errors.changes(epoch, next).map_err(super::internal)?;
+            log.extend(errors.into_iter().map(|delta| (next, Packet::Errors(delta))));
+            epoch = next;
+        }
+        Ok(log)
     }
 
     pub fn watch(&self, activator: Activator) {
@@ -111,9 +146,7 @@ impl Relation {
             return;
         }
         tracing::error!(relation = %self.id, worker = self.place.worker, %error, "relation stopped by an internal error");
-        if let Some(readable) = self.relations.get(self.id) {
-            readable.fail(error);
-        }
+        self.readable.fail(error);
         self.wake.notify_one();
     }
 
@@ -134,24 +167,20 @@ impl Relation {
 /// What a worker holds of a relation beside its dataflow.
 pub struct Running {
     pub relation: Rc<Relation>,
-    /// What its sources read: a root's input, or its parents' taps.
-    pub queues: Vec<Rc<Queue>>,
-}
-
-pub struct Shared {
-    pub relations: Relations,
-    pub wake: Arc<Notify>,
+    /// What its sources read, and of whom: a root's input, or its parents' taps.
+    pub queues: Vec<(RelationId, Rc<Queue>)>,
 }
 
 /// Runs until `Stop` or until the coordinator is gone.
-pub fn run(worker: &mut Worker, commands: &Receiver<Command>, shared: &Shared) {
+/// `wake` is notified whenever some relation moved.
+pub fn run(worker: &mut Worker, commands: &Receiver<Command>, wake: &Arc<Notify>) {
     let place = Place { worker: worker.index(), workers: worker.peers() };
     let mut running: HashMap<RelationId, Running> = HashMap::new();
     loop {
         loop {
             match commands.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return end(worker),
-                Ok(command) => carry_out(worker, place, &mut running, shared, command),
+                Ok(command) => carry_out(worker, place, &mut running, wake, command),
                 Err(TryRecvError::Empty) => break,
             }
         }
@@ -164,31 +193,37 @@ fn carry_out(
     worker: &mut Worker,
     place: Place,
     running: &mut HashMap<RelationId, Running>,
-    shared: &Shared,
+    wake: &Arc<Notify>,
     command: Command,
 ) {
     match command {
         Command::Epoch { epoch, changes } => {
             for (id, packets) in changes {
                 if let Some(table) = running.get(&id) {
-                    packets.into_iter().for_each(|packet| table.queues[0].push(Event::Changes(epoch, packet)));
+                    packets.into_iter().for_each(|packet| table.queues[0].1.push(epoch, packet));
                 }
             }
             for root in running.values().filter(|r| r.relation.is_root) {
-                root.queues[0].push(Event::Upper(epoch));
+                root.queues[0].1.advance(epoch);
             }
         }
-        Command::Build(blueprint) => {
-            let relation = Rc::new(Relation::new(&blueprint, place, shared.relations.clone(), shared.wake.clone()));
-            let queues = build::dataflow(worker, &blueprint, &relation, running);
-            running.insert(blueprint.id, Running { relation, queues });
+        Command::Build(plot) => {
+            let relation = Rc::new(Relation::new(&plot, place, wake.clone()));
+            let queues = build::dataflow(worker, *plot, &relation, running);
+            running.insert(relation.id, Running { relation, queues });
         }
         Command::Drop(id) => {
             if let Some(gone) = running.remove(&id) {
                 gone.relation.stop();
-                gone.queues.iter().for_each(|queue| queue.close());
+                gone.queues.iter().for_each(|(_, queue)| queue.close());
             }
         }
+        Command::Detach { id, cut } => {
+            for (_, queue) in running.get(&id).iter().flat_map(|view| &view.queues) {
+                queue.detach(cut);
+            }
+        }
+        Command::Refill { id, log, to, attach } => refill(running, id, &log, to, attach),
         Command::Compact(since) => {
             for (id, since) in since.iter() {
                 if let Some(running) = running.get(id) {
@@ -197,6 +232,26 @@ fn carry_out(
             }
         }
         Command::Stop => unreachable!("ends the loop"),
+    }
+}
+
+fn refill(running: &HashMap<RelationId, Running>, id: RelationId, log: &Log, to: Epoch, attach: bool) {
+    let Some(view) = running.get(&id) else { return };
+    for (parent, queue) in &view.queues {
+        for (epoch, packet) in log.get(parent).into_iter().flatten() {
+            queue.refill(*epoch, packet.clone());
+        }
+        queue.reach(to);
+        if !attach {
+            continue;
+        }
+        let parent = &running.get(parent).expect("parents outlive their children").relation;
+        queue.attach();
+        match parent.log(to) {
+            Ok(log) => log.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet)),
+            Err(error) => return view.relation.fail(error),
+        }
+        queue.advance(parent.upper());
     }
 }
 

@@ -19,16 +19,16 @@ const PIECE_ROWS: u64 = 1 << 20;
 /// The runs to merge next, if any; `runs` are all of one arrangement, in order.
 ///
 /// Runs of the same epochs (of several workers) count as one group. From the oldest group on: once [`FAN`] groups or more
-/// begin with one that is no larger than all that follow it, they are merged. So sizes fall by half from group to group but
-/// for the last few: at most `log2(all / smallest) + FAN` groups. And whatever is merged again ends up in something at
-/// least twice as large: a byte is written at most `log2(all / smallest) + 2` times.
+/// begin with one that is no larger than a third of all that follow it, they are merged. So what is written again ends up in something
+/// several times as large, and groups are few: at most `FAN * log4(all / smallest) + FAN` of them, and a byte is written at
+/// most `log2(all / smallest) + 2` times, half of that where runs are of one size.
 pub fn pick(runs: &[Run]) -> Option<Range<usize>> {
     let groups = groups(runs);
     let sizes: Vec<u64> = groups.iter().map(|g| runs[g.clone()].iter().map(|r| r.length).sum()).collect();
     let mut after: u64 = sizes.iter().sum();
     for (i, size) in sizes.iter().enumerate().take((groups.len() + 1).saturating_sub(FAN)) {
         after -= size;
-        if *size <= after {
+        if size * (FAN as u64 - 1) <= after {
             return Some(groups[i].start..runs.len());
         }
     }
@@ -203,15 +203,17 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_merges_from_the_oldest_that_is_no_larger_than_what_follows() {
+    fn the_policy_merges_from_the_oldest_that_is_small_beside_what_follows() {
         for (lengths, expected) in [
             (&[][..], None),
             (&[1, 1, 1], None),
             (&[1, 1, 1, 1], Some(0..4)),
             (&[100, 1, 1, 1], None),
             (&[100, 4, 1, 1, 1], None),
-            (&[100, 3, 1, 1, 1], Some(1..5)),
-            (&[100, 1, 1, 1, 200], Some(0..5)),
+            (&[100, 4, 1, 1, 1, 1], Some(2..6)),
+            (&[4, 4, 4, 1, 1, 1, 1], Some(0..7)),
+            (&[100, 1, 1, 1, 200], Some(1..5)),
+            (&[100, 1, 1, 1, 300], Some(0..5)),
         ] {
             assert_eq!(pick(&sized(lengths)), expected, "{lengths:?}");
         }
@@ -262,7 +264,7 @@ mod tests {
                     written += sum;
                 }
                 let log = (all as f64 / smallest as f64).log2();
-                prop_assert!(runs.len() as f64 <= log + FAN as f64, "{runs:?}");
+                prop_assert!(runs.len() as f64 <= FAN as f64 * (log / 2.0 + 1.0), "{runs:?}");
                 prop_assert!(written as f64 <= all as f64 * (log + 2.0), "{written} of {all}: {runs:?}");
             }
         }

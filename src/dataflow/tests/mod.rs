@@ -34,6 +34,12 @@ impl Rig {
         Self { engine: Engine::start(workers, wake.clone()), closed, wake, runtime }
     }
 
+    /// One relation rests so long before every step.
+    pub fn slowed(mut self, id: u32, rest: Duration) -> Self {
+        self.engine = self.engine.slowed(Some((format!("r{id}"), rest)));
+        self
+    }
+
     pub fn first_epoch() -> Epoch {
         Generation(1).start().next()
     }
@@ -51,14 +57,16 @@ impl Rig {
         arrangements: Vec<Vec<Arrangement>>,
         fresh: bool,
     ) -> Arc<Readable> {
-        self.engine.build(|| Blueprint {
+        let blueprint = || Blueprint {
             id: RelationId(id),
             name: format!("r{id}"),
             body: body(),
             arrangements: arrangements.clone(),
             from: self.closed,
             fresh,
-        })
+            first: None,
+        };
+        self.engine.build(blueprint, vec![])
     }
 
     pub fn close(&mut self, changes: Vec<(RelationId, Changes)>) -> Epoch {

@@ -19,6 +19,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use weir_sql::catalog::{Catalog, Relation, RelationId};
 use weir_sql::plan::Plan;
 use weir_sql::session::Settings;
@@ -387,6 +388,57 @@ fn case(seed: u64) {
         case.epoch(&mut random);
     }
     case.check(&built[2], Epoch::ZERO);
+}
+
+/// Many epochs close before a slow view has taken the first: it leaps, and so does what stands on it and on a table.
+#[test]
+fn views_that_leap_are_exact_where_they_stop() {
+    const COUNTS: &str =
+        "SELECT v.n AS n, t.n AS m FROM (SELECT count(*) AS n FROM v) AS v, (SELECT count(*) AS n FROM a) AS t";
+    let mut leaps = 0;
+    for seed in 0..20 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let sql = query(&mut random);
+        println!("seed {seed}: {sql}");
+        let workers = *[1, 3].choose(&mut random).unwrap();
+        let rig = Rig::new(workers, Rig::first_epoch()).slowed(VIEW.0, Duration::from_millis(5));
+        let mut names = tables();
+        let plan = plan(&sql, &names);
+        let (columns, key) = (plan.root.columns.clone(), plan.key.clone());
+        names.0.push(Relation { id: VIEW, name: "v".into(), columns, key });
+        let over = self::plan(COUNTS, &names);
+        let body = Body::View(plan);
+        let (a, b, oracle) = (Model::new(), Model::new(), Oracle::new(&sql));
+        let mut case = Case { seed, sql, body: body.clone(), rig, a, b, oracle, history: vec![] };
+        for id in [A, B] {
+            case.rig.create(id.0, table);
+        }
+        case.epoch(&mut random);
+        let from = case.rig.closed;
+        let view = case.rig.create(VIEW.0, || body.clone());
+        let over = case.rig.create(OVER.0, || Body::View(over.clone()));
+        for _ in 0..150 {
+            case.epoch(&mut random);
+            if random.random_bool(0.1) {
+                case.rig.engine.relations().marks.push(case.rig.closed);
+            }
+            if random.random_bool(0.05) {
+                case.rig.reach(&view, case.rig.closed);
+            }
+        }
+        case.rig.reach(&over, case.rig.closed);
+        let all = case.history.len();
+        let rows_of_a: BTreeMap<Epoch, usize> = case.history.iter().map(|(epoch, a, _)| (*epoch, a.len())).collect();
+        case.history.retain(|(epoch, ..)| view.steps.stopped(*epoch) == *epoch);
+        leaps += all - case.history.len();
+        for (epoch, ..) in case.history.iter().filter(|(e, ..)| over.steps.stopped(*e) == *e && *e >= from) {
+            let n: i64 = contents(&view.rows, *epoch).values().sum();
+            let expected = Contents::from([(format!("{n}|{}", rows_of_a[epoch]), 1)]);
+            assert_eq!(contents(&over.rows, *epoch), expected, "seed {seed}, epoch {epoch}: {COUNTS}");
+        }
+        case.check(&view, from);
+    }
+    assert!(leaps > 100, "views that fall behind leap: {leaps} epochs were passed over");
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! Steps: the epochs at which a view stops. Only there is it readable, and only there does its content mean anything (I3).
+//!
+//! A view that keeps up stops at every epoch. One that has fallen behind *leaps*: it goes to the newest checkpoint epoch that its
+//! parents have reached, and all changes on the way there are one. Every worker goes the same steps: whoever asks first chooses,
+//! the others follow. A view stops only where all of its parents have stopped. Checkpoint epochs serve as landings because a
+//! checkpoint can hold a view only where it stops, and so that views which leapt meet again.
+
+use super::relations::Readable;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use weir_storage::Epoch;
+
+/// Steps under way at a time: while one is finished on some worker, others may begin the next.
+const UNDER_WAY: usize = 4;
+
+/// Epochs a view may be behind before it leaps. Below that it is sooner there step by step, and readable at each.
+const BEHIND: u64 = 32;
+
+/// The epochs of checkpoints, from the oldest that some view has yet to pass.
+#[derive(Default)]
+pub struct Marks(Mutex<VecDeque<Epoch>>);
+
+impl Marks {
+    /// `epoch`, the newest that is closed, is one of a checkpoint.
+    pub fn push(&self, epoch: Epoch) {
+        let mut marks = self.lock();
+        if marks.back().is_none_or(|last| *last < epoch) {
+            marks.push_back(epoch);
+        }
+    }
+
+    /// The newest in `after < mark <= to` that is `fit`.
+    pub fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
+        self.lock()
+            .iter()
+            .rev()
+            .copied()
+            .skip_while(|mark| *mark > to)
+            .take_while(|mark| *mark > after)
+            .find(|m| fit(*m))
+    }
+
+    /// The oldest from `epoch` on that is `fit`.
+    pub fn oldest(&self, epoch: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
+        self.lock().iter().copied().find(|mark| *mark >= epoch && fit(*mark))
+    }
+
+    /// Every relation has passed `epoch`.
+    pub fn forget(&self, epoch: Epoch) {
+        let mut marks = self.lock();
+        while marks.pop_front_if(|first| *first < epoch).is_some() {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Epoch>> {
+        self.0.lock().expect("nobody panics holding the marks")
+    }
+}
+
+/// The steps of one relation. Base tables go through every epoch and leap nowhere.
+#[derive(Default)]
+pub struct Steps(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Not known to be reached by all workers, ascending.
+    under_way: VecDeque<Epoch>,
+    last: Epoch,
+    /// Somebody is going to read this relation as of these: no leap passes over them.
+    stops: BTreeSet<Epoch>,
+    /// Goes no further until this is lifted.
+    limit: Option<Epoch>,
+    /// `(from, to)` of each leap that somebody may yet ask about, ascending.
+    leaps: VecDeque<(Epoch, Epoch)>,
+}
+
+impl Steps {
+    /// Of a relation that stands at `at`. Its first step leads to `first`, if that is said.
+    pub fn new(at: Epoch, first: Option<Epoch>) -> Self {
+        let mut state = State { last: at, ..State::default() };
+        if let Some(first) = first {
+            state.step(first);
+        }
+        Self(Mutex::new(state))
+    }
+
+    /// The step after the one to `sent`, for a relation that all workers have brought to `reached`. `None`: not yet.
+    pub fn next(&self, sent: Epoch, reached: Epoch, parents: &[Arc<Readable>], marks: &Marks) -> Option<Epoch> {
+        let mut state = self.lock();
+        while state.under_way.pop_front_if(|first| *first <= reached).is_some() {}
+        if let Some(next) = state.under_way.iter().find(|epoch| **epoch > sent) {
+            return Some(*next);
+        }
+        if state.under_way.len() >= UNDER_WAY {
+            return None;
+        }
+        let offered = parents.iter().map(|parent| parent.upper()).min()?;
+        if offered <= state.last {
+            return None;
+        }
+        let at = |epoch| landing(epoch, parents);
+        let far = offered.as_u64() - state.last.as_u64() > BEHIND;
+        let leap = far.then(|| marks.newest(state.last, offered, |mark| at(mark) == mark)).flatten();
+        let next = leap.unwrap_or_else(|| at(following(state.last, offered)));
+        let stop = state.stops.iter().copied().find(|stop| *stop > state.last);
+        let next = stop.map_or(next, |stop| stop.min(next));
+        if next > offered || state.limit.is_some_and(|limit| next > limit) {
+            return None;
+        }
+        state.step(next);
+        Some(next)
+    }
+
+    /// Makes the relation stop at `epoch`, which is closed and not passed by a step yet.
+    pub fn stop_at(&self, epoch: Epoch) {
+        let mut state = self.lock();
+        if epoch > state.last {
+            state.stops.insert(epoch);
+        }
+    }
+
+    /// Goes no further than to the first checkpoint epoch it can stop at, which is returned, until [`Steps::resume`]. `None`: there
+    /// is none yet, and nothing has changed.
+    pub fn limit(&self, parents: &[Arc<Readable>], marks: &Marks) -> Option<Epoch> {
+        let mut state = self.lock();
+        let limit = marks.oldest(state.last, |mark| landing(mark, parents) == mark)?;
+        state.limit = Some(limit);
+        if limit > state.last {
+            state.stops.insert(limit);
+        }
+        Some(limit)
+    }
+
+    /// Goes to `to` next, in one step, and then on: no further than to `limit`.
+    pub fn resume(&self, to: Epoch, limit: Option<Epoch>) {
+        let mut state = self.lock();
+        state.limit = limit;
+        state.step(to);
+    }
+
+    /// The first epoch from `epoch` on at which the relation stops, as far as its steps are known.
+    pub fn landing(&self, epoch: Epoch) -> Epoch {
+        self.lock().leap_over(epoch).map_or(epoch, |(_, to)| to)
+    }
+
+    /// The last epoch up to `epoch` at which the relation stopped.
+    pub fn stopped(&self, epoch: Epoch) -> Epoch {
+        self.lock().leap_over(epoch).map_or(epoch, |(from, _)| from)
+    }
+
+    /// Nobody asks about epochs before `epoch` any more.
+    pub fn forget(&self, epoch: Epoch) {
+        let mut state = self.lock();
+        while state.leaps.pop_front_if(|(_, to)| *to <= epoch).is_some() {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics holding the steps")
+    }
+}
+
+impl State {
+    fn step(&mut self, to: Epoch) {
+        if to.as_u64() > self.last.as_u64() + 1 {
+            self.leaps.push_back((self.last, to));
+        }
+        self.last = to;
+        self.under_way.push_back(to);
+        self.stops.retain(|stop| *stop > to);
+    }
+
+    fn leap_over(&self, epoch: Epoch) -> Option<(Epoch, Epoch)> {
+        let at = self.leaps.partition_point(|(_, to)| *to <= epoch);
+        self.leaps.get(at).copied().filter(|(from, _)| *from < epoch)
+    }
+}
+
+/// The epoch after `last`: a generation begins where the one before broke off.
+fn following(last: Epoch, offered: Epoch) -> Epoch {
+    match offered.generation() == last.generation() {
+        true => last.next(),
+        false => offered.generation().start().next(),
+    }
+}
+
+/// The first epoch from `epoch` on at which all `parents` stop.
+pub fn landing(mut epoch: Epoch, parents: &[Arc<Readable>]) -> Epoch {
+    loop {
+        let next = parents.iter().fold(epoch, |epoch, parent| parent.steps.landing(epoch));
+        if next == epoch {
+            return epoch;
+        }
+        epoch = next;
+    }
+}

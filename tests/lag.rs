@@ -1,0 +1,118 @@
+//! A slow view lags alone: sources, checkpoints and other views go on, and it is exact when it has caught up, also across kills.
+
+use crate::kit::{Client, Pair, Postgres, Weir, always, eventually};
+use std::time::{Duration, Instant};
+
+const SLOW: &str = "CREATE MATERIALIZED VIEW slow AS SELECT g, count(*) AS n, sum(v) AS v FROM t GROUP BY g";
+const FAST: &str = "CREATE MATERIALIZED VIEW fast AS SELECT count(*) AS n, sum(v) AS v FROM t";
+
+/// A table with `rows` rows that both views read, the slow one resting so long before every step.
+async fn start(rest: &str, flags: &[&str], rows: usize) -> Pair {
+    let slow = format!("slow={rest}");
+    let flags = [&["--slow-view", &slow], flags].concat();
+    let (postgres, weir) = tokio::join!(Postgres::start(&[]), Weir::with(&flags));
+    let (up, sql) = (postgres.client().await, weir.client().await);
+    let pair = Pair { postgres, weir, up, sql };
+    pair.follow("CREATE TABLE t (id bigint PRIMARY KEY, g int, v int, note text)", &["t"]).await;
+    pair.up.run(&insert(1, rows)).await;
+    pair.same("SELECT count(*) FROM t").await;
+    pair.up.run(&FAST.replace("MATERIALIZED ", "")).await;
+    pair.sql.run(FAST).await;
+    pair.sql.run(SLOW).await;
+    pair
+}
+
+fn insert(from: usize, to: usize) -> String {
+    format!("INSERT INTO t SELECT i, i % 50, i % 7, repeat('x', 100) FROM generate_series({from}, {to}) AS i")
+}
+
+async fn number(client: &Client, sql: &str) -> i64 {
+    client.one(sql).await.parse().unwrap_or_else(|_| panic!("{sql} gives a number"))
+}
+
+async fn slow_equals_its_query(pair: &Pair) {
+    pair.same("SELECT g, count(*), sum(v) FROM t GROUP BY g").await;
+    let theirs = pair.up.sorted("SELECT g, count(*) AS n, sum(v) AS v FROM t GROUP BY g").await.expect("ask Postgres");
+    eventually("the slow view has caught up", async || {
+        let ours = pair.sql.sorted("SELECT * FROM slow").await?;
+        if ours == theirs { Ok(()) } else { Err(format!("{} rows", ours.len())) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_view_holds_up_nothing_and_is_exact_in_the_end() {
+    let mut pair = start("1s", &[], 1000).await;
+    let (mut id, until) = (1000, Instant::now() + Duration::from_secs(6));
+    let mut slowest = Duration::ZERO;
+    while Instant::now() < until {
+        pair.up.run(&insert(id + 1, id + 20)).await;
+        id += 20;
+        let began = Instant::now();
+        pair.same("SELECT n, v FROM fast").await;
+        slowest = slowest.max(began.elapsed());
+    }
+    assert!(slowest < Duration::from_millis(700), "another view was held up for {slowest:?}");
+    let began = Instant::now();
+    pair.sql.run("CREATE MATERIALIZED VIEW third AS SELECT max(id) AS m FROM t").await;
+    pair.sql.run("DROP MATERIALIZED VIEW third").await;
+    assert!(began.elapsed() < Duration::from_millis(900), "CREATE and DROP took {:?}", began.elapsed());
+    // Checkpoints and acknowledgements go on without it.
+    let behind = "SELECT count(*) FROM rw_catalog.rw_checkpoints AS c, rw_catalog.rw_materialized_views AS v WHERE v.name = 'slow' AND c.epoch > v.epoch";
+    assert!(number(&pair.sql, behind).await >= 1, "no checkpoint is ahead of the slow view");
+    slow_equals_its_query(&pair).await;
+
+    // Killed while it is behind: what it has yet to take is in the store.
+    for _ in 0..3 {
+        pair.up.run(&insert(id + 1, id + 500)).await;
+        pair.up
+            .run(&format!(
+                "UPDATE t SET v = v + 1 WHERE id % 10 = {}; DELETE FROM t WHERE id % 97 = {}",
+                id % 10,
+                id % 97
+            ))
+            .await;
+        id += 500;
+        pair.same("SELECT n, v FROM fast").await;
+        durable(&pair.sql).await;
+        pair.crash().await;
+        pair.same("SELECT n, v FROM fast").await;
+    }
+    slow_equals_its_query(&pair).await;
+    assert!(!pair.weir.log().contains("built anew"), "a view that is behind is not built anew");
+}
+
+/// Waits for a checkpoint of all that has been seen.
+async fn durable(sql: &Client) {
+    let epoch = "SELECT coalesce(max(epoch), 0) FROM rw_catalog.rw_checkpoints";
+    let seen = number(sql, "SELECT epoch FROM rw_catalog.rw_materialized_views WHERE name = 'fast'").await;
+    eventually("a checkpoint", async || {
+        let durable = number(sql, epoch).await;
+        if durable >= seen { Ok(()) } else { Err(format!("{durable} < {seen}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_of_a_view_far_behind_is_kept_in_the_store() {
+    // The smallest limits: four megabytes of history.
+    let mut pair = start("4s", &["--memory-limit", "64MB"], 1000).await;
+    let mut id = 1000;
+    for _ in 0..60 {
+        pair.up.run(&insert(id + 1, id + 2000)).await;
+        id += 2000;
+        pair.same("SELECT n, v FROM fast").await;
+    }
+    assert!(pair.weir.log().contains("its history is read from the store"), "the limit was passed");
+    pair.crash().await;
+    pair.up.run(&insert(id + 1, id + 2000)).await;
+    slow_equals_its_query(&pair).await;
+    // It follows again, step by step.
+    pair.up.run("DELETE FROM t WHERE id % 3 = 0").await;
+    slow_equals_its_query(&pair).await;
+    always("it stays so", Duration::from_millis(300), async || {
+        let ours = pair.sql.rows("SELECT count(*) FROM slow").await?;
+        if ours == [[Some("50".to_string())]] { Ok(()) } else { Err(format!("{ours:?}")) }
+    })
+    .await;
+}
