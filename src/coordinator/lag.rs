@@ -60,7 +60,10 @@ impl Coordinator {
 
     /// Starts reading the next stretch if the view has come to the end of the last and there is one.
     fn read_on(&mut self, id: RelationId) {
-        let Some(relation) = self.engine.relations().get(id) else { return drop(self.detached.remove(&id)) };
+        let Some(relation) = self.engine.relations().get(id) else {
+            self.detached.remove(&id);
+            return;
+        };
         let Some(detached) = self.detached.get_mut(&id).filter(|d| d.reading.is_none()) else { return };
         if relation.upper() < detached.at {
             return;

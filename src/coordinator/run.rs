@@ -31,6 +31,9 @@ const CONFIRM: Duration = Duration::from_secs(3);
 /// it holds them where they stopped last, and goes on.
 const PATIENCE_US: u64 = 100_000;
 
+/// Closing times remembered for relations that are behind.
+const TIMES: usize = 4096;
+
 /// Checkpoints remembered for rw_checkpoints.
 const REMEMBERED: usize = 100;
 
@@ -107,6 +110,8 @@ pub struct Coordinator {
     written: HashMap<RelationId, Epoch>,
     closed: Epoch,
     now: i64,
+    /// When epochs closed that some relation has yet to reach; not all of them if there are many.
+    closed_at: VecDeque<(Epoch, i64)>,
     durable: Epoch,
     edits: u64,
     durable_edit: u64,
@@ -182,6 +187,7 @@ impl Coordinator {
             locks: HashMap::new(),
             written: HashMap::new(),
             closed,
+            closed_at: VecDeque::new(),
             edits: 0,
             durable_edit: 0,
             changed: false,
@@ -299,6 +305,10 @@ impl Coordinator {
         self.engine.close(epoch, changes, stopped(&events));
         self.closed = epoch;
         self.now = self.env.clock.now().max(self.now + 1);
+        self.closed_at.push_back((epoch, self.now));
+        if self.closed_at.len() > 2 * TIMES {
+            self.forget_times();
+        }
         self.pace.closed(epoch, self.env.clock.monotonic(), waiting);
         events.into_iter().for_each(|event| self.event(epoch, event));
     }
@@ -536,6 +546,7 @@ impl Coordinator {
         let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.failure().is_none());
         let stands = self.held.iter().filter(|(id, _)| works(id)).map(|(_, held)| held.stands());
         self.engine.relations().forget(stands.min().unwrap_or(epoch).min(epoch));
+        self.forget_times();
         self.remember(&manifest);
         self.manifest = Arc::new(manifest);
         let held = &self.held;
@@ -547,6 +558,20 @@ impl Coordinator {
         self.housekeeping.after(&self.manifest, specs);
         self.pace.checkpoint_ended();
         self.confirmed_at = self.env.clock.monotonic();
+    }
+
+    /// Forgets when epochs closed that everything has reached, and every second one if that leaves too many.
+    fn forget_times(&mut self) {
+        let uppers = self.engine.relations().all().into_iter().filter(|r| r.failure().is_none()).map(|r| r.upper());
+        let lowest = uppers.min().unwrap_or(self.closed);
+        while self.closed_at.pop_front_if(|(epoch, _)| *epoch <= lowest).is_some() {}
+        if self.closed_at.len() > TIMES {
+            let mut odd = false;
+            self.closed_at.retain(|_| {
+                odd = !odd;
+                odd
+            });
+        }
     }
 
     fn remember(&mut self, manifest: &Manifest) {
@@ -743,10 +768,12 @@ impl Coordinator {
         let status = match (relation.failure(), object.life) {
             (Some(_), _) => "stopped",
             (None, Life::Creating) => "creating",
+            (None, Life::Live) if self.detached.contains_key(&id) => "far behind",
             (None, Life::Live) => "live",
             (None, Life::Dropping) => "dropping",
         };
-        let behind = if upper >= self.closed { 0 } else { self.env.clock.now() - self.now };
+        let next = self.closed_at.get(self.closed_at.partition_point(|(epoch, _)| *epoch <= upper));
+        let behind = next.map_or(0, |(_, closed_at)| self.env.clock.now() - closed_at);
         let state = held.arrangements.iter().flatten().map(|a| a.stats().bytes as u64).sum();
         Some(RelationFacts {
             id: id.0,

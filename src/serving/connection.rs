@@ -8,11 +8,15 @@ use super::prepared::{Life, Portal, offset};
 use super::query::run::Rows;
 use super::session::{Arguments, Session};
 use super::startup::{self, Client};
+use super::statement::copy::Destination;
 use super::statement::{Outcome, Tag};
+use super::value::copy::{self, Lines};
 use super::value::row::{self, Column, Encoder, Formats};
 use super::wire::{self, Incoming, Outgoing};
 use crate::catalog::system::pg_type;
+use arrow::array::RecordBatch;
 use pgwire::error::PgWireError;
+use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{
     Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended,
@@ -26,7 +30,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tracing::debug;
-use weir_sql::statement::Parsed;
+use weir_sql::statement::copy::{Format, Kind};
+use weir_sql::statement::{Parsed, Statement};
 use weir_sql::{Error, Result};
 
 /// As long as Postgres' authentication_timeout.
@@ -85,6 +90,8 @@ impl Connection {
                 Frontend::Query(query) => self.simple(&query.query).await?,
                 Frontend::Sync(_) => self.sync().await?,
                 Frontend::Flush(_) => {}
+                // What is left of a COPY that failed.
+                Frontend::CopyData(_) | Frontend::CopyDone(_) | Frontend::CopyFail(_) => {}
                 _ if self.skipping => {}
                 message => {
                     if let Err(error) = self.extended(message).await? {
@@ -130,8 +137,14 @@ impl Connection {
         let count = parsed.len();
         for (index, parsed) in parsed.iter().enumerate() {
             let last = index + 1 == count;
-            let work = simple(&mut self.session, &mut self.outgoing, parsed, last);
-            match watched(&mut self.incoming, &self.wake, work).await? {
+            let done = match self.receive(&parsed.statement).await? {
+                Ok(stream) => {
+                    let work = simple(&mut self.session, &mut self.outgoing, parsed, stream, last);
+                    watched(&mut self.incoming, &self.wake, work).await?
+                }
+                Err(error) => Err(error),
+            };
+            match done {
                 Ok(()) => {}
                 Err(error) => {
                     self.failed(&offset(error, parsed.offset));
@@ -185,7 +198,17 @@ impl Connection {
             Frontend::Bind(bind) => self.bind(bind),
             Frontend::Describe(describe) => self.describe(&describe),
             Frontend::Execute(message) => {
-                let work = execute(&mut self.session, &mut self.outgoing, message);
+                let name = message.name.as_deref().unwrap_or_default();
+                let parsed = self.session.portals.get(name).and_then(|portal| portal.statement.parsed.clone());
+                let stream = match parsed {
+                    Some(parsed) => self.receive(&parsed.statement).await?,
+                    None => Ok(None),
+                };
+                let stream = match stream {
+                    Ok(stream) => stream,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let work = execute(&mut self.session, &mut self.outgoing, message, stream);
                 let done = watched(&mut self.incoming, &self.wake, work).await?;
                 self.outgoing.relieve().await?;
                 done
@@ -196,6 +219,47 @@ impl Connection {
             }
             _ => Err(Error::new("08P01", "unexpected message")),
         })
+    }
+
+    /// The stream of a COPY FROM STDIN, until the client ends it; `None` for any other statement.
+    async fn receive(&mut self, statement: &Statement) -> Result<Result<Option<Stream>>, End> {
+        let Statement::CopyIn { table, columns, format } = statement else { return Ok(Ok(None)) };
+        let limit = self.session.server.config.query_memory;
+        let begun = self.session.destination(table, columns).and_then(|destination| {
+            let lines = Lines::new(format.clone(), destination.names(), limit)?;
+            Ok((destination, lines))
+        });
+        let (destination, mut lines) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Ok(Err(error)),
+        };
+        let width = destination.names().len();
+        self.outgoing.send(Backend::CopyInResponse(CopyInResponse::new(0, width as i16, vec![0; width])));
+        self.outgoing.flush().await?;
+        loop {
+            let message = tokio::select! {
+                message = self.incoming.message() => message?,
+                () = self.wake.notified() => {
+                    return Ok(Err(Error::new("57014", "canceling statement due to user request")));
+                }
+            };
+            match message {
+                Some(Frontend::CopyData(data)) => {
+                    if let Err(error) = lines.push(&data.data) {
+                        return Ok(Err(error));
+                    }
+                }
+                Some(Frontend::CopyDone(_)) => {
+                    return Ok(lines.finish().map(|rows| Some(Stream { destination, rows })));
+                }
+                Some(Frontend::CopyFail(fail)) => {
+                    return Ok(Err(Error::new("57014", format!("COPY from stdin failed: {}", fail.message))));
+                }
+                Some(Frontend::Flush(_) | Frontend::Sync(_)) => {}
+                Some(_) => return Ok(Err(Error::new("08P01", "unexpected message during COPY from stdin"))),
+                None => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+            }
+        }
     }
 
     fn parse(&mut self, message: Parse) -> Result<()> {
@@ -278,14 +342,30 @@ fn no_portal(name: &str) -> Error {
     Error::new("34000", format!("portal \"{name}\" does not exist"))
 }
 
+/// What came for a COPY FROM STDIN.
+struct Stream {
+    destination: Destination,
+    rows: RecordBatch,
+}
+
 /// Runs one statement of a simple query. The last one of several ends their common transaction.
-async fn simple(session: &mut Session, outgoing: &mut Outgoing, parsed: &Parsed, last: bool) -> Result<()> {
+async fn simple(
+    session: &mut Session,
+    outgoing: &mut Outgoing,
+    parsed: &Parsed,
+    stream: Option<Stream>,
+    last: bool,
+) -> Result<()> {
     let limit = session.variables.duration("statement_timeout");
     let server = session.server.clone();
     let work = async {
-        let outcome = session.execute(parsed, &Arguments::default()).await?;
+        let outcome = match stream {
+            Some(Stream { destination, rows }) => session.copy_in(destination, rows).await?,
+            None => session.execute(parsed, &Arguments::default()).await?,
+        };
         let tag = match outcome {
             Outcome::Done(tag) => tag,
+            Outcome::Copy(rows, format) => copy_out(session, outgoing, rows, &format).await?,
             Outcome::Rows(mut rows, tag) => {
                 let formats = Formats::default();
                 outgoing.send(Backend::RowDescription(row::description(&rows.columns, &formats)));
@@ -304,7 +384,12 @@ async fn simple(session: &mut Session, outgoing: &mut Outgoing, parsed: &Parsed,
 }
 
 /// Runs a portal, or goes on with it.
-async fn execute(session: &mut Session, outgoing: &mut Outgoing, message: Execute) -> Result<()> {
+async fn execute(
+    session: &mut Session,
+    outgoing: &mut Outgoing,
+    message: Execute,
+    stream: Option<Stream>,
+) -> Result<()> {
     let name = message.name.unwrap_or_default();
     let limit = session.variables.duration("statement_timeout");
     let portal = session.portals.get_mut(&name).ok_or_else(|| no_portal(&name))?;
@@ -320,6 +405,10 @@ async fn execute(session: &mut Session, outgoing: &mut Outgoing, message: Execut
     let has_rows = statement.columns.is_some();
     let work = async {
         let outcome = match state {
+            Life::Ready if stream.is_some() => {
+                let Some(Stream { destination, rows }) = stream else { unreachable!("there is one") };
+                session.copy_in(destination, rows).await?
+            }
             Life::Ready => as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?,
             Life::Suspended(rows, tag) => Outcome::Rows(rows, tag),
             Life::Done if has_rows => Outcome::Done(Tag::Select.counted(0)),
@@ -327,6 +416,7 @@ async fn execute(session: &mut Session, outgoing: &mut Outgoing, message: Execut
         };
         let tag = match outcome {
             Outcome::Done(tag) => tag,
+            Outcome::Copy(rows, format) => copy_out(session, outgoing, rows, &format).await?,
             Outcome::Rows(mut rows, tag) => {
                 let sent = send(session, outgoing, &mut rows, &formats, most).await?;
                 if sent.more {
@@ -381,6 +471,28 @@ async fn send(
     }
     metrics::rows(count);
     Ok(Sent { count, more })
+}
+
+/// Sends rows as a COPY stream; the tag.
+async fn copy_out(session: &Session, outgoing: &mut Outgoing, mut rows: Rows, format: &Format) -> Result<String> {
+    let code = i16::from(format.kind == Kind::Binary);
+    let width = rows.columns.len();
+    outgoing.send(Backend::CopyOutResponse(CopyOutResponse::new(code as i8, width as i16, vec![code; width])));
+    copy::begin(outgoing.buffer(), &rows.columns, format);
+    let (formats, zone) = (Formats(vec![code]), session.variables.zone());
+    let mut count = 0;
+    while let Some(batch) = rows.next().await? {
+        let encoder = Encoder::new(&batch, &rows.columns, &formats, zone)?;
+        for from in (0..batch.num_rows()).step_by(AT_ONCE) {
+            copy::write(&encoder, outgoing.buffer(), from..batch.num_rows().min(from + AT_ONCE), format)?;
+            outgoing.relieve().await.map_err(|e| Error::new("08006", e.to_string()))?;
+        }
+        count += batch.num_rows();
+    }
+    copy::end(outgoing.buffer(), format);
+    outgoing.send(Backend::CopyDone(CopyDone::new()));
+    metrics::rows(count);
+    Ok(format!("COPY {count}"))
 }
 
 /// The client reads rows as the statement was described to it, maybe before a table was made anew.

@@ -7,6 +7,7 @@
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
 
 mod change;
+pub mod copy;
 mod create;
 pub mod kind;
 mod reader;
@@ -66,6 +67,17 @@ pub enum Statement {
     Explain {
         statement: Box<Statement>,
     },
+    /// COPY (query) | t TO STDOUT
+    CopyOut {
+        query: Box<ast::Query>,
+        format: copy::Format,
+    },
+    /// COPY t (columns) FROM STDIN; no columns: all of them.
+    CopyIn {
+        table: String,
+        columns: Vec<String>,
+        format: copy::Format,
+    },
     Flush,
     ShowObjects(ObjectKind),
     /// SHOW CREATE TABLE | SOURCE | MATERIALIZED VIEW name
@@ -94,7 +106,7 @@ pub enum Statement {
     Rollback,
     /// DISCARD, DEALLOCATE ALL, LISTEN, SET TRANSACTION, …: accepted, nothing to do. Holds the command tag.
     Accepted(&'static str),
-    /// SQL-level PREPARE / EXECUTE / DEALLOCATE, COPY, cursors: whatever sqlparser reads and the server decides on.
+    /// SQL-level PREPARE / EXECUTE / DEALLOCATE, cursors: whatever sqlparser reads and the server decides on.
     Other(Box<ast::Statement>),
 }
 
@@ -152,6 +164,7 @@ fn statement(r: &mut Reader) -> Result<Statement> {
         "DROP" => change::drop(r),
         "INSERT" | "UPDATE" | "DELETE" => change::dml(r),
         "EXPLAIN" => explain(r),
+        "COPY" => copy::copy(r),
         "FLUSH" => r.skip(1, Statement::Flush),
         "SHOW" => session::show(r),
         "DESCRIBE" | "DESC" => session::describe(r),

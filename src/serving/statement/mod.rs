@@ -1,7 +1,8 @@
 //! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SET), [`ddl`] (CREATE, DROP, FLUSH), [`dml`] with
 //! [`insert`], [`update`] and [`returning`] (INSERT, UPDATE, DELETE, TRUNCATE), [`show`] (SHOW, DESCRIBE), [`explain`],
-//! [`execute`] (PREPARE, EXECUTE, DEALLOCATE).
+//! [`execute`] (PREPARE, EXECUTE, DEALLOCATE), [`copy`] (COPY).
 
+pub mod copy;
 mod ddl;
 mod dml;
 mod execute;
@@ -17,6 +18,7 @@ use super::query::run::Rows;
 use super::session::{Arguments, Session};
 use super::value::row::Column;
 use datafusion::sql::sqlparser::ast;
+use weir_sql::statement::copy::Format;
 use weir_sql::statement::{Parsed, Statement};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -25,6 +27,8 @@ pub enum Outcome {
     /// The command tag.
     Done(String),
     Rows(Rows, Tag),
+    /// COPY … TO STDOUT.
+    Copy(Rows, Format),
 }
 
 /// The command tag after rows.
@@ -45,19 +49,15 @@ impl Tag {
 
 impl Session {
     pub async fn execute(&mut self, parsed: &Parsed, arguments: &Arguments) -> Result<Outcome> {
-        if let Some(error) = self.server.handle.progress.borrow().stopped.clone() {
-            return Err(error);
-        }
         let statement = &parsed.statement;
-        let ends = matches!(statement, Statement::Commit | Statement::Rollback);
-        if matches!(self.block, Block::Failed(_)) && !ends {
-            return Err(Error::new(
-                "25P02",
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
+        self.usable(matches!(statement, Statement::Commit | Statement::Rollback))?;
         match statement {
             Statement::Query(query) => Ok(Outcome::Rows(self.select(query, arguments).await?, Tag::Select)),
+            Statement::CopyOut { query, format } => {
+                Ok(Outcome::Copy(self.select(query, arguments).await?, format.clone()))
+            }
+            // Its stream comes by the connection.
+            Statement::CopyIn { .. } => Err(Error::unsupported("COPY FROM STDIN inside another statement")),
             Statement::Insert(insert) => self.insert(insert, arguments).await,
             Statement::Update(update) => match update.as_ref() {
                 ast::Statement::Update(update) => self.update(update, arguments).await,
@@ -81,6 +81,20 @@ impl Session {
             | Statement::CreateMaterializedView { .. }
             | Statement::Drop { .. } => self.ddl(parsed).await,
             Statement::Other(other) => self.other(other).await,
+        }
+    }
+
+    /// Refuses everything but the end of a block that failed, and everything once the server has stopped.
+    fn usable(&self, ends: bool) -> Result<()> {
+        if let Some(error) = self.server.handle.progress.borrow().stopped.clone() {
+            return Err(error);
+        }
+        match self.block {
+            Block::Failed(_) if !ends => Err(Error::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -128,6 +142,7 @@ pub fn kind(statement: &Statement) -> &'static str {
     match statement {
         Statement::Query(_) => "select",
         Statement::Insert(_) => "insert",
+        Statement::CopyOut { .. } | Statement::CopyIn { .. } => "copy",
         Statement::Update(_) => "update",
         Statement::Delete(_) => "delete",
         Statement::Flush => "flush",

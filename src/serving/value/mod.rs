@@ -1,9 +1,11 @@
 //! Values on the wire: which Postgres type a column is, its text and binary formats, and parameters back to values.
 //!
 //! In reading order: this file ([`Shape`]: a field as Postgres clients know it), [`row`] (batches to DataRow messages; text format is
-//! [`weir_sql::function::print`]), [`binary`] (one value in binary format), [`parameter`] (what a client binds).
+//! [`weir_sql::function::print`]), [`binary`] (one value in binary format), [`parameter`] (what a client binds), [`copy`] (rows as a
+//! COPY stream).
 
 pub mod binary;
+pub mod copy;
 pub mod parameter;
 pub mod row;
 

@@ -65,17 +65,17 @@ pub struct Encoder {
     zone: Zone,
 }
 
-struct Prepared {
+pub(super) struct Prepared {
     shape: Shape,
     array: ArrayRef,
     binary: bool,
 }
 
 /// Appends the text of a row's value.
-type Print<'a> = Box<dyn Fn(usize, &mut String) -> Result<()> + 'a>;
+pub(super) type Print<'a> = Box<dyn Fn(usize, &mut String) -> Result<()> + 'a>;
 
 /// How one column of a batch is written, for as long as some rows of it are.
-enum Writer<'a> {
+pub(super) enum Writer<'a> {
     /// Postgres sends `t` and `f`, which are no casts to text.
     Bool(&'a BooleanArray),
     Text(&'a ArrayRef, Print<'a>),
@@ -104,7 +104,7 @@ impl Encoder {
 
     /// Appends one DataRow message for each of `rows`; none of the row that fails.
     pub fn write(&self, out: &mut BytesMut, rows: Range<usize>) -> Result<()> {
-        let writers = self.columns.iter().map(|column| column.writer(self.zone)).collect::<Result<Vec<_>>>()?;
+        let writers = self.writers()?;
         let mut text = String::new();
         for row in rows {
             let start = out.len();
@@ -114,6 +114,34 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+}
+
+impl Encoder {
+    pub(super) fn writers(&self) -> Result<Vec<Writer<'_>>> {
+        self.columns.iter().map(|column| column.writer(self.zone)).collect()
+    }
+}
+
+impl Writer<'_> {
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Writer::Bool(array) => array.is_null(row),
+            Writer::Text(array, _) => array.is_null(row),
+            Writer::Binary(column) => column.array.is_null(row),
+        }
+    }
+
+    /// Puts the text of a value into `text`; false: it is NULL.
+    pub(super) fn print(&self, row: usize, text: &mut String) -> Result<bool> {
+        text.clear();
+        match self {
+            _ if self.is_null(row) => return Ok(false),
+            Writer::Bool(array) => text.push(if array.value(row) { 't' } else { 'f' }),
+            Writer::Text(_, print) => print(row, text)?,
+            Writer::Binary(_) => return Err(Error::internal("text of a binary column")),
+        }
+        Ok(true)
     }
 }
 
@@ -151,26 +179,20 @@ fn message(out: &mut BytesMut, writers: &[Writer], row: usize, text: &mut String
     Ok(())
 }
 
-fn value(out: &mut BytesMut, writer: &Writer, row: usize, text: &mut String) -> Result<()> {
-    let null = match writer {
-        Writer::Bool(array) => array.is_null(row),
-        Writer::Text(array, _) => array.is_null(row),
-        Writer::Binary(column) => column.array.is_null(row),
-    };
-    if null {
+/// Length and bytes of a value.
+pub(super) fn value(out: &mut BytesMut, writer: &Writer, row: usize, text: &mut String) -> Result<()> {
+    if writer.is_null(row) {
         out.put_i32(-1);
         return Ok(());
     }
     let start = out.len();
     out.put_u32(0);
     match writer {
-        Writer::Bool(array) => out.put_u8(if array.value(row) { b't' } else { b'f' }),
-        Writer::Text(_, print) => {
-            text.clear();
-            print(row, text)?;
+        Writer::Binary(column) => binary::write(out, &column.shape, &column.array, row)?,
+        _ => {
+            writer.print(row, text)?;
             out.put_slice(text.as_bytes());
         }
-        Writer::Binary(column) => binary::write(out, &column.shape, &column.array, row)?,
     }
     let length = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
