@@ -3,13 +3,13 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENV := $(CACHE)/venv
-MOTO := moto[server,s3]==5.2.5
+PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 
-.PHONY: demo test lint bench setup postgres clean-cache
+.PHONY: demo test lint bench setup postgres jdbc clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
-	cargo build --workspace --bin weir
+	cargo build --workspace --bin weir --test tidy
 	@demo/run $(CARGO_TARGET_DIR)/debug/weir
 
 test: setup lint
@@ -22,7 +22,7 @@ lint:
 bench: postgres
 	cargo bench --workspace --bench bench
 
-setup: postgres $(VENV)/ready
+setup: postgres jdbc $(VENV)/ready
 
 # Servers of Debian's package, without its cluster: tests and the demo start their own in temporary folders.
 postgres:
@@ -34,8 +34,19 @@ postgres:
 		echo "PostgreSQL's server programs are missing. Install them and try again, on Debian:  sudo apt-get install postgresql" >&2; exit 1; \
 	fi
 
-# An S3 server for the tests of the object store.
-$(VENV)/ready:
+# Java and its driver, for a test of what BI tools ask.
+jdbc:
+	@if [ -e /usr/share/java/postgresql.jar ] && command -v javac >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "== installing Java's driver for PostgreSQL"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libpostgresql-jdbc-java \
+			$$(command -v javac >/dev/null 2>&1 || echo default-jdk-headless); \
+	else \
+		echo "Java's driver is missing. Install it and try again, on Debian:  sudo apt-get install libpostgresql-jdbc-java default-jdk-headless" >&2; exit 1; \
+	fi
+
+# An S3 server for the tests of the object store, and Python's drivers.
+$(VENV)/ready: Makefile
 	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 			echo "== installing python3-venv"; \
@@ -44,9 +55,9 @@ $(VENV)/ready:
 			echo "Python's venv module is missing. Install it and try again, on Debian:  sudo apt-get install python3-venv" >&2; exit 1; \
 		fi; \
 	fi
-	@echo "== installing an S3 server for the tests into $(VENV)"
+	@echo "== installing an S3 server and drivers for the tests into $(VENV)"
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check '$(MOTO)'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(foreach package,$(PACKAGES),'$(package)')
 	@touch $@
 
 clean-cache:

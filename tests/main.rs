@@ -4,6 +4,7 @@
 
 mod bank;
 mod copy;
+mod drivers;
 mod first;
 mod kit;
 mod lag;

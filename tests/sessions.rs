@@ -220,3 +220,75 @@ async fn a_view_whose_creation_is_cancelled_is_not_there() {
         assert_eq!(gone.await, [[Some("dear".to_string())]]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_asks_about_everything_without_an_error() {
+    let (weir, _sql) = shop().await;
+    for command in [
+        "\\d+",
+        "\\d+ items",
+        "\\d+ dear",
+        "\\dv",
+        "\\dm+",
+        "\\dt+",
+        "\\di+",
+        "\\ds",
+        "\\df",
+        "\\df+",
+        "\\da",
+        "\\do",
+        "\\dC",
+        "\\dc",
+        "\\dT+",
+        "\\dn+",
+        "\\l+",
+        "\\du+",
+        "\\dp",
+        "\\ddp",
+        "\\dx",
+        "\\dF",
+        "\\dFd",
+        "\\dFp",
+        "\\dFt",
+        "\\des+",
+        "\\dew+",
+        "\\det",
+        "\\dRp+",
+        "\\dRs+",
+        "\\dL+",
+        "\\dO+",
+        "\\dy",
+        "\\dX",
+        "\\dP",
+        "\\dE",
+        "\\dD",
+        "\\db+",
+        "\\dA+",
+        "\\drds",
+    ] {
+        let text = psql(&weir, command);
+        assert!(!text.contains("ERROR"), "{command}:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn savepoints_undo_a_part_of_a_block() {
+    let (_weir, sql) = shop().await;
+    sql.run("BEGIN").await;
+    sql.run("INSERT INTO items VALUES (10, 'a', 20)").await;
+    sql.run("SAVEPOINT first").await;
+    sql.run("INSERT INTO items VALUES (11, 'b', 20)").await;
+    assert_eq!(sql.error("SELECT nope FROM items").await.code(), &SqlState::UNDEFINED_COLUMN);
+    assert_eq!(sql.error("SELECT 1").await.code(), &SqlState::IN_FAILED_SQL_TRANSACTION);
+    sql.run("ROLLBACK TO SAVEPOINT first").await;
+    sql.run("INSERT INTO items VALUES (12, 'c', 20)").await;
+    sql.run("RELEASE first").await;
+    sql.run("COMMIT").await;
+    let ids = sql.rows("SELECT id FROM dear ORDER BY id").await.expect("read the view");
+    let ids: Vec<String> = ids.into_iter().filter_map(|mut row| row.remove(0)).collect();
+    assert_eq!(ids, ["2", "3", "10", "12"]);
+    assert_eq!(sql.error("SAVEPOINT x").await.code(), &SqlState::NO_ACTIVE_SQL_TRANSACTION);
+    sql.run("BEGIN").await;
+    assert_eq!(sql.error("ROLLBACK TO nope").await.code().code(), "3B001");
+    sql.run("ROLLBACK").await;
+}

@@ -50,6 +50,9 @@ pub struct SourceBody {
     pub secrets: BTreeMap<String, String>,
     /// What the connector made upstream and remembers of it (slot and publication made by us, system identifier); opaque.
     pub details: serde_json::Value,
+    /// By ALTER SOURCE … PAUSE: it does not read, and its position stays.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -159,8 +159,20 @@ pub struct Status {
     /// Commit time of the newest transaction handed over, microseconds since 1970-01-01 UTC.
     pub committed_at: Option<i64>,
     pub last_error: Option<String>,
+    /// What upstream keeps for this source.
+    pub retained: Option<Retained>,
     /// Rows copied so far and estimated in total, per table in its initial copy.
     pub copies: Vec<(RelationId, u64, u64)>,
+}
+
+/// What upstream does not delete because this source has yet to read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retained {
+    pub bytes: u64,
+    /// In upstream's words.
+    pub status: Option<String>,
+    /// Bytes until upstream gives the source up; `None`: never.
+    pub left: Option<i64>,
 }
 
 /// Rows and bytes that wait to be taken.
@@ -184,6 +196,9 @@ pub trait Source: Send + Sync {
     fn status(&self) -> Status;
     /// Begins to feed a table: its initial copy, then the stream.
     async fn subscribe(&self, table: Subscription) -> Result<()>;
+    /// Copies a table that is fed already once more, beside what it holds; when that is complete it takes the place of the old rows in
+    /// one epoch, and an [`Event::Consistent`] tells of it.
+    async fn resnapshot(&self, table: RelationId) -> Result<()>;
     async fn unsubscribe(&self, table: RelationId);
     /// Ends all tasks and connections; nothing is acknowledged any more.
     async fn stop(&self);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
-use weir_sql::statement::{ObjectKind, Options, Statement};
+use weir_sql::statement::{ObjectKind, Options, SourceChange, Statement};
 use weir_sql::types::Column;
 use weir_sql::{Error, Result};
 use weir_storage::{Env, Epoch};
@@ -83,6 +83,11 @@ impl Jobs {
                     None => self.create_view(name, columns, *query, text, settings, reply).await?,
                 }
             }
+            Statement::AlterSource { name, if_exists, change } => match self.source(&name, if_exists)? {
+                Ok(id) if change == SourceChange::Resnapshot => self.resnapshot(id).await?,
+                Ok(id) => self.alter_source(id, change).await?,
+                Err(notice) => vec![notice],
+            },
             Statement::Drop { kind, names, if_exists, cascade } => {
                 self.drop_objects(kind, names, if_exists, cascade).await?
             }
@@ -144,7 +149,7 @@ impl Jobs {
         let definition = source_definition(&name, &kind, &shown, connector.secrets());
         let (now, body) = (
             self.env.clock.now(),
-            SourceBody { connector: kind, options: shown, secrets, details: serde_json::Value::Null },
+            SourceBody { connector: kind, options: shown, secrets, details: serde_json::Value::Null, paused: false },
         );
         let object_name = name.clone();
         let make = move |catalog: &mut Catalog| {
@@ -211,6 +216,76 @@ impl Jobs {
             .await?;
         self.attach(connector, source, created.position, vec![]).await?;
         Ok(created.notices)
+    }
+
+    /// The id of a source that is there in full; a notice if it is missing and that is fine.
+    fn source(&self, name: &str, fine: bool) -> Result<std::result::Result<u32, String>> {
+        let catalog = self.catalog();
+        let Some(object) = catalog.by_name(name) else {
+            return match fine {
+                true => Ok(Err(format!("source \"{name}\" does not exist, skipping"))),
+                false => Err(Error::new("42704", format!("source \"{name}\" does not exist"))),
+            };
+        };
+        match (&object.body, object.life) {
+            (Body::Source(_), Life::Live) => Ok(Ok(object.id)),
+            (Body::Source(_), _) => Err(Error::new("55000", format!("source \"{name}\" is not ready"))),
+            _ => Err(Error::new("42809", format!("\"{name}\" is not a source"))),
+        }
+    }
+
+    /// Pausing and resuming take turns with each other and with whatever else names objects.
+    async fn alter_source(&self, id: u32, change: SourceChange) -> Result<Vec<String>> {
+        let _turn = self.turn.lock().await;
+        let catalog = self.catalog();
+        let object = catalog.get(id).ok_or_else(|| Error::new("42704", "the source was dropped meanwhile"))?;
+        let Body::Source(body) = &object.body else { return Err(Error::internal("a source of another kind")) };
+        match (change, body.paused) {
+            (SourceChange::Resnapshot, _) => Err(Error::internal("a copy is no change of state")),
+            (SourceChange::Pause, true) => Ok(vec![format!("source \"{}\" is paused already", object.name)]),
+            (SourceChange::Resume, false) => Ok(vec![format!("source \"{}\" is not paused", object.name)]),
+            (SourceChange::Pause, false) => {
+                if let Some(running) = self.mailbox.ask(|reply| Message::Pause { id, reply }).await? {
+                    running.stop().await;
+                }
+                self.edit_source(id, |body| body.paused = true).await?;
+                Ok(vec![])
+            }
+            (SourceChange::Resume, true) => {
+                let (connector, definition) = self.definition(object)?;
+                let position = self.mailbox.ask(|reply| Message::PositionOf { id, reply }).await?;
+                let position = position.ok_or_else(|| Error::internal("a source without a position"))?;
+                self.edit_source(id, |body| body.paused = false).await?;
+                let tables = subscriptions(&self.catalog(), id);
+                self.attach(connector, &definition, position, tables).await?;
+                Ok(vec![])
+            }
+        }
+    }
+
+    /// Copies every table of a source again; returns when all are replaced. Nothing of it outlives a restart.
+    async fn resnapshot(&self, id: u32) -> Result<Vec<String>> {
+        let running = self.running(id).await?;
+        let mut copied = vec![];
+        for Subscription { table, .. } in subscriptions(&self.catalog(), id) {
+            let (reply, consistent) = oneshot::channel();
+            self.mailbox.tell(Message::Consistent { id: table, reply });
+            running.resnapshot(table).await?;
+            copied.push(consistent);
+        }
+        for consistent in copied {
+            consistent.await.map_err(|_| Error::new("57P01", "the server is shutting down"))??;
+        }
+        self.settled().await?;
+        Ok(vec![])
+    }
+
+    /// A source that reads.
+    async fn running(&self, id: u32) -> Result<Arc<dyn Source>> {
+        let running = self.mailbox.ask(|reply| Message::Source { id, reply }).await?;
+        running.ok_or_else(|| {
+            Error::new("55000", "the source is paused").hint("ALTER SOURCE … RESUME makes it read again.")
+        })
     }
 
     async fn edit_source(&self, id: u32, edit: impl FnOnce(&mut SourceBody) + Send + 'static) -> Result<()> {
@@ -332,8 +407,7 @@ impl Jobs {
 
     /// The table's copy, until it is readable.
     async fn subscribe(&self, source: u32, id: u32) -> Result<()> {
-        let running = self.mailbox.ask(|reply| Message::Source { id: source, reply }).await?;
-        let running = running.ok_or_else(|| Error::new("55000", "the source does not run"))?;
+        let running = self.running(source).await?;
         let catalog = self.catalog();
         let Some(Body::Table(TableBody { upstream: Some((_, subscription)), .. })) = catalog.get(id).map(|o| &o.body)
         else {
@@ -553,18 +627,23 @@ impl Jobs {
 
     /// Starts the live sources with their tables.
     pub async fn start_sources(&self, catalog: &Catalog, positions: &BTreeMap<u32, serde_json::Value>) -> Result<()> {
-        for object in catalog.objects.values().filter(|o| o.life == Life::Live && matches!(o.body, Body::Source(_))) {
+        let runs = |object: &&Object| {
+            object.life == Life::Live && matches!(&object.body, Body::Source(source) if !source.paused)
+        };
+        for object in catalog.objects.values().filter(runs) {
             let Some(position) = positions.get(&object.id) else { continue };
             let (connector, definition) = self.definition(object)?;
-            let tables = catalog
-                .objects
-                .values()
-                .filter(|o| o.life != Life::Dropping)
-                .filter_map(|o| subscription(o, object.id));
-            self.attach(connector, &definition, connector::Position(position.clone()), tables.collect()).await?;
+            let tables = subscriptions(catalog, object.id);
+            self.attach(connector, &definition, connector::Position(position.clone()), tables).await?;
         }
         Ok(())
     }
+}
+
+/// What the tables of a source subscribe to.
+fn subscriptions(catalog: &Catalog, source: u32) -> Vec<Subscription> {
+    let there = catalog.objects.values().filter(|object| object.life != Life::Dropping);
+    there.filter_map(|object| subscription(object, source)).collect()
 }
 
 fn subscription(object: &Object, source: u32) -> Option<Subscription> {

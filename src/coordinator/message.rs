@@ -38,6 +38,16 @@ pub enum Message {
         source: Arc<dyn Source>,
         position: Position,
     },
+    /// The source stops where it is; its position stays.
+    Pause {
+        id: u32,
+        reply: oneshot::Sender<Option<Arc<dyn Source>>>,
+    },
+    /// Where a source that does not run stands.
+    PositionOf {
+        id: u32,
+        reply: oneshot::Sender<Option<Position>>,
+    },
     Detach {
         id: u32,
         reply: oneshot::Sender<Option<Arc<dyn Source>>>,

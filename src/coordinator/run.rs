@@ -633,6 +633,14 @@ impl Coordinator {
                 self.positions.remove(&id);
                 self.sources.insert(id, Attached { source, position });
             }
+            Message::Pause { id, reply } => {
+                let attached = self.sources.remove(&id);
+                if let Some(attached) = &attached {
+                    self.positions.insert(id, attached.position.clone());
+                }
+                let _ = reply.send(attached.map(|a| a.source));
+            }
+            Message::PositionOf { id, reply } => drop(reply.send(self.positions.get(&id).cloned())),
             Message::Detach { id, reply } => {
                 self.positions.remove(&id);
                 let _ = reply.send(self.sources.remove(&id).map(|a| a.source));

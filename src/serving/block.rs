@@ -52,6 +52,8 @@ impl Block {
     pub fn fail(&mut self) {
         *self = match std::mem::take(self) {
             Block::Idle | Block::Implicit(_) => Block::Idle,
+            // ROLLBACK TO SAVEPOINT needs all of it.
+            Block::Explicit(t) | Block::Failed(t) if !t.savepoints.is_empty() => Block::Failed(t),
             // Locks and pins are let go of; the variables are still needed for ROLLBACK.
             Block::Explicit(t) | Block::Failed(t) => {
                 Block::Failed(Transaction { variables: t.variables, ..Transaction::default() })
@@ -71,6 +73,7 @@ pub struct Transaction {
     pub variables: Variables,
     /// As they were before SET LOCAL: COMMIT brings these back.
     pub local: Vec<(String, String)>,
+    savepoints: Vec<Savepoint>,
     writes: Vec<(RelationId, Pending)>,
     locks: Vec<Lock>,
     locked: HashSet<RelationId>,
@@ -112,6 +115,37 @@ impl Transaction {
         self.writes[position].1.changes.push(change);
     }
 
+    /// A point to come back to. `variables`: as they are now.
+    pub fn save(&mut self, name: String, variables: Variables) {
+        let writes = self.writes.iter().map(|(_, pending)| pending.changes.len()).collect();
+        self.savepoints.push(Savepoint { name, variables, local: self.local.len(), writes });
+    }
+
+    /// Forgets the last savepoint of that name and those after it.
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        let index = self.savepoint(name)?;
+        self.savepoints.truncate(index);
+        Ok(())
+    }
+
+    /// Undoes what was written since; the savepoint stays. Locks stay too. Returns the variables as they were.
+    pub fn roll_back_to(&mut self, name: &str) -> Result<Variables> {
+        let index = self.savepoint(name)?;
+        self.savepoints.truncate(index + 1);
+        let Savepoint { variables, local, writes, .. } = &self.savepoints[index];
+        self.local.truncate(*local);
+        self.writes.truncate(writes.len());
+        for ((_, pending), changes) in self.writes.iter_mut().zip(writes) {
+            pending.changes.truncate(*changes);
+        }
+        Ok(variables.clone())
+    }
+
+    fn savepoint(&self, name: &str) -> Result<usize> {
+        let found = self.savepoints.iter().rposition(|savepoint| savepoint.name == name);
+        found.ok_or_else(|| Error::new("3B001", format!("savepoint \"{name}\" does not exist")))
+    }
+
     /// Everything written, one entry per table, and the right to write it.
     pub fn finish(&mut self) -> Result<Finished> {
         let changes =
@@ -120,6 +154,15 @@ impl Transaction {
         self.locked.clear();
         Ok((changes, (!guards.is_empty()).then_some(Lock(guards))))
     }
+}
+
+struct Savepoint {
+    name: String,
+    variables: Variables,
+    /// How many there were.
+    local: usize,
+    /// How many changes each table written so far had.
+    writes: Vec<usize>,
 }
 
 /// What a block wrote to each table, and the right to write them.
@@ -270,6 +313,29 @@ mod tests {
         let Changes::Bag(bag) = folded(None, changes) else { panic!("bag") };
         let weights: Vec<Vec<i64>> = bag.rows.iter().map(|d| d.weights().to_vec()).collect();
         assert_eq!(weights, [vec![1, 1], vec![-1]]);
+    }
+
+    #[test]
+    fn what_was_written_after_a_savepoint_can_be_undone() {
+        let table = table(Some(vec![0]));
+        let mut transaction = Transaction::default();
+        transaction.write(&table, Change::Put(rows(&[&[1], &[10]])));
+        transaction.save("a".into(), Variables::default());
+        transaction.write(&table, Change::Put(rows(&[&[2], &[20]])));
+        transaction.save("b".into(), Variables::default());
+        transaction.write(&table, Change::Remove(rows(&[&[1]])));
+        transaction.roll_back_to("b").expect("there is b");
+        transaction.roll_back_to("a").expect("there is a");
+        assert_eq!(transaction.roll_back_to("b").expect_err("b is gone").sqlstate, "3B001");
+        let mut block = Block::Explicit(transaction);
+        block.fail();
+        let Block::Failed(mut transaction) = block else { panic!("failed") };
+        transaction.roll_back_to("a").expect("a outlives a failed statement");
+        transaction.write(&table, Change::Put(rows(&[&[3], &[30]])));
+        transaction.release("a").expect("a is still there");
+        let Changes::Keyed(fold) = transaction.finish().expect("folds").0.remove(0).1 else { panic!("keyed") };
+        assert_eq!(pairs(&fold.upserts), [[1, 10], [3, 30]]);
+        assert!(fold.deletes.is_empty());
     }
 
     #[test]

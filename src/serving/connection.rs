@@ -478,18 +478,19 @@ async fn copy_out(session: &Session, outgoing: &mut Outgoing, mut rows: Rows, fo
     let code = i16::from(format.kind == Kind::Binary);
     let width = rows.columns.len();
     outgoing.send(Backend::CopyOutResponse(CopyOutResponse::new(code as i8, width as i16, vec![code; width])));
-    copy::begin(outgoing.buffer(), &rows.columns, format);
+    let mut stream = copy::Stream::new(format);
+    stream.begin(outgoing.buffer(), &rows.columns);
     let (formats, zone) = (Formats(vec![code]), session.variables.zone());
     let mut count = 0;
     while let Some(batch) = rows.next().await? {
         let encoder = Encoder::new(&batch, &rows.columns, &formats, zone)?;
         for from in (0..batch.num_rows()).step_by(AT_ONCE) {
-            copy::write(&encoder, outgoing.buffer(), from..batch.num_rows().min(from + AT_ONCE), format)?;
+            stream.write(&encoder, outgoing.buffer(), from..batch.num_rows().min(from + AT_ONCE))?;
             outgoing.relieve().await.map_err(|e| Error::new("08006", e.to_string()))?;
         }
         count += batch.num_rows();
     }
-    copy::end(outgoing.buffer(), format);
+    stream.end(outgoing.buffer());
     outgoing.send(Backend::CopyDone(CopyDone::new()));
     metrics::rows(count);
     Ok(format!("COPY {count}"))

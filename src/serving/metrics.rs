@@ -18,6 +18,8 @@ const CHECKPOINT_BYTES: &str = "weir_checkpoint_bytes";
 const CHECKPOINT_AT: &str = "weir_checkpoint_committed_at_seconds";
 const SOURCE_UP: &str = "weir_source_running";
 const SOURCE_LAG_BYTES: &str = "weir_source_lag_bytes";
+const SOURCE_RETAINED_BYTES: &str = "weir_source_retained_bytes";
+const SOURCE_LEFT_BYTES: &str = "weir_source_safe_wal_bytes";
 const SOURCE_LAG_SECONDS: &str = "weir_source_lag_seconds";
 const RELATION_ROWS: &str = "weir_relation_rows";
 const RELATION_ERRORS: &str = "weir_relation_errors";
@@ -45,6 +47,8 @@ pub fn describe() {
     );
     describe_gauge!(SOURCE_UP, "1 while a source is running or copying, 0 while it is not.");
     describe_gauge!(SOURCE_LAG_BYTES, Unit::Bytes, "Bytes of upstream log not read yet.");
+    describe_gauge!(SOURCE_RETAINED_BYTES, Unit::Bytes, "Bytes of log that upstream keeps for the source.");
+    describe_gauge!(SOURCE_LEFT_BYTES, Unit::Bytes, "Bytes until upstream gives the source's slot up.");
     describe_gauge!(
         SOURCE_LAG_SECONDS,
         Unit::Seconds,
@@ -103,6 +107,13 @@ pub fn export(inspection: &Inspection, progress: &Progress, catalog: &Catalog) {
         gauge!(SOURCE_UP, "source" => source.clone()).set(if up { 1.0 } else { 0.0 });
         if let Some(lag) = status.lag_bytes {
             gauge!(SOURCE_LAG_BYTES, "source" => source.clone()).set(lag as f64);
+        }
+        if let Some(retained) = &status.retained {
+            gauge!(SOURCE_RETAINED_BYTES, "source" => source.clone()).set(retained.bytes as f64);
+            // Nothing to say where upstream keeps everything for ever.
+            if let Some(left) = retained.left {
+                gauge!(SOURCE_LEFT_BYTES, "source" => source.clone()).set(left as f64);
+            }
         }
         let behind = status.committed_at.filter(|_| status.lag_bytes != Some(0));
         let lag = behind.map_or(0.0, |at| (progress.now - at).max(0) as f64 / 1e6);

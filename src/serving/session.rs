@@ -320,10 +320,15 @@ impl Session {
     /// Forgets what the transaction wrote and which variables it set, and ends it.
     pub fn rollback(&mut self) {
         if let Block::Explicit(transaction) | Block::Failed(transaction) = std::mem::take(&mut self.block) {
-            let before = self.variables.reported();
-            self.variables = transaction.variables;
-            let after = self.variables.reported();
-            self.reports.extend(after.into_iter().zip(before).filter(|(a, b)| a != b).map(|(a, _)| a));
+            self.restore(transaction.variables);
         }
+    }
+
+    /// Variables as they were before; clients hear of those they follow.
+    pub(super) fn restore(&mut self, variables: Variables) {
+        let before = self.variables.reported();
+        self.variables = variables;
+        let after = self.variables.reported();
+        self.reports.extend(after.into_iter().zip(before).filter(|(a, b)| a != b).map(|(a, _)| a));
     }
 }

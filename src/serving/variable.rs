@@ -50,6 +50,7 @@ const SPECS: &[Spec] = &[
     spec("client_encoding", "UTF8", Rule::Encoding, "Encoding of text."),
     spec("client_min_messages", "notice", Rule::OneOf(LEVELS), "Lowest level of messages sent to the client."),
     spec("datestyle", "ISO, MDY", Rule::DateStyle, "Format of dates and times as text."),
+    spec("default_table_access_method", "heap", Rule::OneOf(&["heap"]), "Not used."),
     spec("default_tablespace", "", Rule::Text, "Not used."),
     spec(
         "default_transaction_isolation",
@@ -76,6 +77,7 @@ const SPECS: &[Spec] = &[
     spec("lc_collate", "C.UTF-8", Rule::Fixed, "Order of text."),
     spec("lock_timeout", "0", Rule::Millis, "Longest wait for the right to write a table."),
     spec("max_identifier_length", "63", Rule::Fixed, "Longest name."),
+    spec("max_index_keys", "32", Rule::Fixed, "Most columns of a key."),
     spec("query_epoch", "0", Rule::OneOf(&["0"]), "Reading the past is not supported."),
     spec("query_mode", "auto", Rule::Ignored, "Not used."),
     spec("role", "none", Rule::OneOf(&["none"]), "There are no roles but the user."),

@@ -8,7 +8,7 @@ mod pair;
 mod postgres;
 mod process;
 mod proxy;
-mod s3;
+pub mod s3;
 mod weir;
 
 pub use client::{Client, Rows, describe};

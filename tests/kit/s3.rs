@@ -76,7 +76,7 @@ impl S3 {
 }
 
 /// The Python that `make setup` prepared.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
     let python = cache.filter(|cache| cache.is_absolute()).unwrap_or_else(home).join("weir/venv/bin/python");

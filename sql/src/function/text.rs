@@ -1,5 +1,5 @@
-//! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format and
-//! quote_literal.
+//! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format, quote_literal
+//! and like_escape.
 
 use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
@@ -14,6 +14,24 @@ pub const FUNCTIONS: &[Definition] = &[
     plain("lower", |given| resolve("lower", given), |call| each(call, str::to_ascii_lowercase)),
     plain("initcap", |given| resolve("initcap", given), |call| each(call, capitals)),
     plain("quote_literal", resolve_quoted, |call| each(call, literal)),
+    Definition {
+        name: "like_escape",
+        aliases: &[],
+        resolve: |given| match given {
+            [pattern, escape] if is_text(pattern) && is_text(escape) => {
+                Ok(Resolved { arguments: vec![Type::Text, Type::Text], result: Type::Text })
+            }
+            _ => Err(undefined("like_escape", given)),
+        },
+        call: |call| {
+            let (patterns, escapes) = (call.column(0)?, call.column(1)?);
+            let pairs = patterns.as_string::<i32>().iter().zip(escapes.as_string::<i32>());
+            let escaped = pairs.map(|(pattern, escape)| pattern.zip(escape).map(|(p, e)| escaped(p, e)).transpose());
+            Ok(Arc::new(escaped.collect::<Result<StringArray>>()?))
+        },
+        strict: true,
+        fallible: true,
+    },
     Definition {
         name: "format",
         aliases: &[],
@@ -51,6 +69,33 @@ fn resolve_quoted(given: &[Option<Type>]) -> Result<Resolved> {
 fn each(call: &Call, f: fn(&str) -> String) -> Result<ArrayRef> {
     let texts = call.column(0)?;
     Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(f)).collect::<StringArray>()))
+}
+
+/// A pattern of LIKE with `escape` as its escape character, as one with a backslash.
+fn escaped(pattern: &str, escape: &str) -> Result<String> {
+    let mut characters = escape.chars();
+    let escape = match (characters.next(), characters.next()) {
+        (Some('\\'), None) => return Ok(pattern.to_string()),
+        (escape, None) => escape,
+        _ => {
+            return Err(
+                Error::new("22025", "invalid escape string").hint("Escape string must be empty or one character.")
+            );
+        }
+    };
+    let mut out = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            character if Some(character) == escape => {
+                let message = "LIKE pattern must not end with escape character";
+                out.extend(['\\', characters.next().ok_or_else(|| Error::new("22025", message))?]);
+            }
+            '\\' => out.push_str("\\\\"),
+            character => out.push(character),
+        }
+    }
+    Ok(out)
 }
 
 /// The first letter of every word in upper case, the others in lower case.

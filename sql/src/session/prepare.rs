@@ -59,6 +59,11 @@ impl VisitorMut for Prepare {
             Expr::AtTimeZone { timestamp, time_zone } => {
                 *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
             }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                if let Some(escape) = escape_char.take() {
+                    **pattern = call("like_escape", vec![take(pattern), Expr::Value(escape)]);
+                }
+            }
             Expr::Interval(interval) => {
                 if let Some(text) = amount(interval) {
                     *expr = cast(string(text), DataType::Interval { fields: None, precision: None });

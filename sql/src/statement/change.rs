@@ -1,7 +1,7 @@
-//! DROP, and INSERT, UPDATE, DELETE.
+//! DROP, ALTER SOURCE, and INSERT, UPDATE, DELETE.
 
 use super::reader::Reader;
-use super::{ObjectKind, Statement};
+use super::{ObjectKind, SourceChange, Statement};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
 
@@ -30,6 +30,26 @@ pub fn drop(r: &mut Reader) -> Result<Statement> {
     let cascade = r.accept(&["CASCADE"]);
     let _ = r.accept(&["RESTRICT"]);
     Ok(Statement::Drop { kind, names, if_exists, cascade })
+}
+
+/// ALTER SOURCE [IF EXISTS] s PAUSE | RESUME | RESNAPSHOT; anything else is whatever sqlparser reads.
+pub fn alter(r: &mut Reader) -> Result<Statement> {
+    if r.word(1) != "SOURCE" {
+        return Ok(Statement::Other(Box::new(r.standard()?)));
+    }
+    let _ = r.accept(&["ALTER", "SOURCE"]);
+    let if_exists = r.accept(&["IF", "EXISTS"]);
+    let name = r.name()?;
+    let change = match r.word(0).as_str() {
+        "PAUSE" => SourceChange::Pause,
+        "RESUME" => SourceChange::Resume,
+        "RESNAPSHOT" => SourceChange::Resnapshot,
+        other @ ("ADD" | "DROP" | "RENAME" | "OWNER" | "SET" | "FORMAT" | "REFRESH" | "SWAP" | "CONNECTOR") => {
+            return Err(Error::unsupported(format!("ALTER SOURCE {other}")));
+        }
+        _ => return Err(r.unexpected()),
+    };
+    r.skip(1, Statement::AlterSource { name, if_exists, change })
 }
 
 pub fn dml(r: &mut Reader) -> Result<Statement> {

@@ -59,6 +59,11 @@ pub enum Statement {
         if_exists: bool,
         cascade: bool,
     },
+    AlterSource {
+        name: String,
+        if_exists: bool,
+        change: SourceChange,
+    },
     Insert(Box<ast::Insert>),
     /// Holds an `ast::Statement::Update`.
     Update(Box<ast::Statement>),
@@ -104,6 +109,15 @@ pub enum Statement {
     },
     Commit,
     Rollback,
+    Savepoint {
+        name: String,
+    },
+    Release {
+        name: String,
+    },
+    RollbackTo {
+        name: String,
+    },
     /// DISCARD, DEALLOCATE ALL, LISTEN, SET TRANSACTION, …: accepted, nothing to do. Holds the command tag.
     Accepted(&'static str),
     /// SQL-level PREPARE / EXECUTE / DEALLOCATE, cursors: whatever sqlparser reads and the server decides on.
@@ -115,6 +129,15 @@ pub enum ObjectKind {
     Table,
     Source,
     MaterializedView,
+}
+
+/// ALTER SOURCE s PAUSE | RESUME | RESNAPSHOT
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceChange {
+    Pause,
+    Resume,
+    /// Copies every table again, beside the rows that are there.
+    Resnapshot,
 }
 
 /// As in messages: `materialized view`.
@@ -161,6 +184,7 @@ fn one(mut reader: Reader) -> Result<Statement> {
 fn statement(r: &mut Reader) -> Result<Statement> {
     match r.word(0).as_str() {
         "CREATE" => create::create(r),
+        "ALTER" => change::alter(r),
         "DROP" => change::drop(r),
         "INSERT" | "UPDATE" | "DELETE" => change::dml(r),
         "EXPLAIN" => explain(r),
@@ -173,6 +197,8 @@ fn statement(r: &mut Reader) -> Result<Statement> {
         "BEGIN" | "START" => session::begin(r),
         "COMMIT" | "END" => session::commit(r),
         "ROLLBACK" | "ABORT" => session::rollback(r),
+        "SAVEPOINT" => session::savepoint(r),
+        "RELEASE" => session::release(r),
         "DISCARD" | "DEALLOCATE" | "LISTEN" | "UNLISTEN" => session::accepted(r),
         "TABLE" => Ok(Statement::Query(r.query()?)),
         _ => Ok(match r.standard()? {

@@ -144,10 +144,24 @@ pub fn commit(r: &mut Reader) -> Result<Statement> {
 pub fn rollback(r: &mut Reader) -> Result<Statement> {
     r.next();
     if r.word(0) == "TO" || r.word(1) == "TO" {
-        return Err(Error::unsupported("ROLLBACK TO SAVEPOINT"));
+        let _ = r.accept(&["WORK"]) || r.accept(&["TRANSACTION"]);
+        r.expect("TO")?;
+        let _ = r.accept(&["SAVEPOINT"]);
+        return Ok(Statement::RollbackTo { name: r.identifier()? });
     }
     chain(r)?;
     Ok(Statement::Rollback)
+}
+
+pub fn savepoint(r: &mut Reader) -> Result<Statement> {
+    r.expect("SAVEPOINT")?;
+    Ok(Statement::Savepoint { name: r.identifier()? })
+}
+
+pub fn release(r: &mut Reader) -> Result<Statement> {
+    r.expect("RELEASE")?;
+    let _ = r.accept(&["SAVEPOINT"]);
+    Ok(Statement::Release { name: r.identifier()? })
 }
 
 /// [WORK | TRANSACTION] [AND NO CHAIN]

@@ -175,6 +175,15 @@ pub fn name(oid: u32) -> String {
     TYPES.iter().find_map(known).unwrap_or_else(|| "unknown".into())
 }
 
+/// The type of either name, an array's with `[]` after it.
+pub fn by_name(written: &str) -> Option<u32> {
+    let written = written.trim().to_ascii_lowercase();
+    let element = written.strip_suffix("[]");
+    let wanted = element.unwrap_or(&written).trim_start_matches("pg_catalog.");
+    let (oid, .., array, _) = TYPES.iter().find(|(_, name, sql, ..)| *name == wanted || *sql == wanted)?;
+    Some(if element.is_some() { *array } else { *oid })
+}
+
 /// pg_type.typlen
 pub fn length(oid: u32) -> i16 {
     match oid {

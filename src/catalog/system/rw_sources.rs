@@ -34,6 +34,9 @@ pub(super) const TABLE: Table = Table {
         ("acknowledged_position", Text),
         ("lag_bytes", Int8),
         ("lag_ms", Float8),
+        ("retained_bytes", Int8),
+        ("wal_status", Text),
+        ("safe_wal_size", Int8),
         ("last_error", Text),
     ],
     rows,
@@ -51,6 +54,7 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             (_, Some(committed)) => Some((facts.progress.now - committed).max(0) as f64 / 1000.0),
             _ => None,
         });
+        let retained = status.and_then(|s| s.retained.as_ref());
         let none = None::<i64>;
         let created = object.created_at;
         rows.push(row![
@@ -74,12 +78,18 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             true,
             properties,
             "{}",
-            status.map_or("connecting".to_string(), |s| state(&s.state)),
+            match (source.paused, status) {
+                (true, _) => "paused".to_string(),
+                (false, status) => status.map_or("connecting".to_string(), |s| state(&s.state)),
+            },
             status.and_then(|s| s.position.clone()),
             status.and_then(|s| s.upstream_position.clone()),
             status.and_then(|s| s.acknowledged.clone()),
             status.and_then(|s| s.lag_bytes).map(|b| b as i64),
             lag,
+            retained.map(|r| r.bytes as i64),
+            retained.and_then(|r| r.status.clone()),
+            retained.and_then(|r| r.left),
             status.and_then(|s| error(&s.state).or_else(|| s.last_error.clone())),
         ]);
     }

@@ -3,6 +3,7 @@
 use super::client::{Client, Row};
 use super::failure::{Failure, Result};
 use super::lsn::{Lsn, Place};
+use crate::connector::Retained;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use std::time::Duration;
 
@@ -124,6 +125,24 @@ pub fn slot(client: &mut Client, name: &str) -> Result<Option<Slot>> {
         reader: row.maybe(),
         confirmed: row.maybe().and_then(|lsn| lsn.parse().ok()),
         status: row.maybe(),
+    }))
+}
+
+/// What a slot keeps from being deleted; `None`: there is no such slot. Older servers do not say how near they are to giving it up.
+pub fn retained(client: &mut Client, name: &str) -> Result<Option<Retained>> {
+    let sql = format!(
+        "SELECT pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+         ELSE pg_catalog.pg_current_wal_lsn() END, s.restart_lsn)::int8, pg_catalog.to_json(s)->>'wal_status', \
+         pg_catalog.to_json(s)->>'safe_wal_size' FROM pg_catalog.pg_replication_slots s WHERE slot_name = {}",
+        escape_literal(name)
+    );
+    let Some(row) = client.query(&sql)?.into_iter().next() else { return Ok(None) };
+    let mut row = Reader::new(row);
+    Ok(Some(Retained {
+        // A slot that is lost keeps nothing, and says so by NULL.
+        bytes: row.maybe().and_then(|bytes| bytes.parse::<i64>().ok()).unwrap_or(0).max(0) as u64,
+        status: row.maybe(),
+        left: row.maybe().and_then(|bytes| bytes.parse().ok()),
     }))
 }
 

@@ -4,6 +4,9 @@
 //! only at commits and, between transactions, by keepalives (R4, idle rule), what follows the last commit is dropped when
 //! the connection breaks. So do those of a table's copy: what the stream says of a table meanwhile is kept, what committed
 //! before the copy's consistent point is dropped, and the table is consistent once the stream has reached that point.
+//!
+//! A table that is copied once more goes on as it is, with a *shadow* beside it: the new copy, and what the stream says since. When the
+//! stream has reached the shadow's consistent point, all of the shadow takes the place of what the table held, at once.
 
 use super::decode::{self, Message, Old, Tuple, Value};
 use super::failure::{Failure, Result};
@@ -56,6 +59,8 @@ struct Table {
     phase: Phase,
     /// Live: changes to take. In a copy: what the stream said meanwhile.
     log: Log,
+    /// A new copy of a table that is here too, before this one.
+    shadow: bool,
     /// The open transaction changed or stops the table.
     touched: bool,
     stopping: Option<Cause>,
@@ -172,29 +177,49 @@ impl Feed {
         let attempt = Attempt { table: subscription.table, number: 1 };
         let phase = if subscription.copied { Phase::Live } else { Phase::Copying(Copying::new(attempt.number)) };
         let copy = if subscription.copied { None } else { Some(attempt) };
-        let log = Log::new(shape.clone());
-        let oid = subscription.identity as u32;
-        self.tables.push(Table {
-            subscription,
-            details,
-            shape,
-            mapping: None,
-            phase,
-            log,
-            touched: false,
-            stopping: None,
-            told: HashSet::new(),
-        });
+        self.add(Table::new(subscription, details, shape, phase, false));
+        Ok(copy)
+    }
+
+    /// Begins a shadow of a table.
+    pub fn resnapshot(&mut self, id: RelationId) -> weir_sql::Result<Attempt> {
+        let refused = |why: &str| weir_sql::Error::new("55000", format!("the table cannot be copied again: {why}"));
+        if self.tables.iter().any(|t| t.shadow && t.subscription.table == id) {
+            return Err(refused("it is being copied already"));
+        }
+        let table =
+            self.tables.iter().find(|t| t.subscription.table == id).ok_or_else(|| refused("it is not followed"))?;
+        match table.phase {
+            Phase::Live => {}
+            Phase::Stopped => return Err(refused("it has stopped; drop it and create it again")),
+            Phase::Copying(_) | Phase::Joining(_) => return Err(refused("its first copy is not complete")),
+        }
+        let (subscription, shape) = (table.subscription.clone(), table.shape.clone());
+        let details = Details::of(&subscription)?;
+        let attempt = Attempt { table: id, number: 1 };
+        self.add(Table::new(subscription, details, shape, Phase::Copying(Copying::new(attempt.number)), true));
+        Ok(attempt)
+    }
+
+    fn add(&mut self, table: Table) {
+        let oid = table.subscription.identity as u32;
+        self.tables.push(table);
         let place = self.tables.len() - 1;
         self.index.entry(oid).or_default().push(place);
         if let Some(relation) = self.relations.get(&oid).cloned() {
             self.map(place, &relation);
         }
-        Ok(copy)
     }
 
     pub fn unsubscribe(&mut self, table: RelationId) -> Option<Subscription> {
-        let place = self.tables.iter().position(|t| t.subscription.table == table)?;
+        let mut removed = None;
+        while let Some(place) = self.tables.iter().position(|t| t.subscription.table == table) {
+            removed = Some(self.remove(place).subscription);
+        }
+        removed
+    }
+
+    fn remove(&mut self, place: usize) -> Table {
         let removed = self.tables.remove(place);
         self.index.clear();
         for (i, table) in self.tables.iter().enumerate() {
@@ -204,12 +229,12 @@ impl Feed {
             open.touched.retain(|&i| i != place);
             open.touched.iter_mut().filter(|i| **i > place).for_each(|i| *i -= 1);
         }
-        Some(removed.subscription)
+        removed
     }
 
     /// Every table that is not stopped.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
-        self.tables.iter().filter(|t| !matches!(t.phase, Phase::Stopped)).map(|t| &t.subscription)
+        self.tables.iter().filter(|t| !t.shadow && !matches!(t.phase, Phase::Stopped)).map(|t| &t.subscription)
     }
 
     /// Stops a table between transactions.
@@ -316,6 +341,8 @@ impl Feed {
         let table = &mut self.tables[place];
         table.touched = false;
         match table.stopping.take() {
+            // The table itself stops for the same reason, and says so.
+            Some(_) if table.shadow => table.phase = Phase::Stopped,
             Some(cause) => {
                 table.log.rollback();
                 table.phase = Phase::Stopped;
@@ -423,7 +450,7 @@ impl Feed {
     /// The attempt is over; the next one.
     pub fn copy_fails(&mut self, attempt: Attempt) -> Option<Attempt> {
         self.copying(attempt)?;
-        let table = self.tables.iter_mut().find(|t| t.subscription.table == attempt.table)?;
+        let table = self.tables.iter_mut().find(|t| t.is_copying(attempt))?;
         Some(table.copy_again(attempt.number))
     }
 
@@ -433,16 +460,17 @@ impl Feed {
     }
 
     fn copying(&mut self, attempt: Attempt) -> Option<(&mut Log, &mut Copying)> {
-        let table = self.tables.iter_mut().find(|t| t.subscription.table == attempt.table)?;
+        let table = self.tables.iter_mut().find(|t| t.is_copying(attempt))?;
         match &mut table.phase {
-            Phase::Copying(copying) if copying.attempt == attempt.number => Some((&mut table.log, copying)),
+            Phase::Copying(copying) => Some((&mut table.log, copying)),
             _ => None,
         }
     }
 
-    /// Bytes of copied rows that wait.
+    /// Bytes of copied rows that wait to be taken. A shadow's wait for its end, whatever room there is.
     pub fn copied_bytes(&self) -> usize {
-        self.tables.iter().map(|t| if let Phase::Copying(c) = &t.phase { c.bytes } else { 0 }).sum()
+        let waiting = self.tables.iter().filter(|t| !t.shadow);
+        waiting.map(|t| if let Phase::Copying(c) = &t.phase { c.bytes } else { 0 }).sum()
     }
 
     /// Whether some table waits for the stream to reach its consistent point.
@@ -469,7 +497,7 @@ impl Feed {
     /// What waits to be taken; the logs of tables in their copy are not ready.
     pub fn waiting(&self) -> Waiting {
         let mut waiting = Waiting { moved: self.moved || !self.events.is_empty(), ..Waiting::default() };
-        for table in &self.tables {
+        for table in self.tables.iter().filter(|t| !t.shadow) {
             if let Phase::Copying(copying) = &table.phase {
                 waiting.rows += copying.rows.iter().map(|s| s.ops.len()).sum::<usize>();
                 waiting.bytes += copying.bytes;
@@ -494,8 +522,8 @@ impl Feed {
             return None;
         }
         self.moved = false;
-        let mut tables = vec![];
-        for table in &mut self.tables {
+        let mut tables = self.take_shadows();
+        for table in self.tables.iter_mut().filter(|t| !t.shadow) {
             let id = table.subscription.table;
             let reached = |phase: &Phase| matches!(phase, Phase::Joining(point) if self.place.lsn >= *point);
             let joined = reached(&table.phase);
@@ -515,6 +543,32 @@ impl Feed {
             events: std::mem::take(&mut self.events),
             tables,
         })
+    }
+}
+
+impl Feed {
+    /// Shadows that are whole, in the place of their tables' own changes; those that stopped are gone.
+    fn take_shadows(&mut self) -> Vec<(RelationId, Arc<Shape>, Piece)> {
+        let mut taken = vec![];
+        let over = |t: &Table, reached: Lsn| match &t.phase {
+            Phase::Copying(c) => c.complete && c.consistent.is_some_and(|point| point <= reached),
+            Phase::Stopped => true,
+            Phase::Joining(_) | Phase::Live => false,
+        };
+        let at = |feed: &Self| feed.tables.iter().position(|t| t.shadow && over(t, feed.place.lsn) && !t.touched);
+        while let Some(place) = at(self) {
+            let shadow = self.remove(place);
+            let id = shadow.subscription.table;
+            let own = self.tables.iter_mut().find(|t| t.subscription.table == id);
+            let whole = matches!(shadow.phase, Phase::Copying(_));
+            if let Some(own) = own.filter(|t| whole && matches!(t.phase, Phase::Live)) {
+                // The shadow has all of it.
+                let _ = own.log.take();
+                self.events.push(Event::Consistent(id));
+                taken.push((id, shadow.shape.clone(), shadow.whole()));
+            }
+        }
+        taken
     }
 }
 
@@ -541,6 +595,34 @@ fn moved(new: Tuple, old: Tuple, mapping: &Mapping) -> bool {
 }
 
 impl Table {
+    fn new(subscription: Subscription, details: Details, shape: Arc<Shape>, phase: Phase, shadow: bool) -> Self {
+        let log = Log::new(shape.clone());
+        let (mapping, stopping, told) = (None, None, HashSet::new());
+        Self { subscription, details, shape, mapping, phase, log, shadow, touched: false, stopping, told }
+    }
+
+    fn is_copying(&self, attempt: Attempt) -> bool {
+        let number = match &self.phase {
+            Phase::Copying(copying) => copying.attempt,
+            Phase::Joining(_) | Phase::Live | Phase::Stopped => return false,
+        };
+        self.subscription.table == attempt.table && number == attempt.number
+    }
+
+    /// Everything a shadow has: what there was is gone, then come its rows, then what the stream said since.
+    fn whole(mut self) -> Piece {
+        let mut gone = Log::new(self.shape.clone());
+        // Emptying a table has no value that could be refused.
+        let _ = gone.push(Op::Truncate, empty(), empty());
+        gone.commit();
+        let mut segments = gone.take();
+        if let Phase::Copying(copying) = self.phase {
+            segments.extend(copying.rows);
+        }
+        segments.extend(self.log.take());
+        Piece::Changes(segments)
+    }
+
     /// Whether changes of a transaction are for this table's log.
     #[inline]
     fn wants(&self, commit: Lsn) -> bool {

@@ -3,7 +3,7 @@
 //! In reading order: [`options`] and [`validate`] (what is asked for, and whether it can be), [`upstream`] (what is made
 //! there), [`discover`] and [`shape`] (tables), [`client`] and [`control`] (talking to the server), [`decode`], [`rows`] and
 //! [`value`] (bytes to columns), [`log`] and [`feed`] (what waits to be taken; pure), [`stream`] and [`snapshot`] (the
-//! threads that read). Promises: whole transactions (I1), acknowledgement by proof (I7), trouble stays here (I12).
+//! threads that read), [`watch`] (the slot's health). Promises: whole transactions (I1), acknowledgement by proof (I7), trouble stays here (I12).
 
 pub mod client;
 pub mod control;
@@ -25,6 +25,7 @@ pub mod stream;
 pub mod upstream;
 pub mod validate;
 pub mod value;
+pub mod watch;
 
 use super::{Connector, Created, Definition, Discovered, Source, Start, Wanted};
 use async_trait::async_trait;

@@ -5,7 +5,7 @@ use super::failure::{Failure, Result};
 use super::feed::Feed;
 use super::lsn::{Lsn, Place};
 use super::options::Options;
-use crate::connector::{Start, State};
+use crate::connector::{Retained, Start, State};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -40,6 +40,7 @@ pub struct Shared {
 struct Health {
     state: State,
     last_error: Option<String>,
+    retained: Option<Retained>,
 }
 
 #[derive(Default)]
@@ -105,7 +106,7 @@ impl Shared {
             handed: AtomicU64::new(place.lsn.0),
             feed: Mutex::new(Feed::new(place)),
             room: Condvar::new(),
-            health: Mutex::new(Health { state: State::Connecting, last_error: None }),
+            health: Mutex::new(Health { state: State::Connecting, last_error: None, retained: None }),
             pulse: Pulse::default(),
             acknowledged: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
@@ -168,6 +169,14 @@ impl Shared {
             health.last_error = Some(reason.clone());
         }
         health.state = state;
+    }
+
+    pub fn retained(&self) -> Option<Retained> {
+        self.health.lock().expect("no holder panics").retained.clone()
+    }
+
+    pub fn set_retained(&self, retained: Option<Retained>) {
+        self.health.lock().expect("no holder panics").retained = retained;
     }
 
     // --- ending

@@ -7,7 +7,7 @@ use super::lsn::{Lsn, Place};
 use super::options::Options;
 use super::shape::Shape;
 use super::shared::Shared;
-use super::{blocking, snapshot, stream};
+use super::{blocking, snapshot, stream, watch};
 use crate::connector::{Batch, Cause, Changes, Position, Source, Start, State, Status, Subscription, Waiting, fold};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,8 @@ impl Running {
             let shared = reader.clone();
             stream::run(reader, move |attempt| copy(&shared, &threads, attempt));
         });
+        let shared = running.shared.clone();
+        running.spawn("postgres-watch", move || watch::run(&shared));
         Ok(running)
     }
 
@@ -111,6 +113,7 @@ impl Source for Running {
             lag_bytes: Some(upstream.0.saturating_sub(handed.0)),
             committed_at,
             last_error,
+            retained: self.shared.retained(),
             copies,
         }
     }
@@ -118,6 +121,12 @@ impl Source for Running {
     async fn subscribe(&self, table: Subscription) -> Result<()> {
         let attempt = self.shared.feed().subscribe(table)?;
         attempt.into_iter().for_each(|attempt| self.copy(attempt));
+        Ok(())
+    }
+
+    async fn resnapshot(&self, table: RelationId) -> Result<()> {
+        let attempt = self.shared.feed().resnapshot(table)?;
+        self.copy(attempt);
         Ok(())
     }
 

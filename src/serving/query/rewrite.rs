@@ -4,8 +4,9 @@
 use super::function::relation_id;
 use crate::catalog::{Catalog, system};
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
@@ -79,8 +80,15 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
         // pg_catalog.generate_series(…) in FROM.
-        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+        if let TableFactor::Table { name, args: Some(args), .. } = factor {
             unqualify(name);
+            // Its ends are bigint, and may be computed.
+            let series = last(name).as_deref() == Some("generate_series");
+            for arg in args.args.iter_mut().filter(|_| series) {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Function(_))) = arg {
+                    *expr = cast(std::mem::replace(expr, null()), "BIGINT");
+                }
+            }
         }
         ControlFlow::Continue(())
     }
@@ -99,6 +107,13 @@ impl Rewriter<'_> {
             Expr::BinaryOp { op, .. } => {
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op {
                     *op = operator(parts)?;
+                }
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                if let [AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice()
+                    && let Some(replaced) = expanded(root, &field.value.to_ascii_lowercase())
+                {
+                    *expr = replaced;
                 }
             }
             Expr::Function(function) => {
@@ -137,8 +152,13 @@ impl Rewriter<'_> {
             "pg_backend_pid" => number(scope.pid as i64),
             "pg_postmaster_start_time" | "pg_conf_load_time" | "inet_server_addr" | "inet_client_addr" => null(),
             "current_setting" => {
-                let Some(Expr::Value(value)) = argument(function, 0) else { return Ok(None) };
-                let Some(name) = value.value.clone().into_string() else { return Ok(None) };
+                let Some(name) = argument(function, 0) else { return Ok(None) };
+                let written = match name {
+                    Expr::Value(value) => value.value.clone().into_string(),
+                    _ => None,
+                };
+                let Some(written) = written else { return setting(name.clone()).map(Some) };
+                let name = written;
                 match (scope.setting)(&name) {
                     Some(value) => text(&value),
                     None if argument(function, 1).is_some() => null(),
@@ -148,6 +168,16 @@ impl Rewriter<'_> {
                     }
                 }
             }
+            "generate_subscripts" => match argument(function, 0) {
+                Some(array) => positions(array.clone()),
+                None => return Ok(None),
+            },
+            // JDBC asks for the columns of a key so. The pairs of element and position that it gives are no type of ours: alone it
+            // stands for the elements, see [`expanded`].
+            "_pg_expandarray" => match argument(function, 0) {
+                Some(array) => call("unnest", vec![array.clone()]),
+                None => return Ok(None),
+            },
             // A subquery as an array: its one column, aggregated.
             "array" => return Ok(self.array(function)),
             _ => return Ok(None),
@@ -186,20 +216,63 @@ impl Rewriter<'_> {
                 Some(id) => number(id),
                 None => return Err(Error::undefined_relation(&written)),
             },
+            // A parameter is a name.
+            ("regclass", None) if matches!(&inner, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) => {
+                call("to_regclass", vec![cast(inner, "TEXT")])
+            }
             ("regclass", None) => call("regclass_name", vec![inner]),
+            // Functions are known by their names alone.
+            ("regproc", _) => cast(inner, "TEXT"),
             ("regtype", Some(written)) => text(&written),
             ("regtype", None) => call("format_type", vec![inner, null()]),
             ("regnamespace", Some(written)) => match system::schema_id(&written) {
                 Some(id) => number(id),
                 None => return Err(Error::new("3F000", format!("schema \"{written}\" does not exist"))),
             },
-            ("oid" | "xid" | "regproc" | "regrole" | "regnamespace" | "cid", _) => cast(inner, "BIGINT"),
+            (
+                "oid" | "xid" | "cid" | "regrole" | "regnamespace" | "regprocedure" | "regoperator" | "regcollation"
+                | "regconfig" | "regdictionary",
+                _,
+            ) => cast(inner, "BIGINT"),
             ("name" | "char" | "\"char\"" | "regoper" | "pg_node_tree" | "aclitem" | "cstring", _) => {
                 cast(inner, "TEXT")
             }
             // pg_catalog.text and its kin: the plain name is the type.
             (name, _) => cast(inner, name),
         }))
+    }
+}
+
+/// The variable of a name that is not known yet.
+fn setting(name: Expr) -> Result<Expr> {
+    let template = "SELECT first_value(s.setting) FROM pg_catalog.pg_settings AS s WHERE s.name = NULL";
+    let mut query = crate::serving::statement::parsed_query(template)?;
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(Expr::BinaryOp { right, .. }) = &mut select.selection
+    {
+        **right = cast(name, "TEXT");
+    }
+    Ok(Expr::Subquery(Box::new(query)))
+}
+
+/// The positions of an array's elements, as rows.
+fn positions(array: Expr) -> Expr {
+    let length = call("array_length", vec![array, number(1)]);
+    call("unnest", vec![call("generate_series", vec![number(1), length])])
+}
+
+/// `(_pg_expandarray(a)).x`, the elements, and `.n`, their positions; `(result.keys).x`, where keys is such a call.
+fn expanded(root: &Expr, field: &str) -> Option<Expr> {
+    let Expr::Nested(root) = root else { return None };
+    match (root.as_ref(), field) {
+        (Expr::CompoundIdentifier(parts), "x") => {
+            parts.last().filter(|name| name.value.eq_ignore_ascii_case("keys")).map(|_| root.as_ref().clone())
+        }
+        (Expr::Function(function), "x" | "n") if last(&function.name).as_deref() == Some("unnest") => match field {
+            "x" => Some(root.as_ref().clone()),
+            _ => argument(function, 0).cloned().map(positions),
+        },
+        _ => None,
     }
 }
 
@@ -266,7 +339,10 @@ fn refers_outside(from: &[ast::TableWithJoins], condition: &Option<Expr>) -> boo
         })
     };
     let walked = ast::visit_expressions(condition, |expr| match expr {
-        Expr::CompoundIdentifier(parts) if parts.len() == 2 && !inside(&parts[0].value) => ControlFlow::Break(()),
+        // `table.column`, or with the schema before it.
+        Expr::CompoundIdentifier(parts) if parts.len() > 1 && !inside(&parts[parts.len() - 2].value) => {
+            ControlFlow::Break(())
+        }
         _ => ControlFlow::Continue(()),
     });
     walked.is_break()

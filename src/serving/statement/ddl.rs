@@ -1,4 +1,4 @@
-//! CREATE and DROP, passed to the coordinator; FLUSH.
+//! CREATE, ALTER and DROP, passed to the coordinator; FLUSH.
 
 use super::Outcome;
 use crate::coordinator::request::{Done, Request};
@@ -43,6 +43,7 @@ fn tag(statement: &Statement) -> &'static str {
         Statement::CreateSource { .. } => "CREATE SOURCE",
         Statement::CreateTable { .. } | Statement::CreateTableFrom { .. } => "CREATE TABLE",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
+        Statement::AlterSource { .. } => "ALTER SOURCE",
         Statement::Drop { kind: ObjectKind::Table, .. } => "DROP TABLE",
         Statement::Drop { kind: ObjectKind::Source, .. } => "DROP SOURCE",
         Statement::Drop { kind: ObjectKind::MaterializedView, .. } => "DROP MATERIALIZED VIEW",

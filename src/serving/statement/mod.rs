@@ -1,4 +1,4 @@
-//! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SET), [`ddl`] (CREATE, DROP, FLUSH), [`dml`] with
+//! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SAVEPOINT, SET), [`ddl`] (CREATE, DROP, FLUSH), [`dml`] with
 //! [`insert`], [`update`] and [`returning`] (INSERT, UPDATE, DELETE, TRUNCATE), [`show`] (SHOW, DESCRIBE), [`explain`],
 //! [`execute`] (PREPARE, EXECUTE, DEALLOCATE), [`copy`] (COPY).
 
@@ -12,6 +12,8 @@ mod returning;
 mod show;
 mod transaction;
 mod update;
+
+pub use dml::parsed_query;
 
 use super::block::Block;
 use super::query::run::Rows;
@@ -50,7 +52,7 @@ impl Tag {
 impl Session {
     pub async fn execute(&mut self, parsed: &Parsed, arguments: &Arguments) -> Result<Outcome> {
         let statement = &parsed.statement;
-        self.usable(matches!(statement, Statement::Commit | Statement::Rollback))?;
+        self.usable(matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo { .. }))?;
         match statement {
             Statement::Query(query) => Ok(Outcome::Rows(self.select(query, arguments).await?, Tag::Select)),
             Statement::CopyOut { query, format } => {
@@ -73,12 +75,16 @@ impl Session {
             Statement::Begin { read_only } => self.begin(*read_only),
             Statement::Commit => self.end().await,
             Statement::Rollback => Ok(self.abandon()),
+            Statement::Savepoint { name } => self.save(name),
+            Statement::Release { name } => self.release(name),
+            Statement::RollbackTo { name } => self.roll_back_to(name),
             Statement::Accepted(tag) => Ok(self.accept(tag)),
             Statement::Flush => self.flush().await,
             Statement::CreateSource { .. }
             | Statement::CreateTable { .. }
             | Statement::CreateTableFrom { .. }
             | Statement::CreateMaterializedView { .. }
+            | Statement::AlterSource { .. }
             | Statement::Drop { .. } => self.ddl(parsed).await,
             Statement::Other(other) => self.other(other).await,
         }
@@ -150,6 +156,7 @@ pub fn kind(statement: &Statement) -> &'static str {
         | Statement::CreateTable { .. }
         | Statement::CreateTableFrom { .. }
         | Statement::CreateMaterializedView { .. }
+        | Statement::AlterSource { .. }
         | Statement::Drop { .. } => "ddl",
         _ => "other",
     }

@@ -1,9 +1,9 @@
-//! BEGIN, COMMIT, ROLLBACK; SET and RESET; statements with nothing to do.
+//! BEGIN, COMMIT, ROLLBACK, savepoints; SET and RESET; statements with nothing to do.
 
 use super::Outcome;
 use crate::serving::block::{Block, Transaction};
 use crate::serving::session::Session;
-use weir_sql::Result;
+use weir_sql::{Error, Result};
 
 impl Session {
     pub(super) fn begin(&mut self, read_only: bool) -> Result<Outcome> {
@@ -45,6 +45,37 @@ impl Session {
         self.rollback();
         self.portals.clear();
         Outcome::Done("ROLLBACK".into())
+    }
+
+    pub(super) fn save(&mut self, name: &str) -> Result<Outcome> {
+        let variables = self.variables.clone();
+        self.explicit("SAVEPOINT")?.save(name.to_string(), variables);
+        Ok(Outcome::Done("SAVEPOINT".into()))
+    }
+
+    pub(super) fn release(&mut self, name: &str) -> Result<Outcome> {
+        self.explicit("RELEASE SAVEPOINT")?.release(name)?;
+        Ok(Outcome::Done("RELEASE".into()))
+    }
+
+    pub(super) fn roll_back_to(&mut self, name: &str) -> Result<Outcome> {
+        let variables = self.explicit("ROLLBACK TO SAVEPOINT")?.roll_back_to(name)?;
+        self.restore(variables);
+        self.block = match std::mem::take(&mut self.block) {
+            Block::Failed(transaction) => Block::Explicit(transaction),
+            other => other,
+        };
+        Ok(Outcome::Done("ROLLBACK".into()))
+    }
+
+    /// The transaction of a block, also of one that failed.
+    fn explicit(&mut self, what: &str) -> Result<&mut Transaction> {
+        match &mut self.block {
+            Block::Explicit(transaction) | Block::Failed(transaction) => Ok(transaction),
+            Block::Idle | Block::Implicit(_) => {
+                Err(Error::new("25P01", format!("{what} can only be used in transaction blocks")))
+            }
+        }
     }
 
     pub(super) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {

@@ -14,42 +14,66 @@ use weir_sql::{Error, Result};
 /// Signature, flags and length of the header's extension.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// What comes before the rows, as a message of its own.
-pub fn begin(out: &mut BytesMut, columns: &[Column], format: &Format) {
-    match format.kind {
-        Kind::Binary => message(out, |out| out.put_slice(BINARY_HEADER)),
-        _ if format.header => message(out, |out| {
+/// Writes a stream.
+pub struct Stream<'a> {
+    format: &'a Format,
+    /// The header of a binary stream has yet to be written: it goes with the first message, as clients expect.
+    fresh: bool,
+}
+
+impl<'a> Stream<'a> {
+    pub fn new(format: &'a Format) -> Self {
+        Self { format, fresh: format.kind == Kind::Binary }
+    }
+
+    /// The line of names, if there is to be one.
+    pub fn begin(&self, out: &mut BytesMut, columns: &[Column]) {
+        if !self.format.header {
+            return;
+        }
+        message(out, |out| {
             for (index, column) in columns.iter().enumerate() {
-                separate(out, index, format);
-                field(out, &column.name, columns.len() == 1, format);
+                separate(out, index, self.format);
+                field(out, &column.name, columns.len() == 1, self.format);
             }
             out.put_u8(b'\n');
-        }),
-        _ => {}
+        });
     }
-}
 
-/// What comes after them.
-pub fn end(out: &mut BytesMut, format: &Format) {
-    if format.kind == Kind::Binary {
-        message(out, |out| out.put_i16(-1));
+    /// Appends one message for each of `rows`; none of the row that fails.
+    pub fn write(&mut self, encoder: &Encoder, out: &mut BytesMut, rows: Range<usize>) -> Result<()> {
+        let writers = encoder.writers()?;
+        let mut text = String::new();
+        for row in rows {
+            let start = out.len();
+            let mut written = Ok(());
+            message(out, |out| {
+                self.header(out);
+                written = line(out, &writers, row, &mut text, self.format);
+            });
+            if written.is_err() {
+                out.truncate(start);
+                return written;
+            }
+        }
+        Ok(())
     }
-}
 
-/// Appends one message for each of `rows`; none of the row that fails.
-pub fn write(encoder: &Encoder, out: &mut BytesMut, rows: Range<usize>, format: &Format) -> Result<()> {
-    let writers = encoder.writers()?;
-    let mut text = String::new();
-    for row in rows {
-        let start = out.len();
-        let mut written = Ok(());
-        message(out, |out| written = line(out, &writers, row, &mut text, format));
-        if written.is_err() {
-            out.truncate(start);
-            return written;
+    /// What comes after the rows.
+    pub fn end(&mut self, out: &mut BytesMut) {
+        if self.format.kind == Kind::Binary {
+            message(out, |out| {
+                self.header(out);
+                out.put_i16(-1);
+            });
         }
     }
-    Ok(())
+
+    fn header(&mut self, out: &mut BytesMut) {
+        if std::mem::take(&mut self.fresh) {
+            out.put_slice(BINARY_HEADER);
+        }
+    }
 }
 
 fn line(out: &mut BytesMut, writers: &[Writer], row: usize, text: &mut String, format: &Format) -> Result<()> {
@@ -433,7 +457,7 @@ mod tests {
             let columns = super::super::row::columns(&batch.schema()).expect("types");
             let encoder = Encoder::new(&batch, &columns, &Default::default(), Zone::UTC).expect("encoder");
             let mut out = BytesMut::new();
-            write(&encoder, &mut out, 0..batch.num_rows(), &format).expect("text");
+            Stream::new(&format).write(&encoder, &mut out, 0..batch.num_rows()).expect("text");
             let stream = payload(&out);
             let mut places: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
             places.extend([0, stream.len()]);
