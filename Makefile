@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENV := $(CACHE)/venv
 PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 
-.PHONY: demo test lint bench setup postgres jdbc clean-cache
+.PHONY: demo test soak lint bench setup postgres jdbc clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
@@ -14,6 +14,10 @@ demo: postgres
 
 test: setup lint
 	cargo test --workspace
+
+# The bank under two hundred kills; prints its seed and how many reads were made.
+soak: setup
+	KILLS=200 cargo test --workspace --test main bank:: -- --nocapture
 
 lint:
 	cargo fmt --all --check

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run in real time")]
 
 mod bank;
+mod cdc;
 mod copy;
 mod drivers;
 mod first;

@@ -4,8 +4,8 @@ use super::using;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, Query, SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    FunctionArguments, Ident, Interval, LimitClause, ObjectName, Query, SetExpr, UnaryOperator, Value, ValueWithSpan,
+    VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -28,6 +28,15 @@ impl VisitorMut for Prepare {
             }
         }
         selects(&mut query.body);
+        // FETCH FIRST n ROWS ONLY is how the standard writes LIMIT.
+        if let Some(fetch) = query.fetch.take() {
+            let limit = fetch.quantity.unwrap_or_else(|| Expr::value(Value::Number("1".into(), false)));
+            let offset = match query.limit_clause.take() {
+                Some(LimitClause::LimitOffset { offset, .. }) => offset,
+                _ => None,
+            };
+            query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: vec![] });
+        }
         ControlFlow::Continue(())
     }
 

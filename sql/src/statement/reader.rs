@@ -1,5 +1,6 @@
 //! Reads the tokens of one statement: words, names and options by ourselves, expressions and queries by sqlparser.
 
+use super::ignored;
 use super::text::sentence;
 use super::{Options, Statement};
 use crate::error::{Error, Result};
@@ -309,8 +310,11 @@ impl<'a> Reader<'a> {
         self.names(statement)
     }
 
-    /// sqlparser takes more words for names of relations than Postgres does.
+    /// sqlparser takes more words for names of relations than Postgres does, and reads more than is understood.
     fn names<T: ast::Visit>(&self, read: T) -> Result<T> {
+        if let Some(error) = ignored::find(&read) {
+            return Err(error);
+        }
         let reserved = ast::visit_relations(&read, |name| match name.0.first().and_then(reserved) {
             Some(word) => ControlFlow::Break(self.token_at(word.span.start.column)),
             None => ControlFlow::Continue(()),

@@ -44,6 +44,19 @@ fn a_source_has_options_with_dotted_names() {
 }
 
 #[test]
+fn what_would_be_passed_over_is_refused_by_name() {
+    for (sql, what) in [
+        ("SELECT * FROM t TABLESAMPLE BERNOULLI (1)", "TABLESAMPLE"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT * FROM t TABLESAMPLE SYSTEM (10)", "TABLESAMPLE"),
+        ("SELECT * FROM generate_series(1, 3) WITH ORDINALITY", "WITH ORDINALITY"),
+        ("SELECT * FROM t ORDER BY a FETCH FIRST 2 ROWS WITH TIES", "FETCH … WITH TIES"),
+        ("SELECT * FROM (SELECT * FROM t FETCH FIRST 2 ROWS WITH TIES) AS s", "FETCH … WITH TIES"),
+    ] {
+        assert_eq!(refused(sql), format!("0A000 {what} is not supported"), "{sql}");
+    }
+}
+
+#[test]
 fn a_table_has_columns_and_a_key() {
     let sql = "CREATE TABLE public.Orders (id INT, \"Region\" VARCHAR(10) NOT NULL, total numeric(10,2), PRIMARY KEY (\"Region\", id))";
     let Statement::CreateTable { name, if_not_exists: false, columns: c, key } = read(sql) else { panic!() };

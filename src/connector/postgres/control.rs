@@ -259,13 +259,16 @@ pub struct Relation {
     pub readable: bool,
     pub row_security: bool,
     pub owned: bool,
+    /// Other tables inherit from it: a query over it shows their rows, too.
+    pub inherited: bool,
 }
 
 pub fn relation(client: &mut Client, schema: &str, name: &str) -> Result<Option<Relation>> {
     let sql = format!(
         "SELECT c.oid, relkind, relpersistence, relreplident, pg_catalog.has_table_privilege(c.oid, 'SELECT') AND \
          pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.row_security_active(c.oid), \
-         pg_catalog.pg_has_role(c.relowner, 'USAGE') \
+         pg_catalog.pg_has_role(c.relowner, 'USAGE'), \
+         EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = {} AND c.relname = {}",
         escape_literal(schema),
@@ -281,6 +284,7 @@ pub fn relation(client: &mut Client, schema: &str, name: &str) -> Result<Option<
         readable: row.flag(),
         row_security: row.flag(),
         owned: row.flag(),
+        inherited: row.flag(),
     }))
 }
 

@@ -62,6 +62,11 @@ impl Look<'_> {
             let message = format!("row level security is active on table {table}: the copy would see a part of it");
             self.findings.add("42501", message).hint = Some("Grant the role BYPASSRLS.".into());
         }
+        if relation.inherited {
+            let message = format!("other tables inherit from table {table}: their rows are not its own in the log");
+            self.findings.add("0A000", message).hint =
+                Some("Follow each of them, and make a view of UNION ALL.".into());
+        }
         let attributes = control::attributes(client, relation.oid)?;
         let key = self.key(client, relation.oid, &relation.identity)?;
         self.published(client, relation.oid, relation.owned, &attributes)?;
