@@ -99,6 +99,10 @@ impl Steps {
         }
         let at = |epoch| landing(epoch, parents);
         let far = offered.as_u64() - state.last.as_u64() > BEHIND;
+        // What is under way is in memory, however much it is: one leap at a time.
+        if far && !state.under_way.is_empty() {
+            return None;
+        }
         let leap = far.then(|| marks.newest(state.last, offered, |mark| at(mark) == mark)).flatten();
         let next = leap.unwrap_or_else(|| at(following(state.last, offered)));
         let stop = state.stops.iter().copied().find(|stop| *stop > state.last);
