@@ -1,7 +1,8 @@
 //! The engine: pure operators, the timely host that runs them, and the relations that anybody can read.
 //!
 //! One timely dataflow per relation; taps between them. `engine` is what the coordinator talks to, `worker` the loop of one thread,
-//! `build` turns a relation's blueprint into a dataflow of `source` -> operators in their `host` -> `output`.
+//! `build` turns a relation's blueprint into a dataflow of `source` -> operators in their `host` -> `output`, `steps` says at which
+//! epochs a view stops.
 
 pub mod build;
 pub mod engine;

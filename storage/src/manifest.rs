@@ -48,7 +48,9 @@ pub struct Manifest {
 /// The durable state of one arrangement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
+    /// It is held up to here: the manifest's epoch, or an earlier checkpoint's if its view is behind.
     pub upper: Epoch,
+    /// Its change log can be read from here on: where the reader furthest behind stands.
     pub since: Epoch,
     /// In epoch order, no gaps, no overlap per vnode.
     pub runs: Vec<Run>,
