@@ -212,7 +212,8 @@ fn session_statements_are_read() {
     for (sql, expected) in cases {
         assert_eq!(read(sql), expected, "{sql}");
     }
-    assert_eq!(refused("ROLLBACK TO SAVEPOINT s"), "0A000 ROLLBACK TO SAVEPOINT is not supported");
+    assert_eq!(read("ROLLBACK WORK TO SAVEPOINT s"), Statement::RollbackTo { name: "s".into() });
+    assert_eq!(read("RELEASE s"), Statement::Release { name: "s".into() });
     assert_eq!(refused("BEGIN READ"), "42601 syntax error at or near \"READ\" @7");
     assert_eq!(refused("SHOW TABLES FROM x"), "3F000 schema \"x\" does not exist @18");
 }
