@@ -472,10 +472,13 @@ impl Coordinator {
                 return Some(until);
             }
         }
-        let Sealing { mut draft, relations, edit, .. } = sealing;
+        let Sealing { mut draft, mut relations, edit, .. } = sealing;
         let mut sealed: HashMap<RelationId, Epoch> = HashMap::new();
+        // Ids ascend from parents to children. Workers go on meanwhile: a child may be seen where its parent was not yet seen, and
+        // still must not be held further than it (I5, I8).
+        relations.sort_unstable();
         for id in relations {
-            match self.sealable(id, epoch) {
+            match self.sealable(id, epoch, &sealed) {
                 Some(to) => drop(sealed.insert(id, to)),
                 None => draft.kept.extend(self.held.get(&id).iter().flat_map(|held| held.ids.iter().copied())),
             }
@@ -498,17 +501,21 @@ impl Coordinator {
     }
 
     /// Up to which epoch a checkpoint of `epoch` can hold a relation: a base table in full, a view up to the newest checkpoint
-    /// epoch it stopped at. `None`: no further than the last one did.
-    fn sealable(&self, id: RelationId, epoch: Epoch) -> Option<Epoch> {
+    /// epoch at which it and all of its parents are held. `sealed`: how far its parents are. `None`: no further than the last one
+    /// did.
+    fn sealable(&self, id: RelationId, epoch: Epoch, sealed: &HashMap<RelationId, Epoch>) -> Option<Epoch> {
         let (held, relation) = (self.held.get(&id)?, self.engine.relations().get(id)?);
         let upper = relation.upper().min(epoch);
         if self.is_table(id) {
             return (upper == epoch).then_some(epoch);
         }
+        let earlier = |parent: RelationId| self.held.get(&parent).map_or(Epoch::ZERO, |held| held.sealed);
+        let parents = relation.parents.iter().map(|p| sealed.get(&p.id).copied().unwrap_or_else(|| earlier(p.id)));
+        let limit = parents.min().map_or(upper, |lowest| lowest.min(upper));
         match held.sealed == epoch {
             true => Some(epoch),
             false => {
-                self.engine.relations().marks.newest(held.sealed, upper, |mark| relation.steps.stopped(mark) == mark)
+                self.engine.relations().marks.newest(held.sealed, limit, |mark| relation.steps.stopped(mark) == mark)
             }
         }
     }
