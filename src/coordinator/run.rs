@@ -511,7 +511,7 @@ impl Coordinator {
         }
         let earlier = |parent: RelationId| self.held.get(&parent).map_or(Epoch::ZERO, |held| held.sealed);
         let parents = relation.parents.iter().map(|p| sealed.get(&p.id).copied().unwrap_or_else(|| earlier(p.id)));
-        let limit = parents.min().map_or(upper, |lowest| lowest.min(upper));
+        let limit = no_further(upper, parents);
         match held.sealed == epoch {
             true => Some(epoch),
             false => {
@@ -836,6 +836,11 @@ fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
     events.iter().filter_map(stopped).collect()
 }
 
+/// How far a view that was seen at `upper` can be held whose parents are held up to these epochs. It may have been seen later than they.
+fn no_further(upper: Epoch, parents: impl Iterator<Item = Epoch>) -> Epoch {
+    parents.fold(upper, Epoch::min)
+}
+
 fn rows(changes: &Changes) -> usize {
     match changes {
         Changes::Keyed(fold) => fold.upserts.iter().chain(&fold.deletes).map(|rows| rows.num_rows()).sum(),
@@ -854,4 +859,17 @@ pub(super) fn body(body: &Body) -> Option<build::Body> {
 
 fn on_retry() -> checkpoint::OnRetry {
     Arc::new(|reason| tracing::warn!(reason, "object store does not answer; checkpoints wait, nothing is acknowledged"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_held_no_further_than_its_parents() {
+        let epoch = Epoch::from_u64;
+        assert_eq!(no_further(epoch(15), [epoch(20), epoch(10)].into_iter()), epoch(10));
+        assert_eq!(no_further(epoch(15), [epoch(20)].into_iter()), epoch(15));
+        assert_eq!(no_further(epoch(15), [].into_iter()), epoch(15));
+    }
 }
