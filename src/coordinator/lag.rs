@@ -38,8 +38,8 @@ pub struct Stretch {
 impl Coordinator {
     /// Detaches views whose history has grown too large, and reads on for those that are detached.
     pub(super) fn tend_history(&mut self) {
-        for relation in self.engine.relations().all() {
-            if relation.history.bytes() <= self.history_limit || self.detached.contains_key(&relation.id) {
+        for relation in self.engine.relations().over(self.history_limit) {
+            if self.detached.contains_key(&relation.id) {
                 continue;
             }
             if relation.failure().is_some() {

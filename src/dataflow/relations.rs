@@ -163,6 +163,12 @@ impl Relations {
         self.all.read().expect("relations lock").values().cloned().collect()
     }
 
+    /// Those that hold more history than `limit` bytes. Asked at every turn of the coordinator: mostly nobody does.
+    pub fn over(&self, limit: usize) -> Vec<Arc<Readable>> {
+        let all = self.all.read().expect("relations lock");
+        all.values().filter(|relation| relation.history.bytes() > limit).cloned().collect()
+    }
+
     /// Nobody asks for steps before `epoch` any more: every relation has passed it for good.
     pub fn forget(&self, epoch: Epoch) {
         self.marks.forget(epoch);

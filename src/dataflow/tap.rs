@@ -45,16 +45,14 @@ impl Queue {
         if self.detached.get() || self.closed.get() {
             return;
         }
-        self.reader.history.add(packet.bytes());
-        self.changes.borrow_mut().push_back((epoch, packet));
+        self.refill(epoch, packet);
         self.wake();
     }
 
     /// Everything up to `epoch` has been pushed.
     pub fn advance(&self, epoch: Epoch) {
         if !self.detached.get() {
-            self.upper.set(epoch);
-            self.wake();
+            self.reach(epoch);
         }
     }
 

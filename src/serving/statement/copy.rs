@@ -1,16 +1,16 @@
 //! COPY FROM STDIN: the rows of a stream into a table. The stream itself is [`crate::serving::value::copy`].
 
 use super::Outcome;
-use super::dml::{Target, fit, parsed_query, quoted, stored};
+use super::dml::{Target, fit, parsed_query, quoted};
+use super::insert::wrapped;
 use crate::serving::block::Change;
 use crate::serving::query::failure::failure;
-use crate::serving::query::rewrite::{cast, null};
 use crate::serving::session::{Arguments, Session};
 use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, SelectItem, SetExpr};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use std::sync::Arc;
-use weir_sql::{Error, Result};
+use weir_sql::Result;
 use weir_storage::Epoch;
 
 /// A table and the columns that a stream brings.
@@ -32,34 +32,16 @@ impl Session {
         self.usable(false)?;
         self.writable("COPY FROM")?;
         let target = Target::find(&self.catalog(), &ObjectName::from(vec![quoted(table)]))?;
-        let mut indices = vec![];
-        for name in columns {
-            let index = target.column(&quoted(name))?;
-            if indices.contains(&index) {
-                return Err(Error::new("42701", format!("column \"{name}\" specified more than once")));
-            }
-            indices.push(index);
-        }
-        if columns.is_empty() {
-            indices = (0..target.columns.len()).collect();
-        }
-        Ok(Destination { target, columns: indices })
+        let names: Vec<Ident> = columns.iter().map(|name| quoted(name)).collect();
+        let columns = target.named(&names)?;
+        Ok(Destination { target, columns })
     }
 
-    /// Writes rows that came as text, in columns `c0`, `c1`, ….
+    /// Writes rows that came as text.
     pub async fn copy_in(&mut self, destination: Destination, rows: RecordBatch) -> Result<Outcome> {
         let Destination { target, columns } = destination;
         let tag = format!("COPY {}", rows.num_rows());
-        let mut source = parsed_query("SELECT 1 FROM copied")?;
-        if let SetExpr::Select(select) = source.body.as_mut() {
-            let item = |(index, column): (usize, &weir_sql::types::Column)| {
-                let given = columns.iter().position(|i| *i == index);
-                let value = given.map_or_else(null, |i| Expr::Identifier(quoted(&format!("c{i}"))));
-                let expr = cast(value, &stored(&column.kind));
-                SelectItem::ExprWithAlias { expr, alias: quoted(&column.name) }
-            };
-            select.projection = target.columns.iter().enumerate().map(item).collect();
-        }
+        let source = wrapped(parsed_query("SELECT * FROM copied")?, columns.len(), &columns, &target)?;
         let table: Arc<dyn TableProvider> =
             Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(failure)?);
         let arguments = Arguments::default();

@@ -66,6 +66,22 @@ impl Target {
         })
     }
 
+    /// Indices of the columns a statement names; all of them if it names none.
+    pub fn named(&self, names: &[Ident]) -> Result<Vec<usize>> {
+        if names.is_empty() {
+            return Ok((0..self.columns.len()).collect());
+        }
+        let mut named = vec![];
+        for name in names {
+            let index = self.column(name)?;
+            if named.contains(&index) {
+                return Err(Error::new("42701", format!("column \"{}\" specified more than once", fold(name))));
+            }
+            named.push(index);
+        }
+        Ok(named)
+    }
+
     /// The key columns of whole rows.
     pub fn keys(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         rows.project(&self.key).map_err(|e| Error::internal(e.to_string()))

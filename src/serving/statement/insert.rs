@@ -10,8 +10,8 @@ use crate::serving::value::row::Column;
 use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, ConflictTarget, DoUpdate, Expr, Ident, Insert, OnConflict, OnConflictAction, OnInsert, Query,
-    SetExpr, TableFactor, TableObject, TableWithJoins,
+    AssignmentTarget, ConflictTarget, DoUpdate, Expr, Ident, Insert, ObjectName, OnConflict, OnConflictAction,
+    OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins,
 };
 use std::sync::Arc;
 use weir_sql::types::Type;
@@ -151,22 +151,10 @@ fn insert_alias(insert: &Insert) -> Option<Ident> {
     insert.table_alias.as_ref().map(|alias| alias.alias.clone())
 }
 
-/// Indices of the columns a statement names; all of them if it names none.
 fn named_columns(insert: &Insert, target: &Target) -> Result<Vec<usize>> {
-    if insert.columns.is_empty() {
-        return Ok((0..target.columns.len()).collect());
-    }
-    let mut named = vec![];
-    for name in &insert.columns {
-        let ident =
-            name.0.last().and_then(|part| part.as_ident()).ok_or_else(|| Error::syntax("expected a column name"))?;
-        let index = target.column(ident)?;
-        if named.contains(&index) {
-            return Err(Error::new("42701", format!("column \"{}\" specified more than once", fold(ident))));
-        }
-        named.push(index);
-    }
-    Ok(named)
+    let ident = |name: &ObjectName| name.0.last().and_then(|part| part.as_ident()).cloned();
+    let idents: Option<Vec<Ident>> = insert.columns.iter().map(ident).collect();
+    target.named(&idents.ok_or_else(|| Error::syntax("expected a column name"))?)
 }
 
 fn check_arity(given: usize, wanted: usize, named: bool) -> Result<()> {
@@ -184,7 +172,7 @@ fn is_default(expr: &Expr) -> bool {
 }
 
 /// `source` with its columns cast and in the table's order; columns that are not named are NULL.
-fn wrapped(source: Query, arity: usize, named: &[usize], target: &Target) -> Result<Query> {
+pub(super) fn wrapped(source: Query, arity: usize, named: &[usize], target: &Target) -> Result<Query> {
     let names: Vec<String> = (0..arity).map(|i| format!("c{i}")).collect();
     let items = target.columns.iter().enumerate().map(|(index, column)| {
         let given = named.iter().take(arity).position(|n| *n == index);
