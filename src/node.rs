@@ -1,21 +1,20 @@
 //! Wiring: options, runtimes, store, coordinator, servers, signals.
 
 use crate::catalog::secret::Keeper;
+use crate::connector::Connectors;
 use crate::coordinator::pace::Limits;
-use crate::coordinator::{self, Config};
+use crate::coordinator::{self, Config, Workers};
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use weir_sql::{Error, Result};
-use weir_storage::env::{SystemClock, SystemRandom};
 use weir_storage::{Env, store};
 
 /// How long the last checkpoint may take at shutdown before the process ends without it; the one before it holds.
@@ -111,7 +110,7 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         tracing::warn!("stored passwords are not encrypted: give --secret-key-file");
     }
     let config = Config {
-        workers: options.workers.map_or((cores() - 1).max(1), usize::from),
+        workers: Workers::Threads(options.workers.map_or((cores() - 1).max(1), usize::from)),
         limits: Limits {
             checkpoint_interval: options.checkpoint_interval,
             in_flight: options.max_in_flight_epochs.into(),
@@ -122,7 +121,8 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         source_limit: (options.memory() / 16).clamp(32 << 20, 256 << 20),
         history_limit: (options.memory() / 32).clamp(4 << 20, 1 << 30),
         pool: queries.handle().clone(),
-        slow_view: options.slow_view.clone(),
+        slow_views: options.slow_view.clone().into_iter().collect(),
+        connectors: Connectors::default(),
         accept_data_loss: options.accept_data_loss,
     };
     // Listen before the store is taken over: a port in use must not fence the server that uses it.
@@ -171,7 +171,7 @@ async fn env(url: &str) -> Result<Env> {
         Error::new("58030", format!("store \"{}\" cannot be used: {error}", without_secrets(url)))
     };
     let objects = store::open(url).map_err(failed)?;
-    let env = Env { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom), objects };
+    let env = Env::real(objects);
     store::probe(&*env.objects).await.map_err(failed)?;
     Ok(env)
 }

@@ -13,6 +13,7 @@ mod observe;
 mod postgres;
 mod servers;
 mod sessions;
+mod sim;
 mod slt;
 mod snapshot;
 mod store;

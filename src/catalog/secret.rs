@@ -68,12 +68,10 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use weir_storage::env::{SystemClock, SystemRandom};
 
     fn env() -> Env {
         let objects = weir_storage::store::open("memory://").unwrap();
-        Env { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom), objects }
+        Env::real(objects)
     }
 
     #[test]

@@ -204,15 +204,25 @@ pub trait Source: Send + Sync {
     async fn stop(&self);
 }
 
-/// The connectors there are. A new one is a folder and a line here.
-static CONNECTORS: &[&dyn Connector] = &[&postgres::Postgres];
+/// The kinds of upstream there are.
+#[derive(Clone, Copy)]
+pub struct Connectors(pub &'static [&'static dyn Connector]);
 
-/// The connector of `WITH (connector = 'name')`.
-pub fn find(name: &str) -> Result<&'static dyn Connector> {
-    CONNECTORS.iter().find(|c| c.name() == name).copied().ok_or_else(|| {
-        let known: Vec<_> = CONNECTORS.iter().map(|c| c.name()).collect();
-        Error::new("22023", format!("unknown connector \"{name}\"")).hint(format!("Known: {}.", known.join(", ")))
-    })
+impl Default for Connectors {
+    /// All of them. A new one is a folder and a line here.
+    fn default() -> Self {
+        Self(&[&postgres::Postgres])
+    }
+}
+
+impl Connectors {
+    /// The connector of `WITH (connector = 'name')`.
+    pub fn find(self, name: &str) -> Result<&'static dyn Connector> {
+        self.0.iter().find(|c| c.name() == name).copied().ok_or_else(|| {
+            let known: Vec<_> = self.0.iter().map(|c| c.name()).collect();
+            Error::new("22023", format!("unknown connector \"{name}\"")).hint(format!("Known: {}.", known.join(", ")))
+        })
+    }
 }
 
 /// A source as the catalog stores it.

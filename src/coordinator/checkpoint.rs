@@ -3,7 +3,6 @@
 use super::housekeeping::{InUse, Replacement};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
@@ -12,8 +11,8 @@ use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Epoch, Error, Result};
 
 /// First and longest pause between tries while the store does not answer.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
+const RETRY_FIRST_US: u64 = 100_000;
+const RETRY_LONGEST_US: u64 = 5_000_000;
 
 /// An arrangement to be sealed.
 pub struct Part {
@@ -69,12 +68,11 @@ pub async fn make(
     let in_use = draft.in_use.clone();
     objects.iter().for_each(|path| in_use.add(path));
     let uploads = objects.clone();
-    let (draft, sealed) = tokio::task::spawn_blocking(move || {
+    let seal = move || {
         let sealed = seal(&draft, objects);
         (draft, sealed)
-    })
-    .await
-    .map_err(|e| Error::Invalid(format!("sealing failed: {e}")))?;
+    };
+    let (draft, sealed) = env.compute(seal).await?;
     let sealed = sealed?;
     let mut bytes = 0;
     for (path, object) in sealed.objects {
@@ -145,14 +143,14 @@ fn seal(draft: &Draft, objects: Vec<String>) -> Result<Sealed> {
 
 /// Until it is stored; the bytes do not change between tries, and the name is this upload's own.
 pub async fn upload(env: &Env, path: &str, object: bytes::Bytes, on_retry: &OnRetry) -> Result<()> {
-    let mut pause = RETRY_FIRST;
+    let mut pause = RETRY_FIRST_US;
     loop {
         match env.objects.put(path, object.clone()).await {
             Err(Error::Retry(reason)) => on_retry(&reason),
             other => return other,
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_LONGEST);
+        env.clock.sleep(pause).await;
+        pause = (pause * 2).min(RETRY_LONGEST_US);
     }
 }
 

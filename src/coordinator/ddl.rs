@@ -8,7 +8,7 @@ use super::message::{Mailbox, Message};
 use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
-use crate::connector::{self, Definition, Source, Start, Subscription, Wanted};
+use crate::connector::{self, Connectors, Definition, Source, Start, Subscription, Wanted};
 use crate::dataflow::relations::Relations;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ use weir_storage::{Env, Epoch};
 pub struct Jobs {
     pub env: Env,
     pub keeper: Keeper,
+    pub connectors: Connectors,
     pub mailbox: Mailbox,
     pub catalog: watch::Receiver<Arc<Catalog>>,
     pub relations: Relations,
@@ -109,13 +110,9 @@ impl Jobs {
         }
     }
 
-    /// Adds an object if its name is free; waits until it is durable.
-    async fn announce(&self, make: impl FnOnce(&mut Catalog) -> Object + Send + 'static, name: &str) -> Result<u32> {
-        self.announce_if(|| Ok(()), make, name).await
-    }
-
-    /// The same, if nothing else forbids it either: no other object is announced between the check and this one.
-    async fn announce_if(
+    /// Adds an object if its name is free and it is `allowed`; waits until it is durable. Nothing else is announced, be it to come or
+    /// to go, between the check and this one.
+    async fn announce(
         &self,
         allowed: impl FnOnce() -> Result<()>,
         make: impl FnOnce(&mut Catalog) -> Object + Send + 'static,
@@ -140,7 +137,7 @@ impl Jobs {
             Error::new("22023", "option \"connector\" is missing")
                 .hint("For example: WITH (connector = 'postgres-cdc', …).")
         })?;
-        let connector = connector::find(&kind)?;
+        let connector = self.connectors.find(&kind)?;
         let unnamed =
             Definition { id: 0, name: name.clone(), options: options.clone(), details: serde_json::Value::Null };
         // The id is part of default names upstream, so the source is announced before it is checked in full; a check that fails
@@ -163,7 +160,7 @@ impl Jobs {
                 body: Body::Source(body),
             }
         };
-        let id = self.announce_if(|| self.unclaimed(connector, &unnamed), make, &name).await?;
+        let id = self.announce(|| self.unclaimed(connector, &unnamed), make, &name).await?;
         let mut source = Definition { id, ..unnamed };
         match self.make_upstream(connector, &mut source).await {
             Ok(notices) => Ok(notices),
@@ -336,7 +333,7 @@ impl Jobs {
         }
         let definition =
             Definition { id: object.id, name: object.name.clone(), options, details: body.details.clone() };
-        Ok((connector::find(&body.connector)?, definition))
+        Ok((self.connectors.find(&body.connector)?, definition))
     }
 
     async fn create_table(
@@ -354,8 +351,8 @@ impl Jobs {
             let body = Body::Table(TableBody { columns, key, arrangements, upstream: None });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
-        let id = RelationId(self.announce(make, &name).await?);
-        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await?;
+        let id = RelationId(self.announce(|| Ok(()), make, &name).await?);
+        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
         self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
         self.mailbox.tell(Message::Live { id });
         self.settled().await?;
@@ -380,9 +377,7 @@ impl Jobs {
         let object = catalog
             .by_name(&source)
             .ok_or_else(|| Error::new("42704", format!("source \"{source}\" does not exist")))?;
-        if object.life != Life::Live {
-            return Err(Error::new("55000", format!("source \"{source}\" is not ready")));
-        }
+        self.are_live(&[object.id])?;
         let (connector, definition) = self.definition(object)?;
         let source = object.id;
         let wanted = Wanted { table: RelationId(0), upstream, columns };
@@ -396,9 +391,9 @@ impl Jobs {
             let body = Body::Table(TableBody { columns, key, arrangements, upstream: Some((source, subscription)) });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
-        let id = self.announce(make, &name).await?;
+        let id = self.announce(|| self.are_live(&[source]), make, &name).await?;
         let follow = async {
-            self.mailbox.ask(|reply| Message::Build { id: RelationId(id), reply }).await?;
+            self.mailbox.ask(|reply| Message::Build { id: RelationId(id), reply }).await??;
             self.subscribe(source, id).await
         };
         self.finish_or_drop(id, &name, follow, reply).await?;
@@ -431,12 +426,8 @@ impl Jobs {
     ) -> Result<Vec<String>> {
         let catalog = self.catalog();
         let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
-        for relation in planned.plan.root.relations() {
-            let object = catalog.get(relation.0).ok_or_else(|| Error::undefined_relation(&relation.to_string()))?;
-            if object.life != Life::Live {
-                return Err(Error::new("55000", format!("{} \"{}\" is not readable yet", object.kind(), object.name)));
-            }
-        }
+        let parents: Vec<u32> = planned.plan.root.relations().into_iter().map(|relation| relation.0).collect();
+        self.are_live(&parents)?;
         let (now, object_name, notices) = (self.env.clock.now(), name.clone(), planned.notices);
         let (columns, plan) = (planned.columns, planned.plan);
         let count = crate::dataflow::build::Body::View(plan.clone()).specs().len();
@@ -446,7 +437,7 @@ impl Jobs {
             let body = Body::View(ViewBody { columns, plan, settings, arrangements });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
-        let id = self.announce(make, &name).await?;
+        let id = self.announce(|| self.are_live(&parents), make, &name).await?;
         self.finish_or_drop(id, &name, self.backfill(id), reply).await?;
         Ok(notices)
     }
@@ -454,10 +445,25 @@ impl Jobs {
     /// Builds a view and waits until it has caught up with its parents.
     pub async fn backfill(&self, id: u32) -> Result<()> {
         let id = RelationId(id);
-        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await?;
+        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
         self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
         self.mailbox.tell(Message::Live { id });
         self.settled().await
+    }
+
+    /// What something is to be made of is there in full, and is not going.
+    fn are_live(&self, ids: &[u32]) -> Result<()> {
+        let catalog = self.catalog();
+        for id in ids {
+            let object = catalog.get(*id).ok_or_else(|| Error::undefined_relation(&id.to_string()))?;
+            let state = match object.life {
+                Life::Live => continue,
+                Life::Creating => "is not readable yet",
+                Life::Dropping => "is being dropped",
+            };
+            return Err(Error::new("55000", format!("{} \"{}\" {state}", object.kind(), object.name)));
+        }
+        Ok(())
     }
 
     /// Waits for `work`; a client that goes away (Ctrl-C) or a failure drops the half-made relation.
@@ -471,12 +477,14 @@ impl Jobs {
         let statement = self.catalog().get(id).map(|o| o.definition.clone()).unwrap_or_default();
         self.mailbox.tell(Message::Began { id, statement });
         let result = tokio::select! {
+            biased;
             result = work => result,
             () = reply.closed() => Err(Error::new("57014", format!("canceling statement due to user request; \"{name}\" was dropped"))),
         };
         self.mailbox.tell(Message::Ended { id });
         if result.is_err() {
-            self.drop_in_order(vec![id]).await?;
+            // Something may have been made of it meanwhile: what became of it does not depend on who asked.
+            self.drop_all(|catalog| Ok(with_dependants(catalog, &[id]))).await?;
         }
         result
     }
@@ -488,44 +496,21 @@ impl Jobs {
         if_exists: bool,
         cascade: bool,
     ) -> Result<Vec<String>> {
-        let catalog = self.catalog();
-        let (mut notices, mut ids) = (vec![], vec![]);
-        for name in names {
-            match catalog.by_name(&name) {
-                Some(object) if is_kind(object, kind) => ids.push(object.id),
-                Some(object) => {
-                    let hint = format!("Use DROP {} to remove a {}.", object.kind().to_uppercase(), object.kind());
-                    return Err(Error::new("42809", format!("\"{name}\" is not a {}", kind_name(kind))).hint(hint));
-                }
-                None if if_exists => notices.push(format!("{} \"{name}\" does not exist, skipping", kind_name(kind))),
-                None => {
-                    let state = if kind == ObjectKind::Source { "42704" } else { "42P01" };
-                    return Err(Error::new(state, format!("{} \"{name}\" does not exist", kind_name(kind))));
-                }
-            }
-        }
-        let all = with_dependants(&catalog, &ids);
-        if all.len() > ids.len() && !cascade {
-            let detail: Vec<String> =
-                all.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).map(dependency).collect();
-            let name = ids.first().and_then(|id| catalog.get(*id)).map_or("", |o| &o.name);
-            return Err(Error::new(
-                "2BP01",
-                format!("cannot drop {} {name} because other objects depend on it", kind_name(kind)),
-            )
-            .detail(detail.join("\n"))
-            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
-        }
-        notices.extend(self.drop_in_order(all).await?);
+        let mut notices = vec![];
+        let dropped = self.drop_all(|catalog| doomed(catalog, kind, names, if_exists, cascade, &mut notices)).await?;
+        notices.extend(dropped);
         Ok(notices)
     }
 
-    /// Drops objects, dependants first (descending ids): announced, then taken back upstream, then gone.
-    pub async fn drop_in_order(&self, mut ids: Vec<u32>) -> Result<Vec<String>> {
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        let announced = ids.clone();
+    /// Drops what `choose` says, dependants first (descending ids): announced, then taken back upstream, then gone. Nothing else is
+    /// announced between the choice and this.
+    async fn drop_all(&self, choose: impl FnOnce(&Catalog) -> Result<Vec<u32>>) -> Result<Vec<String>> {
+        let mut ids;
         {
             let _turn = self.turn.lock().await;
+            ids = choose(&self.catalog())?;
+            ids.sort_unstable_by(|a, b| b.cmp(a));
+            let announced = ids.clone();
             self.mailbox
                 .edit(move |catalog| {
                     for id in announced {
@@ -536,6 +521,11 @@ impl Jobs {
                 })
                 .await?;
         }
+        self.take_apart(ids).await
+    }
+
+    /// What has been announced to go, dependants first.
+    async fn take_apart(&self, ids: Vec<u32>) -> Result<Vec<String>> {
         let mut notices = vec![];
         for id in ids {
             let catalog = self.catalog();
@@ -575,7 +565,8 @@ impl Jobs {
 
     /// What a start finds half done goes on in the background.
     pub fn resume(&self, catalog: &Catalog) {
-        let dropping: Vec<u32> = catalog.objects.values().filter(|o| o.life == Life::Dropping).map(|o| o.id).collect();
+        let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping);
+        let dropping: Vec<u32> = dropping.map(|o| o.id).collect();
         let creating: Vec<Object> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
         // Live, yet built anew: its state was not in the manifest.
         let rebuilding = catalog.objects.values().filter(|o| o.life == Life::Live).map(|o| RelationId(o.id));
@@ -590,11 +581,11 @@ impl Jobs {
             for object in creating {
                 if let Err(error) = jobs.resume_creating(&object).await {
                     tracing::warn!(object = object.name, %error, "a half-made object could not be finished and was dropped");
-                    let _ = jobs.drop_in_order(vec![object.id]).await;
+                    let _ = jobs.drop_all(|catalog| Ok(with_dependants(catalog, &[object.id]))).await;
                 }
             }
             if !dropping.is_empty() {
-                let notices = jobs.drop_in_order(dropping).await.unwrap_or_default();
+                let notices = jobs.take_apart(dropping).await.unwrap_or_default();
                 notices.iter().for_each(|notice| tracing::warn!(notice, "while dropping"));
             }
         });
@@ -617,6 +608,11 @@ impl Jobs {
             }
             Body::View(_) => self.backfill(id).await,
             Body::Table(TableBody { upstream: None, .. }) => {
+                self.mailbox.tell(Message::Live { id: RelationId(id) });
+                Ok(())
+            }
+            // All there but for this last step.
+            Body::Table(TableBody { upstream: Some((_, subscription)), .. }) if subscription.copied => {
                 self.mailbox.tell(Message::Live { id: RelationId(id) });
                 Ok(())
             }
@@ -673,6 +669,45 @@ fn kind_name(kind: ObjectKind) -> &'static str {
 
 fn dependency(object: &Object) -> String {
     format!("{} {} depends on it", object.kind(), object.name)
+}
+
+/// What a DROP takes away: the objects named and, with CASCADE, everything that depends on them.
+fn doomed(
+    catalog: &Catalog,
+    kind: ObjectKind,
+    names: Vec<String>,
+    if_exists: bool,
+    cascade: bool,
+    notices: &mut Vec<String>,
+) -> Result<Vec<u32>> {
+    let mut ids = vec![];
+    for name in names {
+        match catalog.by_name(&name) {
+            Some(object) if is_kind(object, kind) => ids.push(object.id),
+            Some(object) => {
+                let hint = format!("Use DROP {} to remove a {}.", object.kind().to_uppercase(), object.kind());
+                return Err(Error::new("42809", format!("\"{name}\" is not a {}", kind_name(kind))).hint(hint));
+            }
+            None if if_exists => notices.push(format!("{} \"{name}\" does not exist, skipping", kind_name(kind))),
+            None => {
+                let state = if kind == ObjectKind::Source { "42704" } else { "42P01" };
+                return Err(Error::new(state, format!("{} \"{name}\" does not exist", kind_name(kind))));
+            }
+        }
+    }
+    let all = with_dependants(catalog, &ids);
+    if all.len() > ids.len() && !cascade {
+        let detail: Vec<String> =
+            all.iter().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).map(dependency).collect();
+        let name = ids.first().and_then(|id| catalog.get(*id)).map_or("", |o| &o.name);
+        return Err(Error::new(
+            "2BP01",
+            format!("cannot drop {} {name} because other objects depend on it", kind_name(kind)),
+        )
+        .detail(detail.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    Ok(all)
 }
 
 /// `ids` and everything that depends on them, directly or not.

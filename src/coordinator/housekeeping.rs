@@ -5,7 +5,7 @@
 
 use super::checkpoint::{OnRetry, ulid, upload};
 use super::message::{Mailbox, Message};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use weir_storage::arrangement::Spec;
@@ -77,7 +77,7 @@ impl Housekeeping {
     }
 
     /// Starts what is due after `manifest` was published.
-    pub fn after(&mut self, manifest: &Arc<Manifest>, specs: impl FnOnce() -> HashMap<ArrangementId, Spec>) {
+    pub fn after(&mut self, manifest: &Arc<Manifest>, specs: impl FnOnce() -> BTreeMap<ArrangementId, Spec>) {
         if !self.merging && manifest.arrangements.values().any(|state| pick(&state.runs).is_some()) {
             self.merging = true;
             self.merge(manifest.clone(), specs());
@@ -93,7 +93,7 @@ impl Housekeeping {
         self.merging = false;
     }
 
-    fn merge(&self, manifest: Arc<Manifest>, specs: HashMap<ArrangementId, Spec>) {
+    fn merge(&self, manifest: Arc<Manifest>, specs: BTreeMap<ArrangementId, Spec>) {
         let (env, mailbox, in_use, on_retry) =
             (self.env.clone(), self.mailbox.clone(), self.in_use.clone(), self.on_retry.clone());
         let path = run::path(self.generation, ulid(&env));
@@ -125,7 +125,7 @@ impl Housekeeping {
 async fn compact(
     env: &Env,
     manifest: &Manifest,
-    specs: &HashMap<ArrangementId, Spec>,
+    specs: &BTreeMap<ArrangementId, Spec>,
     path: String,
     in_use: &InUse,
     on_retry: &OnRetry,
@@ -144,12 +144,12 @@ async fn compact(
             runs.push((run.clone(), bytes.ok_or_else(missing)?));
         }
         let (spec, since) = (spec.clone(), state.since);
-        let merged = tokio::task::spawn_blocking(move || {
+        let merged = move || {
             let new = merge(&mut writer, &spec, since, &runs);
             (writer, new)
-        });
+        };
         let new;
-        (writer, new) = merged.await.map_err(|e| Error::Invalid(format!("merging runs failed: {e}")))?;
+        (writer, new) = env.compute(merged).await?;
         replacements.push(Replacement { id, old, new: new? });
         if taken >= MERGE_BYTES {
             break;

@@ -5,13 +5,12 @@
 //! stretch is read from the store, and so on, until a stretch ends where its parents' memory begins: then it is attached again.
 //! Nothing of this touches sources, checkpoints or other views.
 
-use super::message::{Mailbox, Message};
+use super::message::Message;
 use super::recover::{self, Parent};
 use super::run::{Coordinator, body};
 use crate::catalog::Catalog;
 use crate::dataflow::build::Log;
 use crate::dataflow::steps::landing;
-use std::collections::HashMap;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_storage::manifest::Manifest;
@@ -89,7 +88,7 @@ impl Coordinator {
         let Some(to) = to.or_else(next) else { return };
         detached.reading = Some(to);
         let (env, manifest, catalog) = (self.env.clone(), self.manifest.clone(), self.catalog.clone());
-        let (mailbox, workers): (Mailbox, _) = (self.mailbox.clone(), self.engine.workers());
+        let (mailbox, workers) = (self.mailbox.clone(), self.engine.workers());
         tokio::spawn(async move {
             let logs = read(&env, &manifest, &catalog, &parents, after, to, workers).await;
             mailbox.tell(Message::Stretch(Stretch { id, to, logs }));
@@ -128,7 +127,7 @@ async fn read(
     to: Epoch,
     workers: usize,
 ) -> Result<Vec<Log>> {
-    let mut logs = vec![HashMap::new(); workers];
+    let mut logs = vec![Log::new(); workers];
     for id in parents {
         let gone = || weir_storage::Error::Invalid(format!("relation {id} is not in the newest manifest"));
         let object = catalog.get(id.0).ok_or_else(gone)?;

@@ -20,10 +20,10 @@ pub enum Message {
         edit: Edit,
         durable: oneshot::Sender<()>,
     },
-    /// Builds a relation that is in the catalog; answered with the epoch it starts from.
+    /// Builds a relation that is in the catalog and not being dropped; answered with the epoch it starts from.
     Build {
         id: RelationId,
-        reply: oneshot::Sender<Epoch>,
+        reply: oneshot::Sender<Result<Epoch>>,
     },
     /// Ends a relation's dataflow.
     Discard {

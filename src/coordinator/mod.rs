@@ -18,4 +18,4 @@ mod start;
 mod waiters;
 
 pub use run::Coordinator;
-pub use start::{Config, start};
+pub use start::{Config, Workers, start};

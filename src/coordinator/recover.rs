@@ -18,6 +18,9 @@ use weir_storage::{Env, Epoch, Error, Result};
 /// Runs read ahead of the ones being added up.
 const READ_AHEAD: usize = 16;
 
+/// Microseconds before a store that does not answer is asked again.
+const RETRY_US: u64 = 1_000_000;
+
 /// A relation as a manifest has it.
 pub struct Restored {
     /// Per worker.
@@ -45,7 +48,7 @@ pub async fn restore(env: &Env, engine: &Engine, body: &Body, states: &[&State])
             // reads below `upper`, so only the order counts.
             entries.sort_by_key(|entry| entry.epoch);
             let (own, placement) = (own.clone(), placement.clone());
-            let added = tokio::task::spawn_blocking(move || {
+            let add = move || {
                 for entry in entries {
                     reached = reached.max(entry.epoch);
                     for (arrangement, part) in own.iter().zip(distribute(&placement, &entry.delta, own.len())?) {
@@ -55,8 +58,8 @@ pub async fn restore(env: &Env, engine: &Engine, body: &Body, states: &[&State])
                     }
                 }
                 Ok::<_, Error>(reached)
-            });
-            reached = added.await.map_err(|e| Error::Corrupt(format!("reading runs failed: {e}")))??;
+            };
+            reached = env.compute(add).await??;
         }
         for arrangement in &own {
             arrangement.advance(upper);
@@ -121,10 +124,7 @@ fn entries(
     let fetched = stream::iter(runs).map(|run| fetch(env, run)).buffered(READ_AHEAD);
     fetched.and_then(move |(run, bytes)| {
         let schema = schema.clone();
-        async move {
-            let read = tokio::task::spawn_blocking(move || run::read(&run, &schema, bytes, &|_| true));
-            read.await.map_err(|e| Error::Corrupt(format!("reading runs failed: {e}")))?
-        }
+        async move { env.compute(move || run::read(&run, &schema, bytes, &|_| true)).await? }
     })
 }
 
@@ -141,7 +141,7 @@ async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {
             }
             Err(Error::Retry(reason)) => {
                 tracing::warn!(object = run.object, reason, "object store does not answer; trying again");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                env.clock.sleep(RETRY_US).await;
             }
             Err(other) => return Err(other),
         }

@@ -9,10 +9,10 @@ use super::pace::{Close, Pace, Wanted};
 use super::request::{self, Done, Inspection, Progress, RelationFacts, Request};
 use super::waiters::{Reaching, Waiters, Written};
 use crate::catalog::{Body, Catalog, Life};
-use crate::connector::{Cause, Changes, Event, Position, Source, Waiting};
+use crate::connector::{Cause, Changes, Event, Position, Source, State, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -88,14 +88,14 @@ pub struct Coordinator {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) publisher: Arc<Mutex<Publisher>>,
     pub(super) manifest: Arc<Manifest>,
-    pub(super) held: HashMap<RelationId, Held>,
+    pub(super) held: BTreeMap<RelationId, Held>,
     pub(super) pace: Pace,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) messages: mpsc::UnboundedReceiver<Message>,
     pub(super) mailbox: Mailbox,
     pub(super) jobs: Jobs,
     pub(super) wake: Arc<Notify>,
-    pub(super) detached: HashMap<RelationId, Detached>,
+    pub(super) detached: BTreeMap<RelationId, Detached>,
     /// Bytes of changes kept in memory for one view.
     pub(super) history_limit: usize,
     sources: BTreeMap<u32, Attached>,
@@ -106,8 +106,8 @@ pub struct Coordinator {
     consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     /// Tables whose copy ended at this epoch and become readable when they have reached it.
     becoming: Vec<(RelationId, Epoch)>,
-    locks: HashMap<RelationId, Arc<Mutex<()>>>,
-    written: HashMap<RelationId, Epoch>,
+    locks: BTreeMap<RelationId, Arc<Mutex<()>>>,
+    written: BTreeMap<RelationId, Epoch>,
     closed: Epoch,
     now: i64,
     /// When epochs closed that some relation has yet to reach; not all of them if there are many.
@@ -121,7 +121,7 @@ pub struct Coordinator {
     merged: Vec<Replacement>,
     sealing: Option<Sealing>,
     /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
-    publishing: Option<(Epoch, u64, HashMap<RelationId, Epoch>)>,
+    publishing: Option<(Epoch, u64, BTreeMap<RelationId, Epoch>)>,
     /// Some view is held further back than the last checkpoint's epoch: another one is due when it has come there.
     trailing: bool,
     confirming: bool,
@@ -140,7 +140,7 @@ pub(super) struct Parts {
     pub progress: watch::Sender<Progress>,
     pub publisher: Publisher,
     pub manifest: Manifest,
-    pub held: HashMap<RelationId, Held>,
+    pub held: BTreeMap<RelationId, Held>,
     pub pace: Pace,
     pub requests: mpsc::Receiver<Request>,
     pub messages: mpsc::UnboundedReceiver<Message>,
@@ -176,7 +176,7 @@ impl Coordinator {
             mailbox: parts.mailbox,
             jobs: parts.jobs,
             wake: parts.wake,
-            detached: HashMap::new(),
+            detached: BTreeMap::new(),
             history_limit: parts.history_limit,
             sources: BTreeMap::new(),
             positions,
@@ -184,8 +184,8 @@ impl Coordinator {
             waiters: Waiters::default(),
             consistent: vec![],
             becoming: vec![],
-            locks: HashMap::new(),
-            written: HashMap::new(),
+            locks: BTreeMap::new(),
+            written: BTreeMap::new(),
             closed,
             closed_at: VecDeque::new(),
             edits: 0,
@@ -213,14 +213,16 @@ impl Coordinator {
             if self.stopping && self.is_settled() {
                 break;
             }
-            let pause = Duration::from_micros(next.saturating_sub(self.env.clock.monotonic()));
+            let pause = self.env.clock.sleep(next.saturating_sub(self.env.clock.monotonic()));
             let wake = self.wake.clone();
             tokio::select! {
-                Some(request) = self.requests.recv() => self.request(request),
-                Some(message) = self.messages.recv() => self.message(message)?,
-                () = wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                // No chance in it, so that a run can be repeated. Jobs wait for answers, so messages leave room for requests.
+                biased;
                 _ = &mut shutdown, if !self.stopping => self.stop_intake().await,
+                Some(message) = self.messages.recv() => self.message(message)?,
+                Some(request) = self.requests.recv() => self.request(request),
+                () = wake.notified() => {}
+                () = pause => {}
             }
         }
         tracing::info!(epoch = %self.durable, "last checkpoint is published; ending");
@@ -242,6 +244,7 @@ impl Coordinator {
             }
         }
         self.become_live();
+        self.give_up_copies();
         self.follow_up();
         self.tend_history();
         match self.pace.checkpoint(now, self.wanted()) {
@@ -315,7 +318,7 @@ impl Coordinator {
 
     /// Transactions of DML in order; two that write the same table go into two epochs, since the second comes after the first.
     fn take_writes(&mut self, epoch: Epoch, changes: &mut Vec<(RelationId, Changes)>) {
-        let mut taken: HashSet<RelationId> = HashSet::new();
+        let mut taken: BTreeSet<RelationId> = BTreeSet::new();
         while let Some(write) = self.writes.front() {
             if write.changes.iter().any(|(id, _)| taken.contains(id)) {
                 break;
@@ -381,6 +384,32 @@ impl Coordinator {
                 let _ = reply.send(Ok(()));
             }
         }
+    }
+
+    /// Whoever waits for a copy of a source that has stopped for good waits in vain.
+    fn give_up_copies(&mut self) {
+        if self.consistent.is_empty() {
+            return;
+        }
+        for (&id, attached) in &self.sources {
+            let State::Stopped { name, reason, remedy } = attached.source.status().state else { continue };
+            for (_, reply) in self.consistent.extract_if(.., |(table, _)| fed(&self.catalog, *table, id).is_some()) {
+                let error = Error::new("55000", format!("the source has stopped ({name}): {reason}"));
+                let _ = reply.send(Err(error.hint(&remedy)));
+            }
+        }
+    }
+
+    /// A source stops reading where it is. Its first copies begin again when it goes on, others are forgotten.
+    fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
+        let attached = self.sources.remove(&id)?;
+        self.positions.insert(id, attached.position.clone());
+        let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
+        for (_, reply) in self.consistent.extract_if(.., |(table, _)| forgotten(*table)) {
+            let error = Error::new("57014", "the source was paused, and what it was copying again was let go");
+            let _ = reply.send(Err(error.hint("Ask for the copy again when the source has been resumed.")));
+        }
+        Some(attached.source)
     }
 
     /// Views that were behind and have come to the last checkpoint's epoch are to be durable there.
@@ -473,7 +502,7 @@ impl Coordinator {
             }
         }
         let Sealing { mut draft, mut relations, edit, .. } = sealing;
-        let mut sealed: HashMap<RelationId, Epoch> = HashMap::new();
+        let mut sealed: BTreeMap<RelationId, Epoch> = BTreeMap::new();
         // Ids ascend from parents to children. Workers go on meanwhile: a child may be seen where its parent was not yet seen, and
         // still must not be held further than it (I5, I8).
         relations.sort_unstable();
@@ -503,7 +532,7 @@ impl Coordinator {
     /// Up to which epoch a checkpoint of `epoch` can hold a relation: a base table in full, a view up to the newest checkpoint
     /// epoch at which it and all of its parents are held. `sealed`: how far its parents are. `None`: no further than the last one
     /// did.
-    fn sealable(&self, id: RelationId, epoch: Epoch, sealed: &HashMap<RelationId, Epoch>) -> Option<Epoch> {
+    fn sealable(&self, id: RelationId, epoch: Epoch, sealed: &BTreeMap<RelationId, Epoch>) -> Option<Epoch> {
         let (held, relation) = (self.held.get(&id)?, self.engine.relations().get(id)?);
         let upper = relation.upper().min(epoch);
         if self.is_table(id) {
@@ -521,7 +550,7 @@ impl Coordinator {
     }
 
     /// From which epoch on the change log of a relation sealed up to `to` is needed: where the reader furthest behind stands.
-    fn read_from(&self, id: RelationId, to: Epoch, sealed: &HashMap<RelationId, Epoch>) -> Epoch {
+    fn read_from(&self, id: RelationId, to: Epoch, sealed: &BTreeMap<RelationId, Epoch>) -> Epoch {
         let relations = self.engine.relations();
         let reads = |reader: &RelationId| {
             let relation = relations.get(*reader).filter(|r| r.failure().is_none());
@@ -630,23 +659,14 @@ impl Coordinator {
                 self.edit(edit);
                 self.waiters.edits.push((self.edits, durable));
             }
-            Message::Build { id, reply } => {
-                self.build(id);
-                let _ = reply.send(self.closed);
-            }
+            Message::Build { id, reply } => drop(reply.send(self.build(id))),
             Message::Discard { id } => self.discard(id),
             Message::Live { id } => self.set_live(id),
             Message::Attach { id, source, position } => {
                 self.positions.remove(&id);
                 self.sources.insert(id, Attached { source, position });
             }
-            Message::Pause { id, reply } => {
-                let attached = self.sources.remove(&id);
-                if let Some(attached) = &attached {
-                    self.positions.insert(id, attached.position.clone());
-                }
-                let _ = reply.send(attached.map(|a| a.source));
-            }
+            Message::Pause { id, reply } => drop(reply.send(self.pause(id))),
             Message::PositionOf { id, reply } => drop(reply.send(self.positions.get(&id).cloned())),
             Message::Detach { id, reply } => {
                 self.positions.remove(&id);
@@ -695,9 +715,10 @@ impl Coordinator {
         }
     }
 
-    fn build(&mut self, id: RelationId) {
-        let Some(object) = self.catalog.get(id.0).cloned() else { return };
-        let Some(body) = body(&object.body) else { return };
+    fn build(&mut self, id: RelationId) -> Result<Epoch> {
+        let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
+        let found = found.and_then(|object| Some((body(&object.body)?, object)));
+        let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
         let arrangements = self.engine.arrangements(&body);
         let from = self.closed;
         let name = object.name.clone();
@@ -716,6 +737,7 @@ impl Coordinator {
         }
         let ids = object.arrangements().to_vec();
         self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO, from });
+        Ok(from)
     }
 
     fn discard(&mut self, id: RelationId) {
@@ -825,6 +847,12 @@ impl Coordinator {
     fn is_settled(&self) -> bool {
         !self.changed && !self.moved && self.sealing.is_none() && self.publishing.is_none()
     }
+}
+
+/// What `table` subscribes to, if it is of this source.
+fn fed(catalog: &Catalog, table: RelationId, source: u32) -> Option<&Subscription> {
+    let Body::Table(table) = &catalog.get(table.0)?.body else { return None };
+    table.upstream.as_ref().filter(|(of, _)| *of == source).map(|(_, subscription)| subscription)
 }
 
 /// Tables that cannot go on, each with its cause for readers.

@@ -8,9 +8,10 @@ use super::request::{Handle, Progress};
 use super::run::{Coordinator, Held, Parts, body};
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Catalog, Life, Object};
-use crate::dataflow::build::Blueprint;
-use crate::dataflow::engine::Engine;
-use std::collections::HashMap;
+use crate::connector::Connectors;
+use crate::dataflow::build::{Blueprint, Log};
+use crate::dataflow::engine::{Engine, World};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,15 @@ use weir_storage::{Env, Epoch};
 /// Requests of sessions that may wait; a session waits for its own anyway.
 const REQUESTS: usize = 1024;
 
+/// What runs the dataflow.
+pub enum Workers {
+    Threads(usize),
+    /// A simulator's.
+    Given(Box<dyn FnOnce(World) -> Engine + Send>),
+}
+
 pub struct Config {
-    pub workers: usize,
+    pub workers: Workers,
     pub limits: Limits,
     pub keeper: Keeper,
     pub spill: PathBuf,
@@ -33,10 +41,12 @@ pub struct Config {
     pub source_limit: usize,
     /// Runs what is below queries and dataflow in priority.
     pub pool: tokio::runtime::Handle,
-    /// A view whose operators rest so long before every step, for tests.
-    pub slow_view: Option<(String, Duration)>,
+    /// Views whose operators rest so long before every step, for tests.
+    pub slow_views: Vec<(String, Duration)>,
     /// Bytes of changes kept in memory for one view that is behind.
     pub history_limit: usize,
+    /// Which kinds of upstream there are.
+    pub connectors: Connectors,
     /// Start from an older manifest if the newest is damaged.
     pub accept_data_loss: bool,
 }
@@ -49,8 +59,13 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
-    let engine = Engine::start(config.workers, wake.clone()).slowed(config.slow_view);
-    let mut held = HashMap::new();
+    let world = World { wake: wake.clone(), clock: env.clock.clone() };
+    let engine = match config.workers {
+        Workers::Threads(workers) => Engine::start(workers, world),
+        Workers::Given(start) => start(world),
+    };
+    let engine = engine.slowed(config.slow_views);
+    let mut held = BTreeMap::new();
     // Ids ascend from parents to children.
     for object in catalog.objects.values() {
         if let Some(relation) = bring_back(&env, &engine, &manifest, &catalog, &held, object).await? {
@@ -69,6 +84,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     let jobs = Jobs {
         env: env.clone(),
         keeper: config.keeper,
+        connectors: config.connectors,
         mailbox: mailbox.clone(),
         catalog: catalog_receiver.clone(),
         relations: engine.relations().clone(),
@@ -148,7 +164,7 @@ async fn bring_back(
     engine: &Engine,
     manifest: &Manifest,
     catalog: &Catalog,
-    held: &HashMap<RelationId, Held>,
+    held: &BTreeMap<RelationId, Held>,
     object: &Object,
 ) -> Result<Option<Held>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
@@ -188,7 +204,7 @@ async fn bring_back(
         None => Restored { arrangements: engine.arrangements(&shape), upper: manifest.epoch },
     };
     let (upper, arrangements) = (restored.upper, restored.arrangements);
-    let mut logs = vec![HashMap::new(); engine.workers()];
+    let mut logs = vec![Log::new(); engine.workers()];
     let mut first = None;
     if !fresh {
         for id in &parents {

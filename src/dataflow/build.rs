@@ -10,7 +10,7 @@ use super::table::Table;
 use super::tap::Queue;
 use super::worker::{Relation, Running};
 use super::{errors, placement};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
@@ -40,7 +40,7 @@ pub struct Blueprint {
 }
 
 /// What parents changed by after a restored view's epoch, up to where they stand, per parent. For one worker.
-pub type Log = HashMap<RelationId, Vec<(Epoch, Packet)>>;
+pub type Log = BTreeMap<RelationId, Vec<(Epoch, Packet)>>;
 
 /// A blueprint with what it is built among.
 pub struct Plot {
@@ -133,7 +133,7 @@ pub fn dataflow(
     worker: &mut Worker,
     plot: Plot,
     relation: &Rc<Relation>,
-    running: &HashMap<RelationId, Running>,
+    running: &BTreeMap<RelationId, Running>,
 ) -> Vec<(RelationId, Rc<Queue>)> {
     let Plot { blueprint, follower, log, .. } = plot;
     let blueprint = &blueprint;
@@ -202,7 +202,7 @@ struct Builder<'a, 's> {
     scope: Scope<'s, u64>,
     blueprint: &'a Blueprint,
     relation: &'a Rc<Relation>,
-    running: &'a HashMap<RelationId, Running>,
+    running: &'a BTreeMap<RelationId, Running>,
     follower: &'a Follower,
     log: &'a Log,
     states: &'a mut VecDeque<Arrangement>,

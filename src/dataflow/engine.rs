@@ -1,4 +1,6 @@
 //! The engine's handle: starts the workers, tells them what to do, ends them.
+//!
+//! Workers are threads, or one that runs only when it is stepped ([`Stepped`]): so a simulator decides when.
 
 use super::build::{Blueprint, Body, Log, Plot};
 use super::packet::Packet;
@@ -6,32 +8,45 @@ use super::placement::Placement;
 use super::relations::{Readable, Relations};
 use super::source::Follower;
 use super::steps::Steps;
-use super::worker::{Command, run};
+pub use super::worker::Orders;
+use super::worker::{Command, Crew};
 use crate::connector::{Cause, Changes, Fold};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread::Thread;
 use std::time::Duration;
+use timely::communication::Allocator;
+use timely::worker::Worker;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
+use weir_storage::env::Clock;
 use weir_storage::{Epoch, Result};
 
-/// Runs relations on `workers` threads. Commands reach every worker in the order of the calls.
+/// What all workers of an engine share.
+#[derive(Clone)]
+pub struct World {
+    /// Notified whenever some relation moved.
+    pub wake: Arc<Notify>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Makes a worker look at its commands.
+type Alarm = Box<dyn Fn() + Send + Sync>;
+
+/// Runs relations on workers. Commands reach every worker in the order of the calls.
 pub struct Engine {
-    commands: Vec<(Sender<Command>, Thread)>,
+    commands: Vec<(Sender<Command>, Alarm)>,
     relations: Relations,
     guards: Option<timely::communication::WorkerGuards<()>>,
-    slow: Option<(String, Duration)>,
+    slow: Vec<(String, Duration)>,
     /// Worker that gets the next odd batch.
     turn: usize,
 }
 
 impl Engine {
-    /// `wake` is notified whenever some relation moved.
-    pub fn start(workers: usize, wake: Arc<Notify>) -> Self {
-        let relations = Relations::default();
+    /// Workers on threads of their own.
+    pub fn start(workers: usize, world: World) -> Self {
         let (report, started) = channel();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
         let receivers: Vec<Mutex<Option<_>>> = receivers.into_iter().map(|r| Mutex::new(Some(r))).collect();
@@ -40,19 +55,31 @@ impl Engine {
             let _abort = AbortOnPanic;
             let index = worker.index();
             let commands = receivers[index].lock().expect("taken once").take().expect("one worker per index");
+            let crew = Crew::new(Orders::new(commands, world.clone()));
             let hello = report.lock().expect("no panic while sending").send((index, std::thread::current()));
             hello.expect("the starter waits for every worker");
-            run(worker, &commands, &wake);
+            crew.run(worker);
         });
         let guards = guards.expect("worker threads can be started");
-        let mut threads: Vec<(usize, Thread)> = started.iter().take(workers).collect();
+        let mut threads: Vec<(usize, std::thread::Thread)> = started.iter().take(workers).collect();
         threads.sort_by_key(|(index, _)| *index);
-        let commands = senders.into_iter().zip(threads.into_iter().map(|(_, thread)| thread)).collect();
-        Self { commands, relations, guards: Some(guards), slow: None, turn: 0 }
+        let alarms = threads.into_iter().map(|(_, thread)| -> Alarm { Box::new(move || thread.unpark()) });
+        Self::new(senders.into_iter().zip(alarms).collect(), Some(guards))
     }
 
-    /// The operators of one relation rest so long before every step: for tests of what a slow view does to others.
-    pub fn slowed(mut self, slow: Option<(String, Duration)>) -> Self {
+    /// One worker that runs only when the second part is begun and stepped. `alarm` is notified when there is a new command.
+    pub fn stepped(world: World, alarm: Arc<Notify>) -> (Self, Orders) {
+        let (sender, commands) = channel();
+        let alarm: Alarm = Box::new(move || alarm.notify_one());
+        (Self::new(vec![(sender, alarm)], None), Orders::new(commands, world))
+    }
+
+    fn new(commands: Vec<(Sender<Command>, Alarm)>, guards: Option<timely::communication::WorkerGuards<()>>) -> Self {
+        Self { commands, relations: Relations::default(), guards, slow: vec![], turn: 0 }
+    }
+
+    /// The operators of these views rest so long before every step: for tests of what a slow view does to others.
+    pub fn slowed(mut self, slow: Vec<(String, Duration)>) -> Self {
         self.slow = slow;
         self
     }
@@ -87,7 +114,7 @@ impl Engine {
         self.tell(|_| {
             let follower = Follower { view: readable.clone(), marks: self.relations.marks.clone() };
             let (blueprint, log) = (blueprint(), logs.next().unwrap_or_default());
-            let slow = self.slow.as_ref().filter(|(name, _)| *name == blueprint.name);
+            let slow = self.slow.iter().find(|(name, _)| *name == blueprint.name);
             let rest = slow.map_or(Duration::ZERO, |(_, rest)| *rest);
             Command::Build(Box::new(Plot { blueprint, follower, log, rest }))
         });
@@ -141,16 +168,16 @@ impl Engine {
     }
 
     /// Lets go of history before these epochs.
-    pub fn compact(&self, since: HashMap<RelationId, Epoch>) {
+    pub fn compact(&self, since: BTreeMap<RelationId, Epoch>) {
         let since = Arc::new(since);
         self.tell(|_| Command::Compact(since.clone()));
     }
 
     fn tell(&self, mut command: impl FnMut(usize) -> Command) {
-        for (worker, (sender, thread)) in self.commands.iter().enumerate() {
+        for (worker, (sender, alarm)) in self.commands.iter().enumerate() {
             // A worker that is gone has aborted the process already.
             let _ = sender.send(command(worker));
-            thread.unpark();
+            alarm();
         }
     }
 }
@@ -164,10 +191,37 @@ impl Drop for Engine {
     }
 }
 
+/// A worker on the thread that steps it.
+pub struct Stepped {
+    worker: Worker,
+    crew: Crew,
+}
+
+impl Stepped {
+    pub fn begin(orders: Orders) -> Self {
+        // Without a clock of its own timely has no timers: what is to be done later is asked for again at every step.
+        let allocator = Allocator::Thread(timely::communication::allocator::Thread::default());
+        Self { worker: Worker::new(timely::WorkerConfig::default(), allocator, None), crew: Crew::new(orders) }
+    }
+
+    /// Carries out new commands, then gives every operator that has something to do a turn. False: it was told to end.
+    pub fn step(&mut self) -> bool {
+        self.crew.obey(&mut self.worker) && {
+            self.worker.step();
+            true
+        }
+    }
+
+    /// Whether some relation has yet to reach an epoch that was closed.
+    pub fn is_behind(&self) -> bool {
+        self.crew.is_behind()
+    }
+}
+
 /// A new reader begins with `relations` as of `epoch`, the last closed one: they and all they are made of stop there.
 fn stop_at(relations: &[Arc<Readable>], epoch: Epoch) {
     let mut found = relations.to_vec();
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     while let Some(relation) = found.pop() {
         if seen.insert(relation.id) {
             relation.steps.stop_at(epoch);

@@ -10,6 +10,7 @@ use super::placement::{Partially, Placement, Router};
 use super::worker::Relation;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::DistributorPact;
@@ -19,6 +20,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 use weir_sql::Result;
+use weir_storage::env::Clock;
 use weir_storage::{Delta, Epoch};
 
 /// How long an operator may hold its worker before others get their turn.
@@ -27,14 +29,15 @@ pub const SLICE: Duration = Duration::from_millis(2);
 /// Rows of work asked of an operator at once; small enough that a slice is not overrun by much.
 pub const BUDGET: usize = 8192;
 
-/// Clock for slices. Only scheduling depends on it, never a result.
-#[allow(clippy::disallowed_types, clippy::disallowed_methods)]
-pub struct Slice(std::time::Instant);
+/// A measured stretch of time. Only scheduling depends on it, never a result.
+pub struct Slice {
+    clock: Arc<dyn Clock>,
+    began: u64,
+}
 
-#[allow(clippy::disallowed_types, clippy::disallowed_methods)]
 impl Slice {
-    pub fn begin() -> Self {
-        Self(std::time::Instant::now())
+    pub fn begin(clock: &Arc<dyn Clock>) -> Self {
+        Self { clock: clock.clone(), began: clock.monotonic() }
     }
 
     pub fn is_over(&self) -> bool {
@@ -43,7 +46,8 @@ impl Slice {
 
     /// What is left of `whole`.
     fn left(&self, whole: Duration) -> Option<Duration> {
-        whole.checked_sub(self.0.elapsed()).filter(|left| !left.is_zero())
+        let passed = Duration::from_micros(self.clock.monotonic() - self.began);
+        whole.checked_sub(passed).filter(|left| !left.is_zero())
     }
 }
 
@@ -134,7 +138,7 @@ pub fn host<'s>(
             if let Some(left) = host.rest(frontiers) {
                 return activator.activate_after(left);
             }
-            let slice = Slice::begin();
+            let slice = Slice::begin(&host.relation.clock);
             while host.advance(frontiers, &mut |capability, mut packet| {
                 output.session(capability).give_container(&mut packet);
             }) {
@@ -183,7 +187,7 @@ impl Host {
         {
             return None;
         }
-        let left = self.resting.get_or_insert_with(Slice::begin).left(rest);
+        let left = self.resting.get_or_insert_with(|| Slice::begin(&self.relation.clock)).left(rest);
         if left.is_none() {
             self.resting = None;
         }

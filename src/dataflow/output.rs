@@ -41,7 +41,7 @@ pub fn output<'s>(
                 pending.clear();
                 return;
             }
-            let slice = Slice::begin();
+            let slice = Slice::begin(&relation.clock);
             while let Some(entry) = pending.first_entry().filter(|e| passed(frontiers, *e.key())) {
                 let (epoch, packets) = entry.remove_entry();
                 let epoch = Epoch::from_u64(epoch);

@@ -4,7 +4,7 @@
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
 use super::steps::{Marks, Steps};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use timely::scheduling::activate::SyncActivator;
@@ -138,7 +138,7 @@ impl Readable {
 /// All relations. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Relations {
-    all: Arc<RwLock<HashMap<RelationId, Arc<Readable>>>>,
+    all: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
     /// Where views that are behind may leap to.
     pub marks: Arc<Marks>,
 }
@@ -186,7 +186,7 @@ impl Relations {
         // An epoch read here may be compacted away before it is pinned; then a newer one is chosen.
         for _ in 0..1000 {
             let Some(newest) = found.iter().map(|r| r.upper()).min() else {
-                return Ok(Pin { epoch: Epoch::ZERO, relations: HashMap::new() });
+                return Ok(Pin { epoch: Epoch::ZERO, relations: BTreeMap::new() });
             };
             // Some worker has not said anything yet.
             if let Some(building) = found.iter().find(|r| r.upper() == Epoch::ZERO) {
@@ -203,7 +203,7 @@ impl Relations {
             if epoch < at_least {
                 return Err(Unreadable::Behind { reached: epoch, wanted: at_least });
             }
-            let pinned: Result<HashMap<_, _>, weir_storage::Error> =
+            let pinned: Result<BTreeMap<_, _>, weir_storage::Error> =
                 found.iter().map(|r| Ok((r.id, Arc::new(Pinned::new(r, epoch)?)))).collect();
             if let Ok(relations) = pinned {
                 return Ok(Pin { epoch, relations });
@@ -225,7 +225,7 @@ pub enum Unreadable {
 /// Relations held readable at one epoch until dropped.
 pub struct Pin {
     pub epoch: Epoch,
-    pub relations: HashMap<RelationId, Arc<Pinned>>,
+    pub relations: BTreeMap<RelationId, Arc<Pinned>>,
 }
 
 /// One relation at the pinned epoch: a snapshot per worker.

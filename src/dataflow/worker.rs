@@ -1,12 +1,13 @@
 //! The loop of one worker: commands in one order, timely's steps, rest.
 
 use super::build::{self, Log, Plot};
+use super::engine::World;
 use super::operator::Place;
 use super::packet::Packet;
 use super::relations::Readable;
 use super::tap::{Queue, Tap};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -18,6 +19,7 @@ use weir_sql::Error;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
+use weir_storage::env::Clock;
 
 /// What the coordinator tells a worker. Every worker gets the same commands in the same order.
 pub enum Command {
@@ -42,7 +44,7 @@ pub enum Command {
         attach: bool,
     },
     /// History below these epochs is not needed any more.
-    Compact(Arc<HashMap<RelationId, Epoch>>),
+    Compact(Arc<BTreeMap<RelationId, Epoch>>),
     Stop,
 }
 
@@ -59,6 +61,7 @@ pub struct Relation {
     /// All arrangements, those of operators too; rows and errors last.
     pub arrangements: Vec<Arrangement>,
     pub tap: Tap,
+    pub clock: Arc<dyn Clock>,
     readable: Arc<Readable>,
     wake: Arc<Notify>,
     upper: Cell<Epoch>,
@@ -69,7 +72,7 @@ pub struct Relation {
 }
 
 impl Relation {
-    pub fn new(plot: &Plot, place: Place, wake: Arc<Notify>) -> Self {
+    pub fn new(plot: &Plot, place: Place, world: &World) -> Self {
         let Plot { blueprint, follower, .. } = plot;
         let arrangements = blueprint.arrangements[place.worker].clone();
         Self {
@@ -81,8 +84,9 @@ impl Relation {
             rows: arrangements[arrangements.len() - 2].clone(),
             arrangements,
             tap: Tap::default(),
+            clock: world.clock.clone(),
             readable: follower.view.clone(),
-            wake,
+            wake: world.wake.clone(),
             upper: Cell::new(if blueprint.fresh { Epoch::ZERO } else { blueprint.from }),
             stopped: Cell::new(false),
             failed: Cell::new(false),
@@ -171,31 +175,65 @@ pub struct Running {
     pub queues: Vec<(RelationId, Rc<Queue>)>,
 }
 
-/// Runs until `Stop` or until the coordinator is gone.
-/// `wake` is notified whenever some relation moved.
-pub fn run(worker: &mut Worker, commands: &Receiver<Command>, wake: &Arc<Notify>) {
-    let place = Place { worker: worker.index(), workers: worker.peers() };
-    let mut running: HashMap<RelationId, Running> = HashMap::new();
-    loop {
-        loop {
-            match commands.try_recv() {
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return end(worker),
-                Ok(command) => carry_out(worker, place, &mut running, wake, command),
-                Err(TryRecvError::Empty) => break,
-            }
-        }
-        // Whoever sends a command unparks this thread.
-        worker.step_or_park(None);
+/// Where a worker hears what it is told.
+pub struct Orders {
+    commands: Receiver<Command>,
+    world: World,
+}
+
+impl Orders {
+    pub fn new(commands: Receiver<Command>, world: World) -> Self {
+        Self { commands, world }
     }
 }
 
-fn carry_out(
-    worker: &mut Worker,
-    place: Place,
-    running: &mut HashMap<RelationId, Running>,
-    wake: &Arc<Notify>,
-    command: Command,
-) {
+/// The relations of one worker.
+pub struct Crew {
+    orders: Orders,
+    running: BTreeMap<RelationId, Running>,
+    /// The last epoch that was closed.
+    closed: Epoch,
+}
+
+impl Crew {
+    pub fn new(orders: Orders) -> Self {
+        Self { orders, running: BTreeMap::new(), closed: Epoch::ZERO }
+    }
+
+    /// Carries out what was told meanwhile. False: the end, everything is dropped.
+    pub fn obey(&mut self, worker: &mut Worker) -> bool {
+        loop {
+            match self.orders.commands.try_recv() {
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    end(worker);
+                    return false;
+                }
+                Ok(command) => {
+                    if let Command::Epoch { epoch, .. } = &command {
+                        self.closed = *epoch;
+                    }
+                    carry_out(worker, &self.orders.world, &mut self.running, command);
+                }
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    /// Whether some relation has yet to reach an epoch that was closed.
+    pub fn is_behind(&self) -> bool {
+        let behind = |running: &Running| running.relation.upper() < self.closed && !running.relation.has_failed();
+        self.running.values().any(behind)
+    }
+
+    /// Runs until `Stop` or until the coordinator is gone. Whoever sends a command unparks this thread.
+    pub fn run(mut self, worker: &mut Worker) {
+        while self.obey(worker) {
+            worker.step_or_park(None);
+        }
+    }
+}
+
+fn carry_out(worker: &mut Worker, world: &World, running: &mut BTreeMap<RelationId, Running>, command: Command) {
     match command {
         Command::Epoch { epoch, changes } => {
             for (id, packets) in changes {
@@ -208,7 +246,8 @@ fn carry_out(
             }
         }
         Command::Build(plot) => {
-            let relation = Rc::new(Relation::new(&plot, place, wake.clone()));
+            let place = Place { worker: worker.index(), workers: worker.peers() };
+            let relation = Rc::new(Relation::new(&plot, place, world));
             let queues = build::dataflow(worker, *plot, &relation, running);
             running.insert(relation.id, Running { relation, queues });
         }
@@ -235,7 +274,7 @@ fn carry_out(
     }
 }
 
-fn refill(running: &HashMap<RelationId, Running>, id: RelationId, log: &Log, to: Epoch, attach: bool) {
+fn refill(running: &BTreeMap<RelationId, Running>, id: RelationId, log: &Log, to: Epoch, attach: bool) {
     let Some(view) = running.get(&id) else { return };
     for (parent, queue) in &view.queues {
         for (epoch, packet) in log.get(parent).into_iter().flatten() {

@@ -2,9 +2,7 @@
 
 use crate::catalog::{Body, Catalog};
 use std::fmt::Write;
-use std::sync::Arc;
 use weir_sql::{Error, Result};
-use weir_storage::env::{SystemClock, SystemRandom};
 use weir_storage::manifest::{Manifest, State};
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, store};
@@ -28,7 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 async fn describe(options: &Options) -> Result<String> {
     let objects = store::open(&options.store).map_err(failed)?;
-    let env = Env { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom), objects };
+    let env = Env::real(objects);
     let mut text = format!("store {}\n", env.objects.describe());
     let listed = env.objects.list("manifest/", None).await.map_err(failed)?;
     for (path, bytes) in &listed {

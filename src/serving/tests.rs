@@ -21,7 +21,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::statement::{ObjectKind, Statement};
 use weir_sql::types::Column;
 use weir_storage::arrangement::{Arrangement, Kind, Spec};
-use weir_storage::env::{SystemClock, SystemRandom};
+use weir_storage::env::SystemRandom;
 use weir_storage::key::{Keys, owner};
 use weir_storage::{Delta, Env, Epoch};
 
@@ -209,11 +209,7 @@ impl World {
         let (handle, coordinator) = Coordinator::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let env = Env {
-            clock: Arc::new(SystemClock::default()),
-            random: Arc::new(SystemRandom),
-            objects: weir_storage::store::open("memory://").expect("a store"),
-        };
+        let env = Env::real(weir_storage::store::open("memory://").expect("a store"));
         let pool = tokio::runtime::Handle::current();
         let config = Config { env, auth, pool, query_memory: 64 << 20, spill_dir: None };
         tokio::spawn(serve(listener, handle, config, std::future::pending()));

@@ -1,8 +1,9 @@
-//! What the world gives us, as one argument: time, chance and storage. A simulator passes its own.
+//! What the world gives us, as one argument: time, chance, threads and storage. A simulator passes its own.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +12,28 @@ use std::sync::Arc;
 pub struct Env {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub threads: Arc<dyn Threads>,
     pub objects: Arc<dyn Objects>,
+}
+
+impl Env {
+    /// The real world, with its data in `objects`.
+    pub fn real(objects: Arc<dyn Objects>) -> Self {
+        Self {
+            clock: Arc::new(SystemClock::default()),
+            random: Arc::new(SystemRandom),
+            threads: Arc::new(SystemThreads),
+            objects,
+        }
+    }
+
+    /// Does work that keeps a core busy for long where nobody else waits for it. `Invalid` if it panicked.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (done, result) = oneshot::channel();
+        // Whoever asked may be gone by then.
+        self.threads.run(Box::new(move || drop(done.send(work())))).await;
+        result.await.map_err(|_| Error::Invalid("a computation panicked".into()))
+    }
 }
 
 pub trait Clock: Send + Sync {
@@ -28,6 +50,11 @@ pub trait Clock: Send + Sync {
 
 pub trait Random: Send + Sync {
     fn next(&self) -> u64;
+}
+
+pub trait Threads: Send + Sync {
+    /// Done when `work` has ended, be it by a panic.
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 }
 
 /// The answer to a put-if-absent.
@@ -89,5 +116,15 @@ impl Random for SystemRandom {
     #[allow(clippy::disallowed_methods)]
     fn next(&self) -> u64 {
         rand::random()
+    }
+}
+
+/// The runtime's threads for what blocks.
+pub struct SystemThreads;
+
+impl Threads for SystemThreads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let running = tokio::task::spawn_blocking(work);
+        Box::pin(async move { drop(running.await) })
     }
 }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use weir::connector::{
-    Bag, Batch, Cause, Changes, Connector, Definition, Event, Fold, Position, Source, Start, State, Subscription,
-    Wanted, find,
+    Bag, Batch, Cause, Changes, Connector, Connectors, Definition, Event, Fold, Position, Source, Start, State,
+    Subscription, Wanted,
 };
 use weir_sql::catalog::RelationId;
+use weir_storage::Env;
 use weir_storage::publish::{Durable, Publisher};
-use weir_storage::{Env, env};
 
 /// NULL as `None`.
 pub type Row = Vec<Option<String>>;
@@ -45,7 +45,7 @@ pub struct Mirror {
 }
 
 pub fn connector() -> &'static dyn Connector {
-    find("postgres-cdc").expect("the connector is known")
+    Connectors::default().find("postgres-cdc").expect("the connector is known")
 }
 
 pub fn definition(port: u16, extra: &[(&str, &str)]) -> Definition {
@@ -67,11 +67,7 @@ pub fn definition(port: u16, extra: &[(&str, &str)]) -> Definition {
 }
 
 pub fn environment() -> Env {
-    Env {
-        clock: Arc::new(env::SystemClock::default()),
-        random: Arc::new(env::SystemRandom),
-        objects: weir_storage::store::open("memory://").expect("a store in memory"),
-    }
+    Env::real(weir_storage::store::open("memory://").expect("a store in memory"))
 }
 
 /// A proof that something is durable, whatever it is.

@@ -13,8 +13,8 @@ use super::failure::{Failure, Result};
 use super::log::Log;
 use super::lsn::{Lsn, Place};
 use super::shape::{Details, Mapping, Shape};
-use crate::connector::fold::{Op, Segment};
-use crate::connector::{Cause, Event, Subscription, Waiting};
+use crate::connector::fold::{self, Op, Segment};
+use crate::connector::{Bag, Batch, Cause, Changes, Event, Subscription, Waiting};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::iter::empty;
 use std::sync::Arc;
@@ -119,6 +119,24 @@ pub struct Taken {
     pub tables: Vec<(RelationId, Arc<Shape>, Piece)>,
 }
 
+impl Taken {
+    /// Each table's part folded. Only a bug or 2 GiB of text in one fold make one fail, and then the table's rows are not to be
+    /// guessed at: `stop` is told.
+    pub fn fold(self, stop: impl Fn(RelationId, Cause)) -> Batch {
+        let mut tables = vec![];
+        for (table, shape, piece) in self.tables {
+            match piece.fold(&shape) {
+                Ok(folded) => tables.push((table, folded)),
+                Err(reason) => {
+                    let message = format!("changes could not be folded: {reason}");
+                    stop(table, Cause { sqlstate: "XX000".into(), message, expression: "table".into() });
+                }
+            }
+        }
+        Batch { position: self.place.position(), tables, events: self.events, committed_at: self.committed_at }
+    }
+}
+
 pub enum Piece {
     Changes(Vec<Segment>),
     /// Rows of a copy; `begins`: what the table held before is gone.
@@ -126,6 +144,19 @@ pub enum Piece {
         begins: bool,
         rows: Vec<Segment>,
     },
+}
+
+impl Piece {
+    fn fold(self, shape: &Shape) -> weir_storage::Result<Changes> {
+        Ok(match (self, shape.keyed) {
+            (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments)?),
+            (Piece::Changes(segments), false) => Changes::Bag(fold::bag(&segments)?),
+            (Piece::Copy { begins, rows }, true) => {
+                Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, &rows)?)
+            }
+            (Piece::Copy { begins, rows }, false) => Changes::Bag(Bag { truncated: begins, ..fold::bag(&rows)? }),
+        })
+    }
 }
 
 /// A copy that must begin (again).
@@ -277,6 +308,20 @@ impl Feed {
         }
     }
 
+    /// One frame of the stream; whether upstream wants an answer at once.
+    pub fn frame(&mut self, frame: &[u8]) -> Result<bool> {
+        match frame.first() {
+            // Where it starts, where the log ends, when it was sent: 24 bytes.
+            Some(b'w') if frame.len() >= 25 => self.apply(decode::decode(&frame[25..])?).map(|()| false),
+            Some(b'k') if frame.len() == 18 => {
+                let end = frame[1..9].try_into().expect("eight bytes");
+                self.keepalive(Lsn(u64::from_be_bytes(end)));
+                Ok(frame[17] != 0)
+            }
+            _ => Err(Failure::Protocol("an unknown frame in the stream".into())),
+        }
+    }
+
     /// Upstream has sent everything up to `at`.
     pub fn keepalive(&mut self, at: Lsn) {
         self.upstream = self.upstream.max(at);
@@ -421,12 +466,18 @@ impl Feed {
 
     /// The copy's snapshot shows exactly what committed before `consistent`. False: this attempt is over.
     pub fn copy_begins(&mut self, attempt: Attempt, consistent: Lsn, estimate: u64) -> bool {
-        let Some((table, copying)) = self.copying(attempt) else { return false };
+        let covers = |commit: Lsn| commit < consistent;
+        let covers_open = self.open.as_ref().is_some_and(|open| covers(open.commit));
+        let Some((log, copying)) = self.copying(attempt) else { return false };
         copying.estimate = estimate;
         copying.consistent = Some(consistent);
         let marks = std::mem::take(&mut copying.marks);
-        let covered = marks.iter().take_while(|(commit, _)| *commit < consistent).last();
-        table.discard(covered.map_or(0, |(_, changes)| *changes));
+        let covered = marks.iter().take_while(|(commit, _)| covers(*commit)).last();
+        if covers_open {
+            // Nothing more of it is wanted either.
+            log.rollback();
+        }
+        log.discard(covered.map_or(0, |(_, changes)| *changes));
         true
     }
 
@@ -623,16 +674,16 @@ impl Table {
         Piece::Changes(segments)
     }
 
-    /// Whether changes of a transaction are for this table's log.
+    /// Whether changes of a transaction are for this table's log: what committed before the consistent point is in the copy.
     #[inline]
     fn wants(&self, commit: Lsn) -> bool {
-        match &self.phase {
-            Phase::Live | Phase::Joining(_) => self.stopping.is_none(),
-            Phase::Copying(copying) => {
-                self.stopping.is_none() && copying.consistent.is_none_or(|point| commit >= point)
-            }
-            Phase::Stopped => false,
-        }
+        let point = match &self.phase {
+            Phase::Live => None,
+            Phase::Joining(point) => Some(*point),
+            Phase::Copying(copying) => copying.consistent,
+            Phase::Stopped => return false,
+        };
+        self.stopping.is_none() && point.is_none_or(|point| commit >= point)
     }
 
     /// A row with all its values.
@@ -731,3 +782,6 @@ fn mapping<'a, const N: usize>(mapping: &'a Option<Mapping>, tuples: [Tuple; N])
 fn no_image() -> Failure {
     Failure::Protocol("a change without an old image of a table without a key".into())
 }
+
+#[cfg(test)]
+mod tests;

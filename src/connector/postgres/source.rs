@@ -2,13 +2,12 @@
 
 use super::client::{Client, Purpose};
 use super::control;
-use super::feed::{Attempt, Piece, Taken};
+use super::feed::Attempt;
 use super::lsn::{Lsn, Place};
 use super::options::Options;
-use super::shape::Shape;
 use super::shared::Shared;
 use super::{blocking, snapshot, stream, watch};
-use crate::connector::{Batch, Cause, Changes, Position, Source, Start, State, Status, Subscription, Waiting, fold};
+use crate::connector::{Batch, Position, Source, Start, State, Status, Subscription, Waiting};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -69,21 +68,9 @@ impl Source for Running {
     }
 
     fn take(&self) -> Option<Batch> {
-        let Taken { place, committed_at, events, tables } = self.shared.feed().take()?;
-        self.shared.taken(place.lsn);
-        let mut changes = vec![];
-        for (table, shape, piece) in tables {
-            match folded(&shape, piece) {
-                Ok(folded) => changes.push((table, folded)),
-                // Only a bug or 2 GiB of text in one fold bring us here; the table's rows are not to be guessed at.
-                Err(reason) => {
-                    let message = format!("changes could not be folded: {reason}");
-                    let cause = Cause { sqlstate: "XX000".into(), message, expression: "table".into() };
-                    self.shared.feed().stop(table, cause);
-                }
-            }
-        }
-        Some(Batch { position: place.position(), tables: changes, events, committed_at })
+        let batch = self.shared.feed().take()?;
+        self.shared.taken(batch.place.lsn);
+        Some(batch.fold(|table, cause| self.shared.feed().stop(table, cause)))
     }
 
     fn acknowledge(&self, _proof: &Durable, position: &Position) {
@@ -159,18 +146,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shared.end();
     }
-}
-
-fn folded(shape: &Shape, piece: Piece) -> weir_storage::Result<Changes> {
-    Ok(match (piece, shape.keyed) {
-        (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments)?),
-        (Piece::Changes(segments), false) => Changes::Bag(fold::bag(&segments)?),
-        (Piece::Copy { begins, rows }, true) => {
-            Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, &rows)?)
-        }
-        (Piece::Copy { begins, rows }, false) => {
-            let bag = fold::bag(&rows)?;
-            Changes::Bag(crate::connector::Bag { truncated: begins, ..bag })
-        }
-    })
 }

@@ -4,8 +4,7 @@
 //! held back, and nothing but what a proof of durability covers is ever acknowledged (I7, R1, R9).
 
 use super::client::{Client, Frame, Purpose};
-use super::control;
-use super::decode::decode;
+use super::control::{self, Slot};
 use super::failure::{Failure, Result, Stop, Verdict};
 use super::feed::{Attempt, Feed};
 use super::lsn::{Lsn, Place};
@@ -82,7 +81,7 @@ fn session(shared: &Arc<Shared>, streamed: &mut bool) -> Result<Never> {
     // Only now: an active slot cannot move, and a position behind it is silently moved forward by Postgres.
     let timeout = {
         let mut control = Client::connect(options, Purpose::Sql)?;
-        can_serve(&mut control, &options.slot, &place)?;
+        can_serve(control::slot(&mut control, &options.slot)?, &options.slot, &place)?;
         control::sender_timeout(&mut control)?
     };
     shared.feed().timeline(server.timeline);
@@ -103,7 +102,7 @@ fn session(shared: &Arc<Shared>, streamed: &mut bool) -> Result<Never> {
 }
 
 /// The same server, and one that still has what we have seen.
-fn same_log(server: &Place, place: &Place) -> Result<()> {
+pub fn same_log(server: &Place, place: &Place) -> Result<()> {
     if server.system_id != place.system_id {
         return Err(stop(
             "wrong_system",
@@ -121,9 +120,10 @@ fn same_log(server: &Place, place: &Place) -> Result<()> {
     Ok(())
 }
 
-fn can_serve(control: &mut Client, name: &str, place: &Place) -> Result<()> {
+/// The slot is ours and has kept everything after the position.
+pub fn can_serve(slot: Option<Slot>, name: &str, place: &Place) -> Result<()> {
     let again = "Drop the source and create it again; its tables are then copied anew.";
-    let Some(slot) = control::slot(control, name)? else {
+    let Some(slot) = slot else {
         return Err(stop("slot_missing", format!("replication slot \"{name}\" does not exist"), again));
     };
     if slot.plugin != "pgoutput" || !slot.here {
@@ -208,16 +208,7 @@ fn drain(client: &mut Client, feed: &mut Feed) -> Result<bool> {
         let Frame::Data(data) = frame else {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "Postgres ended the stream").into());
         };
-        match data.first() {
-            // Where it starts, where the log ends, when it was sent: 24 bytes.
-            Some(b'w') if data.len() >= 25 => feed.apply(decode(&data[25..])?)?,
-            Some(b'k') if data.len() == 18 => {
-                let end = data[1..9].try_into().expect("eight bytes");
-                feed.keepalive(Lsn(u64::from_be_bytes(end)));
-                answer |= data[17] != 0;
-            }
-            _ => return Err(Failure::Protocol("an unknown frame in the stream".into())),
-        }
+        answer |= feed.frame(data)?;
     }
     Ok(answer)
 }

@@ -4,7 +4,7 @@ mod tables;
 mod views;
 
 use super::build::{Blueprint, Body};
-use super::engine::Engine;
+use super::engine::{Engine, World};
 use super::relations::Readable;
 use crate::connector::Changes;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
+use weir_storage::env::SystemClock;
 use weir_storage::{Delta, Epoch, Generation};
 
 /// Rows as text with their weights.
@@ -31,12 +32,13 @@ impl Rig {
     pub fn new(workers: usize, closed: Epoch) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { engine: Engine::start(workers, wake.clone()), closed, wake, runtime }
+        let world = World { wake: wake.clone(), clock: Arc::new(SystemClock::default()) };
+        Self { engine: Engine::start(workers, world), closed, wake, runtime }
     }
 
     /// One relation rests so long before every step.
     pub fn slowed(mut self, id: u32, rest: Duration) -> Self {
-        self.engine = self.engine.slowed(Some((format!("r{id}"), rest)));
+        self.engine = self.engine.slowed(vec![(format!("r{id}"), rest)]);
         self
     }
 

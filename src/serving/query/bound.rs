@@ -7,7 +7,7 @@ use crate::dataflow::relations::{Pin, Pinned};
 use arrow::array::AsArray;
 use datafusion::common::DataFusionError;
 use datafusion::execution::context::SessionConfig;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
@@ -17,7 +17,7 @@ use weir_storage::Epoch;
 #[derive(Clone, Default)]
 pub struct Bound {
     pub epoch: Epoch,
-    pub relations: HashMap<RelationId, Arc<Pinned>>,
+    pub relations: BTreeMap<RelationId, Arc<Pinned>>,
     pub facts: Option<Arc<Facts>>,
 }
 

@@ -1,7 +1,7 @@
 //! Publishers against each other, on a store that fails, in thousands of seeded orders.
 
 use super::*;
-use crate::env::{Clock, Objects, Random};
+use crate::env::{Clock, Objects, Random, SystemThreads};
 use crate::fault::{Faults, Faulty};
 use crate::store::open;
 use futures::future::BoxFuture;
@@ -48,7 +48,7 @@ impl Random for Dice {
 
 pub(crate) fn env(objects: Arc<dyn Objects>, seed: u64) -> Env {
     let random = Arc::new(Dice(Mutex::new(SmallRng::seed_from_u64(seed))));
-    Env { clock: Arc::new(Turns::default()), random, objects }
+    Env { clock: Arc::new(Turns::default()), random, threads: Arc::new(SystemThreads), objects }
 }
 
 fn quiet(_: &str) {}

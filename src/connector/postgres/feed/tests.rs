@@ -1,0 +1,108 @@
+//! Where a table's copy and the stream meet, message by message.
+
+use super::*;
+use crate::connector::Changes;
+use crate::connector::postgres::shape::Attribute;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use weir_sql::types::{Column, Type};
+
+const TABLE: RelationId = RelationId(7);
+
+/// A bag with one bigint column, about to be copied.
+fn feed() -> (Feed, Attempt) {
+    let mut feed = Feed::new(Place { system_id: "s".into(), timeline: 1, lsn: Lsn(0) });
+    let details = Details { columns: vec![Attribute { number: 1, kind: 20, modifier: -1 }], others: vec![] };
+    let subscription = Subscription {
+        table: TABLE,
+        schema: "public".into(),
+        name: "t".into(),
+        identity: 1,
+        columns: vec![Column { name: "n".into(), kind: Type::Int8, nullable: true }],
+        key: None,
+        copied: false,
+        details: serde_json::to_value(details).unwrap(),
+    };
+    let attempt = feed.subscribe(subscription).unwrap().expect("it needs a copy");
+    let column = decode::Column { key: true, name: "n".into(), kind: 20, modifier: -1 };
+    let relation = decode::Relation {
+        id: 1,
+        schema: "public".into(),
+        name: "t".into(),
+        identity: decode::Identity::Full,
+        columns: vec![column],
+    };
+    feed.apply(Message::Relation(relation)).unwrap();
+    (feed, attempt)
+}
+
+fn begin(feed: &mut Feed, commit: u64) {
+    feed.apply(Message::Begin { commit: Lsn(commit) }).unwrap();
+}
+
+fn insert(feed: &mut Feed, n: u8) {
+    let mut message = b"I\0\0\0\x01N\0\x01t\0\0\0\x01".to_vec();
+    message.push(b'0' + n);
+    feed.apply(decode::decode(&message).unwrap()).unwrap();
+}
+
+fn commit(feed: &mut Feed, at: u64) {
+    feed.apply(Message::Commit { commit: Lsn(at), end: Lsn(at + 5), at: 0 }).unwrap();
+}
+
+fn row(shape: &Arc<Shape>, n: &str) -> Segment {
+    let mut log = Log::new(shape.clone());
+    log.push(Op::Insert, empty(), [(0, Value::Text(n.as_bytes()))].into_iter()).unwrap();
+    log.commit();
+    log.take().remove(0)
+}
+
+/// Everything that is handed over, in order, until nothing more is.
+fn taken(feed: &mut Feed) -> Vec<i64> {
+    let mut rows = vec![];
+    while let Some(taken) = feed.take() {
+        let batch = taken.fold(|_, cause| panic!("{cause:?}"));
+        for (_, changes) in batch.tables {
+            let Changes::Bag(bag) = changes else { panic!("a bag") };
+            for delta in bag.rows {
+                let values = delta.rows().column(0).as_primitive::<Int64Type>().values().to_vec();
+                rows.extend(values.iter().zip(delta.weights().iter()).flat_map(|(v, w)| vec![*v; *w as usize]));
+            }
+        }
+    }
+    rows
+}
+
+#[test]
+fn what_the_copy_shows_does_not_come_again_when_the_stream_is_late() {
+    let (mut feed, attempt) = feed();
+    let shape = feed.subscription(attempt).unwrap().1.clone();
+    assert!(feed.copy_begins(attempt, Lsn(100), 1));
+    assert!(feed.copy_rows(attempt, row(&shape, "1"), 1));
+    assert!(feed.copy_ends(attempt));
+    assert_eq!(taken(&mut feed), [1]);
+    // The stream comes to what the copy has shown already, and then to what it has not.
+    for (at, n) in [(50, 1), (100, 2)] {
+        begin(&mut feed, at);
+        insert(&mut feed, n);
+        commit(&mut feed, at);
+    }
+    assert_eq!(taken(&mut feed), [2]);
+}
+
+#[test]
+fn a_transaction_half_read_when_the_copy_begins_is_all_in_it_or_not_at_all() {
+    for (at, expected) in [(50, vec![1]), (100, vec![1, 2, 3])] {
+        let (mut feed, attempt) = feed();
+        let shape = feed.subscription(attempt).unwrap().1.clone();
+        begin(&mut feed, at);
+        insert(&mut feed, 2);
+        assert!(feed.copy_begins(attempt, Lsn(100), 1));
+        insert(&mut feed, 3);
+        commit(&mut feed, at);
+        assert!(feed.copy_rows(attempt, row(&shape, "1"), 1));
+        assert!(feed.copy_ends(attempt));
+        feed.keepalive(Lsn(200));
+        assert_eq!(taken(&mut feed), expected, "committed at {at}");
+    }
+}

@@ -1,0 +1,250 @@
+//! The object store of a simulation: in memory, faulty, and watched.
+//!
+//! Whatever a node asks goes through its gate, then through injected faults, then to the [`Disk`], which checks what must hold of
+//! every write: I6, I8, I9, I10, and that positions never go back.
+
+use super::time::Gate;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use weir::catalog::{Body, Catalog};
+use weir::connector::Position;
+use weir::connector::postgres::lsn::Place;
+use weir_storage::env::{Created, Objects};
+use weir_storage::manifest::Manifest;
+use weir_storage::{Epoch, Result, manifest, store};
+
+pub struct Disk {
+    objects: Arc<dyn Objects>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    manifests: BTreeMap<u64, Manifest>,
+    sizes: BTreeMap<String, u64>,
+    broken: Option<String>,
+    /// Every write, in order.
+    writes: Vec<String>,
+}
+
+impl Disk {
+    pub fn new() -> Self {
+        Self { objects: store::open("memory://").expect("a store in memory"), state: Mutex::default() }
+    }
+
+    /// The first promise that was broken.
+    pub fn broken(&self) -> Option<String> {
+        self.state.lock().unwrap().broken.clone()
+    }
+
+    /// Every write so far.
+    pub fn writes(&self) -> Vec<String> {
+        self.state.lock().unwrap().writes.clone()
+    }
+
+    pub fn newest(&self) -> Option<Manifest> {
+        self.state.lock().unwrap().manifests.values().next_back().cloned()
+    }
+}
+
+impl State {
+    fn breaks(&mut self, what: String) {
+        self.broken.get_or_insert(what);
+    }
+
+    fn made(&mut self, sequence: u64, bytes: &Bytes) {
+        let newest = self.manifests.values().next_back();
+        if newest.is_some_and(|newest| newest.sequence > sequence) {
+            // Of one who slept while others went on: it counts for nothing.
+            return;
+        }
+        let manifest = match Manifest::decode(&Manifest::path(sequence), bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => return self.breaks(format!("manifest {sequence} cannot be read: {error}")),
+        };
+        if let Err(what) = check(&manifest, newest, &self.sizes) {
+            self.breaks(format!("manifest {sequence} of generation {}: {what}", manifest.generation));
+        }
+        self.manifests.insert(sequence, manifest);
+    }
+
+    fn gone(&mut self, path: &str) {
+        self.writes.push(format!("delete {path}"));
+        if let Some(sequence) = Manifest::sequence_of(path) {
+            if self.manifests.keys().next_back() == Some(&sequence) {
+                self.breaks(format!("I10: {path} is the newest manifest and was deleted"));
+            }
+            self.manifests.remove(&sequence);
+            return;
+        }
+        self.sizes.remove(path);
+        if let Some(manifest) = self.manifests.values().find(|manifest| manifest.objects().contains(path)) {
+            let sequence = manifest.sequence;
+            self.breaks(format!("I10: {path} was deleted, manifest {sequence} names it"));
+        }
+    }
+}
+
+fn check(manifest: &Manifest, last: Option<&Manifest>, sizes: &BTreeMap<String, u64>) -> Result<(), String> {
+    for run in manifest.arrangements.values().flat_map(|state| &state.runs) {
+        if sizes.get(&run.object).is_none_or(|size| *size < run.offset + run.length) {
+            return Err(format!("I6: {} is named and not there in full", run.object));
+        }
+    }
+    if let Some(last) = last {
+        if manifest.generation < last.generation {
+            return Err(format!("I9: generation {} had the store", last.generation));
+        }
+        if manifest.epoch < last.epoch || manifest.now < last.now {
+            return Err(format!("epoch {} after {}", manifest.epoch, last.epoch));
+        }
+        for (source, position) in &last.positions {
+            let (Some(next), Some(last)) = (manifest.positions.get(source).and_then(place), place(position)) else {
+                continue;
+            };
+            if next.lsn < last.lsn {
+                return Err(format!("the position of source {source} went back from {} to {}", last.lsn, next.lsn));
+            }
+        }
+    }
+    change_logs_reach(manifest)
+}
+
+/// I8: whatever a view has yet to read of its parents is there.
+fn change_logs_reach(manifest: &Manifest) -> Result<(), String> {
+    if manifest.catalog.is_null() {
+        return Ok(());
+    }
+    let catalog: Catalog = serde_json::from_value(manifest.catalog.clone()).map_err(|e| e.to_string())?;
+    for object in catalog.objects.values() {
+        let Body::View(view) = &object.body else { continue };
+        let states: Vec<_> = view.arrangements.iter().filter_map(|id| manifest.arrangements.get(id)).collect();
+        let Some(upper) = states.first().map(|state| state.upper) else { continue };
+        if states.len() != view.arrangements.len() || states.iter().any(|state| state.upper != upper) {
+            return Err(format!("\"{}\" is held in parts", object.name));
+        }
+        for parent in view.plan.root.relations() {
+            let Some(parent) = catalog.get(parent.0) else {
+                return Err(format!("\"{}\" reads what is not there", object.name));
+            };
+            for state in parent.arrangements().iter().rev().take(2) {
+                let state = manifest.arrangements.get(state);
+                let (stands, since) = state.map_or((Epoch::ZERO, Epoch::ZERO), |state| (state.upper, state.since));
+                if stands < upper {
+                    return Err(format!(
+                        "I5: \"{}\" is at {upper}, its parent \"{}\" at {stands}",
+                        object.name, parent.name
+                    ));
+                }
+                if stands > upper && since > upper {
+                    return Err(format!(
+                        "I8: \"{}\" is at {upper}, the log of \"{}\" begins at {since}",
+                        object.name, parent.name
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn place(position: &serde_json::Value) -> Option<Place> {
+    Place::of(&Position(position.clone())).ok()
+}
+
+#[async_trait]
+impl Objects for Disk {
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        {
+            let mut state = self.state.lock().unwrap();
+            state.sizes.insert(path.into(), bytes.len() as u64);
+            state.writes.push(format!("put {path}, {} bytes", bytes.len()));
+        }
+        self.objects.put(path, bytes).await
+    }
+
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        let created = self.objects.create(path, bytes.clone()).await?;
+        if created == Created::Yes
+            && let Some(sequence) = Manifest::sequence_of(path)
+        {
+            let mut state = self.state.lock().unwrap();
+            state.writes.push(format!("create {path}, {} bytes", bytes.len()));
+            state.made(sequence, &bytes);
+        }
+        Ok(created)
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        self.objects.get(path).await
+    }
+
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.objects.get_range(path, range).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
+        self.objects.list(prefix, after).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        let there = path.starts_with(manifest::FOLDER) || self.objects.get(path).await?.is_some();
+        if there {
+            self.state.lock().unwrap().gone(path);
+        }
+        self.objects.delete(path).await
+    }
+
+    fn describe(&self) -> String {
+        "the simulated store".into()
+    }
+}
+
+/// The store as one node reaches it: it may die before a request is made, and before it hears the answer.
+pub struct Gated {
+    pub objects: Arc<dyn Objects>,
+    pub gate: Arc<Gate>,
+}
+
+impl Gated {
+    async fn pass<T>(&self, request: impl Future<Output = T>) -> T {
+        self.gate.pass().await;
+        let answer = request.await;
+        self.gate.pass().await;
+        answer
+    }
+}
+
+#[async_trait]
+impl Objects for Gated {
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        self.pass(self.objects.put(path, bytes)).await
+    }
+
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        self.pass(self.objects.create(path, bytes)).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        self.pass(self.objects.get(path)).await
+    }
+
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.pass(self.objects.get_range(path, range)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
+        self.pass(self.objects.list(prefix, after)).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.pass(self.objects.delete(path)).await
+    }
+
+    fn describe(&self) -> String {
+        self.objects.describe()
+    }
+}

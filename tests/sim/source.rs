@@ -1,0 +1,374 @@
+//! The connector to the scripted Postgres: the real rules of reading (`feed`, `fold`, what a slot must be able to serve, what a failure
+//! means), driven by simulated tasks where the product has threads and sockets.
+//!
+//! Every step towards upstream waits on the node's clock first, and so goes through its gate.
+
+use super::time::Dice;
+use super::upstream::{COLUMNS, TABLES, Upstream, is_keyed, name};
+use async_trait::async_trait;
+use std::cell::RefCell;
+use std::iter::empty;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+use weir::connector::fold::Op;
+use weir::connector::postgres::decode;
+use weir::connector::postgres::failure::{Result as Tried, Verdict};
+use weir::connector::postgres::feed::{Attempt, Feed};
+use weir::connector::postgres::log::Log;
+use weir::connector::postgres::lsn::{Lsn, Place};
+use weir::connector::postgres::shape::{Attribute, Details};
+use weir::connector::postgres::stream::{can_serve, same_log};
+use weir::connector::{
+    Batch, Connector, Created, Definition, Discovered, Position, Source, Start, State, Status, Subscription, Waiting,
+    Wanted,
+};
+use weir_sql::catalog::RelationId;
+use weir_sql::types::{Column, Type};
+use weir_sql::{Error, Result};
+use weir_storage::Env;
+use weir_storage::publish::Durable;
+
+/// `connector = 'scripted'`
+pub struct Scripted;
+
+type Server = (Arc<Upstream>, Arc<Dice>);
+
+thread_local! {
+    /// A simulation has its thread for itself.
+    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+}
+
+/// Sets what sources of this thread connect to.
+pub fn serve(upstream: &Arc<Upstream>, dice: &Arc<Dice>) {
+    SERVER.set(Some((upstream.clone(), dice.clone())));
+}
+
+fn server() -> Server {
+    SERVER.with_borrow(Clone::clone).expect("a simulation runs in this thread")
+}
+
+#[async_trait]
+impl Connector for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn secrets(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn claim(&self, _source: &Definition) -> Result<String> {
+        Ok("the only slot".into())
+    }
+
+    async fn check(&self, _source: &Definition) -> Result<serde_json::Value> {
+        Ok(serde_json::json!({}))
+    }
+
+    async fn create(&self, source: &Definition) -> Result<Created> {
+        let (upstream, _) = server();
+        let lsn = upstream.create_slot().map_err(|failure| failure.error())?;
+        let server = upstream.identify().map_err(|failure| failure.error())?;
+        upstream.set_source(source.id);
+        Ok(Created {
+            position: Place { lsn, ..server }.position(),
+            details: serde_json::json!({ "made": true }),
+            notices: vec![],
+        })
+    }
+
+    async fn discover(&self, _source: &Definition, wanted: &Wanted) -> Result<Discovered> {
+        let table = TABLES.into_iter().find(|table| wanted.upstream == format!("public.{}", name(*table)));
+        let table = table.ok_or_else(|| Error::undefined_relation(&wanted.upstream))?;
+        let kind = |kind| if kind == 20 { Type::Int8 } else { Type::Text };
+        let column =
+            |(name, of): &(&str, u32)| Column { name: (*name).into(), kind: kind(*of), nullable: *name != "id" };
+        let attribute = |(number, (_, kind)): (usize, &(&str, u32))| Attribute {
+            number: number as i16 + 1,
+            kind: *kind,
+            modifier: -1,
+        };
+        let details = Details { columns: COLUMNS.iter().enumerate().map(attribute).collect(), others: vec![] };
+        let subscription = Subscription {
+            table: wanted.table,
+            schema: "public".into(),
+            name: name(table).into(),
+            identity: table.into(),
+            columns: COLUMNS.iter().map(column).collect(),
+            key: is_keyed(table).then(|| vec![0]),
+            copied: false,
+            details: serde_json::to_value(details).expect("plain data"),
+        };
+        Ok(Discovered { subscription, notices: vec![] })
+    }
+
+    async fn start(&self, _source: &Definition, start: Start) -> Result<Arc<dyn Source>> {
+        let (upstream, dice) = server();
+        let place = Place::of(&start.position)?;
+        let reading = Arc::new(Reading {
+            env: start.env,
+            wake: start.wake,
+            upstream,
+            dice,
+            feed: Mutex::new(Feed::new(place)),
+            acknowledged: Mutex::default(),
+            state: Mutex::new(State::Connecting),
+            ended: Mutex::default(),
+        });
+        for table in start.tables {
+            let attempt = reading.feed().subscribe(table)?;
+            attempt.into_iter().for_each(|attempt| reading.copy(attempt));
+        }
+        tokio::spawn(reading.clone().stream());
+        Ok(Arc::new(Running(reading)))
+    }
+
+    async fn drop(&self, _source: &Definition) -> Vec<String> {
+        let dropped = server().0.drop_slot();
+        dropped.is_err().then(|| "the slot could not be dropped".into()).into_iter().collect()
+    }
+}
+
+struct Running(Arc<Reading>);
+
+struct Reading {
+    env: Env,
+    wake: Arc<Notify>,
+    upstream: Arc<Upstream>,
+    dice: Arc<Dice>,
+    feed: Mutex<Feed>,
+    acknowledged: Mutex<Lsn>,
+    state: Mutex<State>,
+    ended: Mutex<bool>,
+}
+
+impl Reading {
+    fn feed(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().unwrap()
+    }
+
+    fn ended(&self) -> bool {
+        *self.ended.lock().unwrap()
+    }
+
+    fn copy(self: &Arc<Self>, attempt: Attempt) {
+        tokio::spawn(self.clone().copy_until_done(attempt));
+    }
+
+    /// On the way to upstream and back.
+    async fn travel(&self) {
+        self.env.clock.sleep(50 + self.dice.below(3000)).await;
+    }
+
+    async fn stream(self: Arc<Self>) {
+        while !self.ended() {
+            let failure = match self.session().await {
+                Ok(()) => return,
+                Err(failure) => failure,
+            };
+            let again = self.feed().abandon();
+            again.into_iter().for_each(|attempt| self.copy(attempt));
+            match failure.verdict("s") {
+                Verdict::Stop(stop) => {
+                    let (name, reason, remedy) = (stop.name.into(), stop.reason, stop.remedy);
+                    *self.state.lock().unwrap() = State::Stopped { name, reason, remedy };
+                    self.wake.notify_one();
+                    return;
+                }
+                verdict => {
+                    *self.state.lock().unwrap() = State::Retrying { reason: failure.to_string() };
+                    if verdict == Verdict::Busy {
+                        self.travel().await;
+                        self.upstream.terminate_reader();
+                    }
+                }
+            }
+            self.env.clock.sleep(10_000 + self.dice.below(300_000)).await;
+        }
+    }
+
+    /// One connection's life; ends well only with the source.
+    async fn session(&self) -> Tried<()> {
+        self.travel().await;
+        let place = self.feed().place().clone();
+        same_log(&self.upstream.identify()?, &place)?;
+        let stream = self.upstream.start_replication(place.lsn)?;
+        self.travel().await;
+        let ended = match can_serve(self.upstream.slot()?, "s", &place) {
+            Ok(()) => self.read(stream).await,
+            Err(failure) => Err(failure),
+        };
+        self.upstream.close(stream);
+        ended
+    }
+
+    async fn read(&self, stream: u64) -> Tried<()> {
+        *self.state.lock().unwrap() = State::Running { copying: 0 };
+        let mut told = Lsn(0);
+        loop {
+            self.travel().await;
+            if self.ended() {
+                return Ok(());
+            }
+            let frames = self.upstream.frames(stream)?;
+            for frame in &frames {
+                self.feed().frame(frame)?;
+            }
+            if !frames.is_empty() {
+                self.wake.notify_one();
+            }
+            let acknowledged = *self.acknowledged.lock().unwrap();
+            if acknowledged > told && self.dice.once_in(2) {
+                told = acknowledged;
+                self.upstream.acknowledge(stream, acknowledged);
+            }
+            if frames.is_empty() {
+                self.env.clock.sleep(self.dice.below(30_000)).await;
+            }
+        }
+    }
+
+    async fn copy_until_done(self: Arc<Self>, mut attempt: Attempt) {
+        loop {
+            match self.copy_once(attempt).await {
+                _ if self.ended() => return,
+                Ok(()) => return self.wake.notify_one(),
+                Err(_) => {}
+            }
+            let Some(next) = self.feed().copy_fails(attempt) else { return };
+            attempt = next;
+            self.wake.notify_one();
+            self.env.clock.sleep(50_000 + self.dice.below(100_000)).await;
+        }
+    }
+
+    /// In the order of the real one: publish, lock, take a snapshot once whoever runs has ended, read it while the stream runs on.
+    async fn copy_once(&self, attempt: Attempt) -> Tried<()> {
+        let Some((table, shape)) = self.feed().subscription(attempt).map(|(t, s)| (t.clone(), s.clone())) else {
+            return Ok(());
+        };
+        let oid = table.identity as u32;
+        self.travel().await;
+        self.upstream.publish(oid)?;
+        let session = loop {
+            match self.upstream.lock(oid)? {
+                Some(session) => break session,
+                None => self.travel().await,
+            }
+        };
+        let _locked = Locked { upstream: &self.upstream, table: oid };
+        self.travel().await;
+        let running = self.upstream.running()?;
+        let snapshot = loop {
+            self.travel().await;
+            match self.upstream.snapshot(session, oid, &running)? {
+                Some(snapshot) => break snapshot,
+                None if self.ended() => return Ok(()),
+                None => {}
+            }
+        };
+        self.travel().await;
+        if !self.feed().copy_begins(attempt, snapshot.consistent, snapshot.rows.len() as u64) {
+            return Ok(());
+        }
+        for rows in snapshot.rows.chunks(1 + self.dice.below(4) as usize) {
+            self.travel().await;
+            if self.ended() {
+                return Ok(());
+            }
+            self.upstream.goes_on(session)?;
+            let mut log = Log::new(shape.clone());
+            for row in rows {
+                let values = row.values();
+                let values = values.iter().enumerate().map(|(column, value)| {
+                    let value = value.as_ref().map_or(decode::Value::Null, |text| decode::Value::Text(text.as_bytes()));
+                    (column as u16, value)
+                });
+                log.push(Op::Insert, empty(), values).expect("values of the table's types");
+            }
+            log.commit();
+            for segment in log.take() {
+                if !self.feed().copy_rows(attempt, segment, 100) {
+                    return Ok(());
+                }
+            }
+            self.wake.notify_one();
+            if self.dice.once_in(2) {
+                self.env.clock.sleep(self.dice.below(30_000)).await;
+            }
+        }
+        self.travel().await;
+        self.feed().copy_ends(attempt);
+        Ok(())
+    }
+}
+
+struct Locked<'a> {
+    upstream: &'a Upstream,
+    table: u32,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.upstream.unlock(self.table);
+    }
+}
+
+#[async_trait]
+impl Source for Running {
+    fn waiting(&self) -> Waiting {
+        self.0.feed().waiting()
+    }
+
+    fn take(&self) -> Option<Batch> {
+        let taken = self.0.feed().take()?;
+        Some(taken.fold(|table, cause| self.0.feed().stop(table, cause)))
+    }
+
+    fn acknowledge(&self, _proof: &Durable, position: &Position) {
+        if !self.0.ended() {
+            let mut acknowledged = self.0.acknowledged.lock().unwrap();
+            *acknowledged = (*acknowledged).max(Place::of(position).expect("a place").lsn);
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            state: self.0.state.lock().unwrap().clone(),
+            position: None,
+            upstream_position: None,
+            acknowledged: None,
+            lag_bytes: None,
+            committed_at: None,
+            last_error: None,
+            retained: None,
+            copies: self.0.feed().copies(),
+        }
+    }
+
+    async fn subscribe(&self, table: Subscription) -> Result<()> {
+        let attempt = self.0.feed().subscribe(table)?;
+        attempt.into_iter().for_each(|attempt| self.0.copy(attempt));
+        Ok(())
+    }
+
+    async fn resnapshot(&self, table: RelationId) -> Result<()> {
+        let attempt = self.0.feed().resnapshot(table)?;
+        self.0.copy(attempt);
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, table: RelationId) {
+        self.0.feed().unsubscribe(table);
+    }
+
+    async fn stop(&self) {
+        *self.0.ended.lock().unwrap() = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.ended.lock().unwrap() = true;
+    }
+}

@@ -1,0 +1,839 @@
+//! One simulation: a world with its store, its upstream and its nodes, and what is done to them.
+//!
+//! All of it runs in one thread. What must hold is checked at every read and every write: visible relations equal their definition over
+//! the commits that the read says it has seen (I1, I3, I11), what was answered stays true after any crash, and in the end, when nothing
+//! goes wrong any more, everything has arrived.
+
+use super::disk::{Disk, Gated};
+use super::model::{self, Rows};
+use super::source::{self, Scripted};
+use super::time::{Dice, Gate, Inline, NodeClock, Time, WorldClock};
+use super::upstream::{self, ITEMS, ORDERS, TABLES, TICKS, Upstream, VISITS};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
+use weir::catalog::secret::Keeper;
+use weir::catalog::{Catalog, Life};
+use weir::connector::postgres::lsn::Place;
+use weir::connector::{Connectors, Position, State};
+use weir::coordinator::pace::Limits;
+use weir::coordinator::request::{Done, Handle, Request};
+use weir::coordinator::{self, Config, Workers};
+use weir::dataflow::engine::{Engine, Orders, Stepped, World as Shared};
+use weir::dataflow::relations::{Pinned, Readable, Unreadable};
+use weir_sql::catalog::RelationId;
+use weir_sql::session::Settings;
+use weir_storage::env::Objects;
+use weir_storage::fault::{Faults, Faulty};
+use weir_storage::{Env, Epoch};
+
+pub type Result<T, E = String> = std::result::Result<T, E>;
+
+/// Microseconds within which everything has arrived once nothing goes wrong any more.
+const SETTLED_WITHIN: u64 = 120_000_000;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Steps of concurrent transactions upstream.
+    Work(u64),
+    /// Time passes, microseconds.
+    Wait(u64),
+    Read,
+    Create(usize),
+    CreateAndCancel(usize),
+    Drop(usize),
+    Follow(u32),
+    Unfollow(u32),
+    Insert,
+    Flush,
+    Pause,
+    Resume,
+    Resnapshot,
+    /// The node dies before so many more effects, and another starts on its store.
+    Crash(u64),
+    Shutdown,
+    /// The node hangs while another takes its store over, and goes on after so many microseconds.
+    Hang(u64),
+    Takeover,
+    Cut,
+    CrashUpstream(u64),
+    StoreAway(u64),
+    LoseSlot,
+    AdvanceSlot,
+}
+
+struct Node {
+    handle: Handle,
+    gate: Arc<Gate>,
+    run: JoinHandle<weir_sql::Result<()>>,
+    worker: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    /// Somebody took its store over, or it was told to end.
+    may_end: bool,
+}
+
+/// What is known of an object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Known {
+    /// A statement about it was not answered.
+    Maybe,
+    There,
+    Gone,
+}
+
+/// What an engine hands to who steps it.
+type Handed = (Orders, Arc<Notify>);
+
+enum Meaning {
+    Creates(String),
+    Drops(Vec<String>),
+    Inserts(i64),
+    Nothing,
+}
+
+struct Asked {
+    text: String,
+    meaning: Meaning,
+    answer: oneshot::Receiver<weir_sql::Result<Done>>,
+}
+
+pub struct World {
+    time: Arc<Time>,
+    dice: Arc<Dice>,
+    pub disk: Arc<Disk>,
+    faulty: Arc<Faulty>,
+    pub upstream: Arc<Upstream>,
+    spill: tempfile::TempDir,
+    nodes: Vec<Node>,
+    hung: Vec<(Node, u64)>,
+    asked: Vec<Asked>,
+    known: BTreeMap<String, Known>,
+    /// Views that were being made while something else was dropped with all that depends on it.
+    doubtful: BTreeSet<String>,
+    /// Views by name, with their kind.
+    views: BTreeMap<String, usize>,
+    slow: Vec<(String, Duration)>,
+    next: i64,
+    /// Rows of the plain table: surely there, and maybe.
+    inserted: BTreeSet<i64>,
+    maybe_inserted: BTreeSet<i64>,
+    /// Commits a reader has seen on the node that runs now.
+    seen: usize,
+    slot_lost: bool,
+    /// For comparing runs.
+    pub trace: Vec<String>,
+    pub reads: u64,
+}
+
+thread_local! {
+    /// Panics of tasks, which their runtime would keep to itself.
+    static PANICKED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+pub fn note_panic(what: String) {
+    PANICKED.with(|panicked| {
+        panicked.borrow_mut().get_or_insert(what);
+    });
+}
+
+pub fn take_panic() -> Option<String> {
+    PANICKED.with(|panicked| panicked.borrow_mut().take())
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let (time, dice) = (Arc::new(Time::default()), Arc::new(Dice::new(seed)));
+        let disk = Arc::new(Disk::new());
+        let faults = match dice.below(3) {
+            0 => Faults::default(),
+            1 => Faults { delay: 2_000, ..Faults::default() },
+            _ => Faults { failed: 0.03, lost: 0.03, late: 0.02, delay: 20_000 },
+        };
+        let faulty = Faulty::new(disk.clone(), dice.below(u64::MAX), faults);
+        let faulty = Arc::new(faulty.with_clock(Arc::new(WorldClock(time.clone()))));
+        let upstream = Arc::new(Upstream::new(dice.clone(), disk.clone()));
+        source::serve(&upstream, &dice);
+        // Every fifth view is slow, some so slow that their history goes to the store.
+        let rest = |dice: &Dice| Duration::from_micros([2_000, 30_000, 400_000][dice.below(3) as usize]);
+        let slow = (0..40).filter(|_| dice.once_in(5)).map(|n| (format!("v{n}"), rest(&dice))).collect();
+        Self {
+            time,
+            dice,
+            disk,
+            faulty,
+            upstream,
+            spill: tempfile::tempdir().expect("a folder"),
+            nodes: vec![],
+            hung: vec![],
+            asked: vec![],
+            known: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            views: BTreeMap::new(),
+            slow,
+            next: 0,
+            inserted: BTreeSet::new(),
+            maybe_inserted: BTreeSet::new(),
+            seen: 0,
+            slot_lost: false,
+            trace: vec![],
+            reads: 0,
+        }
+    }
+
+    /// A server with the source and its first tables, then what happens to it, then the end.
+    pub async fn run(&mut self, actions: &[Action]) -> Result<()> {
+        self.start().await?;
+        self.ask("CREATE TABLE notes (id bigint PRIMARY KEY, n bigint)", Meaning::Creates("notes".into())).await?;
+        self.ask("CREATE SOURCE s WITH (connector = 'scripted')", Meaning::Creates("s".into())).await?;
+        self.answered().await?;
+        for table in [TICKS, ORDERS, ITEMS, VISITS] {
+            self.follow(table).await?;
+        }
+        for action in actions {
+            self.trace.push(format!("{} {action:?}", self.time.now()));
+            self.act(action).await.map_err(|error| format!("{action:?} at {} us: {error}", self.time.now()))?;
+            let pause = self.dice.below(20_000);
+            self.pass(pause).await?;
+            self.check()?;
+        }
+        self.settle().await
+    }
+
+    fn node(&self) -> &Node {
+        self.nodes.last().expect("a node runs")
+    }
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.node().handle.catalog.borrow().clone()
+    }
+
+    // --- time
+
+    /// Lets everything run for so many microseconds.
+    async fn pass(&mut self, micros: u64) -> Result<()> {
+        let until = self.time.now() + micros;
+        loop {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            self.check()?;
+            self.thaw().await;
+            if self.time.now() >= until {
+                return Ok(());
+            }
+            self.time.pass(until);
+        }
+    }
+
+    /// For people: where everything is.
+    fn state(&self) -> String {
+        let asked: Vec<&str> = self.asked.iter().map(|asked| asked.text.as_str()).collect();
+        let Some(node) = self.nodes.last() else { return "no server runs".into() };
+        let (progress, relations) = (node.handle.progress.borrow().clone(), &node.handle.relations);
+        let relation = |object: &weir::catalog::Object| {
+            let found = relations.get(RelationId(object.id));
+            let at = |r: Arc<Readable>| format!("{}, live {}, failure {:?}", r.upper(), r.is_live(), r.failure());
+            let at = found.map_or("not there".into(), at);
+            format!("{} {:?} at {at}", object.name, object.life)
+        };
+        let objects: Vec<String> = self.catalog().objects.values().map(relation).collect();
+        let (closed, durable, commits) = (progress.closed, progress.durable, self.upstream.commits());
+        format!(
+            "asked {asked:?}; closed {closed}, durable {durable}; {commits} commits, {:?} seen; {}; {objects:#?}",
+            self.ticks(),
+            self.upstream.state(),
+        )
+    }
+
+    /// Lets everything run until `over`.
+    async fn until(&mut self, what: &str, over: impl Fn(&Self) -> bool) -> Result<()> {
+        let limit = self.time.now() + SETTLED_WITHIN;
+        while !over(self) {
+            if self.time.now() > limit {
+                return Err(format!("waited in vain until {what}: {}", self.state()));
+            }
+            self.pass(1_000).await?;
+        }
+        Ok(())
+    }
+
+    async fn thaw(&mut self) {
+        let now = self.time.now();
+        for (node, _) in self.hung.iter().filter(|(_, until)| *until <= now) {
+            node.gate.freeze(false);
+        }
+    }
+
+    /// Whatever promise was found broken, and what was answered meanwhile.
+    fn check(&mut self) -> Result<()> {
+        if let Some(panicked) = take_panic() {
+            return Err(panicked);
+        }
+        if let Some(broken) = self.disk.broken().or_else(|| self.upstream.broken()) {
+            return Err(broken);
+        }
+        for node in &self.nodes {
+            let failed = node.handle.relations.all().into_iter().find_map(|r| Some((r.id, r.failure()?.clone())));
+            if let Some((id, error)) = failed {
+                return Err(format!("relation {id} stopped: {error}"));
+            }
+            if !node.may_end && !node.gate.is_dead() && node.run.is_finished() {
+                let why = node.handle.progress.borrow().stopped.clone();
+                return Err(format!("the server ended though nobody took its store: {why:?}"));
+            }
+        }
+        let mut waiting = vec![];
+        for mut asked in std::mem::take(&mut self.asked) {
+            match asked.answer.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => waiting.push(asked),
+                // The server is gone, and with it the answer.
+                Err(oneshot::error::TryRecvError::Closed) => {}
+                Ok(answer) => self.answer(&asked, answer)?,
+            }
+        }
+        self.asked = waiting;
+        Ok(())
+    }
+
+    fn answer(&mut self, asked: &Asked, answer: weir_sql::Result<Done>) -> Result<()> {
+        self.trace.push(format!("{} {}: {:?}", self.time.now(), asked.text, answer.as_ref().map(|_| ())));
+        if answer.is_err() {
+            return Ok(());
+        }
+        match &asked.meaning {
+            Meaning::Creates(name) => {
+                let known = if self.doubtful.contains(name) { Known::Maybe } else { Known::There };
+                self.known.insert(name.clone(), known);
+            }
+            Meaning::Drops(names) => {
+                for name in names {
+                    self.known.insert(name.clone(), Known::Gone);
+                }
+            }
+            Meaning::Inserts(id) => drop(self.inserted.insert(*id)),
+            Meaning::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until every statement has its answer.
+    async fn answered(&mut self) -> Result<()> {
+        self.until("all statements are answered", |world| world.asked.is_empty()).await
+    }
+
+    // --- nodes
+
+    /// A server on the store. The one before it, if it runs, loses the store. One that does not get an answer of the store ends, and is
+    /// started again.
+    async fn start(&mut self) -> Result<()> {
+        let limit = self.time.now() + SETTLED_WITHIN;
+        while !self.try_start().await? {
+            if self.time.now() > limit {
+                return Err("no server starts".into());
+            }
+            self.pass(1_000_000).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_start(&mut self) -> Result<bool> {
+        let gate = Arc::new(Gate::default());
+        let objects: Arc<dyn Objects> = Arc::new(Gated { objects: self.faulty.clone(), gate: gate.clone() });
+        let clock = Arc::new(NodeClock { time: self.time.clone(), gate: gate.clone() });
+        let env = Env { clock, random: self.dice.clone(), threads: Arc::new(Inline), objects };
+        self.nodes.iter_mut().for_each(|node| node.may_end = true);
+        let worker: Arc<Mutex<Option<Handed>>> = Arc::default();
+        let given = worker.clone();
+        let start = move |shared: Shared| {
+            let alarm = Arc::new(Notify::new());
+            let (engine, orders) = Engine::stepped(shared, alarm.clone());
+            *given.lock().unwrap() = Some((orders, alarm));
+            engine
+        };
+        let config = Config {
+            workers: Workers::Given(Box::new(start)),
+            limits: Limits {
+                checkpoint_interval: Duration::from_millis(20 + self.dice.below(400)),
+                in_flight: 1 + self.dice.below(4) as usize,
+            },
+            keeper: Keeper::open(None).expect("no key is needed"),
+            spill: self.spill.path().into(),
+            source_limit: 1 << 20,
+            history_limit: 2_000 + self.dice.below(20_000) as usize,
+            pool: tokio::runtime::Handle::current(),
+            slow_views: self.slow.clone(),
+            connectors: Connectors(&[&Scripted]),
+            accept_data_loss: false,
+        };
+        let started = spawn_local(coordinator::start(env, config));
+        self.until("a server has started", |_| started.is_finished()).await?;
+        let (coordinator, handle) = match started.await.map_err(|e| e.to_string())? {
+            Ok(started) => started,
+            Err(error) if error.message.contains("injected") || error.message.contains("away") => return Ok(false),
+            Err(error) => return Err(format!("a server does not start: {error}")),
+        };
+        let (orders, alarm) = worker.lock().unwrap().take().expect("the engine was started");
+        let worker = spawn_local(work(orders, alarm, self.time.clone(), self.dice.clone(), gate.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let run = spawn_local(coordinator.run(stopped));
+        self.seen = self.durable();
+        self.nodes.push(Node { handle, gate, run, worker, stop: Some(stop), may_end: false });
+        Ok(true)
+    }
+
+    /// Commits that are durable.
+    fn durable(&self) -> usize {
+        let position = self.disk.newest().and_then(|manifest| {
+            let place = Place::of(&Position(manifest.positions.values().next()?.clone()));
+            place.ok().map(|place| place.lsn)
+        });
+        position.map_or(0, |lsn| self.upstream.covered(lsn))
+    }
+
+    /// The node is gone, in the middle of whatever it did.
+    fn bury(&mut self, node: Node) {
+        node.gate.kill();
+        node.run.abort();
+        node.worker.abort();
+        // What was asked of it stays unanswered.
+        self.asked.clear();
+        self.upstream.cut();
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        let node = self.nodes.pop().expect("a node runs");
+        self.bury(node);
+        let pause = self.dice.below(100_000);
+        self.pass(pause).await?;
+        self.start().await
+    }
+
+    // --- what is asked
+
+    async fn ask(&mut self, text: &str, meaning: Meaning) -> Result<()> {
+        let parsed = weir_sql::statement::parse(text).map_err(|e| e.to_string())?.remove(0);
+        let (reply, answer) = oneshot::channel();
+        let settings = Settings::default();
+        self.forget(&meaning);
+        self.tell(Request::Ddl { statement: parsed.statement, text: parsed.text, settings, reply });
+        self.asked.push(Asked { text: text.into(), meaning, answer });
+        Ok(())
+    }
+
+    /// Until it is answered, nothing is sure.
+    fn forget(&mut self, meaning: &Meaning) {
+        let names = match meaning {
+            Meaning::Creates(name) => std::slice::from_ref(name),
+            Meaning::Drops(names) => names,
+            Meaning::Inserts(id) => {
+                self.maybe_inserted.insert(*id);
+                return;
+            }
+            Meaning::Nothing => return,
+        };
+        for name in names {
+            self.known.insert(name.clone(), Known::Maybe);
+        }
+    }
+
+    fn tell(&self, request: Request) {
+        // A server that hangs may have a full queue; then nobody was asked.
+        let _ = self.node().handle.requests.try_send(request);
+    }
+
+    async fn follow(&mut self, table: u32) -> Result<()> {
+        let name = upstream::name(table);
+        self.ask(&format!("CREATE TABLE {name} (*) FROM s TABLE 'public.{name}'"), Meaning::Creates(name.into())).await
+    }
+
+    /// Objects that are readable by name.
+    fn live(&self) -> Vec<(String, RelationId)> {
+        let catalog = self.catalog();
+        let live = catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
+        live.map(|o| (o.name.clone(), RelationId(o.id))).collect()
+    }
+
+    async fn act(&mut self, action: &Action) -> Result<()> {
+        match *action {
+            Action::Work(steps) => self.upstream.work(steps),
+            Action::Wait(micros) => self.pass(micros).await?,
+            Action::Read => self.read(None)?,
+            Action::Create(kind) | Action::CreateAndCancel(kind) => {
+                let below = self.views.iter().find(|(name, kind)| **kind == 1 && self.known[*name] == Known::There);
+                if kind >= model::STACKED && below.is_none() {
+                    return Ok(());
+                }
+                let query = model::query(kind, below.map_or("", |(name, _)| name));
+                let name = format!("v{}", self.next);
+                self.next += 1;
+                self.views.insert(name.clone(), kind);
+                let text = format!("CREATE MATERIALIZED VIEW {name} AS {query}");
+                self.ask(&text, Meaning::Creates(name)).await?;
+                if matches!(action, Action::CreateAndCancel(_)) {
+                    let micros = self.dice.below(60_000);
+                    self.pass(micros).await?;
+                    // Whoever asked goes away.
+                    self.asked.retain(|asked| asked.text != text);
+                }
+            }
+            Action::Drop(which) => {
+                let there: Vec<String> =
+                    self.views.keys().filter(|n| self.known[*n] == Known::There).cloned().collect();
+                let Some(name) = there.get(which % there.len().max(1)) else { return Ok(()) };
+                self.drop_cascade("MATERIALIZED VIEW", name).await?;
+            }
+            Action::Follow(table) => {
+                if self.known.get(upstream::name(table)) == Some(&Known::Gone) {
+                    self.follow(table).await?;
+                }
+            }
+            Action::Unfollow(table) => {
+                if self.known.get(upstream::name(table)) == Some(&Known::There) {
+                    self.drop_cascade("TABLE", upstream::name(table)).await?;
+                }
+            }
+            Action::Insert => self.insert(),
+            Action::Flush => {
+                let (reply, answer) = oneshot::channel();
+                self.tell(Request::Flush { reply });
+                self.asked.push(Asked { text: "FLUSH".into(), meaning: Meaning::Nothing, answer });
+            }
+            Action::Pause => self.ask("ALTER SOURCE s PAUSE", Meaning::Nothing).await?,
+            Action::Resume => self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?,
+            Action::Resnapshot => self.ask("ALTER SOURCE s RESNAPSHOT", Meaning::Nothing).await?,
+            Action::Crash(effects) => {
+                self.node().gate.doom(effects);
+                let limit = self.time.now() + 300_000;
+                while !self.node().gate.is_dead() && self.time.now() < limit {
+                    self.pass(500).await?;
+                }
+                self.restart().await?;
+            }
+            Action::Shutdown => {
+                let stop = self.nodes.last_mut().and_then(|node| {
+                    node.may_end = true;
+                    node.stop.take()
+                });
+                let _ = stop.map(|stop| stop.send(()));
+                self.until("a server has ended", |world| world.node().run.is_finished()).await?;
+                self.restart().await?;
+            }
+            Action::Hang(micros) => {
+                self.node().gate.freeze(true);
+                let before = self.nodes.pop().expect("a node runs");
+                self.asked.clear();
+                self.start().await?;
+                let until = self.time.now() + micros;
+                self.hung.push((Node { may_end: true, ..before }, until));
+            }
+            Action::Takeover => {
+                let before = self.nodes.pop().expect("a node runs");
+                self.asked.clear();
+                self.start().await?;
+                self.hung.push((Node { may_end: true, ..before }, 0));
+            }
+            Action::Cut => self.upstream.cut(),
+            Action::CrashUpstream(micros) => {
+                self.upstream.crash();
+                self.pass(micros).await?;
+                self.upstream.start();
+            }
+            Action::StoreAway(micros) => {
+                self.faulty.set_away(true);
+                self.pass(micros).await?;
+                self.faulty.set_away(false);
+            }
+            Action::LoseSlot => {
+                self.upstream.lose_slot();
+                self.slot_lost = true;
+            }
+            Action::AdvanceSlot => {
+                self.upstream.advance_slot();
+                self.slot_lost = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_cascade(&mut self, kind: &str, name: &str) -> Result<()> {
+        let catalog = self.catalog();
+        let Some(object) = catalog.by_name(name) else {
+            return Err(format!("\"{name}\" was created and is not there"));
+        };
+        let mut names = vec![name.to_string()];
+        let mut ids = vec![object.id];
+        for object in catalog.objects.values() {
+            if ids.iter().any(|id| object.depends_on(*id)) {
+                ids.push(object.id);
+                names.push(object.name.clone());
+            }
+        }
+        for asked in &self.asked {
+            if let Meaning::Creates(name) = &asked.meaning {
+                self.doubtful.insert(name.clone());
+            }
+        }
+        self.ask(&format!("DROP {kind} {name} CASCADE"), Meaning::Drops(names)).await
+    }
+
+    /// One row into the plain table, durably.
+    fn insert(&mut self) {
+        use arrow::array::{Int64Array, RecordBatch};
+        let catalog = self.catalog();
+        let Some(table) = catalog.by_name("notes").filter(|o| o.life == Life::Live) else { return };
+        let id = self.next;
+        self.next += 1;
+        let schema = Arc::new(arrow::datatypes::Schema::new(
+            table.columns().expect("a table").iter().map(weir_sql::types::Column::field).collect::<Vec<_>>(),
+        ));
+        let columns = [Int64Array::from(vec![id]), Int64Array::from(vec![id * 2])];
+        let rows = RecordBatch::try_new(schema, columns.map(|c| Arc::new(c) as _).to_vec()).expect("two numbers");
+        let fold = weir::connector::Fold { upserts: vec![rows], ..Default::default() };
+        let (reply, answer) = oneshot::channel();
+        let changes = vec![(RelationId(table.id), weir::connector::Changes::Keyed(fold))];
+        self.forget(&Meaning::Inserts(id));
+        self.tell(Request::Write { changes, persist: true, lock: None, reply });
+        self.asked.push(Asked { text: format!("INSERT {id}"), meaning: Meaning::Inserts(id), answer });
+    }
+
+    // --- reading
+
+    /// Reads some relations at one epoch and compares them with their definition. `all`: each of them must be readable.
+    fn read(&mut self, all: Option<&[String]>) -> Result<()> {
+        let live = self.live();
+        let Some(ticks) = live.iter().find(|(name, _)| name == "ticks") else { return self.read_all_of(all, "ticks") };
+        let wanted: Vec<&(String, RelationId)> = match all {
+            Some(names) => live.iter().filter(|(name, _)| names.contains(name)).collect(),
+            None => live.iter().filter(|_| self.dice.once_in(2)).collect(),
+        };
+        let mut ids: Vec<RelationId> = wanted.iter().map(|(_, id)| *id).collect();
+        ids.push(ticks.1);
+        ids.sort_unstable();
+        ids.dedup();
+        let relations = self.node().handle.relations.clone();
+        let pin = match relations.pin(&ids, Epoch::ZERO, Epoch::NEVER) {
+            Ok(pin) => pin,
+            Err(Unreadable::Building(_) | Unreadable::NoCommonEpoch) if all.is_none() => return Ok(()),
+            Err(why) => return Err(format!("cannot be read: {why:?}")),
+        };
+        self.reads += 1;
+        let held = |id: RelationId| contents(&pin.relations[&id]);
+        let (tick, _) = held(ticks.1)?;
+        let commits: usize = match tick.keys().next().and_then(|row| row[1].as_ref()) {
+            Some(n) if tick.len() == 1 => n.parse().map_err(|_| "no number")?,
+            _ => return Err(format!("ticks is {tick:?}")),
+        };
+        let Some(expected) = self.upstream.contents(commits) else {
+            return Err(format!("{commits} commits seen, there were {}", self.upstream.commits()));
+        };
+        if commits < self.seen {
+            // A view that is behind is read where it is.
+            let newest = relations.get(ticks.1).is_some_and(|ticks| ticks.upper() == pin.epoch);
+            if newest {
+                return Err(format!("{commits} commits seen at {}, {} before", pin.epoch, self.seen));
+            }
+        }
+        for (name, id) in &wanted {
+            let (rows, errors) = held(*id)?;
+            let (right, failed) = match TABLES.into_iter().find(|table| upstream::name(*table) == name) {
+                Some(table) => (model::count(expected[&table].values().map(upstream::Row::values)), 0),
+                None if name == "notes" => {
+                    self.check_notes(&rows, pin.epoch)?;
+                    continue;
+                }
+                None => model::evaluate(self.views[name], &expected),
+            };
+            if rows != right || errors != failed {
+                let kind = self.views.get(name);
+                return Err(format!(
+                    "\"{name}\" (view {kind:?}) at {}, {commits} commits: {} errors, not {failed}; too much {:?}, missing {:?}",
+                    pin.epoch,
+                    errors,
+                    less(&rows, &right),
+                    less(&right, &rows),
+                ));
+            }
+        }
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let line = format!("{} read {names:?} at {}, {commits} commits", self.time.now(), pin.epoch);
+        if relations.get(ticks.1).is_some_and(|ticks| ticks.upper() == pin.epoch) {
+            self.seen = self.seen.max(commits);
+        }
+        self.trace.push(line);
+        Ok(())
+    }
+
+    fn read_all_of(&self, all: Option<&[String]>, missing: &str) -> Result<()> {
+        match all {
+            Some(_) if self.known.get(missing) == Some(&Known::There) => Err(format!("{missing} is not readable")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_notes(&self, rows: &Rows, at: Epoch) -> Result<()> {
+        let found: BTreeSet<i64> = rows.keys().filter_map(|row| row[0].as_ref()?.parse().ok()).collect();
+        if let Some(alien) = found.difference(&self.maybe_inserted).next() {
+            return Err(format!("notes has {alien}, which nobody inserted"));
+        }
+        // Another relation may hold the read back; what was answered is visible at the table's own epoch.
+        let table = self.catalog().by_name("notes").map(|o| RelationId(o.id));
+        let newest = table.and_then(|id| self.node().handle.relations.get(id)).is_some_and(|r| r.upper() == at);
+        match self.inserted.difference(&found).next() {
+            Some(lost) if newest => Err(format!("notes lost {lost}, which was answered")),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was answered is there, and what is gone stays gone.
+    fn check_catalog(&self) -> Result<()> {
+        let catalog = self.catalog();
+        for (name, known) in &self.known {
+            let found = catalog.by_name(name);
+            match known {
+                Known::There if found.is_none_or(|o| o.life != Life::Live) => {
+                    return Err(format!("\"{name}\" was created and is {:?}", found.map(|o| o.life)));
+                }
+                Known::Gone if found.is_some_and(|o| o.life != Life::Dropping) => {
+                    return Err(format!("\"{name}\" was dropped and is there"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    // --- the end
+
+    /// Nothing goes wrong any more: everything arrives, and everything is right, also after another start.
+    async fn settle(&mut self) -> Result<()> {
+        self.upstream.start();
+        // Copies wait for transactions that run.
+        self.upstream.rest();
+        self.faulty.set_away(false);
+        for (node, _) in std::mem::take(&mut self.hung) {
+            node.gate.freeze(false);
+            self.pass(200_000).await?;
+            self.dice.once_in(2).then(|| node.gate.kill());
+        }
+        self.pass(100_000).await?;
+        self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?;
+        self.arrive().await?;
+        self.restart().await?;
+        self.upstream.work(20);
+        self.upstream.rest();
+        self.arrive().await
+    }
+
+    async fn arrive(&mut self) -> Result<()> {
+        self.answered().await?;
+        if self.slot_lost {
+            return self.stopped().await;
+        }
+        let complete = |world: &Self| {
+            let catalog = world.catalog();
+            let resting = catalog.objects.values().all(|object| object.life == Life::Live);
+            let relations = &world.node().handle.relations;
+            let closed = world.node().handle.progress.borrow().closed;
+            let reached = relations.all().iter().all(|r| r.is_live() && r.upper() == closed);
+            let has_all = catalog.by_name("ticks").is_none() || world.ticks() == Some(world.upstream.commits());
+            resting && reached && has_all
+        };
+        self.until("everything has arrived", complete).await?;
+        self.check_catalog()?;
+        let names: Vec<String> = self.live().into_iter().map(|(name, _)| name).collect();
+        self.read(Some(&names))
+    }
+
+    /// A source whose slot is lost says so, and goes nowhere; what was read before stays readable.
+    async fn stopped(&mut self) -> Result<()> {
+        let limit = self.time.now() + SETTLED_WITHIN;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.tell(Request::Inspect { reply });
+            self.pass(50_000).await?;
+            let mut answer = answer;
+            let sources = answer.try_recv().map(|inspection| inspection.sources).unwrap_or_default();
+            let mut states = sources.into_iter().map(|(_, status)| status.state);
+            match states.next() {
+                Some(State::Stopped { name, .. }) if name == "slot_missing" || name == "slot_past_checkpoint" => break,
+                // It had everything, or there is none.
+                Some(State::Running { .. }) if self.ticks().is_none_or(|n| n == self.upstream.commits()) => break,
+                None if self.known.get("s") != Some(&Known::There) => break,
+                other if self.time.now() > limit => {
+                    return Err(format!("the slot is lost and the source is {other:?}"));
+                }
+                _ => {}
+            }
+        }
+        self.check_catalog()?;
+        self.read(None)
+    }
+
+    fn ticks(&self) -> Option<usize> {
+        let id = RelationId(self.catalog().by_name("ticks")?.id);
+        let pin = self.node().handle.relations.pin(&[id], Epoch::ZERO, Epoch::NEVER).ok()?;
+        let (rows, _) = contents(&pin.relations[&id]).ok()?;
+        rows.keys().next()?[1].as_ref()?.parse().ok()
+    }
+}
+
+/// The worker of a node: steps it whenever it was told something, and while something is behind.
+async fn work(orders: Orders, alarm: Arc<Notify>, time: Arc<Time>, dice: Arc<Dice>, gate: Arc<Gate>) {
+    let mut stepped = Stepped::begin(orders);
+    let mut pause = 50;
+    loop {
+        gate_open(&gate).await;
+        if !stepped.step() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = alarm.notified() => pause = 50,
+            () = time.sleep(dice.below(pause)), if stepped.is_behind() => pause = (pause * 2).min(3_000),
+        }
+    }
+}
+
+/// Computing is no effect, but the dead do not compute.
+async fn gate_open(gate: &Gate) {
+    if gate.is_dead() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Rows of `a` that `b` does not have so often.
+fn less(a: &Rows, b: &Rows) -> Rows {
+    let rest = a.iter().map(|(row, n)| (row.clone(), n - b.get(row).copied().unwrap_or(0)));
+    rest.filter(|(_, n)| *n > 0).collect()
+}
+
+/// Rows, and the number of errors.
+fn contents(pinned: &Pinned) -> Result<(Rows, i64)> {
+    let mut rows = Rows::new();
+    let options = FormatOptions::default();
+    for snapshot in &pinned.rows {
+        for delta in snapshot.scan(None) {
+            let delta = delta.map_err(|e| e.to_string())?;
+            let formatters = delta.rows().columns().iter().map(|c| ArrayFormatter::try_new(c, &options));
+            let formatters: Vec<_> = formatters.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            for (row, weight) in delta.weights().iter().enumerate() {
+                let value = |(column, text): (usize, &ArrayFormatter)| {
+                    (!delta.rows().column(column).is_null(row)).then(|| text.value(row).to_string())
+                };
+                *rows.entry(formatters.iter().enumerate().map(value).collect()).or_default() += weight;
+            }
+        }
+    }
+    rows.retain(|_, n| *n != 0);
+    let errors = pinned.errors.iter().flat_map(|snapshot| snapshot.scan(None));
+    let mut failed = 0;
+    for delta in errors {
+        let delta = delta.map_err(|e| e.to_string())?;
+        failed += delta.weights().iter().sum::<i64>();
+    }
+    Ok((rows, failed))
+}
