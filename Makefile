@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENV := $(CACHE)/venv
 PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 
-.PHONY: demo test soak lint bench setup postgres jdbc clean-cache
+.PHONY: demo test sim mutants soak lint bench setup postgres jdbc clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
@@ -14,6 +14,14 @@ demo: postgres
 
 test: setup lint
 	cargo test --workspace
+
+# The simulator: SEEDS=n of them, or SEED=n alone. What fails is made smaller and printed.
+sim:
+	cargo test --workspace --test main sim::every -- --nocapture
+
+# Safety rules are taken out one at a time: the simulator has to notice each.
+mutants:
+	python3 tests/sim/mutate.py $(CACHE)/mutants
 
 # The bank under two hundred kills; prints its seed and how many reads were made.
 soak: setup

@@ -26,7 +26,7 @@ use world::{Action, World, note_panic, take_panic};
 /// Seeds in a run of all tests.
 const SEEDS: u64 = 5_000;
 
-/// Runs that are spent on making a failing one smaller.
+/// Runs that are spent on making a failing one smaller, unless `TRIES` says otherwise.
 const TRIES: usize = 400;
 
 /// How often, among all, something happens, and how.
@@ -124,11 +124,11 @@ fn simulate(seed: u64, actions: &[Action]) -> Result<Told, (String, Vec<String>)
 fn shrink(seed: u64, actions: Vec<Action>, error: String) -> (Vec<Action>, String, Vec<String>) {
     let (mut actions, mut error, mut trace) = (actions, error, vec![]);
     let mut size = actions.len().div_ceil(2).max(1);
-    let mut tries = 0;
-    while tries < TRIES {
+    let (mut tries, limit) = (0, number("TRIES").map_or(TRIES, |tries| tries as usize));
+    while tries < limit {
         let mut at = 0;
         let mut smaller = false;
-        while at < actions.len() && tries < TRIES {
+        while at < actions.len() && tries < limit {
             let mut fewer = actions.clone();
             fewer.drain(at..(at + size).min(actions.len()));
             tries += 1;
