@@ -67,6 +67,7 @@ pub enum Action {
 }
 
 struct Node {
+    id: u64,
     handle: Handle,
     gate: Arc<Gate>,
     run: JoinHandle<weir_sql::Result<()>>,
@@ -96,6 +97,8 @@ enum Meaning {
 }
 
 struct Asked {
+    /// Of whom.
+    node: u64,
     text: String,
     meaning: Meaning,
     answer: oneshot::Receiver<weir_sql::Result<Done>>,
@@ -381,7 +384,8 @@ impl World {
         let (stop, stopped) = oneshot::channel();
         let run = spawn_local(coordinator.run(stopped));
         self.seen = self.durable();
-        self.nodes.push(Node { handle, gate, run, worker, stop: Some(stop), may_end: false });
+        let id = self.dice.below(u64::MAX);
+        self.nodes.push(Node { id, handle, gate, run, worker, stop: Some(stop), may_end: false });
         Ok(true)
     }
 
@@ -400,7 +404,7 @@ impl World {
         node.run.abort();
         node.worker.abort();
         // What was asked of it stays unanswered.
-        self.asked.clear();
+        self.asked.retain(|asked| asked.node != node.id);
         self.upstream.cut();
     }
 
@@ -420,7 +424,7 @@ impl World {
         let settings = Settings::default();
         self.forget(&meaning);
         self.tell(Request::Ddl { statement: parsed.statement, text: parsed.text, settings, reply });
-        self.asked.push(Asked { text: text.into(), meaning, answer });
+        self.asked.push(Asked { node: self.node().id, text: text.into(), meaning, answer });
         Ok(())
     }
 
@@ -500,7 +504,7 @@ impl World {
             Action::Flush => {
                 let (reply, answer) = oneshot::channel();
                 self.tell(Request::Flush { reply });
-                self.asked.push(Asked { text: "FLUSH".into(), meaning: Meaning::Nothing, answer });
+                self.asked.push(Asked { node: self.node().id, text: "FLUSH".into(), meaning: Meaning::Nothing, answer });
             }
             Action::Pause => self.ask("ALTER SOURCE s PAUSE", Meaning::Nothing).await?,
             Action::Resume => self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?,
@@ -523,18 +527,14 @@ impl World {
                 self.restart().await?;
             }
             Action::Hang(micros) => {
+                // What it is asked now it does when it wakes up, and then it must know that it may not.
+                self.insert();
                 self.node().gate.freeze(true);
-                let before = self.nodes.pop().expect("a node runs");
-                self.asked.clear();
-                self.start().await?;
-                let until = self.time.now() + micros;
-                self.hung.push((Node { may_end: true, ..before }, until));
+                self.take_over(micros).await?;
             }
             Action::Takeover => {
-                let before = self.nodes.pop().expect("a node runs");
-                self.asked.clear();
-                self.start().await?;
-                self.hung.push((Node { may_end: true, ..before }, 0));
+                self.insert();
+                self.take_over(0).await?;
             }
             Action::Cut => self.upstream.cut(),
             Action::CrashUpstream(micros) => {
@@ -556,6 +556,15 @@ impl World {
                 self.slot_lost = true;
             }
         }
+        Ok(())
+    }
+
+    /// Another server starts on the store; the one before goes on after so many microseconds.
+    async fn take_over(&mut self, micros: u64) -> Result<()> {
+        let before = self.nodes.pop().expect("a node runs");
+        self.start().await?;
+        let until = self.time.now() + micros;
+        self.hung.push((Node { may_end: true, ..before }, until));
         Ok(())
     }
 
@@ -597,7 +606,7 @@ impl World {
         let changes = vec![(RelationId(table.id), weir::connector::Changes::Keyed(fold))];
         self.forget(&Meaning::Inserts(id));
         self.tell(Request::Write { changes, persist: true, lock: None, reply });
-        self.asked.push(Asked { text: format!("INSERT {id}"), meaning: Meaning::Inserts(id), answer });
+        self.asked.push(Asked { node: self.node().id, text: format!("INSERT {id}"), meaning: Meaning::Inserts(id), answer });
     }
 
     // --- reading
@@ -716,10 +725,9 @@ impl World {
         self.faulty.set_away(false);
         for (node, _) in std::mem::take(&mut self.hung) {
             node.gate.freeze(false);
-            self.pass(200_000).await?;
-            self.dice.once_in(2).then(|| node.gate.kill());
+            self.pass(5_000_000).await?;
+            self.bury(node);
         }
-        self.pass(100_000).await?;
         self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?;
         self.arrive().await?;
         self.restart().await?;
