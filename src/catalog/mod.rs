@@ -11,7 +11,8 @@ pub use object::{Body, Life, Object, SourceBody, TableBody, ViewBody};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_sql::catalog::{Relation, RelationId};
-use weir_storage::manifest::ArrangementId;
+use weir_sql::{Error, Result};
+use weir_storage::manifest::{ArrangementId, Manifest};
 
 /// Every object, by id. Ids of objects and arrangements are never reused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,17 @@ pub struct Catalog {
 pub const FIRST_OBJECT: u32 = 16384;
 
 impl Catalog {
+    /// As `manifest` has it. One this binary does not understand is refused, never guessed at.
+    pub fn of(manifest: &Manifest) -> Result<Self> {
+        if manifest.catalog.is_null() {
+            return Ok(Self::default());
+        }
+        serde_json::from_value(manifest.catalog.clone()).map_err(|e| {
+            let manifest = Manifest::path(manifest.sequence);
+            Error::new("58000", format!("the catalog in {manifest} was written by another version of Weir: {e}"))
+        })
+    }
+
     pub fn by_name(&self, name: &str) -> Option<&Object> {
         self.objects.values().find(|o| o.name == name)
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use weir_storage::arrangement::Spec;
 use weir_storage::gc::Collector;
+use weir_storage::history::History;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::merge::{merge, pick};
 use weir_storage::run::{self, Run, Writer};
@@ -70,9 +71,17 @@ pub struct Housekeeping {
 }
 
 impl Housekeeping {
-    pub fn new(env: Env, mailbox: Mailbox, generation: Generation, on_retry: OnRetry, pool: Handle) -> Self {
+    /// What `history` holds is not collected.
+    pub fn new(
+        env: Env,
+        mailbox: Mailbox,
+        generation: Generation,
+        on_retry: OnRetry,
+        pool: Handle,
+        history: History,
+    ) -> Self {
         let collected_at = env.clock.monotonic();
-        let (in_use, collector) = (InUse::default(), Arc::default());
+        let (in_use, collector) = (InUse::default(), Arc::new(tokio::sync::Mutex::new(Collector::new(history))));
         Self { env, mailbox, generation, in_use, on_retry, pool, collector, collected_at, merging: false }
     }
 
@@ -137,11 +146,7 @@ async fn compact(
         taken += old.iter().map(|run| run.length).sum::<u64>();
         let mut runs = vec![];
         for run in &old {
-            let bytes = env.objects.get_range(&run.object, run.offset..run.offset + run.length).await?;
-            let missing = || {
-                Error::Corrupt(format!("object {} is named by the newest manifest but is not in the store", run.object))
-            };
-            runs.push((run.clone(), bytes.ok_or_else(missing)?));
+            runs.push((run.clone(), run::fetch(env, run).await?));
         }
         let (spec, since) = (spec.clone(), state.since);
         let merged = move || {

@@ -8,7 +8,6 @@ use crate::dataflow::engine::{Engine, distribute};
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
@@ -129,16 +128,9 @@ fn entries(
 }
 
 async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {
-    let range = run.offset..run.offset + run.length;
     loop {
-        match env.objects.get_range(&run.object, range.clone()).await {
-            Ok(Some(bytes)) => return Ok((run, bytes)),
-            Ok(None) => {
-                let name = Arc::new(run.object);
-                return Err(Error::Corrupt(format!(
-                    "object {name} is named by the newest manifest but is not in the store"
-                )));
-            }
+        match run::fetch(env, &run).await {
+            Ok(bytes) => return Ok((run, bytes)),
             Err(Error::Retry(reason)) => {
                 tracing::warn!(object = run.object, reason, "object store does not answer; trying again");
                 env.clock.sleep(RETRY_US).await;

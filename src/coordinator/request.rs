@@ -12,6 +12,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
 use weir_sql::statement::Statement;
 use weir_storage::Epoch;
+use weir_storage::history::History;
 
 /// How a session reaches the coordinator. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ pub struct Handle {
     pub catalog: watch::Receiver<Arc<Catalog>>,
     pub progress: watch::Receiver<Progress>,
     pub relations: Relations,
+    pub history: History,
 }
 
 /// The tail of a command's answer.

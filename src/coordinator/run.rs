@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Arrangement;
+use weir_storage::history::History;
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
@@ -149,6 +150,8 @@ pub(super) struct Parts {
     pub wake: Arc<Notify>,
     pub history_limit: usize,
     pub pool: Handle,
+    /// Who reads the past.
+    pub history: History,
 }
 
 impl Coordinator {
@@ -156,8 +159,14 @@ impl Coordinator {
         let positions = parts.manifest.positions.iter().map(|(id, p)| (*id, Position(p.clone()))).collect();
         let generation = parts.publisher.generation();
         let closed = generation.start();
-        let housekeeping =
-            Housekeeping::new(parts.env.clone(), parts.mailbox.clone(), generation, on_retry(), parts.pool);
+        let housekeeping = Housekeeping::new(
+            parts.env.clone(),
+            parts.mailbox.clone(),
+            generation,
+            on_retry(),
+            parts.pool,
+            parts.history,
+        );
         Self {
             confirmed_at: parts.env.clock.monotonic(),
             now: parts.manifest.now,
@@ -656,6 +665,8 @@ impl Coordinator {
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Edit { edit, durable } => {
+                // Who reads the past as of an earlier epoch finds the catalog from before the change.
+                self.close_epoch();
                 self.edit(edit);
                 self.waiters.edits.push((self.edits, durable));
             }

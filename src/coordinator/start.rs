@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
+use weir_storage::history::History;
 use weir_storage::manifest::Manifest;
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
@@ -55,7 +56,7 @@ pub struct Config {
 pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     let newest = Publisher::newest(&env, config.accept_data_loss).await.map_err(storage)?;
     let (publisher, manifest) = Publisher::take_over(&env, newest).await.map_err(storage)?;
-    let catalog = decode(&manifest)?;
+    let catalog = Catalog::of(&manifest)?;
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
@@ -96,7 +97,14 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     jobs.start_sources(&catalog, &manifest.positions).await?;
     jobs.resume(&catalog);
     let relations = engine.relations().clone();
-    let handle = Handle { requests: request_sender, catalog: catalog_receiver, progress: progress_receiver, relations };
+    let history = History::default();
+    let handle = Handle {
+        requests: request_sender,
+        catalog: catalog_receiver,
+        progress: progress_receiver,
+        relations,
+        history: history.clone(),
+    };
     let pace = Pace::new(config.limits, env.clock.monotonic());
     let progress = progress_sender;
     let parts = Parts {
@@ -116,21 +124,9 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         wake,
         history_limit: config.history_limit,
         pool: config.pool,
+        history,
     };
     Ok((Coordinator::new(parts), handle))
-}
-
-/// A catalog this binary does not understand is refused, never guessed at.
-fn decode(manifest: &Manifest) -> Result<Catalog> {
-    if manifest.catalog.is_null() {
-        return Ok(Catalog::default());
-    }
-    serde_json::from_value(manifest.catalog.clone()).map_err(|e| {
-        Error::new(
-            "58000",
-            format!("the catalog in {} was written by another version of Weir: {e}", Manifest::path(manifest.sequence)),
-        )
-    })
 }
 
 /// How a start finds a relation, and so what it does with it.

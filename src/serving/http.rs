@@ -84,7 +84,7 @@ mod tests {
         let (requests, mut received) = mpsc::channel(1);
         let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
         let (told, progress) = watch::channel(Progress::default());
-        let handle = Handle { requests, catalog, progress, relations: Default::default() };
+        let handle = Handle { requests, catalog, progress, relations: Default::default(), history: Default::default() };
         tokio::spawn(async move {
             while let Some(Request::Inspect { reply }) = received.recv().await {
                 let _ = reply.send(Inspection::default());

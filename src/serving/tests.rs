@@ -22,6 +22,7 @@ use weir_sql::statement::{ObjectKind, Statement};
 use weir_sql::types::Column;
 use weir_storage::arrangement::{Arrangement, Kind, Spec};
 use weir_storage::env::SystemRandom;
+use weir_storage::history::History;
 use weir_storage::key::{Keys, owner};
 use weir_storage::{Delta, Env, Epoch};
 
@@ -43,7 +44,13 @@ impl Coordinator {
         let (catalog, catalog_seen) = watch::channel(Arc::new(Catalog::default()));
         let (progress, progress_seen) = watch::channel(Progress { closed: Epoch::from_u64(1), ..Progress::default() });
         let relations = Relations::default();
-        let handle = Handle { requests, catalog: catalog_seen, progress: progress_seen, relations: relations.clone() };
+        let handle = Handle {
+            requests,
+            catalog: catalog_seen,
+            progress: progress_seen,
+            relations: relations.clone(),
+            history: History::default(),
+        };
         let coordinator = Self { catalog, progress, relations, locks: HashMap::new(), building: vec![] };
         let coordinator = Arc::new(Mutex::new(coordinator));
         let shared = coordinator.clone();

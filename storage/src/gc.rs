@@ -1,12 +1,13 @@
 //! Garbage: manifests nobody needs, and objects no manifest names (I10).
 //!
-//! Decided purely ([`retained`], [`deletable`]); [`Collector`] is the driver. An object is deleted when no retained manifest,
+//! Decided purely ([`retained`], [`fate`]); [`Collector`] is the driver. An object is deleted when no retained manifest,
 //! upload, or open read names it, and it is of a lower generation or our own: what a higher generation wrote, its owner may be
 //! about to publish. A manifest goes before the objects that only it names.
 
 use crate::env::Env;
 use crate::epoch::Generation;
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::manifest::{self, Manifest};
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
@@ -20,25 +21,49 @@ const DAY: i64 = 24 * HOUR;
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
 
+/// Why a manifest is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is one of the newest, the first of them the newest of all.
+    Newest(usize),
+    /// It is the last of its hour.
+    Hour,
+}
+
 /// The manifests to keep of those there are: (sequence, time it was committed if it can be read), ascending.
-pub fn retained(manifests: &[(u64, Option<i64>)], now: i64) -> BTreeSet<u64> {
-    let newest = manifests.iter().rev().take(KEPT).map(|&(sequence, _)| sequence);
+pub fn retained(manifests: &[(u64, Option<i64>)], now: i64) -> BTreeMap<u64, Kept> {
+    let newest = manifests.iter().rev().take(KEPT).zip(1..).map(|(&(sequence, _), n)| (sequence, Kept::Newest(n)));
     let recent = manifests.iter().filter_map(|&(sequence, at)| Some((at?, sequence)));
     let recent = recent.filter(|&(at, _)| now.saturating_sub(at) <= DAY);
     // Ascending, so that the last of each hour stays.
     let hourly: BTreeMap<i64, u64> = recent.map(|(at, sequence)| (at.div_euclid(HOUR), sequence)).collect();
-    newest.chain(hourly.into_values()).collect()
+    hourly.into_values().map(|sequence| (sequence, Kept::Hour)).chain(newest).collect()
 }
 
-/// The objects to delete of those listed, by the owner of generation `own`. What is not named as our objects are is not ours.
-pub fn deletable<'a>(
-    listed: impl IntoIterator<Item = &'a str>,
-    named: &BTreeSet<&str>,
-    in_use: &HashSet<String>,
-    own: Generation,
-) -> Vec<&'a str> {
-    let ours = |path: &str| run::generation_of(path).is_some_and(|generation| generation <= own);
-    listed.into_iter().filter(|path| ours(path) && !named.contains(path) && !in_use.contains(*path)).collect()
+/// What becomes of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not named as our objects are, and not ours.
+    Foreign,
+    /// Its owner may be about to publish it.
+    Newer,
+    /// A manifest that is kept names it.
+    Named,
+    /// It is being uploaded, or waits to be published.
+    InUse,
+    /// Nothing keeps it.
+    Garbage,
+}
+
+/// What the owner of generation `own` does with the object at `path`.
+pub fn fate(path: &str, is_named: bool, is_in_use: bool, own: Generation) -> Fate {
+    match run::generation_of(path) {
+        None => Fate::Foreign,
+        Some(generation) if generation > own => Fate::Newer,
+        Some(_) if is_named => Fate::Named,
+        Some(_) if is_in_use => Fate::InUse,
+        Some(_) => Fate::Garbage,
+    }
 }
 
 /// What a collection deleted.
@@ -49,9 +74,10 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// Collects garbage, and remembers the manifests it has read.
+/// Collects garbage, and remembers the manifests it has read. What readers of `history` hold is kept.
 #[derive(Default)]
 pub struct Collector {
+    history: History,
     read: BTreeMap<u64, Known>,
 }
 
@@ -65,9 +91,13 @@ struct Facts {
 }
 
 impl Collector {
+    pub fn new(history: History) -> Self {
+        Self { history, read: BTreeMap::new() }
+    }
+
     /// Deletes what the owner of generation `own` may delete. `in_use` is asked during the collection; it names every object
-    /// that is being uploaded or uploaded and not yet published (from before its upload until after `publish` returned), and
-    /// every one an open read still needs. `Error::Fenced` if somebody else owns the store by now.
+    /// that is being uploaded or uploaded and not yet published (from before its upload until after `publish` returned).
+    /// `Error::Fenced` if somebody else owns the store by now.
     pub async fn collect(
         &mut self,
         env: &Env,
@@ -85,20 +115,22 @@ impl Collector {
         }
         let times: Vec<_> = self.read.iter().map(|(&s, known)| (s, known.as_ref().map(|k| k.committed_at))).collect();
         let keep = retained(&times, env.clock.now());
-        let old: Vec<u64> = self.read.keys().copied().filter(|sequence| !keep.contains(sequence)).collect();
+        let old =
+            self.history.release(self.read.keys().copied().filter(|sequence| !keep.contains_key(sequence)).collect());
         delete(env, old.iter().map(|&sequence| Manifest::path(sequence)).collect()).await?;
-        self.read.retain(|sequence, _| keep.contains(sequence));
+        self.read.retain(|sequence, _| !old.contains(sequence));
 
         let Some(kept) = self.read.values().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
             tracing::warn!("a manifest cannot be read: nothing it may name is deleted");
             return Ok(Collected { manifests: old.len(), ..Collected::default() });
         };
-        let named = kept.iter().flat_map(|k| &k.objects).map(String::as_str).collect();
-        let paths = deletable(listed.iter().map(|(path, _)| path.as_str()), &named, &in_use, own);
-        let gone: HashSet<&str> = paths.iter().copied().collect();
-        let bytes = listed.iter().filter(|(path, _)| gone.contains(path.as_str())).map(|(_, bytes)| bytes).sum();
-        delete(env, paths.iter().map(|path| path.to_string()).collect()).await?;
-        Ok(Collected { manifests: old.len(), objects: paths.len(), bytes })
+        let named: BTreeSet<&str> = kept.iter().flat_map(|k| &k.objects).map(String::as_str).collect();
+        let garbage = |path: &str| fate(path, named.contains(path), in_use.contains(path), own) == Fate::Garbage;
+        let gone: Vec<&(String, u64)> = listed.iter().filter(|(path, _)| garbage(path)).collect();
+        let bytes = gone.iter().map(|(_, bytes)| bytes).sum();
+        let objects = gone.len();
+        delete(env, gone.into_iter().map(|(path, _)| path.clone()).collect()).await?;
+        Ok(Collected { manifests: old.len(), objects, bytes })
     }
 
     /// Reads the manifests that are new, and forgets those that are gone.

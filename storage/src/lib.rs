@@ -4,7 +4,7 @@
 //! [`key`] turns key columns into canonical bytes, hashes and vnodes; an [`arrangement::Arrangement`] is an indexed,
 //! versioned Z-set in memory; a [`run`] is an immutable sorted piece of one in object storage; a [`manifest::Manifest`]
 //! lists the runs of every arrangement with the position of every source; [`publish`] makes a manifest real. [`merge`]
-//! keeps runs few, [`gc`] deletes what no manifest names, [`store`] is where it all lies.
+//! keeps runs few, [`gc`] deletes what no manifest names, [`history`] finds an earlier one, [`store`] is where it all lies.
 //!
 //! This crate knows nothing of SQL, of upstream databases or of dataflow. Rows are Arrow columns, the catalog and the
 //! positions are opaque bytes.
@@ -16,6 +16,7 @@ pub mod epoch;
 pub mod error;
 pub mod fault;
 pub mod gc;
+pub mod history;
 pub mod key;
 pub mod manifest;
 pub mod merge;

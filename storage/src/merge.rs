@@ -6,8 +6,7 @@
 use crate::arrangement::Spec;
 use crate::epoch::Epoch;
 use crate::error::Result;
-use crate::key::VNODES;
-use crate::run::{Reader, Rows, Run, Writer};
+use crate::run::{Reader, Rows, Run, Writer, pieces};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -35,8 +34,8 @@ pub fn pick(runs: &[Run]) -> Option<Range<usize>> {
     None
 }
 
-/// Neighbouring runs whose epochs overlap.
-fn groups(runs: &[Run]) -> Vec<Range<usize>> {
+/// Neighbouring runs whose epochs overlap: what [`pick`] sees as one.
+pub fn groups(runs: &[Run]) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = vec![];
     let mut reached = Epoch::ZERO;
     for (i, run) in runs.iter().enumerate() {
@@ -58,7 +57,7 @@ pub fn merge(writer: &mut Writer, spec: &Spec, since: Epoch, runs: &[(Run, Bytes
     let open = |(run, bytes): &(Run, Bytes)| Reader::open(run, &spec.schema, bytes.clone());
     let readers = runs.iter().map(open).collect::<Result<Vec<_>>>()?;
     let fold = since.min(to).as_u64();
-    let pieces = pieces(&readers).into_iter().map(|vnodes| {
+    let pieces = pieces(&readers, PIECE_ROWS).into_iter().map(|vnodes| {
         let mut rows = vec![];
         for reader in &readers {
             rows.extend(reader.rows(&|vnode| vnodes.contains(&vnode))?.into_iter().map(|r| folded(r, fold)));
@@ -73,28 +72,12 @@ fn folded(rows: Rows, fold: u64) -> Rows {
     Rows { epochs: rows.epochs.iter().map(|&epoch| epoch.max(fold)).collect(), ..rows }
 }
 
-/// All vnodes, in ranges of about [`PIECE_ROWS`] rows.
-fn pieces(readers: &[Reader]) -> Vec<Range<u16>> {
-    let counts: Vec<_> = readers.iter().map(Reader::vnodes).collect();
-    let mut pieces = vec![];
-    let (mut start, mut rows) = (0, 0);
-    for vnode in 0..VNODES {
-        let more: u64 = counts.iter().map(|c| c[vnode as usize]).sum();
-        if rows > 0 && rows + more > PIECE_ROWS {
-            pieces.push(start..vnode);
-            (start, rows) = (vnode, 0);
-        }
-        rows += more;
-    }
-    pieces.push(start..VNODES);
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arrangement::Kind;
     use crate::delta::Delta;
+    use crate::key::VNODES;
     use crate::run::read;
     use arrow::array::{AsArray, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -179,7 +162,7 @@ mod tests {
         let rows: Vec<_> = (0..600_000).map(|i| (i, i, 1)).collect();
         let runs = [write(&rows, 0, 1).unwrap(), write(&rows, 1, 2).unwrap()];
         let readers: Vec<_> = runs.iter().map(|(r, b)| Reader::open(r, &spec().schema, b.clone()).unwrap()).collect();
-        let pieces = pieces(&readers);
+        let pieces = pieces(&readers, PIECE_ROWS);
         assert_eq!(pieces.len(), 2);
         assert_eq!((pieces[0].start, pieces[0].end, pieces[1].end), (0, pieces[1].start, VNODES));
         let (run, bytes) = merged(2, &runs).unwrap();

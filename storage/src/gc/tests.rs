@@ -4,6 +4,7 @@ use super::*;
 use crate::env::Objects;
 use crate::epoch::Epoch;
 use crate::fault::{Faults, Faulty};
+use crate::history::{At, Found, Moment};
 use crate::manifest::ArrangementId;
 use crate::publish::Publisher;
 use crate::publish::tests::{Turns, env, run as simulate};
@@ -23,8 +24,10 @@ fn the_newest_ten_and_the_last_of_each_hour_of_a_day_are_kept() {
     let minute = HOUR / 60;
     // One a minute for three days.
     let manifests: Vec<_> = (0..3 * 24 * 60).map(|n| (n as u64, Some(n * minute))).collect();
-    let kept: Vec<u64> = retained(&manifests, 3 * DAY).into_iter().collect();
+    let why = retained(&manifests, 3 * DAY);
+    let kept: Vec<u64> = why.keys().copied().collect();
     assert_eq!(kept.len(), 10 + 23);
+    assert_eq!((why[&kept[0]], why[&kept[23]], why[&kept[32]]), (Kept::Hour, Kept::Newest(10), Kept::Newest(1)));
     assert_eq!(kept[kept.len() - 10..], (3 * 24 * 60 - 10..3 * 24 * 60).collect::<Vec<u64>>());
     assert!(kept[..23].windows(2).all(|pair| pair[1] - pair[0] == 60), "{kept:?}");
     assert_eq!(kept[0], 2 * 24 * 60 + 59);
@@ -33,7 +36,7 @@ fn the_newest_ten_and_the_last_of_each_hour_of_a_day_are_kept() {
 #[test]
 fn manifests_that_cannot_be_read_or_come_from_the_future_count_as_ours() {
     let manifests: Vec<_> = (0..12).map(|n| (n, (n != 11).then_some(5 * DAY))).collect();
-    let kept: Vec<u64> = retained(&manifests, 0).into_iter().collect();
+    let kept: Vec<u64> = retained(&manifests, 0).into_keys().collect();
     assert_eq!(kept, (2..12).collect::<Vec<_>>());
 }
 
@@ -44,7 +47,7 @@ fn what_is_retained_stays_retained_until_it_ages() {
     for n in 0..600i64 {
         there.push((n as u64, Some(n * HOUR / 50)));
         let keep = retained(&there, n * HOUR / 50);
-        there.retain(|(sequence, _)| keep.contains(sequence));
+        there.retain(|(sequence, _)| keep.contains_key(sequence));
     }
     let hours: BTreeSet<i64> = there.iter().map(|(_, at)| at.unwrap() / HOUR).collect();
     assert_eq!(hours.len(), 12);
@@ -53,10 +56,14 @@ fn what_is_retained_stays_retained_until_it_ages() {
 
 #[test]
 fn only_unnamed_unused_objects_of_our_own_and_earlier_generations_go() {
-    let names = [object(1, 1), object(1, 2), object(2, 3), object(2, 4), object(3, 5), "data/notes.txt".into()];
-    let (named, in_use) = ([names[1].as_str()].into(), [names[3].clone()].into());
-    let gone = deletable(names.iter().map(String::as_str), &named, &in_use, Generation(2));
-    assert_eq!(gone, [&names[0], &names[2]]);
+    let fate = |path: &str, is_named, is_in_use| fate(path, is_named, is_in_use, Generation(2));
+    for generation in [1, 2] {
+        assert_eq!(fate(&object(generation, 1), false, false), Fate::Garbage);
+        assert_eq!(fate(&object(generation, 1), true, false), Fate::Named);
+        assert_eq!(fate(&object(generation, 1), false, true), Fate::InUse);
+    }
+    assert_eq!(fate(&object(3, 5), false, false), Fate::Newer);
+    assert_eq!(fate("data/notes.txt", false, false), Fate::Foreign);
 }
 
 fn quiet(_: &str) {}
@@ -99,8 +106,90 @@ async fn nothing_is_deleted_while_a_manifest_cannot_be_read_or_by_one_who_is_fen
     assert_eq!(env.objects.list("data", None).await.unwrap(), [(kept, 1)]);
 }
 
-/// One server: seals an object per checkpoint, compacts now and then, and collects garbage all the while.
-async fn serve(env: Env, deleted: Arc<AtomicUsize>) {
+async fn open_past(history: &History, env: &Env, epoch: u64) -> Result<u64, Option<u64>> {
+    match history.open(env, At::Epoch(Epoch::from_u64(epoch))).await.unwrap() {
+        Found::Snapshot(past) => Ok(past.moment().epoch.as_u64()),
+        Found::Later(oldest) => Err(oldest.map(|moment| moment.epoch.as_u64())),
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_or_a_time_means_the_newest_manifest_that_is_not_later() {
+    let env = env(open("memory://").unwrap(), 1);
+    let history = History::default();
+    let (mut publisher, _) = Publisher::take_over(&env, None).await.unwrap();
+    assert_eq!(open_past(&history, &env, u64::MAX).await, Err(None), "a new store holds nothing");
+    for n in [10, 20, 30] {
+        let manifest = Manifest { epoch: Epoch::from_u64(n), now: n as i64 * 100, ..Manifest::default() };
+        publisher.publish(manifest, &quiet).await.unwrap();
+    }
+    for (asked, found) in [(9, Err(Some(10))), (10, Ok(10)), (19, Ok(10)), (20, Ok(20)), (u64::MAX, Ok(30))] {
+        assert_eq!(open_past(&history, &env, asked).await, found, "as of {asked}");
+    }
+    let Found::Snapshot(past) = history.open(&env, At::Time(2999)).await.unwrap() else { panic!("there is one") };
+    assert_eq!(past.moment(), Moment { epoch: Epoch::from_u64(20), now: 2000 });
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_read_stays_with_all_it_names() {
+    let env = env(open("memory://").unwrap(), 1);
+    let history = History::default();
+    let (mut publisher, _) = Publisher::take_over(&env, None).await.unwrap();
+    let (own, none) = (publisher.generation(), || HashSet::new());
+    let mut collector = Collector::new(history.clone());
+    let mut publish = async |n: u64| {
+        let object = object(1, n);
+        env.objects.put(&object, Bytes::from_static(b"x")).await.unwrap();
+        let manifest = Manifest { epoch: Epoch::from_u64(n), ..named(&[&object]) };
+        publisher.publish(manifest, &quiet).await.unwrap();
+        object
+    };
+    let first = publish(1).await;
+    let Found::Snapshot(past) = history.open(&env, At::Epoch(Epoch::from_u64(1))).await.unwrap() else {
+        panic!("kept")
+    };
+    for n in 2..=20 {
+        publish(n).await;
+    }
+    let collected = collector.collect(&env, own, &none).await.unwrap();
+    assert_eq!(collected, Collected { manifests: 10, objects: 9, bytes: 9 });
+    assert_eq!(open_past(&history, &env, 5).await, Ok(1), "what another reads can be read, too");
+    assert!(env.objects.get(&first).await.unwrap().is_some());
+    drop(past);
+    let collected = collector.collect(&env, own, &none).await.unwrap();
+    assert_eq!(collected, Collected { manifests: 1, objects: 1, bytes: 1 });
+    assert_eq!(open_past(&history, &env, 5).await, Err(Some(11)));
+}
+
+/// Reads the past of a server's own store now and then; what it reads stays for as long as that server is the owner.
+async fn read(env: &Env, history: &History, own: Generation, store: &Arc<dyn Objects>, reads: &AtomicUsize) {
+    loop {
+        env.clock.sleep(env.random.next() % 20_000).await;
+        let at = At::Epoch(Epoch::from_u64(own.start().as_u64() + env.random.next() % 20));
+        let Ok(Found::Snapshot(past)) = history.open(env, at).await else { continue };
+        env.clock.sleep(env.random.next() % 50_000).await;
+        let objects: HashSet<String> = store.list("data", None).await.unwrap().into_iter().map(|o| o.0).collect();
+        let newest = store.list("manifest", None).await.unwrap().pop().unwrap().0;
+        let newest = Manifest::decode(&newest, &store.get(&newest).await.unwrap().unwrap()).unwrap();
+        if newest.generation > own {
+            return;
+        }
+        for object in past.manifest.objects() {
+            assert!(objects.contains(object), "I10: {object} was deleted while it was read");
+        }
+        reads.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How much was done.
+#[derive(Default)]
+struct Done {
+    deleted: AtomicUsize,
+    reads: AtomicUsize,
+}
+
+/// One server: seals an object per checkpoint, compacts now and then, reads the past, and collects garbage all the while.
+async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
     let taken = loop {
         match Publisher::newest(&env, false).await {
             Ok(newest) => break Publisher::take_over(&env, newest).await,
@@ -137,21 +226,25 @@ async fn serve(env: Env, deleted: Arc<AtomicUsize>) {
             uploads.lock().unwrap().remove(&sealed);
         }
     };
+    let history = History::default();
     let collections = async {
-        let mut collector = Collector::default();
+        let mut collector = Collector::new(history.clone());
         loop {
             let in_use = || uploads.lock().unwrap().clone();
             match collector.collect(&env, own, &in_use).await {
                 Err(Error::Fenced(_)) => return,
                 Ok(collected) => {
-                    deleted.fetch_add(collected.objects, Ordering::Relaxed);
+                    done.deleted.fetch_add(collected.objects, Ordering::Relaxed);
                     env.clock.sleep(env.random.next() % 20_000).await;
                 }
                 Err(_) => env.clock.sleep(env.random.next() % 20_000).await,
             }
         }
     };
-    futures::future::select(std::pin::pin!(checkpoints), std::pin::pin!(collections)).await;
+    let reads = std::pin::pin!(read(&env, &history, own, &store, &done.reads));
+    let collections = std::pin::pin!(collections);
+    let beside = futures::future::select(collections, reads);
+    futures::future::select(std::pin::pin!(checkpoints), beside).await;
 }
 
 /// I10, looked at from outside: the ten newest manifests name only objects that are there.
@@ -170,7 +263,7 @@ fn check(store: &Arc<dyn Objects>, seed: u64) {
 
 #[test]
 fn no_object_a_retained_manifest_names_is_ever_deleted() {
-    let deleted = Arc::new(AtomicUsize::new(0));
+    let done = Arc::new(Done::default());
     for seed in 0..300 {
         let store = open("memory://").unwrap();
         let faults = Faults { failed: 0.05, lost: 0.05, late: 0.02, delay: 4000 };
@@ -183,9 +276,10 @@ fn no_object_a_retained_manifest_names_is_ever_deleted() {
                 check(&store, seed);
             }
         };
-        simulate(seed, |seed| Box::pin(serve(env(faulty.clone(), seed), deleted.clone())), watch);
+        simulate(seed, |seed| Box::pin(serve(env(faulty.clone(), seed), store.clone(), done.clone())), watch);
         check(&store, seed);
     }
-    let deleted = deleted.load(Ordering::Relaxed);
+    let (deleted, reads) = (done.deleted.load(Ordering::Relaxed), done.reads.load(Ordering::Relaxed));
     assert!(deleted > 1000, "only {deleted} objects were deleted: the simulation shows little");
+    assert!(reads > 1000, "the past was only read {reads} times: the simulation shows little");
 }

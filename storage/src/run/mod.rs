@@ -5,22 +5,29 @@
 //! the rows plus `__weight` and `__epoch` (the checkpoint epoch of the entry), then a footer with the block index (first and
 //! last key, offset, rows per vnode, checksum) and a magic, format version and checksum of its own. Newer or damaged:
 //! `Error::Corrupt` with the object's name, never a guess, never a panic, never an allocation larger than the bytes given
-//! account for. The bytes are described in [`format`]; how rows become blocks in [`sort`] and [`write`].
+//! account for. The bytes are described in [`format`]; how rows become blocks in [`sort`] and [`write`]; what several runs say
+//! together in [`sum`].
 
 mod format;
 mod read;
 mod sort;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use read::{Reader, read};
+pub use sum::Sum;
+pub(crate) use sum::pieces;
 pub use write::Writer;
 
 use crate::delta::Delta;
+use crate::env::Env;
 use crate::epoch::{Epoch, Generation};
+use crate::error::{Error, Result};
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -49,10 +56,24 @@ pub fn path(generation: Generation, ulid: Ulid) -> String {
 
 /// Whose object `path` is; `None` for what is not one of ours.
 pub fn generation_of(path: &str) -> Option<Generation> {
+    parse(path).map(|(generation, _)| generation)
+}
+
+/// When the name of the object was made, before its upload: milliseconds since 1970-01-01 UTC.
+pub fn named_at(path: &str) -> Option<u64> {
+    parse(path).map(|(_, ulid)| ulid.timestamp_ms())
+}
+
+fn parse(path: &str) -> Option<(Generation, Ulid)> {
     let name = path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".runs")?;
     let (generation, ulid) = name.split_once('-')?;
-    Ulid::from_string(ulid).ok()?;
-    generation.parse().ok().map(Generation)
+    Some((Generation(generation.parse().ok()?), Ulid::from_string(ulid).ok()?))
+}
+
+/// The bytes of `run`, which a manifest names.
+pub async fn fetch(env: &Env, run: &Run) -> Result<Bytes> {
+    let bytes = env.objects.get_range(&run.object, run.offset..run.offset + run.length).await?;
+    bytes.ok_or_else(|| Error::Corrupt(format!("object {} is named by a manifest but is not in the store", run.object)))
 }
 
 /// One decoded piece of a run: rows of one checkpoint epoch.

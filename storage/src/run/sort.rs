@@ -4,7 +4,7 @@ use super::Rows;
 use crate::arrangement::Spec;
 use crate::error::{Error, Result};
 use crate::key::{Keys, VNODES, row_hashes};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::DataType;
 
@@ -45,6 +45,12 @@ impl Sorted {
         Ok(sorted)
     }
 
+    /// Lets go of all columns but these; the order stays.
+    pub fn project(mut self, columns: &[usize]) -> Result<Self> {
+        self.batches = self.batches.iter().map(|batch| batch.project(columns)).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
     pub fn key(&self, pick: &Pick) -> &[u8] {
         self.keys[pick.batch as usize].get(pick.row as usize)
     }
@@ -57,8 +63,15 @@ impl Sorted {
     pub fn rows(&self, picks: &[Pick]) -> Result<Rows> {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         let indices: Vec<_> = picks.iter().map(|p| (p.batch as usize, p.row as usize)).collect();
+        let batch = match batches.first().filter(|batch| batch.num_columns() == 0) {
+            Some(none) => {
+                let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
+                RecordBatch::try_new_with_options(none.schema(), vec![], &options)?
+            }
+            None => interleave_record_batch(&batches, &indices)?,
+        };
         Ok(Rows {
-            batch: interleave_record_batch(&batches, &indices)?,
+            batch,
             weights: picks.iter().map(|p| p.weight).collect(),
             epochs: picks.iter().map(|p| p.epoch).collect(),
         })

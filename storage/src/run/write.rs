@@ -100,7 +100,7 @@ impl Writer {
 }
 
 /// The picks of each block.
-fn cut(sorted: &Sorted) -> impl Iterator<Item = &[Pick]> {
+pub(super) fn cut(sorted: &Sorted) -> impl Iterator<Item = &[Pick]> {
     let mut rest = &sorted.picks[..];
     std::iter::from_fn(move || {
         let mut bytes = 0;
