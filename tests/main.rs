@@ -10,6 +10,7 @@ mod first;
 mod kit;
 mod lag;
 mod observe;
+mod past;
 mod postgres;
 mod servers;
 mod sessions;

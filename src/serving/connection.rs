@@ -194,7 +194,7 @@ impl Connection {
 
     async fn extended(&mut self, message: Frontend) -> Result<Result<()>, End> {
         Ok(match message {
-            Frontend::Parse(parse) => self.parse(parse),
+            Frontend::Parse(parse) => self.parse(parse).await,
             Frontend::Bind(bind) => self.bind(bind),
             Frontend::Describe(describe) => self.describe(&describe),
             Frontend::Execute(message) => {
@@ -262,7 +262,7 @@ impl Connection {
         }
     }
 
-    fn parse(&mut self, message: Parse) -> Result<()> {
+    async fn parse(&mut self, message: Parse) -> Result<()> {
         let declared = message.type_oids.iter().map(|oid| pg_type::kind(*oid)).collect();
         let name = message.name.unwrap_or_default();
         if !name.is_empty() && self.session.prepared.contains_key(&name) {
@@ -271,7 +271,7 @@ impl Connection {
         if self.session.prepared.len() >= MOST_PREPARED {
             return Err(Error::new("54000", format!("a session can have at most {MOST_PREPARED} prepared statements")));
         }
-        let prepared = self.session.prepare(&message.query, declared)?;
+        let prepared = self.session.prepare(&message.query, declared).await?;
         self.session.prepared.insert(name, Arc::new(prepared));
         self.outgoing.send(Backend::ParseComplete(ParseComplete::new()));
         Ok(())

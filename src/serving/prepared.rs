@@ -34,7 +34,7 @@ pub enum Life {
 
 impl Session {
     /// Parses and plans one statement; types that the client left open come from the plan.
-    pub fn prepare(&mut self, sql: &str, declared: Vec<Option<Type>>) -> Result<Prepared> {
+    pub async fn prepare(&mut self, sql: &str, declared: Vec<Option<Type>>) -> Result<Prepared> {
         let mut statements = weir_sql::statement::parse(sql)?;
         if statements.len() > 1 {
             return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
@@ -43,7 +43,7 @@ impl Session {
             return Ok(Prepared { parsed: None, parameters: vec![], columns: None });
         };
         let (parameters, columns) =
-            described(self, &parsed.statement, &declared).map_err(|error| offset(error, parsed.offset))?;
+            described(self, &parsed.statement, &declared).await.map_err(|error| offset(error, parsed.offset))?;
         Ok(Prepared { parsed: Some(parsed), parameters, columns })
     }
 }

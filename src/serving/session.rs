@@ -4,8 +4,10 @@ use super::Server;
 use super::block::{Block, Transaction};
 use super::prepared::{Portal, Prepared};
 use super::query::bound::Bound;
+use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
 use super::query::{self, Planned, Planner, function, names, rewrite};
+use super::statement;
 use super::value::parameter;
 use super::value::row::Formats;
 use super::variable::{VERSION, Variables};
@@ -25,6 +27,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
+use weir_storage::history::{At, Found};
 
 /// Nothing tells when a relation reaches an epoch; epochs are at least a millisecond apart.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -123,9 +126,13 @@ impl Session {
         Ok(Planner::new(state, catalog).with_search_path(self.variables.search_path()))
     }
 
-    /// Brings a query into the form that can be planned.
+    /// Brings a query into the form that can be planned. Its tables are read as they are: [`Session::read`] reads the past, too.
     pub fn readable(&self, query: &ast::Query) -> Result<ast::Query> {
-        let mut query = query.clone();
+        past::refuse(query)?;
+        self.rewritten(query.clone())
+    }
+
+    fn rewritten(&self, mut query: ast::Query) -> Result<ast::Query> {
         // Before calls that are named after their functions are replaced.
         weir_sql::session::names::name_results(&mut query);
         let catalog = self.catalog();
@@ -144,10 +151,55 @@ impl Session {
 
     /// Plans and starts a query.
     pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
-        let query = self.readable(query)?;
-        let planner = self.planner()?;
+        let (query, planner) = self.read(query).await?;
         let planned = planner.plan(&query, &arguments.types)?;
         self.open(&planner, planned, arguments, Epoch::ZERO).await
+    }
+
+    /// A query in the form that can be planned, and the planner for it: over what is, or over what was at the time that it names.
+    pub async fn read(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
+        let mut query = query.clone();
+        let times = past::take(&mut query)?;
+        let (query, planner) = (self.rewritten(query)?, self.planner()?);
+        let mut asked = times.into_iter().map(|time| self.time(&planner, time)).collect::<Result<Vec<_>>>()?;
+        asked.dedup();
+        match asked.as_slice() {
+            [] => Ok((query, planner)),
+            [at] => Ok((query, planner.as_of(self.past(*at).await?))),
+            _ => Err(Error::unsupported("reading relations as of different times in one query")
+                .hint("Write FOR SYSTEM_TIME AS OF with the same time after each of them.")),
+        }
+    }
+
+    /// What a constant after FOR SYSTEM_TIME AS OF means.
+    fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
+        let plan = |time: ast::Expr| {
+            let query = self.rewritten(statement::constant(time)?)?;
+            Ok::<_, Error>(planner.plan(&query, &[])?.plan)
+        };
+        let columns = planner.columns(&plan(time.clone())?)?;
+        let kind = columns.first().ok_or_else(|| Error::internal("a time without a column"))?;
+        let time = plan(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
+        past::at(&planner.constant(&time)?.ok_or_else(past::not_constant)?)
+    }
+
+    async fn past(&self, at: At) -> Result<Arc<Past>> {
+        let (env, progress) = (&self.server.config.env, self.server.handle.progress.borrow().clone());
+        if let Some(error) = progress.stopped {
+            return Err(error);
+        }
+        let future = match at {
+            At::Epoch(epoch) => epoch > progress.closed,
+            At::Time(time) => time > env.clock.now(),
+        };
+        if future {
+            return Err(past::not_yet());
+        }
+        let found = self.server.handle.history.open(env, at).await;
+        match found.map_err(|e| Error::new("58030", format!("the past cannot be read: {e}")))? {
+            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(snapshot)?)),
+            Found::Later(oldest) => Err(past::too_old(oldest)),
+        }
     }
 
     /// Starts a planned query at an epoch of at least `at_least`.
@@ -158,8 +210,13 @@ impl Session {
         arguments: &Arguments,
         at_least: Epoch,
     ) -> Result<Rows> {
-        self.written_before_read(&planned.relations).await?;
-        let bound = self.bind(&planned.relations, planned.system, at_least).await?;
+        let bound = match planner.past() {
+            Some(past) => self.bind_past(past, &planned).await?,
+            None => {
+                self.written_before_read(&planned.relations).await?;
+                self.bind(&planned.relations, planned.system, at_least).await?
+            }
+        };
         let catalog = self.catalog();
         bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
         let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
@@ -195,6 +252,15 @@ impl Session {
         }
         bound.facts = facts;
         Ok(Arc::new(bound))
+    }
+
+    /// The past does not change: a block need not hold it, nor what the block writes be kept out of it.
+    async fn bind_past(&mut self, past: &Arc<Past>, planned: &Planned) -> Result<Arc<Bound>> {
+        let facts = if planned.system { Some(Arc::new(self.facts().await)) } else { None };
+        let (env, pool) = (&self.server.config.env, &self.server.runtime.memory_pool);
+        let (epoch, relations) = past.open(env, pool, &planned.relations).await?;
+        self.notice(past.told(epoch));
+        Ok(Arc::new(Bound { epoch, relations, facts }))
     }
 
     /// Waits for an epoch that all of `ids` have reached.
@@ -237,7 +303,7 @@ impl Session {
                     .detail("It was created or rebuilt after the transaction began to read, or is behind.")
                     .hint("Begin a new transaction.")
             })?;
-            bound.relations.extend(pin.relations);
+            bound.add(pin);
         }
         Ok(bound)
     }
@@ -248,7 +314,7 @@ impl Session {
             if !bound.relations.contains_key(&readable.id)
                 && let Ok(pin) = self.server.handle.relations.pin(&[readable.id], bound.epoch, bound.epoch)
             {
-                bound.relations.extend(pin.relations);
+                bound.add(pin);
             }
         }
     }

@@ -33,7 +33,6 @@ impl Visitor for Finder {
             TableFactor::Table { with_ordinality: true, .. }
             | TableFactor::Function { with_ordinality: true, .. }
             | TableFactor::UNNEST { with_ordinality: true, .. } => ControlFlow::Break("WITH ORDINALITY"),
-            TableFactor::Table { version: Some(_), .. } => ControlFlow::Break("reading the past of a table"),
             TableFactor::Table { partitions, .. } if !partitions.is_empty() => ControlFlow::Break("PARTITION"),
             _ => ControlFlow::Continue(()),
         }

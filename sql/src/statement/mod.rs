@@ -1,7 +1,7 @@
 //! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
 //!
 //! In reading order: this file (the statements and which word begins which), [`text`] (one string to the tokens of each
-//! statement), [`reader`] (reading tokens, syntax errors with positions), [`ignored`] (what DataFusion would pass over), [`create`] and [`change`] (DDL), [`kind`] (column
+//! statement), [`reader`] (reading tokens, syntax errors with positions), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
 //! types), [`session`] (SET, SHOW, BEGIN and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
@@ -11,6 +11,7 @@ pub mod copy;
 mod create;
 mod ignored;
 pub mod kind;
+mod past;
 mod reader;
 mod session;
 mod text;

@@ -1,8 +1,7 @@
 //! Reads the tokens of one statement: words, names and options by ourselves, expressions and queries by sqlparser.
 
-use super::ignored;
 use super::text::sentence;
-use super::{Options, Statement};
+use super::{Options, Statement, ignored, past};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -102,11 +101,14 @@ fn reserved(part: &ast::ObjectNamePart) -> Option<&ast::Ident> {
 pub struct Reader<'a> {
     parser: Parser<'static>,
     text: &'a str,
+    /// Clauses whose tables have not been read yet.
+    past: Vec<past::Clause>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(tokens: Vec<TokenWithSpan>, text: &'a str) -> Self {
-        Self { parser: Parser::new(DIALECT).with_tokens_with_locations(tokens), text }
+        let (tokens, past) = past::take(tokens, DIALECT);
+        Self { parser: Parser::new(DIALECT).with_tokens_with_locations(tokens), text, past }
     }
 
     /// The `n`th next token, in upper case if it is an unquoted word, else empty.
@@ -153,7 +155,11 @@ impl<'a> Reader<'a> {
     }
 
     pub fn end(&self) -> Result<()> {
-        if self.at_end() { Ok(()) } else { Err(self.unexpected()) }
+        match self.past.first() {
+            Some(clause) => Err(self.near(&clause.begins)),
+            None if self.at_end() => Ok(()),
+            None => Err(self.unexpected()),
+        }
     }
 
     pub fn next(&mut self) -> Token {
@@ -311,7 +317,8 @@ impl<'a> Reader<'a> {
     }
 
     /// sqlparser takes more words for names of relations than Postgres does, and reads more than is understood.
-    fn names<T: ast::Visit>(&self, read: T) -> Result<T> {
+    fn names<T: ast::Visit + ast::VisitMut>(&mut self, mut read: T) -> Result<T> {
+        past::put(&mut read, &mut self.past);
         if let Some(error) = ignored::find(&read) {
             return Err(error);
         }

@@ -395,3 +395,55 @@ fn check_places(sql: &str) -> std::result::Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+/// Each table with its time.
+fn past(sql: &str) -> Vec<String> {
+    let Statement::Query(query) = read(sql) else { panic!("{sql}") };
+    let mut found = vec![];
+    struct Tables<'a>(&'a mut Vec<String>);
+    impl ast::Visitor for Tables<'_> {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> std::ops::ControlFlow<()> {
+            if let ast::TableFactor::Table { name, version: Some(version), alias, .. } = factor {
+                let alias = alias.as_ref().map(|alias| format!(" as {}", alias.name)).unwrap_or_default();
+                self.0.push(format!("{name}: {version}{alias}"));
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let _ = ast::Visit::visit(&query, &mut Tables(&mut found));
+    found
+}
+
+#[test]
+fn a_table_is_read_as_of_an_earlier_time() {
+    assert_eq!(past("SELECT * FROM t FOR SYSTEM_TIME AS OF 17"), ["t: FOR SYSTEM_TIME AS OF 17"]);
+    assert_eq!(
+        past("select t.a from public.t for system_time as of now() - interval '1 hour' as x where a > 1 limit 3"),
+        ["public.t: FOR SYSTEM_TIME AS OF now() - INTERVAL '1 hour' as x"]
+    );
+    assert_eq!(
+        past(
+            "SELECT 1 FROM t FOR SYSTEM_TIME AS /* then */ OF '2024-05-01' x JOIN u FOR SYSTEM_TIME AS OF 2 USING (a), v"
+        ),
+        ["t: FOR SYSTEM_TIME AS OF '2024-05-01' as x", "u: FOR SYSTEM_TIME AS OF 2"]
+    );
+    assert_eq!(
+        past(
+            "WITH c AS (SELECT * FROM t FOR SYSTEM_TIME AS OF 1) SELECT a, (SELECT b FROM u FOR SYSTEM_TIME AS OF 1) FROM c"
+        ),
+        ["t: FOR SYSTEM_TIME AS OF 1", "u: FOR SYSTEM_TIME AS OF 1"]
+    );
+    assert_eq!(past("SELECT * FROM t FOR UPDATE"), [""; 0]);
+    assert_eq!(past("SELECT * FROM t at"), [""; 0], "no word is lost to names");
+}
+
+#[test]
+fn only_a_table_has_a_past() {
+    let near = |column| format!("42601 syntax error at or near \"FOR\" @{column}");
+    assert_eq!(refused("SELECT a FOR SYSTEM_TIME AS OF 1"), near(10));
+    assert_eq!(refused("SELECT * FROM t x FOR SYSTEM_TIME AS OF 1"), near(19));
+    assert!(refused("SELECT * FROM (SELECT 1) FOR SYSTEM_TIME AS OF 1").starts_with("42601"));
+    assert!(refused("SELECT * FROM t FOR SYSTEM_TIME AS OF").starts_with("42601"));
+    assert!(refused("SELECT * FROM t FOR SYSTEM_TIME AS OF WHERE a").starts_with("42601"));
+}

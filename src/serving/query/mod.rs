@@ -1,6 +1,6 @@
 //! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
 //!
-//! In reading order: [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
+//! In reading order: [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
 //! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
 //! [`system`] (system tables), [`run`] (running, batch by batch), [`function`] (functions of Postgres' catalogs), [`failure`] (errors).
 
@@ -8,6 +8,7 @@ pub mod bound;
 pub mod failure;
 pub mod function;
 pub mod names;
+pub mod past;
 pub mod relation;
 pub mod rewrite;
 pub mod run;
@@ -16,9 +17,11 @@ pub mod system;
 
 use super::value::row::{self, Column};
 use crate::catalog::Catalog;
-use arrow::datatypes::FieldRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::logical_plan::LogicalPlan;
@@ -29,6 +32,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use failure::failure;
 use names::Names;
+use past::Past;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
@@ -45,6 +49,7 @@ pub struct Planner {
     catalog: Arc<Catalog>,
     search_path: Vec<String>,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
+    past: Option<Arc<Past>>,
 }
 
 /// A planned query, before its parameters are known and its relations pinned.
@@ -61,7 +66,7 @@ pub struct Planned {
 impl Planner {
     pub fn new(state: SessionState, catalog: Arc<Catalog>) -> Self {
         let types = SessionStateBuilder::new_from_existing(state.clone()).type_planner().clone();
-        Self { state, types, catalog, search_path: vec!["public".into()], extra: vec![] }
+        Self { state, types, catalog, search_path: vec!["public".into()], extra: vec![], past: None }
     }
 
     pub fn with_search_path(mut self, search_path: Vec<String>) -> Self {
@@ -73,6 +78,16 @@ impl Planner {
     pub fn with_table(mut self, name: &str, table: Arc<dyn TableProvider>) -> Self {
         self.extra.push((name.to_string(), table));
         self
+    }
+
+    /// Relations are to be read as they were then.
+    pub fn as_of(mut self, past: Arc<Past>) -> Self {
+        self.past = Some(past);
+        self
+    }
+
+    pub fn past(&self) -> Option<&Arc<Past>> {
+        self.past.as_ref()
     }
 
     pub fn state(&self) -> &SessionState {
@@ -106,7 +121,8 @@ impl Planner {
     }
 
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
-        let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra);
+        let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra)
+            .as_of(self.past.as_deref());
         let mut query = query.clone();
         weir_sql::session::prepare(&mut query);
         let statement = ast::Statement::Query(Box::new(query));
@@ -133,14 +149,31 @@ impl Planner {
             .with_default_null_ordering(options.default_null_ordering.as_str().into())
     }
 
+    /// What the one expression of a plan without relations gives; `None` if that differs from time to time.
+    pub fn constant(&self, plan: &LogicalPlan) -> Result<Option<ScalarValue>> {
+        let LogicalPlan::Projection(projection) = self.analyzed(plan)? else { return Ok(None) };
+        let [expr] = projection.expr.as_slice() else { return Ok(None) };
+        if expr.is_volatile() {
+            return Ok(None);
+        }
+        let row = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row);
+        let value = self.state.create_physical_expr(expr.clone(), &DFSchema::empty()).and_then(|expr| {
+            let value = expr.evaluate(&row?)?.into_array(1)?;
+            ScalarValue::try_from_array(&value, 0)
+        });
+        value.map(Some).map_err(failure)
+    }
+
+    fn analyzed(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        let observe = |_: &LogicalPlan, _: &dyn AnalyzerRule| {};
+        let analyzer = self.state.analyzer();
+        analyzer.execute_and_check(plan.clone(), self.state.config_options(), observe).map_err(failure)
+    }
+
     /// The columns a plan will yield, after our rules have settled their types.
     pub fn columns(&self, plan: &LogicalPlan) -> Result<Vec<Column>> {
-        let analyzed = self
-            .state
-            .analyzer()
-            .execute_and_check(plan.clone(), self.state.config_options(), |_: &LogicalPlan, _: &dyn AnalyzerRule| {})
-            .map_err(failure)?;
-        row::columns(analyzed.schema().as_arrow())
+        row::columns(self.analyzed(plan)?.schema().as_arrow())
     }
 }
 

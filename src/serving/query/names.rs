@@ -1,8 +1,9 @@
 //! Names in SQL to what they mean: relations of the catalog, system tables, functions. Notes which relations a query reads.
 
+use super::past::{self, Past};
 use super::relation::Table;
 use super::system::SystemTable;
-use crate::catalog::{Catalog, system};
+use crate::catalog::{Catalog, Object, system};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
@@ -17,7 +18,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use weir_sql::Error;
-use weir_sql::catalog::{Catalog as _, RelationId};
+use weir_sql::catalog::{Catalog as _, Relation, RelationId};
 
 /// The one database.
 pub const DATABASE: &str = "dev";
@@ -29,6 +30,8 @@ pub struct Names<'a> {
     search_path: &'a [String],
     /// Tables that only this statement knows.
     extra: &'a [(String, Arc<dyn TableProvider>)],
+    /// All relations are to be read as they were then.
+    past: Option<&'a Past>,
     used: RefCell<Vec<RelationId>>,
     system: Cell<bool>,
 }
@@ -41,7 +44,21 @@ impl<'a> Names<'a> {
         search_path: &'a [String],
         extra: &'a [(String, Arc<dyn TableProvider>)],
     ) -> Self {
-        Self { state, types, catalog, search_path, extra, used: RefCell::default(), system: Cell::default() }
+        Self {
+            state,
+            types,
+            catalog,
+            search_path,
+            extra,
+            past: None,
+            used: RefCell::default(),
+            system: Cell::default(),
+        }
+    }
+
+    pub fn as_of(mut self, past: Option<&'a Past>) -> Self {
+        self.past = past;
+        self
     }
 
     /// Relations that were asked for, each once, and whether a system table was.
@@ -58,11 +75,13 @@ impl<'a> Names<'a> {
         // As in Postgres, pg_catalog comes first; rw_catalog comes last, so that it shadows nothing of the user's.
         let table = match schema {
             None => {
-                let public = || self.search_path.iter().any(|s| s == "public").then(|| self.relation(name)).flatten();
-                let system = |schema| system::find(schema, name).map(|t| self.system(t));
-                system("pg_catalog").or_else(public).or_else(|| system("rw_catalog"))
+                let searched = self.search_path.iter().any(|s| s == "public");
+                let public = || if searched { self.relation(name).transpose() } else { None };
+                let system = |schema| system::find(schema, name).map(|t| Ok(self.system(t)));
+                system("pg_catalog").or_else(public).or_else(|| system("rw_catalog")).transpose()?
             }
-            Some("public") => self.relation(name),
+            Some("public") => self.relation(name)?,
+            Some(past::SCHEMA) if self.past.is_some() => self.relation_of_past(name)?,
             Some(schema) if system::SCHEMAS.contains(&schema) => system::find(schema, name).map(|t| self.system(t)),
             Some(schema) => return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist"))),
         };
@@ -80,13 +99,33 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn relation(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
-        let relation = self.catalog.relation(name)?;
+    fn relation(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+        let Some(relation) = self.catalog.relation(name) else { return Ok(None) };
+        if self.past.is_some() {
+            return Err(Error::unsupported(format!("reading \"{name}\" as it is and another relation as it was"))
+                .hint("Write FOR SYSTEM_TIME AS OF with the same time after each of them."));
+        }
+        Ok(Some(self.table(&relation)))
+    }
+
+    fn relation_of_past(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+        match self.past.and_then(|past| past.object(name)).and_then(Object::relation) {
+            Some(relation) => Ok(Some(self.table(&relation))),
+            None if system::SCHEMAS.iter().any(|schema| system::find(schema, name).is_some()) => {
+                Err(past::system_table(name))
+            }
+            None => Err(Error::undefined_relation(name).detail(
+                "There was no such relation, or it was not readable yet, at the time that the query asks for.",
+            )),
+        }
+    }
+
+    fn table(&self, relation: &Relation) -> Arc<dyn TableProvider> {
         let mut used = self.used.borrow_mut();
         if !used.contains(&relation.id) {
             used.push(relation.id);
         }
-        Some(Arc::new(Table::new(&relation)))
+        Arc::new(Table::new(relation))
     }
 
     fn system(&self, table: &'static system::Table) -> Arc<dyn TableProvider> {

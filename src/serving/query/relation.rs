@@ -1,6 +1,7 @@
 //! A relation as DataFusion sees it: scanned per worker at the query's epoch, or looked up by its whole key.
 
-use super::bound::Bound;
+use super::bound::{Bound, Held};
+use super::past::Vnodes;
 use super::scan::{Scan, Source};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -16,6 +17,9 @@ use weir_storage::key::{Keys, owner};
 
 /// Keys looked up at once; beyond that reading everything is as fast.
 const MOST_KEYS: usize = 1000;
+
+/// Entries of the past that are worth a partition of their own.
+const PART: usize = 1 << 17;
 
 #[derive(Debug)]
 pub struct Table {
@@ -114,18 +118,25 @@ impl TableProvider for Table {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bound = Bound::of(state.config())?;
-        let pinned = bound.relation(self.id)?.clone();
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
-        // The index is the one the relation was arranged by, which is the catalog's key.
-        let keys = if pinned.readable.key == self.key { self.look_up(filters)? } else { None };
-        let source = match keys {
-            None => Source::All(pinned),
-            Some(values) => {
-                let fields: Vec<FieldRef> = self.key.iter().map(|&k| self.schema.fields()[k].clone()).collect();
+        let keys = self.look_up(filters)?;
+        let fields: Vec<FieldRef> = self.key.iter().map(|&k| self.schema.fields()[k].clone()).collect();
+        let source = match (bound.relation(self.id)?.clone(), keys) {
+            // The index is the one the relation was arranged by, which is the catalog's key.
+            (Held::Now(pinned), Some(values)) if pinned.readable.key == self.key => {
                 let found = find(&pinned.rows, &fields, &values, &columns).map_err(storage)?;
                 let batches = found.into_iter().map(|rows| reshape(rows, &schema)).collect::<Result<_>>()?;
                 Source::Found(batches)
+            }
+            (Held::Now(pinned), _) => Source::All(pinned),
+            (Held::Past(past), Some(values)) => {
+                let keys = Keys::encode(&fields, &values).map_err(storage)?;
+                Source::Past(past, vec![Vnodes::of((0..keys.len()).map(|key| keys.vnode(key)))])
+            }
+            (Held::Past(past), None) => {
+                let parts = past.entries().div_ceil(PART).clamp(1, state.config().target_partitions());
+                Source::Past(past, (0..parts).map(|part| Vnodes::share(part, parts)).collect())
             }
         };
         Ok(Arc::new(Scan::new(source, columns, schema)))

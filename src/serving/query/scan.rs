@@ -1,5 +1,6 @@
-//! The leaf of a query's plan: one partition per worker's arrangement. A row of weight n comes n times.
+//! The leaf of a query's plan: one partition per worker's arrangement, or per share of what is stored. A row of weight n comes n times.
 
+use super::past::{self, Vnodes};
 use super::relation::{reshape, storage};
 use crate::dataflow::relations::Pinned;
 use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
@@ -23,6 +24,8 @@ pub enum Source {
     All(Arc<Pinned>),
     /// What a look-up found already.
     Found(Vec<RecordBatch>),
+    /// Each partition's share of a relation as it was.
+    Past(Arc<past::Relation>, Vec<Vnodes>),
 }
 
 pub struct Scan {
@@ -38,6 +41,7 @@ impl Scan {
         let partitions = match &source {
             Source::All(pinned) => pinned.rows.len(),
             Source::Found(_) => 1,
+            Source::Past(_, parts) => parts.len(),
         };
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
@@ -52,6 +56,7 @@ impl Scan {
         match self.source.as_ref() {
             Source::All(pinned) => pinned.readable.rows.iter().map(|a| a.stats().rows.max(0) as usize).sum(),
             Source::Found(batches) => batches.iter().map(RecordBatch::num_rows).sum(),
+            Source::Past(relation, _) => relation.entries(),
         }
     }
 }
@@ -61,6 +66,7 @@ impl fmt::Debug for Scan {
         let kind = match self.source.as_ref() {
             Source::All(_) => "all",
             Source::Found(_) => "by key",
+            Source::Past(..) => "the past",
         };
         write!(f, "Scan: {kind}, columns={:?}", self.columns)
     }
@@ -96,14 +102,18 @@ impl ExecutionPlan for Scan {
         Ok(self)
     }
 
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let missing = || DataFusionError::Internal(format!("no partition {partition}"));
         let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> = match self.source.as_ref() {
+            Source::Past(relation, parts) => {
+                let vnodes = parts.get(partition).ok_or_else(missing)?.clone();
+                let pool = context.memory_pool().clone();
+                let rows = relation.scan(vnodes, self.columns.clone(), self.schema.clone(), pool);
+                return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)));
+            }
             Source::Found(batches) => Box::new(batches.clone().into_iter().map(Ok)),
             Source::All(pinned) => {
-                let snapshot = pinned
-                    .rows
-                    .get(partition)
-                    .ok_or_else(|| DataFusionError::Internal(format!("no worker {partition}")))?;
+                let snapshot = pinned.rows.get(partition).ok_or_else(missing)?;
                 let (schema, pinned) = (self.schema.clone(), pinned.clone());
                 let deltas = snapshot.scan(Some(&self.columns));
                 Box::new(deltas.map(move |delta| {
@@ -126,7 +136,8 @@ impl ExecutionPlan for Scan {
     }
 }
 
-fn weighted(delta: &Delta) -> weir_storage::Result<RecordBatch> {
+/// Each row of a delta as often as its weight says.
+pub fn weighted(delta: &Delta) -> weir_storage::Result<RecordBatch> {
     expand(delta.rows().clone(), delta.weights())
 }
 

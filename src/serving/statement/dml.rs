@@ -124,6 +124,11 @@ pub fn parsed_query(sql: &str) -> Result<Query> {
 }
 
 /// `SELECT items FROM from WHERE selection`.
+/// SELECT of one value.
+pub fn constant(value: Expr) -> Result<Query> {
+    query(vec![(value, "value".into())], vec![], None)
+}
+
 pub fn query(items: Vec<(Expr, String)>, from: Vec<TableWithJoins>, selection: Option<Expr>) -> Result<Query> {
     let mut query = parsed_query("SELECT 1")?;
     let SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("a template without SELECT")) };

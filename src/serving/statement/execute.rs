@@ -12,7 +12,7 @@ use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
 impl Session {
-    pub(super) fn prepare_named(
+    pub(super) async fn prepare_named(
         &mut self,
         name: &Ident,
         types: &[DataType],
@@ -31,7 +31,7 @@ impl Session {
             update @ ast::Statement::Update(_) => Statement::Update(Box::new(update)),
             _ => return Err(Error::syntax("only SELECT, INSERT, UPDATE and DELETE can be prepared")),
         };
-        let (parameters, columns) = super::described(self, &statement, &declared)?;
+        let (parameters, columns) = super::described(self, &statement, &declared).await?;
         let parsed = Some(Parsed { statement, text, offset: 0 });
         self.prepared.insert(name, Arc::new(Prepared { parsed, parameters, columns }));
         Ok(Outcome::Done("PREPARE".into()))
@@ -40,7 +40,7 @@ impl Session {
     /// What a type's name means: asked of the planner, which knows all of them.
     fn type_of(&mut self, kind: &DataType) -> Result<Type> {
         let value = cast(Expr::Value(Value::Null.into()), &kind.to_string());
-        let query = self.readable(&super::dml::query(vec![(value, "value".into())], vec![], None)?)?;
+        let query = self.readable(&super::constant(value)?)?;
         let planner = self.planner()?;
         let columns = planner.columns(&planner.plan(&query, &[])?.plan)?;
         let column = columns.into_iter().next().ok_or_else(|| Error::internal("a cast without a column"))?;

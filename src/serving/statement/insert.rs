@@ -4,6 +4,7 @@ use super::Outcome;
 use super::dml::{Target, fit, fold, last_rows, parsed_query, query, quoted, stored, take};
 use super::returning::columns_of;
 use crate::serving::block::Change;
+use crate::serving::query::Planner;
 use crate::serving::query::rewrite::{cast, null};
 use crate::serving::session::{Arguments, Session};
 use crate::serving::value::row::Column;
@@ -24,9 +25,8 @@ const EXCLUDED: &str = "excluded";
 impl Session {
     pub(super) async fn insert(&mut self, insert: &Insert, arguments: &Arguments) -> Result<Outcome> {
         self.writable("INSERT")?;
-        let (target, source) = self.insert_source(insert)?;
+        let (target, source, planner) = self.insert_source(insert).await?;
         let conflict = conflict(insert, &target)?;
-        let planner = self.planner()?;
         let planned = planner.plan(&source, &arguments.types)?;
         let rows = self
             .open(&planner, planned, arguments, Epoch::ZERO)
@@ -51,20 +51,19 @@ impl Session {
         Ok(outcome)
     }
 
-    pub(super) fn describe_insert(
+    pub(super) async fn describe_insert(
         &mut self,
         insert: &Insert,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
-        let (target, source) = self.insert_source(insert)?;
-        let planner = self.planner()?;
+        let (target, source, planner) = self.insert_source(insert).await?;
         let planned = planner.plan(&source, declared)?;
         let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref())?;
         Ok((planned.parameters, columns))
     }
 
-    /// A query that yields the table's columns, in order and of its types.
-    fn insert_source(&mut self, insert: &Insert) -> Result<(Target, Query)> {
+    /// A query that yields the table's columns, in order and of its types, and the planner for it.
+    async fn insert_source(&mut self, insert: &Insert) -> Result<(Target, Query, Planner)> {
         let TableObject::TableName(name) = &insert.table else {
             return Err(Error::unsupported("INSERT into anything but a table"));
         };
@@ -74,9 +73,9 @@ impl Session {
             // DEFAULT VALUES: there are no defaults but NULL.
             let items = target.columns.iter().map(|c| (cast(null(), &stored(&c.kind)), c.name.clone()));
             let source = query(items.collect(), vec![], None)?;
-            return Ok((target, source));
+            return Ok((target, source, self.planner()?));
         };
-        let mut source = self.readable(source)?;
+        let (mut source, planner) = self.read(source).await?;
         let arity = match source.body.as_mut() {
             SetExpr::Values(values) => {
                 let mut arity = None;
@@ -94,11 +93,11 @@ impl Session {
                 }
                 arity.unwrap_or(0)
             }
-            _ => self.planner()?.plan(&source, &[])?.plan.schema().fields().len(),
+            _ => planner.plan(&source, &[])?.plan.schema().fields().len(),
         };
         check_arity(arity, named.len(), !insert.columns.is_empty())?;
         let source = wrapped(source, arity, &named, &target)?;
-        Ok((target, source))
+        Ok((target, source, planner))
     }
 
     /// What remains to be written after ON CONFLICT.

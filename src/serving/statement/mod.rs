@@ -13,7 +13,7 @@ mod show;
 mod transaction;
 mod update;
 
-pub use dml::parsed_query;
+pub use dml::{constant, parsed_query};
 
 use super::block::Block;
 use super::query::run::Rows;
@@ -107,7 +107,9 @@ impl Session {
     /// Statements that only sqlparser knows.
     async fn other(&mut self, statement: &ast::Statement) -> Result<Outcome> {
         match statement {
-            ast::Statement::Prepare { name, data_types, statement } => self.prepare_named(name, data_types, statement),
+            ast::Statement::Prepare { name, data_types, statement } => {
+                self.prepare_named(name, data_types, statement).await
+            }
             ast::Statement::Execute { name: Some(name), parameters, .. } => {
                 Box::pin(self.execute_named(name, parameters)).await
             }
@@ -119,7 +121,7 @@ impl Session {
 }
 
 /// Types of the parameters and, if the statement yields rows, its columns.
-pub fn described(
+pub async fn described(
     session: &mut Session,
     statement: &Statement,
     declared: &[Option<Type>],
@@ -127,13 +129,12 @@ pub fn described(
     let nothing = || declared.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect::<Vec<_>>();
     match statement {
         Statement::Query(query) => {
-            let query = session.readable(query)?;
-            let planner = session.planner()?;
+            let (query, planner) = session.read(query).await?;
             let planned = planner.plan(&query, declared)?;
             let columns = planner.columns(&planned.plan)?;
             Ok((planned.parameters, Some(columns)))
         }
-        Statement::Insert(insert) => session.describe_insert(insert, declared),
+        Statement::Insert(insert) => session.describe_insert(insert, declared).await,
         Statement::Update(update) => match update.as_ref() {
             ast::Statement::Update(update) => session.describe_update(update, declared),
             other => Err(Error::unsupported(first_word(other))),

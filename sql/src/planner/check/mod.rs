@@ -36,6 +36,9 @@ pub fn syntax(query: &ast::Query) -> Result<()> {
                 ast::TableFactor::Table { sample: Some(_), .. } => {
                     ControlFlow::Break(Error::unsupported("TABLESAMPLE"))
                 }
+                ast::TableFactor::Table { version: Some(_), .. } => {
+                    ControlFlow::Break(Error::unsupported("FOR SYSTEM_TIME AS OF in a materialized view"))
+                }
                 ast::TableFactor::Derived { lateral: true, .. } => ControlFlow::Break(Error::unsupported("LATERAL")),
                 _ => ControlFlow::Continue(()),
             }

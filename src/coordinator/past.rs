@@ -1,0 +1,49 @@
+//! Relations as an earlier manifest has them.
+
+use super::recover;
+use super::run::body;
+use crate::catalog::Object;
+use weir_storage::Epoch;
+use weir_storage::arrangement::Spec;
+use weir_storage::manifest::{Manifest, State};
+use weir_storage::run::Run;
+
+/// A relation in the store, as of `upper`.
+pub struct Stored {
+    pub upper: Epoch,
+    /// Of its operators.
+    pub states: Vec<Arranged>,
+    pub rows: Arranged,
+    pub errors: Arranged,
+}
+
+/// All runs of an arrangement.
+pub struct Arranged {
+    pub spec: Spec,
+    pub runs: Vec<Run>,
+}
+
+impl Arranged {
+    /// Stored bytes.
+    pub fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.length).sum()
+    }
+
+    /// Rows as stored: those that cancel each other are counted, too.
+    pub fn entries(&self) -> u64 {
+        self.runs.iter().map(|run| run.rows).sum()
+    }
+}
+
+/// `None`: not a relation, or one that `manifest` does not hold in full.
+pub fn stored(manifest: &Manifest, object: &Object) -> Option<Stored> {
+    let body = body(&object.body)?;
+    let states = recover::states(manifest, &body, object.arrangements())?;
+    let upper = states.first()?.upper;
+    let arranged = |(spec, state): (Spec, &State)| Arranged { spec, runs: state.runs.clone() };
+    let mut states: Vec<Arranged> = body.specs().into_iter().zip(states).map(arranged).collect();
+    // Rows and errors come last.
+    let errors = states.pop()?;
+    let rows = states.pop()?;
+    Some(Stored { upper, states, rows, errors })
+}
