@@ -1,11 +1,22 @@
-//! `weir inspect STORE`: what a store holds, for people. Reads only; works beside a running server.
+//! `weir inspect STORE`: what a store holds, for people and as JSON. Reads only; works beside a running server.
+//!
+//! In reading order: [`report`] (what is told), [`store`] (what is read), [`levels`] (runs as compaction sees them), [`garbage`] (what
+//! collection would delete, and why not the rest), [`volume`] (how much more is stored and written than has to be), [`text`].
 
-use crate::catalog::{Body, Catalog};
-use std::fmt::Write;
+mod garbage;
+mod levels;
+mod report;
+mod store;
+mod text;
+mod volume;
+
+use crate::catalog::{Body, Catalog, Object};
+use crate::coordinator::past::{Arranged, Stored, stored};
+use report::{Arrangement, Newest, Relation, Report};
+use store::Store;
 use weir_sql::{Error, Result};
-use weir_storage::manifest::{Manifest, State};
-use weir_storage::publish::Publisher;
-use weir_storage::{Env, store};
+use weir_storage::Env;
+use weir_storage::manifest::Manifest;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -14,81 +25,98 @@ pub struct Options {
     /// Also list every run.
     #[arg(long)]
     runs: bool,
+    /// Also read every run of the newest checkpoint, to tell what its entries add up to.
+    #[arg(long)]
+    rows: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::internal(format!("the runtime cannot start: {e}")))?;
-    let text = runtime.block_on(describe(options))?;
-    print!("{text}");
+    let report = runtime.block_on(describe(options))?;
+    match options.json {
+        true => {
+            let text = serde_json::to_string_pretty(&report);
+            println!("{}", text.map_err(|e| Error::internal(format!("the report is no JSON: {e}")))?);
+        }
+        false => print!("{}", text::of(&report, options.runs)),
+    }
     Ok(())
 }
 
-async fn describe(options: &Options) -> Result<String> {
-    let objects = store::open(&options.store).map_err(failed)?;
+async fn describe(options: &Options) -> Result<Report> {
+    let objects = weir_storage::store::open(&options.store).map_err(failed)?;
     let env = Env::real(objects);
-    let mut text = format!("store {}\n", env.objects.describe());
-    let listed = env.objects.list("manifest/", None).await.map_err(failed)?;
-    for (path, bytes) in &listed {
-        let _ = writeln!(text, "manifest {path}  {bytes} bytes");
+    let store = Store::read(&env).await?;
+    let mut relations = vec![];
+    if let Some(manifest) = &store.newest {
+        let catalog = Catalog::of(manifest)?;
+        for object in catalog.objects.values() {
+            relations.push(relation(&env, manifest, object, options.rows).await?);
+        }
     }
-    match Publisher::newest(&env, false).await.map_err(failed)? {
-        None => text.push_str("the store is empty: no manifest\n"),
-        Some(manifest) => newest(&mut text, &manifest, options.runs)?,
-    }
-    Ok(text)
+    Ok(Report {
+        store: env.objects.describe(),
+        newest: store.newest.as_ref().map(newest),
+        manifests: garbage::manifests(&store, env.clock.now()),
+        garbage: garbage::objects(&store, env.clock.now()),
+        space: volume::space(&store, &relations),
+        writes: volume::writes(&store),
+        relations,
+    })
 }
 
-fn newest(text: &mut String, manifest: &Manifest, runs: bool) -> Result<()> {
-    let committed = chrono::DateTime::from_timestamp_micros(manifest.committed_at).unwrap_or_default();
-    let _ = writeln!(
-        text,
-        "newest: sequence {}  generation {}  epoch {}  committed {}  uploaded {} bytes in {:.1} ms",
-        manifest.sequence,
-        manifest.generation,
-        manifest.epoch,
-        committed.format("%Y-%m-%d %H:%M:%S%.3f UTC"),
-        manifest.uploaded_bytes,
-        manifest.duration_us as f64 / 1e3,
-    );
-    for (source, position) in &manifest.positions {
-        let _ = writeln!(text, "position of source {source}: {position}");
+fn newest(manifest: &Manifest) -> Newest {
+    Newest {
+        sequence: manifest.sequence,
+        generation: manifest.generation.0,
+        epoch: report::epoch(manifest.epoch),
+        committed_at: report::time(manifest.committed_at),
+        uploaded_bytes: manifest.uploaded_bytes,
+        duration_ms: manifest.duration_us as f64 / 1e3,
+        positions: manifest.positions.clone(),
     }
-    let catalog: Catalog = match manifest.catalog.is_null() {
-        true => Catalog::default(),
-        false => serde_json::from_value(manifest.catalog.clone())
-            .map_err(|e| Error::new("58000", format!("the catalog was written by another version of Weir: {e}")))?,
+}
+
+/// A source is a relation without arrangements here.
+async fn relation(env: &Env, manifest: &Manifest, object: &Object, rows: bool) -> Result<Relation> {
+    let whole = stored(manifest, object);
+    let plan = match &object.body {
+        Body::View(view) => weir_sql::planner::explain(&view.plan).lines().map(str::to_string).collect(),
+        _ => vec![],
     };
-    for object in catalog.objects.values() {
-        let _ = writeln!(text, "{} {} \"{}\" ({:?})", object.kind(), object.id, object.name, object.life);
-        if let Body::View(view) = &object.body {
-            let plan = weir_sql::planner::explain(&view.plan);
-            for line in plan.lines() {
-                let _ = writeln!(text, "    {line}");
-            }
-        }
-        for id in object.arrangements() {
-            match manifest.arrangements.get(id) {
-                None => drop(writeln!(text, "  arrangement {}: not in this manifest", id.0)),
-                Some(state) => arrangement(text, id.0, state, runs),
-            }
-        }
+    let count = object.arrangements().len();
+    let mut arrangements = vec![];
+    for (index, id) in object.arrangements().iter().enumerate() {
+        let role = match count - index {
+            1 => "errors",
+            2 => "rows",
+            _ => "state",
+        };
+        let net = match whole.as_ref().filter(|_| rows) {
+            Some(whole) => Some(store::net(env, part(whole, index)).await?),
+            None => None,
+        };
+        let state = manifest.arrangements.get(id);
+        arrangements.push(Arrangement { id: id.0, role, held: state.map(|state| levels::held(state, net)) });
     }
-    Ok(())
+    Ok(Relation {
+        id: object.id,
+        kind: object.kind(),
+        name: object.name.clone(),
+        life: format!("{:?}", object.life).to_lowercase(),
+        plan,
+        arrangements,
+    })
 }
 
-fn arrangement(text: &mut String, id: u64, state: &State, runs: bool) {
-    let (rows, bytes) = state.runs.iter().fold((0, 0), |(rows, bytes), run| (rows + run.rows, bytes + run.length));
-    let (upper, since, count) = (state.upper, state.since, state.runs.len());
-    let _ =
-        writeln!(text, "  arrangement {id}: upper {upper}  since {since}  {count} runs  {rows} entries  {bytes} bytes");
-    for run in state.runs.iter().filter(|_| runs) {
-        let _ = writeln!(
-            text,
-            "    ({}, {}]  {} entries  {} bytes at {} of {}  vnodes {}-{}",
-            run.after, run.to, run.rows, run.length, run.offset, run.object, run.vnodes.0, run.vnodes.1
-        );
-    }
+/// In the catalog's order.
+fn part(whole: &Stored, index: usize) -> &Arranged {
+    let rest = index.saturating_sub(whole.states.len());
+    whole.states.get(index).unwrap_or(if rest == 0 { &whole.rows } else { &whole.errors })
 }
 
 fn failed(error: weir_storage::Error) -> Error {

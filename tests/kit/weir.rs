@@ -4,6 +4,7 @@ use super::client::Client;
 use super::postgres::tail;
 use super::process::{Process, free_port};
 use super::{PATIENCE, eventually};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -127,6 +128,19 @@ impl Weir {
 
     pub fn store(&self) -> &str {
         &self.store
+    }
+
+    /// What `weir inspect` tells of its store, whether it runs or not.
+    pub fn inspect(&self, flags: &[&str]) -> Value {
+        serde_json::from_str(&self.inspect_text(&[&["--json"], flags].concat())).expect("JSON")
+    }
+
+    pub fn inspect_text(&self, flags: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.args(["inspect", &self.store]).args(flags).envs(self.variables.iter().cloned());
+        let output = command.output().expect("run weir inspect");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
     }
 
     pub fn port(&self) -> u16 {
