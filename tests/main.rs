@@ -7,6 +7,7 @@ mod cdc;
 mod copy;
 mod drivers;
 mod first;
+mod growth;
 mod inspect;
 mod kit;
 mod lag;
