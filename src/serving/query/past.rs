@@ -16,7 +16,7 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, ObjectNamePart, TableFactor, TableVersion, VisitorMut};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -198,8 +198,8 @@ impl Past {
         env: &Env,
         pool: &Arc<dyn MemoryPool>,
         ids: &[RelationId],
-    ) -> Result<(Epoch, HashMap<RelationId, Held>)> {
-        let (mut opened, mut epoch) = (HashMap::new(), None);
+    ) -> Result<(Epoch, BTreeMap<RelationId, Held>)> {
+        let (mut opened, mut epoch) = (BTreeMap::new(), None);
         for id in ids {
             let object = self.catalog.get(id.0).ok_or_else(|| Error::internal(format!("relation {id} has no past")))?;
             let manifest = &self.snapshot.manifest;
