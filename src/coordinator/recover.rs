@@ -4,7 +4,7 @@
 //! they stand is read from their runs, and the view goes through it as it would have.
 
 use crate::dataflow::build::{Body, Log};
-use crate::dataflow::engine::{Engine, distribute};
+use crate::dataflow::engine::distribute;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -35,9 +35,9 @@ pub fn states<'a>(manifest: &'a Manifest, body: &Body, ids: &[ArrangementId]) ->
 }
 
 /// The relation that `states` describe.
-pub async fn restore(env: &Env, engine: &Engine, body: &Body, states: &[&State]) -> Result<Restored> {
+pub async fn restore(env: &Env, workers: usize, body: &Body, states: &[&State]) -> Result<Restored> {
     let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
-    let arrangements = engine.arrangements(body);
+    let arrangements = body.arrangements(workers);
     for (index, (state, placement)) in states.iter().zip(body.placements()).enumerate() {
         let own: Vec<Arrangement> = arrangements.iter().map(|worker| worker[index].clone()).collect();
         let mut entries = std::pin::pin!(entries(env, own[0].spec().schema.clone(), state.runs.clone()));

@@ -12,7 +12,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
 use weir_sql::statement::Statement;
 use weir_storage::Epoch;
-use weir_storage::history::History;
+use weir_storage::history::{History, Snapshot};
 
 /// How a session reaches the coordinator. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Handle {
     pub progress: watch::Receiver<Progress>,
     pub relations: Relations,
     pub history: History,
+    /// While relations are read back into memory: the manifest that has them, from which they can be read meanwhile.
+    pub restoring: watch::Receiver<Option<Arc<Snapshot>>>,
 }
 
 /// The tail of a command's answer.

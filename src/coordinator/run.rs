@@ -20,13 +20,13 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Arrangement;
-use weir_storage::history::History;
+use weir_storage::history::{History, Snapshot};
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
 
 /// How often an owner with nothing to publish looks whether it still owns the store.
-const CONFIRM: Duration = Duration::from_secs(3);
+pub(super) const CONFIRM: Duration = Duration::from_secs(3);
 
 /// How long a checkpoint waits for views that kept up until the last one, once the base tables are there. Then they count as behind:
 /// it holds them where they stopped last, and goes on.
@@ -130,6 +130,8 @@ pub struct Coordinator {
     checkpoints: VecDeque<request::Checkpoint>,
     ddl: Vec<(u32, String, i64)>,
     stopping: bool,
+    /// Set until all relations are in memory again.
+    pub(super) restoring: watch::Sender<Option<Arc<Snapshot>>>,
 }
 
 /// What `start` hands over.
@@ -141,7 +143,6 @@ pub(super) struct Parts {
     pub progress: watch::Sender<Progress>,
     pub publisher: Publisher,
     pub manifest: Manifest,
-    pub held: BTreeMap<RelationId, Held>,
     pub pace: Pace,
     pub requests: mpsc::Receiver<Request>,
     pub messages: mpsc::UnboundedReceiver<Message>,
@@ -152,6 +153,7 @@ pub(super) struct Parts {
     pub pool: Handle,
     /// Who reads the past.
     pub history: History,
+    pub restoring: watch::Sender<Option<Arc<Snapshot>>>,
 }
 
 impl Coordinator {
@@ -178,7 +180,7 @@ impl Coordinator {
             progress: parts.progress,
             publisher: Arc::new(Mutex::new(parts.publisher)),
             manifest: Arc::new(parts.manifest),
-            held: parts.held,
+            held: BTreeMap::new(),
             pace: parts.pace,
             requests: parts.requests,
             messages: parts.messages,
@@ -210,11 +212,15 @@ impl Coordinator {
             checkpoints: VecDeque::new(),
             ddl: vec![],
             stopping: false,
+            restoring: parts.restoring,
         }
     }
 
-    /// Runs until `shutdown` and its last checkpoint, or until the store belongs to another process.
+    /// Brings everything back, then runs until `shutdown` and its last checkpoint, or until the store belongs to another process.
     pub async fn run(mut self, mut shutdown: oneshot::Receiver<()>) -> Result<()> {
+        if !self.restore(&mut shutdown).await? {
+            return Ok(());
+        }
         // Restored relations stand at the manifest's epoch; this brings everything into the new generation.
         self.close_epoch();
         loop {
@@ -654,14 +660,6 @@ impl Coordinator {
         });
     }
 
-    /// Another process owns the store: nothing is acknowledged or committed from here on.
-    fn fenced(&mut self, reason: &str) -> Error {
-        let error = Error::new("57P01", format!("this server lost its store to another: {reason}"))
-            .hint("Connect to the server that took the store over; this one has stopped.");
-        self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
-        error
-    }
-
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Edit { edit, durable } => {
@@ -716,21 +714,19 @@ impl Coordinator {
 
     /// The store cannot be written any more: the process must not go on.
     fn lost(&mut self, error: weir_storage::Error) -> Error {
-        match error {
-            weir_storage::Error::Fenced(reason) => self.fenced(&reason),
-            other => {
-                let error = Error::new("58000", format!("a checkpoint failed: {other}"));
-                self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
-                error
-            }
-        }
+        let error = match &error {
+            weir_storage::Error::Fenced(_) => fenced(&error),
+            other => Error::new("58000", format!("a checkpoint failed: {other}")),
+        };
+        self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
+        error
     }
 
     fn build(&mut self, id: RelationId) -> Result<Epoch> {
         let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
         let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
-        let arrangements = self.engine.arrangements(&body);
+        let arrangements = body.arrangements(self.engine.workers());
         let from = self.closed;
         let name = object.name.clone();
         let blueprint = || Blueprint {
@@ -858,6 +854,12 @@ impl Coordinator {
     fn is_settled(&self) -> bool {
         !self.changed && !self.moved && self.sealing.is_none() && self.publishing.is_none()
     }
+}
+
+/// Another process owns the store: nothing is acknowledged, committed or read from here on.
+pub(super) fn fenced(reason: &weir_storage::Error) -> Error {
+    Error::new("57P01", format!("this server lost its store to another: {reason}"))
+        .hint("Connect to the server that took the store over; this one has stopped.")
 }
 
 /// What `table` subscribes to, if it is of this source.

@@ -1,11 +1,14 @@
-//! From a store to a running coordinator: take the store over, read its state back, start engine, sources and loop.
+//! From a store to a running coordinator: take the store over, start the engine, then read its state back, and start sources and loop.
+//!
+//! Reading back takes as long as there is state. Meanwhile sessions read relations that are not in memory yet from the store, as of the
+//! manifest that was taken over ([`Handle::restoring`]); what changes anything waits.
 
 use super::ddl::Jobs;
 use super::message::Mailbox;
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Restored};
 use super::request::{Handle, Progress};
-use super::run::{Coordinator, Held, Parts, body};
+use super::run::{CONFIRM, Coordinator, Held, Parts, body, fenced};
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Catalog, Life, Object};
 use crate::connector::Connectors;
@@ -15,9 +18,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
+use weir_storage::arrangement::Arrangement;
 use weir_storage::history::History;
 use weir_storage::manifest::Manifest;
 use weir_storage::publish::Publisher;
@@ -52,7 +56,7 @@ pub struct Config {
     pub accept_data_loss: bool,
 }
 
-/// Takes the store over and brings everything back. The coordinator still has to be run.
+/// Takes the store over. The coordinator still has to be run: it begins by bringing everything back.
 pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     let newest = Publisher::newest(&env, config.accept_data_loss).await.map_err(storage)?;
     let (publisher, manifest) = Publisher::take_over(&env, newest).await.map_err(storage)?;
@@ -66,14 +70,6 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         Workers::Given(start) => start(world),
     };
     let engine = engine.slowed(config.slow_views);
-    let mut held = BTreeMap::new();
-    // Ids ascend from parents to children.
-    for object in catalog.objects.values() {
-        if let Some(relation) = bring_back(&env, &engine, &manifest, &catalog, &held, object).await? {
-            held.insert(RelationId(object.id), relation);
-        }
-    }
-
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     #[expect(clippy::disallowed_methods, reason = "a job waits for the answer before its next message: few per job")]
     let (message_sender, messages) = mpsc::unbounded_channel();
@@ -94,16 +90,16 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         source_limit: config.source_limit,
         turn: Arc::new(Mutex::new(())),
     };
-    jobs.start_sources(&catalog, &manifest.positions).await?;
-    jobs.resume(&catalog);
     let relations = engine.relations().clone();
     let history = History::default();
+    let (restoring_sender, restoring) = watch::channel(history.keep(manifest.clone()).map(Arc::new));
     let handle = Handle {
         requests: request_sender,
         catalog: catalog_receiver,
         progress: progress_receiver,
         relations,
         history: history.clone(),
+        restoring,
     };
     let pace = Pace::new(config.limits, env.clock.monotonic());
     let progress = progress_sender;
@@ -115,7 +111,6 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         progress,
         publisher,
         manifest,
-        held,
         pace,
         requests,
         messages,
@@ -125,8 +120,68 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         history_limit: config.history_limit,
         pool: config.pool,
         history,
+        restoring: restoring_sender,
     };
     Ok((Coordinator::new(parts), handle))
+}
+
+impl Coordinator {
+    /// Every relation into memory, then the sources and what was half done. False: `shutdown` came first.
+    pub(super) async fn restore(&mut self, shutdown: &mut oneshot::Receiver<()>) -> Result<bool> {
+        let restored = match self.bring_all_back(shutdown).await {
+            Ok(Some(held)) => held,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
+                return Err(error);
+            }
+        };
+        self.held = restored;
+        self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
+        self.jobs.resume(&self.catalog);
+        self.restoring.send_replace(None);
+        Ok(true)
+    }
+
+    async fn bring_all_back(
+        &mut self,
+        shutdown: &mut oneshot::Receiver<()>,
+    ) -> Result<Option<BTreeMap<RelationId, Held>>> {
+        let (env, manifest, catalog) = (self.env.clone(), self.manifest.clone(), self.catalog.clone());
+        let (publisher, workers) = (self.publisher.clone(), self.engine.workers());
+        let mut held = BTreeMap::new();
+        // Ids ascend from parents to children.
+        for object in catalog.objects.values() {
+            let reading = read_back(&env, workers, &manifest, &catalog, &held, object);
+            let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(None) };
+            held.extend(read.map(|read| (RelationId(object.id), read.build(&self.engine, object))));
+        }
+        Ok(Some(held))
+    }
+}
+
+/// Does `work`, unless the store comes to belong to another process: then nothing of it is to be read here any more. `None`: `shutdown`
+/// came first.
+async fn while_owner<T>(
+    env: &Env,
+    publisher: &Mutex<Publisher>,
+    work: impl Future<Output = Result<T>>,
+    shutdown: &mut oneshot::Receiver<()>,
+) -> Result<Option<T>> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut *shutdown => return Ok(None),
+            done = &mut work => return done.map(Some),
+            () = env.clock.sleep(CONFIRM.as_micros() as u64) => {
+                // A store that does not answer is asked again.
+                if let Err(error @ weir_storage::Error::Fenced(_)) = publisher.lock().await.confirm().await {
+                    return Err(fenced(&error));
+                }
+            }
+        }
+    }
 }
 
 /// How a start finds a relation, and so what it does with it.
@@ -155,14 +210,26 @@ fn find(life: Life, is_table: bool, upper: Option<Epoch>, epoch: Epoch, reachabl
 }
 
 /// A relation with its state as of the manifest, and what its parents changed by since.
-async fn bring_back(
+struct ReadBack {
+    arrangements: Vec<Vec<Arrangement>>,
+    upper: Epoch,
+    /// Nothing of it was there.
+    fresh: bool,
+    /// Per worker.
+    logs: Vec<Log>,
+    /// Where the parent furthest behind stands.
+    first: Option<Epoch>,
+}
+
+/// `None`: not a relation, or one that jobs finish.
+async fn read_back(
     env: &Env,
-    engine: &Engine,
+    workers: usize,
     manifest: &Manifest,
     catalog: &Catalog,
     held: &BTreeMap<RelationId, Held>,
     object: &Object,
-) -> Result<Option<Held>> {
+) -> Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
     let states = recover::states(manifest, &shape, object.arrangements());
     let upper = states.as_ref().map(|states| states[0].upper);
@@ -196,11 +263,11 @@ async fn bring_back(
     };
     let fresh = whole.is_none();
     let restored = match whole {
-        Some(states) => recover::restore(env, engine, &shape, &states).await.map_err(storage)?,
-        None => Restored { arrangements: engine.arrangements(&shape), upper: manifest.epoch },
+        Some(states) => recover::restore(env, workers, &shape, &states).await.map_err(storage)?,
+        None => Restored { arrangements: shape.arrangements(workers), upper: manifest.epoch },
     };
     let (upper, arrangements) = (restored.upper, restored.arrangements);
-    let mut logs = vec![Log::new(); engine.workers()];
+    let mut logs = vec![Log::new(); workers];
     let mut first = None;
     if !fresh {
         for id in &parents {
@@ -214,21 +281,28 @@ async fn bring_back(
             }
         }
     }
-    let blueprint = || Blueprint {
-        id: RelationId(object.id),
-        name: object.name.clone(),
-        body: body(&object.body).expect("checked above"),
-        arrangements: arrangements.clone(),
-        from: upper,
-        fresh,
-        first: first.filter(|first| *first > upper),
-    };
-    let readable = engine.build(blueprint, logs);
-    if object.life == Life::Live && !fresh {
-        readable.set_live();
+    Ok(Some(ReadBack { arrangements, upper, fresh, logs, first }))
+}
+
+impl ReadBack {
+    fn build(self, engine: &Engine, object: &Object) -> Held {
+        let Self { arrangements, upper, fresh, logs, first } = self;
+        let blueprint = || Blueprint {
+            id: RelationId(object.id),
+            name: object.name.clone(),
+            body: body(&object.body).expect("a relation was read back"),
+            arrangements: arrangements.clone(),
+            from: upper,
+            fresh,
+            first: first.filter(|first| *first > upper),
+        };
+        let readable = engine.build(blueprint, logs);
+        if object.life == Life::Live && !fresh {
+            readable.set_live();
+        }
+        let sealed = if fresh { Epoch::ZERO } else { upper };
+        Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper }
     }
-    let sealed = if fresh { Epoch::ZERO } else { upper };
-    Ok(Some(Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper }))
 }
 
 fn storage(error: weir_storage::Error) -> Error {

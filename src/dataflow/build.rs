@@ -116,6 +116,11 @@ impl Body {
         specs
     }
 
+    /// Empty arrangements of a relation, per worker.
+    pub fn arrangements(&self, workers: usize) -> Vec<Vec<Arrangement>> {
+        (0..workers).map(|_| self.specs().into_iter().map(Arrangement::new).collect()).collect()
+    }
+
     /// Where the rows of each arrangement live, in the order of [`Body::specs`].
     pub fn placements(&self) -> Vec<Placement> {
         let mut placements = vec![];

@@ -2,7 +2,7 @@
 //!
 //! Workers are threads, or one that runs only when it is stepped ([`Stepped`]): so a simulator decides when.
 
-use super::build::{Blueprint, Body, Log, Plot};
+use super::build::{Blueprint, Log, Plot};
 use super::packet::Packet;
 use super::placement::Placement;
 use super::relations::{Readable, Relations};
@@ -19,7 +19,6 @@ use timely::communication::Allocator;
 use timely::worker::Worker;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
-use weir_storage::arrangement::Arrangement;
 use weir_storage::env::Clock;
 use weir_storage::{Epoch, Result};
 
@@ -119,11 +118,6 @@ impl Engine {
             Command::Build(Box::new(Plot { blueprint, follower, log, rest }))
         });
         readable
-    }
-
-    /// Empty arrangements for a relation, per worker.
-    pub fn arrangements(&self, body: &Body) -> Vec<Vec<Arrangement>> {
-        (0..self.workers()).map(|_| body.specs().into_iter().map(Arrangement::new).collect()).collect()
     }
 
     pub fn drop_relation(&self, id: RelationId) {

@@ -14,7 +14,7 @@ use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
 use crate::catalog::system::Facts;
 use crate::coordinator::request::{Inspection, Request};
-use crate::dataflow::relations::{Pin, Unreadable};
+use crate::dataflow::relations::Unreadable;
 use bytes::Bytes;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::Expr;
@@ -27,7 +27,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
-use weir_storage::history::{At, Found};
+use weir_storage::history::{At, Found, Snapshot};
 
 /// Nothing tells when a relation reaches an epoch; epochs are at least a millisecond apart.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -197,7 +197,7 @@ impl Session {
         }
         let found = self.server.handle.history.open(env, at).await;
         match found.map_err(|e| Error::new("58030", format!("the past cannot be read: {e}")))? {
-            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(snapshot)?)),
+            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(snapshot))?)),
             Found::Later(oldest) => Err(past::too_old(oldest)),
         }
     }
@@ -244,7 +244,7 @@ impl Session {
         let held = self.transaction()?.bound.clone();
         let mut bound = match held {
             Some(held) => self.join(&held, ids, at_least)?,
-            None => Bound::from(self.pin(ids, at_least.max(self.wrote)).await?),
+            None => self.newest(ids, at_least.max(self.wrote)).await?,
         };
         if explicit && !ids.is_empty() {
             self.hold(&mut bound);
@@ -263,8 +263,8 @@ impl Session {
         Ok(Arc::new(Bound { epoch, relations, facts }))
     }
 
-    /// Waits for an epoch that all of `ids` have reached.
-    async fn pin(&self, ids: &[RelationId], at_least: Epoch) -> Result<Pin> {
+    /// Relations at the newest epoch that all of `ids` have reached, which is waited for; after a start, as the store has them.
+    async fn newest(&self, ids: &[RelationId], at_least: Epoch) -> Result<Bound> {
         let mut pause = FIRST_LOOK;
         loop {
             let progress = self.server.handle.progress.borrow().clone();
@@ -274,10 +274,20 @@ impl Session {
             let durable_only = self.variables.is("visibility_mode", "checkpoint");
             let at_most = if durable_only { progress.durable } else { Epoch::NEVER };
             match self.server.handle.relations.pin(ids, at_least, at_most) {
-                Ok(pin) => return Ok(pin),
+                Ok(pin) => return Ok(Bound::from(pin)),
                 // Only a session's own writes or an earlier writer's are waited for: they are on their way.
                 Err(Unreadable::Behind { .. }) => {}
-                Err(Unreadable::Building(id)) => return Err(self.building(id).await),
+                Err(Unreadable::Building(id)) => {
+                    let restoring = self.server.handle.restoring.borrow().clone();
+                    match restoring {
+                        None => return Err(self.building(id).await),
+                        Some(snapshot) => {
+                            if let Some(bound) = self.stored(snapshot, ids, at_least).await? {
+                                return Ok(bound);
+                            }
+                        }
+                    }
+                }
                 Err(Unreadable::NoCommonEpoch) => {
                     return Err(Error::new("55000", "there is no epoch that all relations of the query have reached")
                         .detail("One of them is far behind the others.")
@@ -286,6 +296,17 @@ impl Session {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+
+    /// Relations that are not in memory yet, as the manifest has them. `None`: it does not have them at one epoch; they will be there.
+    async fn stored(&self, snapshot: Arc<Snapshot>, ids: &[RelationId], at_least: Epoch) -> Result<Option<Bound>> {
+        let (env, pool) = (&self.server.config.env, &self.server.runtime.memory_pool);
+        match Arc::new(Past::new(snapshot)?).open(env, pool, ids).await {
+            Ok((epoch, relations)) if epoch >= at_least => Ok(Some(Bound { epoch, relations, facts: None })),
+            Ok(_) => Ok(None),
+            Err(error) if error.sqlstate == "55000" => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -50,6 +50,7 @@ impl Coordinator {
             progress: progress_seen,
             relations: relations.clone(),
             history: History::default(),
+            restoring: watch::channel(None).1,
         };
         let coordinator = Self { catalog, progress, relations, locks: HashMap::new(), building: vec![] };
         let coordinator = Arc::new(Mutex::new(coordinator));

@@ -103,6 +103,12 @@ impl History {
         Err(Error::Retry(format!("manifests listed in {} vanish before they are read", env.objects.describe())))
     }
 
+    /// Holds one that was read and is kept. `None`: it is being collected.
+    pub fn keep(&self, manifest: Manifest) -> Option<Snapshot> {
+        let held = self.hold(manifest.sequence)?;
+        Some(Snapshot { manifest, _held: held })
+    }
+
     /// Of `old`, those that nobody holds: from now on nobody can.
     pub(crate) fn release(&self, old: BTreeSet<u64>) -> BTreeSet<u64> {
         let mut state = self.state();

@@ -43,6 +43,7 @@ fn plan(seed: u64) -> Vec<Action> {
         (25, |_| Action::Read),
         (8, |d| Action::Create(d.random_range(0..model::KINDS))),
         (3, |_| Action::Insert),
+        (3, |d| Action::Burst(d.random_range(10..80))),
     ];
     let mut may = |index: usize, more: &[Weighted]| {
         if has[index] {
@@ -53,7 +54,8 @@ fn plan(seed: u64) -> Vec<Action> {
     may(1, &[(4, |d| Action::Crash(d.random_range(0..4)))]);
     may(2, &[
         (2, |d| Action::Hang(d.random_range(10_000..5_000_000))),
-        (2, |d| Action::Hang(d.random_range(30_000_000..80_000_000))),
+        (2, |d| Action::Hang(d.random_range(30_000_000..60_000_000))),
+        (2, |d| Action::Busy(d.random_range(20_000_000..60_000_000))),
         (2, |_| Action::Takeover),
     ]);
     may(3, &[(5, |_| Action::Cut), (2, |d| Action::CrashUpstream(d.random_range(1_000..500_000)))]);

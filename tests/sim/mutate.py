@@ -40,6 +40,8 @@ def copy():
         switch = f'{{ static ON: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| std::env::var("MUTATION").is_ok_and(|m| m == "{index}")); *ON }}'
         wrapped = f"(if {switch} {{ {instead} }} else {{ {found} }})"
         texts[file] = text.replace(before + found + rest, before + wrapped + rest, 1).encode()
+    # Another version, so that what is built of the two trees is not taken for the same.
+    texts["Cargo.toml"] = texts["Cargo.toml"].replace(b'version = "0.1.0"', b'version = "0.1.0-mutants"', 1)
     for file, text in texts.items():
         path = COPY / file
         if not path.exists() or path.read_bytes() != text:

@@ -42,6 +42,10 @@ pub enum Action {
     Work(u64),
     /// Time passes, microseconds.
     Wait(u64),
+    /// The same, with work upstream all the while.
+    Busy(u64),
+    /// So many commits, one soon after the other: slow views fall behind.
+    Burst(u64),
     Read,
     Create(usize),
     CreateAndCancel(usize),
@@ -126,6 +130,8 @@ pub struct World {
     maybe_inserted: BTreeSet<i64>,
     /// Commits a reader has seen on the node that runs now.
     seen: usize,
+    /// Commits seen at each epoch: an epoch never names two contents, also after a crash.
+    at: BTreeMap<Epoch, usize>,
     slot_lost: bool,
     /// For comparing runs.
     pub trace: Vec<String>,
@@ -160,9 +166,10 @@ impl World {
         let faulty = Arc::new(faulty.with_clock(Arc::new(WorldClock(time.clone()))));
         let upstream = Arc::new(Upstream::new(dice.clone(), disk.clone()));
         source::serve(&upstream, &dice);
-        // Every fifth view is slow, some so slow that their history goes to the store.
-        let rest = |dice: &Dice| Duration::from_micros([2_000, 30_000, 400_000][dice.below(3) as usize]);
-        let slow = (0..40).filter(|_| dice.once_in(5)).map(|n| (format!("v{n}"), rest(&dice))).collect();
+        // Few or most views are slow, some so slow that their history goes to the store.
+        let rest = |dice: &Dice| Duration::from_micros([2_000, 30_000, 150_000, 400_000][dice.below(4) as usize]);
+        let one_in = [5, 5, 1][dice.below(3) as usize];
+        let slow = (0..40).filter(|_| dice.once_in(one_in)).map(|n| (format!("v{n}"), rest(&dice))).collect();
         Self {
             time,
             dice,
@@ -181,6 +188,7 @@ impl World {
             inserted: BTreeSet::new(),
             maybe_inserted: BTreeSet::new(),
             seen: 0,
+            at: BTreeMap::new(),
             slot_lost: false,
             trace: vec![],
             reads: 0,
@@ -465,6 +473,19 @@ impl World {
         match *action {
             Action::Work(steps) => self.upstream.work(steps),
             Action::Wait(micros) => self.pass(micros).await?,
+            Action::Burst(commits) => {
+                for _ in 0..commits {
+                    self.upstream.work(4);
+                    self.pass(3_000).await?;
+                }
+            }
+            Action::Busy(micros) => {
+                let until = self.time.now() + micros;
+                while self.time.now() < until {
+                    self.upstream.work(6);
+                    self.pass(1_000_000).await?;
+                }
+            }
             Action::Read => self.read(None)?,
             Action::Create(kind) | Action::CreateAndCancel(kind) => {
                 let below = self.views.iter().find(|(name, kind)| **kind == 1 && self.known[*name] == Known::There);
@@ -639,6 +660,9 @@ impl World {
         let Some(expected) = self.upstream.contents(commits) else {
             return Err(format!("{commits} commits seen, there were {}", self.upstream.commits()));
         };
+        if let Some(before) = self.at.insert(pin.epoch, commits).filter(|before| *before != commits) {
+            return Err(format!("{commits} commits seen at {}, and {before} at the same epoch before", pin.epoch));
+        }
         if commits < self.seen {
             // A view that is behind is read where it is.
             let newest = relations.get(ticks.1).is_some_and(|ticks| ticks.upper() == pin.epoch);

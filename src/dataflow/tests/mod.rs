@@ -48,7 +48,7 @@ impl Rig {
 
     /// A new relation, as of the last closed epoch.
     pub fn create(&self, id: u32, body: impl Fn() -> Body) -> Arc<Readable> {
-        let arrangements = self.engine.arrangements(&body());
+        let arrangements = body().arrangements(self.engine.workers());
         self.build(id, body, arrangements, true)
     }
 

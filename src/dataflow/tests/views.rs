@@ -366,14 +366,14 @@ fn case(seed: u64) {
         Case { seed, sql, body: body.clone(), rig, a: Model::new(), b: Model::new(), oracle, history: vec![] };
     let mut tables_held: Vec<(RelationId, Body, Vec<Vec<Arrangement>>)> = vec![];
     for id in [A, B] {
-        let arrangements = case.rig.engine.arrangements(&table());
+        let arrangements = table().arrangements(case.rig.engine.workers());
         case.rig.build(id.0, table, arrangements.clone(), true);
         tables_held.push((id, table(), arrangements));
     }
     for _ in 0..random.random_range(0..4) {
         case.epoch(&mut random);
     }
-    let arrangements = case.rig.engine.arrangements(&body);
+    let arrangements = body.arrangements(case.rig.engine.workers());
     let from = case.rig.closed;
     let view = case.rig.build(VIEW.0, || body.clone(), arrangements.clone(), true);
     for _ in 0..8 {

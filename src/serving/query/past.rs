@@ -177,12 +177,12 @@ pub fn not_yet() -> Error {
 
 /// The past that a query asks for.
 pub struct Past {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     catalog: Catalog,
 }
 
 impl Past {
-    pub fn new(snapshot: Snapshot) -> Result<Self> {
+    pub fn new(snapshot: Arc<Snapshot>) -> Result<Self> {
         let catalog = Catalog::of(&snapshot.manifest)?;
         Ok(Self { snapshot, catalog })
     }
