@@ -72,11 +72,11 @@ fn bounded(report: &Value) {
     let number = |path| number(report, path);
     let live = number("/space/live_bytes");
     assert!(live > 500_000.0, "{:#}", report["space"]);
-    // Compaction lets what follows a run grow to three times its size.
-    assert!(number("/space/newest_bytes") < 5.0 * live, "{:#}", report["space"]);
+    // Compaction lets what follows a run grow to three times its size, and more comes while it is at work.
+    assert!(number("/space/newest_bytes") < 8.0 * live, "{:#}", report["space"]);
     // Ten checkpoints share most of their runs.
     let kept = number("/space/object_bytes") - number("/garbage/bytes");
-    assert!(kept < 12.0 * live, "{kept} bytes are kept of {live}: {:#}", report["garbage"]);
+    assert!(kept < 20.0 * live, "{kept} bytes are kept of {live}: {:#}", report["garbage"]);
     assert!(number("/writes/written_per_sealed") < 6.0, "{:#}", report["writes"]);
     let manifests = report["manifests"].as_array().expect("manifests");
     let kept = manifests.iter().filter(|manifest| !manifest["kept"].is_null()).count();

@@ -29,7 +29,8 @@ pub fn take(tokens: Vec<TokenWithSpan>, dialect: &'static dyn Dialect) -> (Vec<T
         let table = before.filter(|token| matches!(token.token, Token::Word(_))).map(|token| token.span.start.column);
         match table.zip(begins(&tokens[at..])).and_then(|(table, words)| {
             let mut parser = Parser::new(dialect).with_tokens_with_locations(tokens[at + words..].to_vec());
-            let time = parser.parse_expr().ok()?;
+            // A word alone is no time, but may be the one that comes next, as in `AS OF WHERE`.
+            let time = parser.parse_expr().ok().filter(|time| !matches!(time, Expr::Identifier(_)))?;
             Some((Clause { time, begins: tokens[at].clone(), table }, words + parser.index()))
         }) {
             Some((clause, taken)) => {
