@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::postgres::tail;
-use super::process::{Process, free_port};
+use super::process::{Process, fed, free_port};
 use super::{PATIENCE, eventually};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -155,6 +155,12 @@ impl Weir {
             config.password(password);
         }
         config
+    }
+
+    /// What psql prints for `input`, errors at the end.
+    pub fn psql(&self, input: &str) -> String {
+        let port = self.port.to_string();
+        fed(Command::new("psql").args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", "root", "-d", "dev"]), input)
     }
 
     /// Status and body of `GET path`.
