@@ -29,6 +29,7 @@ mod kit;
 mod lag;
 mod observe;
 mod postgres;
+mod psql;
 mod servers;
 mod sessions;
 mod slt;

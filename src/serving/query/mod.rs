@@ -16,6 +16,7 @@ pub mod system;
 
 use super::value::row::{self, Column};
 use crate::catalog::Catalog;
+use crate::catalog::facts::Inspection;
 use arrow::datatypes::FieldRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -28,6 +29,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use failure::failure;
+use function::Sizes;
 use names::Names;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub struct Planner {
     catalog: Arc<Catalog>,
     search_path: Vec<String>,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
+    sizes: Sizes,
 }
 
 /// A planned query, before its parameters are known and its relations pinned.
@@ -61,7 +64,7 @@ pub struct Planned {
 impl Planner {
     pub fn new(state: SessionState, catalog: Arc<Catalog>) -> Self {
         let types = SessionStateBuilder::new_from_existing(state.clone()).type_planner().clone();
-        Self { state, types, catalog, search_path: vec!["public".into()], extra: vec![] }
+        Self { state, types, catalog, search_path: vec!["public".into()], extra: vec![], sizes: Sizes::default() }
     }
 
     pub fn with_search_path(mut self, search_path: Vec<String>) -> Self {
@@ -73,6 +76,17 @@ impl Planner {
     pub fn with_table(mut self, name: &str, table: Arc<dyn TableProvider>) -> Self {
         self.extra.push((name.to_string(), table));
         self
+    }
+
+    /// Those that the state's functions answer with.
+    pub fn with_sizes(mut self, sizes: Sizes) -> Self {
+        self.sizes = sizes;
+        self
+    }
+
+    /// Tells functions how large relations are; before a plan is run.
+    pub fn measure(&self, inspection: &Inspection) {
+        self.sizes.know(inspection);
     }
 
     pub fn state(&self) -> &SessionState {
