@@ -181,3 +181,26 @@ async fn tab_offers_what_there_is() {
     let weir = shop().await;
     succeeds(Command::new(python()).arg(program("completion.py")).arg(weir.port().to_string()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogs_know_what_newer_clients_ask() {
+    let (_weir, _postgres, sql) = both().await;
+    // Of a table, by psql 18.
+    let referring =
+        "SELECT conname, conrelid::pg_catalog.regclass AS ontable, pg_catalog.pg_get_constraintdef(oid, true) AS condef
+        FROM pg_catalog.pg_constraint c WHERE confrelid IN (SELECT pg_catalog.pg_partition_ancestors('items'::regclass)
+        UNION ALL VALUES ('items'::pg_catalog.regclass)) AND contype = 'f' AND conparentid = 0 ORDER BY conname";
+    assert_eq!(sql.rows(referring).await, Ok(vec![]));
+    let zone = "SELECT utc_offset FROM pg_catalog.pg_timezone_names() WHERE name = 'Asia/Kolkata'";
+    assert_eq!(sql.one(zone).await, "05:30:00");
+    sql.run("PREPARE by_id (int) AS SELECT name FROM items WHERE id = $1").await;
+    let prepared = sql.rows("SELECT name, statement, parameter_types FROM pg_prepared_statements").await;
+    let row = ["by_id", "SELECT name FROM items WHERE id = $1", "{integer}"].map(|text| Some(text.to_string()));
+    assert_eq!(prepared, Ok(vec![row.to_vec()]));
+    sql.run("CREATE MATERIALIZED VIEW renamed (a, \"B\") AS SELECT id, price FROM items").await;
+    let definition = sql.one("SELECT pg_get_viewdef('renamed'::regclass)").await;
+    assert_eq!(definition, "SELECT * FROM (SELECT id, price FROM items) AS q (a, \"B\");");
+    let again = definition.trim_end_matches(';').to_string();
+    let statement = sql.prepare(&again).await.expect("it is a query by itself");
+    assert_eq!(statement.columns().iter().map(|c| c.name()).collect::<Vec<_>>(), ["a", "B"]);
+}
