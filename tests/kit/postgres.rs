@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::process::{Process, User, free_port, run_as};
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, cache, eventually};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +13,15 @@ use tokio_postgres::Config;
 /// Password of user `postgres` over TCP; the socket in the server's folder trusts everybody.
 pub const PASSWORD: &str = "upstream-secret";
 
+/// Which PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The newest that the system has, or the one in `PG_BIN`.
+    Installed,
+    /// What `make setup` puts beside it: server programs only.
+    Eighteen,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Stop {
     /// Ends sessions, writes a checkpoint.
@@ -22,6 +31,7 @@ pub enum Stop {
 }
 
 pub struct Postgres {
+    version: Version,
     home: TempDir,
     port: u16,
     settings: Vec<String>,
@@ -29,17 +39,21 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Ready for logical replication; `settings` are `name=value` and win over ours.
+    /// The installed version, ready for logical replication; `settings` are `name=value` and win over ours.
     pub async fn start(settings: &[&str]) -> Self {
+        Self::of(Version::Installed, settings).await
+    }
+
+    pub async fn of(version: Version, settings: &[&str]) -> Self {
         let home = tempfile::Builder::new().prefix("weir-postgres-").tempdir().expect("a folder for postgres");
         let user = User::unprivileged();
-        let copied = Command::new("cp").arg("-a").arg(template()).arg(home.path().join("data")).status();
+        let copied = Command::new("cp").arg("-a").arg(template(version)).arg(home.path().join("data")).status();
         assert!(copied.is_ok_and(|status| status.success()), "copy of the postgres template");
         if let Some(user) = user {
             user.own(home.path());
         }
         let settings = settings.iter().map(|s| s.to_string()).collect();
-        let mut server = Self { home, port: free_port(), settings, process: None };
+        let mut server = Self { version, home, port: free_port(), settings, process: None };
         server.launch().await;
         server
     }
@@ -51,7 +65,7 @@ impl Postgres {
     /// One of Postgres' own client programs, told where this server is and who asks.
     #[allow(dead_code, reason = "benches run them")]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(bin(program));
+        let mut command = Command::new(programs(self.version).join(program));
         command.arg("-h").arg(self.home.path()).args([
             "-p",
             &self.port.to_string(),
@@ -95,7 +109,7 @@ impl Postgres {
     pub async fn launch(&mut self) {
         assert!(self.process.is_none(), "postgres is stopped");
         let log = File::options().create(true).append(true).open(self.home.path().join("log")).expect("open the log");
-        let mut command = Command::new(bin("postgres"));
+        let mut command = Command::new(programs(self.version).join("postgres"));
         command.arg("-D").arg(self.home.path().join("data")).arg("-k").arg(self.home.path());
         command.args(["-p", &self.port.to_string()]);
         let ours = ["listen_addresses=127.0.0.1", "wal_level=logical", "fsync=off", "timezone=UTC"];
@@ -149,62 +163,86 @@ pub fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(80)..].join("\n")
 }
 
-/// A server program of the newest PostgreSQL installed, or of the one in `PG_BIN`.
-fn bin(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        if let Ok(folder) = std::env::var("PG_BIN") {
-            return folder.into();
-        }
-        let version = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
-        let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
-        let newest = debian.filter(|folder| folder.join("bin/initdb").exists()).max_by_key(version);
-        let on_path = || {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
-        };
-        newest
-            .map(|folder| folder.join("bin"))
-            .or_else(on_path)
-            .expect("PostgreSQL's server programs: run `make setup`")
-    });
-    folder.join(name)
-}
+/// One value per version, made when it is first asked for.
+type PerVersion = [OnceLock<PathBuf>; 2];
 
-/// A cluster made once per test run, to copy from.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let home = std::env::temp_dir().join(format!("weir-postgres-template-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&home);
-        fs::create_dir(&home).expect("a folder for the template");
-        let secret = home.join("password");
-        fs::write(&secret, PASSWORD).expect("write the password");
-        let user = User::unprivileged();
-        if let Some(user) = user {
-            user.own(&home);
-            user.own(&secret);
-        }
-        let mut command = Command::new(bin("initdb"));
-        command.arg("-D").arg(home.join("data")).arg("--pwfile").arg(&secret).current_dir(&home);
-        command.args(["-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"]);
-        command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
-        let output = run_as(&mut command, user).output().expect("run initdb");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        remove_at_exit(&home);
-        home.join("data")
+/// The folder of a version's server programs.
+fn programs(version: Version) -> &'static Path {
+    static FOLDERS: PerVersion = [const { OnceLock::new() }; 2];
+    FOLDERS[version as usize].get_or_init(|| match version {
+        Version::Installed => installed(),
+        Version::Eighteen => eighteen(),
     })
 }
 
-/// Statics are never dropped, so the template is removed by the C library's exit handlers.
-fn remove_at_exit(home: &Path) {
+fn installed() -> PathBuf {
+    if let Ok(folder) = std::env::var("PG_BIN") {
+        return folder.into();
+    }
+    let version = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = debian.filter(|folder| folder.join("bin/initdb").exists()).max_by_key(version);
+    let on_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
+    };
+    newest.map(|folder| folder.join("bin")).or_else(on_path).expect("PostgreSQL's server programs: run `make setup`")
+}
+
+/// A home folder is often closed to others, so the user who runs servers gets a copy.
+fn eighteen() -> PathBuf {
+    let folder = cache().join("postgres-18/native");
+    assert!(folder.join("bin/initdb").exists(), "{} is missing: run `make setup`", folder.display());
+    if User::unprivileged().is_none() {
+        return folder.join("bin");
+    }
+    let copy = home().join("programs-18");
+    let copied = Command::new("cp").arg("-a").arg(folder.join(".")).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copy of PostgreSQL's server programs");
+    copy.join("bin")
+}
+
+/// A cluster made once per test run, to copy from.
+fn template(version: Version) -> &'static Path {
+    static CLUSTERS: PerVersion = [const { OnceLock::new() }; 2];
+    CLUSTERS[version as usize].get_or_init(|| initialized(version))
+}
+
+fn initialized(version: Version) -> PathBuf {
+    let home = home().join(format!("{version:?}"));
+    fs::create_dir(&home).expect("a folder for the template");
+    let secret = home.join("password");
+    fs::write(&secret, PASSWORD).expect("write the password");
+    let user = User::unprivileged();
+    if let Some(user) = user {
+        user.own(&home);
+        user.own(&secret);
+    }
+    let mut command = Command::new(programs(version).join("initdb"));
+    command.arg("-D").arg(home.join("data")).arg("--pwfile").arg(&secret).current_dir(&home);
+    command.args(["-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"]);
+    command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
+    let output = run_as(&mut command, user).output().expect("run initdb");
+    assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+    home.join("data")
+}
+
+/// A folder of this process for what its servers are made from.
+///
+/// Statics are never dropped, so it is removed by the C library's exit handlers.
+fn home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     extern "C" fn remove() {
         if let Some(home) = HOME.get() {
             let _ = fs::remove_dir_all(home);
         }
     }
-    HOME.get_or_init(|| home.to_path_buf());
-    // SAFETY: the handler only reads an initialised static and removes files.
-    unsafe { libc::atexit(remove) };
+    HOME.get_or_init(|| {
+        let home = std::env::temp_dir().join(format!("weir-postgres-template-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&home);
+        fs::create_dir(&home).expect("a folder for the template");
+        // SAFETY: the handler only reads an initialised static and removes files.
+        unsafe { libc::atexit(remove) };
+        home
+    })
 }

@@ -1,10 +1,11 @@
 //! Child processes that never outlive the test: free ports, unprivileged users, signals by process id.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,17 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port between 20000 and 30000");
+}
+
+/// What a program prints when it is given `input`, errors at the end.
+pub fn fed(command: &mut Command, input: &str) -> String {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("start {:?}: {e}", command.get_program()));
+    let mut stdin = child.stdin.take().expect("its standard input");
+    stdin.write_all(input.as_bytes()).expect("give it its input");
+    drop(stdin);
+    let output = child.wait_with_output().expect("read what it prints");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A running program. Killed when dropped.

@@ -20,6 +20,8 @@ enum Weather {
 pub struct Proxy {
     port: u16,
     weather: Arc<watch::Sender<Weather>>,
+    /// How often what was open was lost.
+    losses: Arc<watch::Sender<usize>>,
 }
 
 impl Proxy {
@@ -28,12 +30,14 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("listen");
         let port = listener.local_addr().expect("own address").port();
         let (weather, watched) = watch::channel(Weather::Latency(Duration::ZERO));
+        let losses = Arc::new(watch::channel(0).0);
+        let lost = losses.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(connection(near, target, watched.clone()));
+                tokio::spawn(connection(near, target, watched.clone(), lost.subscribe()));
             }
         });
-        Self { port, weather: Arc::new(weather) }
+        Self { port, weather: Arc::new(weather), losses }
     }
 
     pub fn port(&self) -> u16 {
@@ -53,23 +57,41 @@ impl Proxy {
         self.weather.send_replace(Weather::Cut);
     }
 
+    /// Packets of the connections that are open are dropped from now on: nothing passes, and neither end is told, not even when the
+    /// other one goes. New connections are as the weather is.
+    pub fn lose(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
+    }
+
     pub fn heal(&self) {
         self.latency(Duration::ZERO);
     }
 }
 
-async fn connection(near: TcpStream, target: u16, weather: watch::Receiver<Weather>) {
+async fn connection(
+    mut near: TcpStream,
+    target: u16,
+    weather: watch::Receiver<Weather>,
+    mut losses: watch::Receiver<usize>,
+) {
     if *weather.borrow() == Weather::Cut {
         return;
     }
-    let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
-    let (near_read, near_write) = near.into_split();
-    let (far_read, far_write) = far.into_split();
+    let Ok(mut far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+    let (near_read, near_write) = near.split();
+    let (far_read, far_write) = far.split();
     let mut storm = weather.clone();
-    tokio::select! {
-        _ = pump(near_read, far_write, weather.clone()) => {}
-        _ = pump(far_read, near_write, weather) => {}
-        _ = storm.wait_for(|weather| *weather == Weather::Cut) => {}
+    let (out, back) = (losses.clone(), losses.clone());
+    let lost = tokio::select! {
+        biased;
+        Ok(()) = losses.changed() => true,
+        _ = pump(near_read, far_write, weather.clone(), out) => false,
+        _ = pump(far_read, near_write, weather, back) => false,
+        _ = storm.wait_for(|weather| *weather == Weather::Cut) => false,
+    };
+    if lost {
+        // Both sockets stay open.
+        std::future::pending().await
     }
 }
 
@@ -77,6 +99,7 @@ async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut weather: watch::Receiver<Weather>,
+    losses: watch::Receiver<usize>,
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
@@ -87,6 +110,9 @@ async fn pump(
             && !delay.is_zero()
         {
             tokio::time::sleep(delay).await;
+        }
+        if losses.has_changed().unwrap_or(true) {
+            return std::future::pending().await;
         }
         if to.write_all(&buffer[..n]).await.is_err() {
             return;

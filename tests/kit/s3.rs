@@ -1,7 +1,7 @@
 //! An S3 server (moto behind a lock, see `s3.py`) with one bucket.
 
-use super::eventually;
 use super::process::{Process, free_port};
+use super::{cache, eventually};
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -77,9 +77,7 @@ impl S3 {
 
 /// The Python that `make setup` prepared.
 pub fn python() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
-    let python = cache.filter(|cache| cache.is_absolute()).unwrap_or_else(home).join("weir/venv/bin/python");
+    let python = cache().join("venv/bin/python");
     assert!(python.exists(), "{} is missing: run `make setup`", python.display());
     python
 }

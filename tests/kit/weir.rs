@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::postgres::tail;
-use super::process::{Process, free_port};
+use super::process::{Process, fed, free_port};
 use super::{PATIENCE, eventually};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -169,6 +169,12 @@ impl Weir {
             config.password(password);
         }
         config
+    }
+
+    /// What psql prints for `input`, errors at the end.
+    pub fn psql(&self, input: &str) -> String {
+        let port = self.port.to_string();
+        fed(Command::new("psql").args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", "root", "-d", "dev"]), input)
     }
 
     /// Status and body of `GET path`.

@@ -1,7 +1,11 @@
 //! Every type by both ways: the copy and the stream must give the same bits.
 
 use super::mirror::Mirror;
-use crate::kit::Postgres;
+use crate::kit::{Postgres, Version};
+
+on_each_postgres! {
+    the_copy_and_the_stream_give_the_same_values,
+}
 
 /// A column's type and values of it.
 const VALUES: &[(&str, &[&str])] = &[
@@ -41,9 +45,8 @@ const VALUES: &[(&str, &[&str])] = &[
     ("jsonb[]", &["ARRAY['{\"a\": [1, 2]}'::jsonb]"]),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_copy_and_the_stream_give_the_same_values() {
-    let postgres = Postgres::start(&[]).await;
+async fn the_copy_and_the_stream_give_the_same_values(version: Version) {
+    let postgres = Postgres::of(version, &[]).await;
     let client = postgres.client().await;
     client
         .run(

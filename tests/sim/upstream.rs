@@ -297,6 +297,8 @@ impl Upstream {
                 reader: None,
                 confirmed: Some(slot.confirmed),
                 status: None,
+                invalidation: None,
+                two_phase: false,
             }))
         })
     }

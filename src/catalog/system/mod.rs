@@ -14,10 +14,12 @@ mod pg_empty;
 mod pg_index;
 mod pg_matviews;
 mod pg_namespace;
+mod pg_prepared_statements;
 mod pg_roles;
 mod pg_settings;
 mod pg_tables;
 mod pg_tablespace;
+mod pg_timezone_names;
 pub mod pg_type;
 mod rw_checkpoints;
 mod rw_columns;
@@ -73,11 +75,13 @@ static ALL: &[&[Table]] = &[
         pg_index::TABLE,
         pg_matviews::TABLE,
         pg_namespace::TABLE,
+        pg_prepared_statements::TABLE,
         pg_roles::TABLE,
         pg_roles::USERS,
         pg_settings::TABLE,
         pg_tables::TABLE,
         pg_tablespace::TABLE,
+        pg_timezone_names::TABLE,
         pg_type::TABLE,
     ],
     rw_views::TABLES,
@@ -130,10 +134,29 @@ pub struct Facts {
     /// Who may log in.
     pub users: Vec<String>,
     pub database: &'static str,
-    /// Name, value and description of the session's variables.
-    pub settings: Vec<(&'static str, String, &'static str)>,
+    /// The session's variables.
+    pub settings: Vec<Setting>,
+    /// The session's named statements.
+    pub prepared: Vec<Prepared>,
     /// The server's version as clients are told.
     pub version: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+    pub about: &'static str,
+    pub default: &'static str,
+    /// It cannot be set.
+    pub fixed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub name: String,
+    pub statement: String,
+    pub parameters: Vec<Type>,
 }
 
 impl Facts {

@@ -77,7 +77,7 @@ fn attribute(relation: i64, number: i64, name: &str, kind: &Type, nullable: bool
         pg_type::modifier(kind),
         (1..=8).contains(&length),
         "i",
-        "p",
+        pg_type::storage(oid),
         "",
         !nullable,
         false,

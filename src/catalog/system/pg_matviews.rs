@@ -17,6 +17,6 @@ pub(super) const TABLE: Table = Table {
     ],
     rows: |facts: &Facts| {
         let views = facts.objects().filter(|o| matches!(o.body, Body::View(_)));
-        views.map(|o| row!["public", o.name.clone(), "root", None::<i64>, false, true, o.definition.clone()]).collect()
+        views.map(|o| row!["public", o.name.clone(), "root", None::<i64>, false, true, o.query()]).collect()
     },
 };

@@ -1,6 +1,6 @@
 //! pg_catalog.pg_settings: the session's variables.
 
-use super::{Facts, Kind::*, Table, row};
+use super::{Facts, Kind::*, Setting, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",
@@ -26,22 +26,22 @@ pub(super) const TABLE: Table = Table {
     ],
     rows: |facts: &Facts| {
         let none = None::<i64>;
-        let one = |(name, value, about): &(&str, String, &str)| {
+        let one = |setting: &Setting| {
             row![
-                *name,
-                value.clone(),
+                setting.name,
+                setting.value.clone(),
                 none,
                 "Weir",
-                *about,
+                setting.about,
                 none,
-                "user",
+                if setting.fixed { "internal" } else { "user" },
                 "string",
-                "session",
+                if setting.value == setting.default { "default" } else { "session" },
                 none,
                 none,
                 none,
-                none,
-                none,
+                setting.default,
+                setting.default,
                 none,
                 none,
                 false,

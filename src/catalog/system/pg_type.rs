@@ -96,7 +96,7 @@ fn rows(_: &Facts) -> Vec<Vec<super::Cell>> {
             "-",
             "-",
             "i",
-            "p",
+            storage(oid),
             false,
             0,
             -1,
@@ -194,6 +194,15 @@ pub fn length(oid: u32) -> i16 {
         1186 | 2950 => 16,
         19 => 64,
         _ => -1,
+    }
+}
+
+/// pg_type.typstorage: how Postgres would store values, which psql shows.
+pub fn storage(oid: u32) -> &'static str {
+    match oid {
+        1700 => "m",
+        _ if length(oid) > 0 => "p",
+        _ => "x",
     }
 }
 

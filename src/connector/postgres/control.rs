@@ -94,6 +94,12 @@ pub fn sender_timeout(client: &mut Client) -> Result<Option<Duration>> {
     Ok(if millis == 0 { None } else { Some(Duration::from_millis(millis)) })
 }
 
+/// After how long without a reader the server gives a slot up, in its words; `None`: never, as before version 18.
+pub fn idle_timeout(client: &mut Client) -> Result<Option<String>> {
+    let sql = "SELECT current_setting('idle_replication_slot_timeout', true)";
+    Ok(Reader::new(client.query_one(sql)?).maybe().filter(|timeout| timeout != "0"))
+}
+
 pub struct Slot {
     pub plugin: String,
     pub database: Option<String>,
@@ -104,12 +110,17 @@ pub struct Slot {
     pub reader: Option<String>,
     pub confirmed: Option<Lsn>,
     pub status: Option<String>,
+    /// Prepared transactions are sent before they commit, which older servers never do.
+    pub two_phase: bool,
+    /// Why the server gave it up; servers before version 17 do not say.
+    pub invalidation: Option<String>,
 }
 
 pub fn slot(client: &mut Client, name: &str) -> Result<Option<Slot>> {
     let sql = format!(
         "SELECT s.plugin, s.database, s.database = pg_catalog.current_database(), s.temporary, s.active_pid, \
-         a.application_name, s.confirmed_flush_lsn, pg_catalog.to_json(s)->>'wal_status' \
+         a.application_name, s.confirmed_flush_lsn, pg_catalog.to_json(s)->>'wal_status', \
+         (pg_catalog.to_json(s)->>'two_phase')::bool, pg_catalog.to_json(s)->>'invalidation_reason' \
          FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid \
          WHERE slot_name = {}",
         escape_literal(name)
@@ -125,6 +136,8 @@ pub fn slot(client: &mut Client, name: &str) -> Result<Option<Slot>> {
         reader: row.maybe(),
         confirmed: row.maybe().and_then(|lsn| lsn.parse().ok()),
         status: row.maybe(),
+        two_phase: row.flag(),
+        invalidation: row.maybe(),
     }))
 }
 
@@ -182,12 +195,14 @@ pub struct Publication {
     /// Of insert, update, delete and truncate those that are left out.
     pub missing: Vec<String>,
     pub owned: bool,
+    /// Whether it sends stored generated columns; `None`: the server, before version 18, has no such choice.
+    pub generated: Option<bool>,
 }
 
 pub fn publication(client: &mut Client, name: &str) -> Result<Option<Publication>> {
     let sql = format!(
-        "SELECT puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pg_catalog.pg_has_role(pubowner, 'USAGE') \
-         FROM pg_catalog.pg_publication WHERE pubname = {}",
+        "SELECT puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pg_catalog.pg_has_role(pubowner, 'USAGE'), \
+         pg_catalog.to_json(p)->>'pubgencols' FROM pg_catalog.pg_publication p WHERE pubname = {}",
         escape_literal(name)
     );
     let Some(row) = client.query(&sql)?.into_iter().next() else { return Ok(None) };
@@ -195,11 +210,14 @@ pub fn publication(client: &mut Client, name: &str) -> Result<Option<Publication
     let all_tables = row.flag();
     let missing =
         ["insert", "update", "delete", "truncate"].into_iter().filter(|_| !row.flag()).map(Into::into).collect();
-    Ok(Some(Publication { all_tables, missing, owned: row.flag() }))
+    Ok(Some(Publication { all_tables, missing, owned: row.flag(), generated: row.maybe().map(|which| which == "s") }))
 }
 
 pub fn create_publication(client: &mut Client, name: &str) -> Result<()> {
-    let options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+    let mut options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true".to_string();
+    if server(client)?.version >= 180_000 {
+        options += ", publish_generated_columns = stored";
+    }
     client.query(&format!("CREATE PUBLICATION {} WITH ({options})", escape_identifier(name))).map(drop)
 }
 
@@ -294,13 +312,21 @@ pub struct Attribute {
     pub kind: u32,
     pub modifier: i32,
     pub not_null: bool,
-    pub generated: bool,
+    pub generated: Generated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generated {
+    No,
+    Stored,
+    /// Since version 18, whose log never has it.
+    Virtual,
 }
 
 /// The columns of a table in their order.
 pub fn attributes(client: &mut Client, oid: u32) -> Result<Vec<Attribute>> {
     let sql = format!(
-        "SELECT attnum, attname, atttypid, atttypmod, attnotnull, attgenerated <> '' FROM pg_catalog.pg_attribute \
+        "SELECT attnum, attname, atttypid, atttypmod, attnotnull, attgenerated FROM pg_catalog.pg_attribute \
          WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
     );
     let read = |row| {
@@ -311,7 +337,11 @@ pub fn attributes(client: &mut Client, oid: u32) -> Result<Vec<Attribute>> {
             kind: row.number()?,
             modifier: row.number()?,
             not_null: row.flag(),
-            generated: row.flag(),
+            generated: match row.text().as_str() {
+                "" => Generated::No,
+                "s" => Generated::Stored,
+                _ => Generated::Virtual,
+            },
         })
     };
     client.query(&sql)?.into_iter().map(read).collect()

@@ -1,7 +1,7 @@
 //! A table upstream, checked and described: every finding at once.
 
 use super::client::{Client, Purpose};
-use super::control::{self, Attribute};
+use super::control::{self, Attribute, Generated};
 use super::failure::Result;
 use super::finding::Findings;
 use super::kind::Kinds;
@@ -69,9 +69,9 @@ impl Look<'_> {
         }
         let attributes = control::attributes(client, relation.oid)?;
         let key = self.key(client, relation.oid, &relation.identity)?;
-        self.published(client, relation.oid, relation.owned, &attributes)?;
+        let sent = self.published(client, &relation, &attributes)?;
         let kinds = control::kinds(client, &attributes.iter().map(|a| a.kind).collect::<Vec<_>>())?;
-        Ok(self.describe(relation.oid, &attributes, key.as_deref(), &Kinds::new(kinds)))
+        Ok(self.describe(relation.oid, &attributes, &sent, key.as_deref(), &Kinds::new(kinds)))
     }
 
     /// The columns that old images name a row by. Publishing a table without them would make the customer's updates fail.
@@ -90,14 +90,29 @@ impl Look<'_> {
         Ok(None)
     }
 
-    fn published(&mut self, client: &mut Client, oid: u32, owned: bool, attributes: &[Attribute]) -> Result<()> {
+    /// Checks the table's part in the publication; the generated columns that it sends.
+    fn published(
+        &mut self,
+        client: &mut Client,
+        relation: &control::Relation,
+        attributes: &[Attribute],
+    ) -> Result<Vec<String>> {
         let name = &self.options.publication;
         let table = format!("\"{}.{}\"", self.schema, self.name);
         let Some(publication) = control::publication(client, name)? else {
             self.findings.add("42704", format!("publication \"{name}\" does not exist"));
-            return Ok(());
+            return Ok(vec![]);
         };
-        match control::membership(client, name, oid)? {
+        let membership = control::membership(client, name, relation.oid)?;
+        let sent = |a: &&Attribute| match &membership {
+            // Servers that never send them may list them all the same.
+            _ if publication.generated.is_none() => false,
+            Some(membership) => membership.columns.as_ref().is_some_and(|list| list.contains(&a.name)),
+            None => publication.generated == Some(true),
+        };
+        let stored = attributes.iter().filter(|a| a.generated == Generated::Stored);
+        let sent = stored.filter(sent).map(|a| a.name.clone()).collect();
+        match membership {
             Some(membership) => {
                 if membership.filtered {
                     let message =
@@ -105,15 +120,15 @@ impl Look<'_> {
                     self.findings.add("0A000", message);
                 }
                 let listed = |a: &Attribute| membership.columns.as_ref().is_none_or(|list| list.contains(&a.name));
-                let left_out = attributes.iter().filter(|a| self.wants(&a.name) && !a.generated && !listed(a));
-                for column in left_out.map(|a| a.name.clone()).collect::<Vec<_>>() {
+                let plain = attributes.iter().filter(|a| a.generated == Generated::No && self.wants(&a.name));
+                for column in plain.filter(|a| !listed(a)).map(|a| a.name.clone()).collect::<Vec<_>>() {
                     let message = format!("publication \"{name}\" leaves out column \"{column}\" of table {table}");
                     self.findings.add("55000", message);
                 }
             }
             None if publication.all_tables => {}
-            None if !publication.owned || !owned => {
-                let what = if owned { format!("publication \"{name}\"") } else { format!("table {table}") };
+            None if !publication.owned || !relation.owned => {
+                let what = if relation.owned { format!("publication \"{name}\"") } else { format!("table {table}") };
                 let message =
                     format!("table {table} is not in publication \"{name}\", and {what} belongs to another role");
                 self.findings.add("42501", message).hint =
@@ -121,7 +136,33 @@ impl Look<'_> {
             }
             None => {}
         }
-        Ok(())
+        if relation.identity == "f" {
+            self.whole_identity(publication.generated, attributes);
+        }
+        Ok(sent)
+    }
+
+    /// Since version 18 Postgres refuses changes of rows whose identity has columns that are not sent; `stored` says whether those are.
+    fn whole_identity(&mut self, stored: Option<bool>, attributes: &[Attribute]) {
+        let Some(stored) = stored else { return };
+        let unsent = |a: &&Attribute| match a.generated {
+            Generated::No => false,
+            Generated::Stored => !stored,
+            Generated::Virtual => true,
+        };
+        let Some(column) = attributes.iter().find(unsent) else { return };
+        let message = format!(
+            "table \"{}.{}\" has REPLICA IDENTITY FULL and generated column \"{}\", which is not sent: once published, UPDATE and \
+             DELETE on it would fail in your database",
+            self.schema, self.name, column.name
+        );
+        let hint = match column.generated {
+            Generated::Virtual => "Add a primary key, and take REPLICA IDENTITY DEFAULT.".into(),
+            _ => {
+                format!("Run ALTER PUBLICATION {} SET (publish_generated_columns = stored).", self.options.publication)
+            }
+        };
+        self.findings.add("55000", message).hint = Some(hint);
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -132,12 +173,17 @@ impl Look<'_> {
         &mut self,
         oid: u32,
         attributes: &[Attribute],
+        sent: &[String],
         key: Option<&[i16]>,
         kinds: &Kinds,
     ) -> Option<Subscription> {
         self.missing(attributes);
         let (mut columns, mut details) = (vec![], shape::Details::default());
         for attribute in self.in_order(attributes) {
+            if attribute.generated != Generated::No && !sent.contains(&attribute.name) {
+                self.generated(&attribute.name);
+                continue;
+            }
             let Some(kind) = self.kind(attribute, kinds) else { continue };
             // Upstream may drop NOT NULL any time and says nothing; a key stays one.
             let nullable = !key.is_some_and(|key| key.contains(&attribute.number));
@@ -185,19 +231,19 @@ impl Look<'_> {
         }
     }
 
+    fn generated(&mut self, name: &str) {
+        if self.wanted.columns.is_some() {
+            let message = format!("column \"{name}\" is generated, and Postgres does not send its values");
+            self.findings.add("0A000", message);
+        } else {
+            self.notices.push(format!("column \"{name}\" is generated: Postgres does not send it, it is left out"));
+        }
+    }
+
     /// Our type of a column that is followed; findings and notices say why one is not.
     fn kind(&mut self, attribute: &Attribute, kinds: &Kinds) -> Option<Type> {
         let name = &attribute.name;
         let declared = self.wanted.columns.iter().flat_map(|(columns, _)| columns).find(|c| c.name == *name);
-        if attribute.generated {
-            if declared.is_some() {
-                self.findings
-                    .add("0A000", format!("column \"{name}\" is generated, and Postgres does not send its values"));
-            } else {
-                self.notices.push(format!("column \"{name}\" is generated: Postgres does not send it, it is left out"));
-            }
-            return None;
-        }
         let kind = match kinds.resolve(attribute.kind, attribute.modifier) {
             Ok(kind) => kind,
             Err(unknown) => {

@@ -30,6 +30,9 @@ pub struct Response {
     pub hint: Option<String>,
 }
 
+/// What helps when the log upstream no longer leads on from the position.
+pub const AGAIN: &str = "Drop the source and create it again; its tables are then copied anew.";
+
 /// Why a source needs an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
@@ -57,21 +60,20 @@ impl Failure {
             Failure::Server(response) => response,
         };
         let has = |fragment: &str| response.message.contains(fragment);
-        let again = "Drop the source and create it again; its tables are then copied anew.";
         match response.sqlstate.as_str() {
             "55006" => Verdict::Busy,
-            "42704" if has("replication slot") => stop("slot_missing", format!("Slot \"{slot}\" is gone. {again}")),
+            "42704" if has("replication slot") => stop("slot_missing", format!("Slot \"{slot}\" is gone. {AGAIN}")),
             "42704" if has("publication") => stop(
                 "publication_missing",
                 "Create the publication again, then restart Weir; what committed without it is lost to this source."
                     .into(),
             ),
-            "58P01" => stop("slot_invalidated", format!("The log that slot \"{slot}\" needs was removed. {again}")),
+            "58P01" => stop("slot_invalidated", format!("The log that slot \"{slot}\" needs was removed. {AGAIN}")),
             "55000" if has("was not created in this database") => {
-                stop("slot_wrong_database", format!("Slot \"{slot}\" belongs to another database. {again}"))
+                stop("slot_wrong_database", format!("Slot \"{slot}\" belongs to another database. {AGAIN}"))
             }
             "55000" if has("replication slot") => {
-                stop("slot_invalidated", format!("Raise max_slot_wal_keep_size upstream. {again}"))
+                stop("slot_invalidated", format!("Raise max_slot_wal_keep_size upstream. {AGAIN}"))
             }
             "55000" if has("wal_level") => {
                 stop("wal_level", "Set wal_level = logical upstream and restart Postgres, then Weir.".into())
@@ -80,7 +82,7 @@ impl Failure {
                 stop("authentication", "Correct the user's password or pg_hba.conf upstream, then restart Weir.".into())
             }
             "42501" => stop("permission", "Give the user REPLICATION and SELECT again, then restart Weir.".into()),
-            "3D000" => stop("database_missing", format!("The database is gone. {again}")),
+            "3D000" => stop("database_missing", format!("The database is gone. {AGAIN}")),
             "XX000" if has("invalid memory alloc request size") => {
                 stop("upstream_bug", "Update Postgres to its newest minor version, then restart Weir.".into())
             }
@@ -88,6 +90,21 @@ impl Failure {
             // is kept, trying again harms nothing.
             _ => Verdict::Retry,
         }
+    }
+
+    /// The same, where the slot itself says why the server gave it up.
+    pub fn invalidated(self, slot: &str, why: &str) -> Self {
+        let cure = match why {
+            "wal_removed" => "Raise max_slot_wal_keep_size upstream. ",
+            "idle_timeout" => "Raise idle_replication_slot_timeout upstream. ",
+            "wal_level_insufficient" => "Set wal_level = logical upstream. ",
+            _ => "",
+        };
+        Failure::Stop(Stop {
+            name: "slot_invalidated",
+            reason: format!("the server gave slot \"{slot}\" up, invalidation_reason is {why}: {self}"),
+            remedy: format!("{cure}{AGAIN}"),
+        })
     }
 
     pub fn timed_out(&self) -> bool {

@@ -5,9 +5,10 @@
 
 use super::client::{Client, Frame, Purpose};
 use super::control::{self, Slot};
-use super::failure::{Failure, Result, Stop, Verdict};
+use super::failure::{AGAIN, Failure, Result, Stop, Verdict};
 use super::feed::{Attempt, Feed};
 use super::lsn::{Lsn, Place};
+use super::options::Options;
 use super::shared::Shared;
 use crate::connector::State;
 use std::io::{self, Write};
@@ -77,7 +78,8 @@ fn session(shared: &Arc<Shared>, streamed: &mut bool) -> Result<Never> {
     let place = shared.feed().place().clone();
     let server = control::identify(&mut client)?;
     same_log(&server, &place)?;
-    client.start_replication(&options.slot, &options.publication, place.lsn)?;
+    let started = client.start_replication(&options.slot, &options.publication, place.lsn);
+    started.map_err(|failure| explained(options, failure))?;
     // Only now: an active slot cannot move, and a position behind it is silently moved forward by Postgres.
     let timeout = {
         let mut control = Client::connect(options, Purpose::Sql)?;
@@ -114,31 +116,43 @@ pub fn same_log(server: &Place, place: &Place) -> Result<()> {
         return Err(stop(
             "position_ahead",
             format!("the server's log ends at {}, before the position {}: it lost transactions", server.lsn, place.lsn),
-            "Drop the source and create it again; its tables are then copied anew.",
+            AGAIN,
         ));
     }
     Ok(())
 }
 
+/// A slot that cannot be read may say why.
+fn explained(options: &Options, failure: Failure) -> Failure {
+    if failure.sqlstate() != Some("55000") {
+        return failure;
+    }
+    let slot =
+        Client::connect(options, Purpose::Sql).and_then(|mut control| control::slot(&mut control, &options.slot));
+    match slot.ok().flatten().and_then(|slot| slot.invalidation) {
+        Some(why) => failure.invalidated(&options.slot, &why),
+        None => failure,
+    }
+}
+
 /// The slot is ours and has kept everything after the position.
 pub fn can_serve(slot: Option<Slot>, name: &str, place: &Place) -> Result<()> {
-    let again = "Drop the source and create it again; its tables are then copied anew.";
     let Some(slot) = slot else {
-        return Err(stop("slot_missing", format!("replication slot \"{name}\" does not exist"), again));
+        return Err(stop("slot_missing", format!("replication slot \"{name}\" does not exist"), AGAIN));
     };
     if slot.plugin != "pgoutput" || !slot.here {
         let database = slot.database.unwrap_or_default();
         let reason = format!("slot \"{name}\" is of plugin {} in database \"{database}\"", slot.plugin);
-        return Err(stop("slot_foreign", reason, again));
+        return Err(stop("slot_foreign", reason, AGAIN));
     }
     match slot.confirmed {
         Some(confirmed) if confirmed <= place.lsn => Ok(()),
         Some(confirmed) => Err(stop(
             "slot_past_checkpoint",
             format!("slot \"{name}\" is at {confirmed}, past the position {}: changes in between are lost", place.lsn),
-            again,
+            AGAIN,
         )),
-        None => Err(stop("slot_foreign", format!("slot \"{name}\" is no logical slot"), again)),
+        None => Err(stop("slot_foreign", format!("slot \"{name}\" is no logical slot"), AGAIN)),
     }
 }
 

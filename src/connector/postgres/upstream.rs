@@ -38,7 +38,14 @@ fn make(client: &mut Client, options: &Options, details: &Details) -> Result<Cre
     let confirmed = slot.and_then(|slot| slot.confirmed);
     let lsn = confirmed.ok_or_else(|| Failure::Protocol(format!("slot \"{}\" is not there", options.slot)))?;
     let details = Details { system_id: Some(server.system_id.clone()), ..details.clone() };
-    Ok(Created { position: Place { lsn, ..server }.position(), details: details.json(), notices: vec![] })
+    let idle = |timeout| {
+        format!(
+            "idle_replication_slot_timeout is {timeout} upstream: a slot that nobody reads for so long, because its source is \
+             paused or Weir is down, is given up, and the source must be created again"
+        )
+    };
+    let notices = control::idle_timeout(client)?.map(idle).into_iter().collect();
+    Ok(Created { position: Place { lsn, ..server }.position(), details: details.json(), notices })
 }
 
 /// A creation that did not come to an end says what it waits for.

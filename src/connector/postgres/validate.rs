@@ -175,8 +175,14 @@ fn check_slot(
         findings.add("55000", format!("slot \"{name}\" exists in database \"{database}\"")).hint =
             Some("Choose another slot.name.".into());
     }
+    if slot.two_phase {
+        let message =
+            format!("slot \"{name}\" exists with two_phase: it sends transactions that are not yet committed");
+        findings.add("55000", message).hint = Some("Choose another slot.name.".into());
+    }
     if slot.status.as_deref() == Some("lost") {
-        findings.add("55000", format!("slot \"{name}\" exists and has lost the log it needs")).hint =
+        let why = slot.invalidation.map_or(String::new(), |why| format!(" ({why})"));
+        findings.add("55000", format!("slot \"{name}\" exists and has lost the log it needs{why}")).hint =
             Some(format!("Run SELECT pg_drop_replication_slot('{name}')."));
     }
     if let Some(process) = slot.active {

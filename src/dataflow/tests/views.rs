@@ -324,7 +324,7 @@ impl Case {
         let rig = Rig::new(workers, at);
         let mut built = vec![];
         for (id, body, old) in relations {
-            let new = rig.engine.arrangements(body);
+            let new = body.arrangements(workers);
             for (index, placement) in body.placements().iter().enumerate() {
                 for own in old {
                     for delta in own[index].snapshot(at).unwrap().scan(None) {

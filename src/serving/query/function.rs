@@ -1,13 +1,15 @@
 //! Functions of Postgres' system catalogs that clients call: privileges, definitions, type names.
 
 use crate::catalog::Catalog;
+use crate::catalog::facts::Inspection;
 use crate::catalog::system::{self, pg_type};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use weir_sql::function::identifier;
 
 type Row<'a> = &'a [Option<Cell>];
@@ -32,9 +34,38 @@ enum Answer {
     Text(fn(&Catalog, Row) -> Option<String>),
     Bool(fn(&Catalog, Row) -> Option<bool>),
     Number(fn(&Catalog, Row) -> Option<i64>),
+    /// Bytes.
+    Size(fn(&Sizes, &Catalog, Row) -> Option<i64>),
 }
 
-use Answer::{Bool, Number, Text};
+use Answer::{Bool, Number, Size, Text};
+
+/// The bytes that each relation keeps; known when a query is bound, after it was planned.
+#[derive(Clone, Debug, Default)]
+pub struct Sizes(Arc<OnceLock<HashMap<i64, i64>>>);
+
+impl Sizes {
+    pub fn know(&self, inspection: &Inspection) {
+        self.0.get_or_init(|| inspection.relations.iter().map(|r| (r.id.into(), r.state_bytes as i64)).collect());
+    }
+
+    fn of(&self, catalog: &Catalog, row: Row) -> Option<i64> {
+        let id = match row.first()?.as_ref()? {
+            Cell::Number(id) => *id,
+            Cell::Text(name) => relation_id(catalog, name)?,
+        };
+        Some(self.0.get().and_then(|sizes| sizes.get(&id)).copied().unwrap_or(0))
+    }
+
+    fn all(&self) -> i64 {
+        self.0.get().map_or(0, |sizes| sizes.values().sum())
+    }
+}
+
+/// Whether a function asks for sizes.
+pub fn measures(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(function, answer)| *function == name && matches!(answer, Size(_)))
+}
 
 /// One line each: name and what it answers.
 const FUNCTIONS: &[(&str, Answer)] = &[
@@ -60,6 +91,7 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("pg_get_statisticsobjdef_columns", Text(|_, _| None)),
     ("pg_get_partkeydef", Text(|_, _| None)),
     ("pg_get_serial_sequence", Text(|_, _| None)),
+    ("pg_partition_ancestors", Number(|_, _| None)),
     ("obj_description", Text(|_, _| None)),
     ("col_description", Text(|_, _| None)),
     ("shobj_description", Text(|_, _| None)),
@@ -69,14 +101,16 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("pg_tablespace_location", Text(|_, _| Some(String::new()))),
     ("quote_ident", Text(|_, row| Some(identifier(&text(row, 0)?)))),
     ("pg_relation_filepath", Text(|_, _| None)),
-    ("pg_size_pretty", Text(|_, row| Some(format!("{} bytes", number(row, 0)?)))),
+    ("pg_size_pretty", Text(|_, row| Some(pretty(number(row, 0)?)))),
     ("to_regtype", Number(|_, row| pg_type::by_name(&text(row, 0)?).map(i64::from))),
     ("to_regclass", Number(|catalog, row| relation_id(catalog, &text(row, 0)?))),
-    ("pg_relation_size", Number(|_, _| Some(0))),
-    ("pg_table_size", Number(|_, _| Some(0))),
-    ("pg_total_relation_size", Number(|_, _| Some(0))),
-    ("pg_database_size", Number(|_, _| Some(0))),
-    ("pg_tablespace_size", Number(|_, _| Some(0))),
+    ("pg_relation_size", Size(Sizes::of)),
+    ("pg_table_size", Size(Sizes::of)),
+    ("pg_total_relation_size", Size(Sizes::of)),
+    // A key is how a table is stored, nothing beside it.
+    ("pg_indexes_size", Number(|_, _| Some(0))),
+    ("pg_database_size", Size(|sizes, _, _| Some(sizes.all()))),
+    ("pg_tablespace_size", Size(|sizes, _, _| Some(sizes.all()))),
     ("pg_my_temp_schema", Number(|_, _| Some(0))),
     ("regclass_name", Text(|catalog, row| name(catalog, row.first()?.as_ref()?))),
     ("pg_table_is_visible", Bool(|_, row| Some(visible(number(row, 0)?)))),
@@ -102,8 +136,8 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("pg_has_role", Bool(|_, _| Some(true))),
 ];
 
-pub fn all(catalog: &Arc<Catalog>) -> Vec<Arc<ScalarUDF>> {
-    let one = |index| Arc::new(ScalarUDF::new_from_impl(Function::new(index, catalog.clone())));
+pub fn all(catalog: &Arc<Catalog>, sizes: &Sizes) -> Vec<Arc<ScalarUDF>> {
+    let one = |index| Arc::new(ScalarUDF::new_from_impl(Function::new(index, catalog.clone(), sizes.clone())));
     (0..FUNCTIONS.len()).map(one).collect()
 }
 
@@ -159,8 +193,7 @@ fn text(row: Row, argument: usize) -> Option<String> {
 }
 
 fn definition(catalog: &Catalog, row: Row) -> Option<String> {
-    let object = catalog.get(u32::try_from(number(row, 0)?).ok()?)?;
-    Some(object.definition.clone())
+    catalog.get(u32::try_from(number(row, 0)?).ok()?)?.query()
 }
 
 /// A primary key as an index or as a constraint.
@@ -173,6 +206,23 @@ fn index(catalog: &Catalog, id: i64, kind: &str) -> Option<String> {
     })
 }
 
+/// As Postgres rounds: to the unit that leaves fewer than five digits.
+fn pretty(bytes: i64) -> String {
+    if bytes.unsigned_abs() < 10 * 1024 {
+        return format!("{bytes} bytes");
+    }
+    // Halves of a unit, cut off; at last rounded.
+    let (mut halves, mut units) = (bytes / 512, ["kB", "MB", "GB", "TB"].into_iter());
+    let unit = units.find(|_| {
+        let found = halves.unsigned_abs() < 20 * 1024 - 1;
+        if !found {
+            halves /= 1024;
+        }
+        found
+    });
+    format!("{} {}", (halves + halves.signum()) / 2, unit.unwrap_or("PB"))
+}
+
 /// Without a schema's name: what is in public or pg_catalog.
 fn visible(id: i64) -> bool {
     system::by_id(id).is_none_or(|table| table.schema_name == "pg_catalog")
@@ -182,6 +232,7 @@ fn visible(id: i64) -> bool {
 struct Function {
     index: usize,
     catalog: Arc<Catalog>,
+    sizes: Sizes,
     signature: Signature,
 }
 
@@ -201,7 +252,7 @@ impl Hash for Function {
 }
 
 impl Function {
-    fn new(index: usize, catalog: Arc<Catalog>) -> Self {
+    fn new(index: usize, catalog: Arc<Catalog>, sizes: Sizes) -> Self {
         let volatility = Volatility::Stable;
         let signature = Signature::one_of(
             vec![
@@ -210,7 +261,7 @@ impl Function {
             ],
             volatility,
         );
-        Self { index, catalog, signature }
+        Self { index, catalog, sizes, signature }
     }
 
     fn answer(&self) -> &'static Answer {
@@ -231,7 +282,7 @@ impl ScalarUDFImpl for Function {
         Ok(match self.answer() {
             Text(_) => DataType::Utf8,
             Bool(_) => DataType::Boolean,
-            Number(_) => DataType::Int64,
+            Number(_) | Size(_) => DataType::Int64,
         })
     }
 
@@ -243,6 +294,7 @@ impl ScalarUDFImpl for Function {
             Text(f) => Arc::new(rows.map(|row| f(&self.catalog, &row)).collect::<StringArray>()),
             Bool(f) => Arc::new(rows.map(|row| f(&self.catalog, &row)).collect::<BooleanArray>()),
             Number(f) => Arc::new(rows.map(|row| f(&self.catalog, &row)).collect::<Int64Array>()),
+            Size(f) => Arc::new(rows.map(|row| f(&self.sizes, &self.catalog, &row)).collect::<Int64Array>()),
         };
         // Constant arguments give a constant, so that the planner can fold it.
         if args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) && array.len() == 1 {
@@ -274,6 +326,23 @@ mod tests {
         assert_eq!(unquoted("\"No\"\"tes\""), "No\"tes");
         assert_eq!(identifier("a_1"), "a_1");
         assert_eq!(identifier("A"), "\"A\"");
+    }
+
+    #[test]
+    fn sizes_are_printed_as_postgres_prints_them() {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (10_239, "10239 bytes"),
+            (10_240, "10 kB"),
+            (-10_240, "-10 kB"),
+            (20 * 1024 * 1024 - 1, "20 MB"),
+            (10_484_736, "10239 kB"),
+            (10_485_248, "10 MB"),
+            (1 << 40, "1024 GB"),
+            (i64::MAX, "8192 PB"),
+        ] {
+            assert_eq!(pretty(bytes), expected, "{bytes}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod system;
 
 use super::value::row::{self, Column};
 use crate::catalog::Catalog;
+use crate::catalog::facts::Inspection;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::catalog::TableProvider;
@@ -31,6 +32,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use failure::failure;
+use function::Sizes;
 use names::Names;
 use past::Past;
 use std::collections::BTreeMap;
@@ -50,6 +52,7 @@ pub struct Planner {
     search_path: Vec<String>,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
     past: Option<Arc<Past>>,
+    sizes: Sizes,
 }
 
 /// A planned query, before its parameters are known and its relations pinned.
@@ -66,7 +69,8 @@ pub struct Planned {
 impl Planner {
     pub fn new(state: SessionState, catalog: Arc<Catalog>) -> Self {
         let types = SessionStateBuilder::new_from_existing(state.clone()).type_planner().clone();
-        Self { state, types, catalog, search_path: vec!["public".into()], extra: vec![], past: None }
+        let (search_path, sizes) = (vec!["public".into()], Sizes::default());
+        Self { state, types, catalog, search_path, extra: vec![], past: None, sizes }
     }
 
     pub fn with_search_path(mut self, search_path: Vec<String>) -> Self {
@@ -88,6 +92,17 @@ impl Planner {
 
     pub fn past(&self) -> Option<&Arc<Past>> {
         self.past.as_ref()
+    }
+
+    /// Those that the state's functions answer with.
+    pub fn with_sizes(mut self, sizes: Sizes) -> Self {
+        self.sizes = sizes;
+        self
+    }
+
+    /// Tells functions how large relations are; before a plan is run.
+    pub fn measure(&self, inspection: &Inspection) {
+        self.sizes.know(inspection);
     }
 
     pub fn state(&self) -> &SessionState {

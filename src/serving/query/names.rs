@@ -1,5 +1,6 @@
 //! Names in SQL to what they mean: relations of the catalog, system tables, functions. Notes which relations a query reads.
 
+use super::function;
 use super::past::{self, Past};
 use super::relation::Table;
 use super::system::SystemTable;
@@ -177,6 +178,10 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        // Their answers come with the facts that system tables are made from.
+        if function::measures(name) {
+            self.system.set(true);
+        }
         self.state.scalar_functions().get(name).cloned()
     }
 

@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value,
     VisitMut, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
 use weir_sql::{Error, Result};
@@ -79,6 +81,14 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && args.as_ref().is_some_and(|args| args.args.is_empty())
+            && catalog_name(name)
+            && last(name).is_some_and(|name| system::find("pg_catalog", &name).is_some())
+        {
+            // pg_timezone_names() and its kin are tables here.
+            *args = None;
+        }
         // pg_catalog.generate_series(…) in FROM.
         if let TableFactor::Table { name, args: Some(args), .. } = factor {
             unqualify(name);
@@ -186,16 +196,38 @@ impl Rewriter<'_> {
 
     fn array(&self, function: &Function) -> Option<Expr> {
         let FunctionArguments::Subquery(query) = &function.args else { return None };
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        let plain = match query.body.as_ref() {
+            SetExpr::Select(select) => {
+                let grouped = !matches!(&select.group_by, ast::GroupByExpr::Expressions(by, _) if by.is_empty());
+                let bounded = query.limit_clause.is_some() || query.fetch.is_some();
+                (select.distinct.is_none() && !grouped && !bounded).then_some(select)
+            }
+            _ => None,
+        };
+        let Some(select) = plain else {
+            return subselect(&format!("SELECT array_agg(x) FROM ({query}) AS a (x)"));
+        };
         let [ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. }] =
             select.projection.as_slice()
         else {
             return None;
         };
-        let mut aggregate = select.as_ref().clone();
-        aggregate.projection = vec![ast::SelectItem::UnnamedExpr(call("array_agg", vec![item.clone()]))];
         let mut query = query.as_ref().clone();
-        query.order_by = None;
+        let mut order = match query.order_by.take().map(|order| order.kind) {
+            Some(ast::OrderByKind::Expressions(order)) => order,
+            _ => vec![],
+        };
+        // ORDER BY 1
+        let numbered = order.iter_mut().filter(|by| matches!(by.expr, Expr::Value(_)));
+        numbered.for_each(|by| by.expr = item.clone());
+        let mut array = call("array_agg", vec![item.clone()]);
+        if let (false, Expr::Function(Function { args: FunctionArguments::List(list), .. })) =
+            (order.is_empty(), &mut array)
+        {
+            list.clauses.push(ast::FunctionArgumentClause::OrderBy(order));
+        }
+        let mut aggregate = select.as_ref().clone();
+        aggregate.projection = vec![ast::SelectItem::UnnamedExpr(array)];
         query.body = Box::new(SetExpr::Select(Box::new(aggregate)));
         Some(Expr::Subquery(Box::new(query)))
     }
@@ -244,8 +276,10 @@ impl Rewriter<'_> {
 }
 
 /// The variable of a name that is not known yet.
+/// The table's alias is one that a query around it does not use.
 fn setting(name: Expr) -> Result<Expr> {
-    let template = "SELECT first_value(s.setting) FROM pg_catalog.pg_settings AS s WHERE s.name = NULL";
+    let template = "SELECT first_value(current_setting.setting) FROM pg_catalog.pg_settings AS current_setting \
+                    WHERE current_setting.name = NULL";
     let mut query = crate::serving::statement::parsed_query(template)?;
     if let SetExpr::Select(select) = query.body.as_mut()
         && let Some(Expr::BinaryOp { right, .. }) = &mut select.selection
@@ -302,7 +336,7 @@ fn subquery(expr: &Expr) -> Option<(&Query, Expr)> {
         Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
             if last(name).as_deref() == Some("array") =>
         {
-            Some((query, cast(null(), "TEXT[]")))
+            Some((query, cast(text("{}"), "TEXT[]")))
         }
         _ => None,
     }
@@ -458,11 +492,15 @@ pub fn null() -> Expr {
 
 /// `kind` as it is written in SQL.
 pub fn cast(expr: Expr, kind: &str) -> Expr {
-    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(kind).and_then(|mut p| p.parse_data_type());
     let data_type = parsed
         .unwrap_or_else(|_| DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(kind))]), vec![]));
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn subselect(sql: &str) -> Option<Expr> {
+    let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut p| p.parse_query()).ok()?;
+    Some(Expr::Subquery(query))
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Expr {
@@ -487,7 +525,6 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
 
     fn query(sql: &str) -> Query {
         let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).expect("tokens");
@@ -550,7 +587,7 @@ mod tests {
     fn a_query_without_rows_asks_no_subqueries() {
         assert_eq!(
             rewritten("SELECT array_to_string(ARRAY(SELECT r FROM u WHERE u.a = ANY(p.b)), ',') FROM pg_policy p"),
-            "SELECT array_to_string(CAST(NULL AS TEXT[]), ',') FROM pg_policy p"
+            "SELECT array_to_string(CAST('{}' AS TEXT[]), ',') FROM pg_policy p"
         );
     }
 
@@ -559,6 +596,14 @@ mod tests {
         assert_eq!(
             rewritten("SELECT ARRAY(SELECT b FROM t WHERE t.c = u.c) FROM u"),
             "SELECT (SELECT array_agg(b) FROM t WHERE t.c = u.c) FROM u"
+        );
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT b + 1 FROM t ORDER BY 1 DESC, c)"),
+            "SELECT (SELECT array_agg(b + 1 ORDER BY b + 1 DESC, c) FROM t)"
+        );
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT b FROM t ORDER BY c LIMIT 2)"),
+            "SELECT (SELECT array_agg(x) FROM (SELECT b FROM t ORDER BY c LIMIT 2) AS a (x))"
         );
     }
 

@@ -1,6 +1,7 @@
 //! SHOW, DESCRIBE and SHOW CREATE, as RisingWave prints them.
 
 use super::{Outcome, Tag};
+use crate::catalog::system::Setting;
 use crate::catalog::{Body, Life, Object};
 use crate::serving::query::names::DATABASE;
 use crate::serving::query::run::Rows;
@@ -89,8 +90,8 @@ impl Session {
         match name {
             "all" => {
                 let all = self.variables.all();
-                let row = |(name, value, about): (&str, String, &str)| {
-                    vec![Some(name.to_string()), Some(value), Some(about.to_string())]
+                let row = |setting: Setting| {
+                    vec![Some(setting.name.to_string()), Some(setting.value), Some(setting.about.to_string())]
                 };
                 table(&ALL, all.into_iter().map(row).collect())
             }
