@@ -162,3 +162,43 @@ async fn while_the_store_is_away_queries_answer_and_nothing_is_acknowledged() {
     .await;
     assert_eq!(weir.get("/health").await.expect("health").0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_has_is_read_before_all_of_it_is_in_memory_again() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE large (id int PRIMARY KEY, t text)").await;
+    sql.run("INSERT INTO large SELECT i, repeat('x', 100) || i FROM generate_series(1, 5000) AS g (i)").await;
+    sql.run("CREATE TABLE small (id int PRIMARY KEY, n int)").await;
+    sql.run("INSERT INTO small VALUES (1, 10), (2, 20)").await;
+    sql.run("CREATE MATERIALIZED VIEW total AS SELECT sum(n) AS n FROM small").await;
+    weir.kill();
+    // The rows of the first table cannot be read for a while, so what comes after it cannot come into memory.
+    let data = objects(weir.store()).into_iter().filter(|(path, ..)| path.to_string_lossy().ends_with(".runs"));
+    let (object, ..) = data.max_by_key(|(_, bytes, _)| *bytes).expect("an object");
+    let away = object.with_extension("away");
+    fs::rename(&object, &away).expect("the object can be moved");
+    std::os::unix::fs::symlink(&object, &object).expect("a link to nowhere in its place");
+    weir.spawn();
+    weir.ready().await;
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT n FROM total").await, "30");
+    assert_eq!(sql.one("SELECT n FROM small WHERE id = 2").await, "20");
+    assert_eq!(sql.one("SELECT t.n + s.n FROM total AS t, small AS s WHERE s.id = 1").await, "40");
+    // What changes anything waits until all is there.
+    let writer = weir.client().await;
+    let write = tokio::spawn(async move { writer.run("INSERT INTO small VALUES (3, 30)").await });
+    fs::remove_file(&object).expect("the link goes");
+    fs::rename(&away, &object).expect("the object comes back");
+    write.await.expect("the row is written");
+    same_text(&sql, "SELECT n FROM total", "60").await;
+    same_text(&sql, "SELECT count(*) FROM large", "5000").await;
+}
+
+async fn same_text(sql: &Client, query: &str, expected: &str) {
+    eventually(query, async || match sql.one(query).await {
+        found if found == expected => Ok(()),
+        found => Err(found),
+    })
+    .await;
+}

@@ -52,12 +52,15 @@ fn plan(seed: u64) -> Vec<Action> {
     };
     may(0, &[(6, |d| Action::Crash(d.random_range(0..40))), (1, |_| Action::Shutdown)]);
     may(1, &[(4, |d| Action::Crash(d.random_range(0..4)))]);
-    may(2, &[
-        (2, |d| Action::Hang(d.random_range(10_000..5_000_000))),
-        (2, |d| Action::Hang(d.random_range(30_000_000..60_000_000))),
-        (2, |d| Action::Busy(d.random_range(20_000_000..60_000_000))),
-        (2, |_| Action::Takeover),
-    ]);
+    may(
+        2,
+        &[
+            (2, |d| Action::Hang(d.random_range(10_000..5_000_000))),
+            (2, |d| Action::Hang(d.random_range(30_000_000..60_000_000))),
+            (2, |d| Action::Busy(d.random_range(20_000_000..60_000_000))),
+            (2, |_| Action::Takeover),
+        ],
+    );
     may(3, &[(5, |_| Action::Cut), (2, |d| Action::CrashUpstream(d.random_range(1_000..500_000)))]);
     may(
         4,

@@ -525,7 +525,12 @@ impl World {
             Action::Flush => {
                 let (reply, answer) = oneshot::channel();
                 self.tell(Request::Flush { reply });
-                self.asked.push(Asked { node: self.node().id, text: "FLUSH".into(), meaning: Meaning::Nothing, answer });
+                self.asked.push(Asked {
+                    node: self.node().id,
+                    text: "FLUSH".into(),
+                    meaning: Meaning::Nothing,
+                    answer,
+                });
             }
             Action::Pause => self.ask("ALTER SOURCE s PAUSE", Meaning::Nothing).await?,
             Action::Resume => self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?,
@@ -627,7 +632,12 @@ impl World {
         let changes = vec![(RelationId(table.id), weir::connector::Changes::Keyed(fold))];
         self.forget(&Meaning::Inserts(id));
         self.tell(Request::Write { changes, persist: true, lock: None, reply });
-        self.asked.push(Asked { node: self.node().id, text: format!("INSERT {id}"), meaning: Meaning::Inserts(id), answer });
+        self.asked.push(Asked {
+            node: self.node().id,
+            text: format!("INSERT {id}"),
+            meaning: Meaning::Inserts(id),
+            answer,
+        });
     }
 
     // --- reading
