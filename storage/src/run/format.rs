@@ -14,12 +14,13 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
-
+use arrow::ipc;
 use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -31,6 +32,10 @@ const MAGIC: &[u8; 7] = b"WEIRRUN";
 const FORMAT: u8 = 1;
 /// Bytes of a key kept in the index: enough to tell keys apart, whatever users put in one.
 const KEY_PREFIX: usize = 64;
+/// LZ4 makes no more bytes of one: a length beyond it takes another byte for every 255.
+const LZ4_RATIO: usize = 255;
+/// The offsets of a list have 31 bits, so there are no more elements in a block, and fewer rows.
+const ROWS: i64 = i32::MAX as i64;
 /// Below this many bytes of rows compression costs more bytes than it saves.
 const COMPRESSED: usize = 1024;
 
@@ -125,7 +130,17 @@ impl Footer {
         if checksum(header, footer) != sum {
             return Err("the checksum of its footer does not match".into());
         }
-        Self::parse(footer).ok_or_else(|| "its footer makes no sense".into())
+        let footer = Self::parse(footer).ok_or("its footer makes no sense")?;
+        match footer.covers(HEADER as u64..(HEADER + start) as u64) {
+            true => Ok(footer),
+            false => Err("its blocks do not lie one after the other".into()),
+        }
+    }
+
+    /// Whether the blocks fill `bytes`, each where the one before it ends: then no byte is read, and unpacked, twice.
+    fn covers(&self, bytes: Range<u64>) -> bool {
+        let next = |at: u64, block: &Block| at.checked_add(block.length.into()).filter(|_| block.offset == at);
+        self.blocks.iter().try_fold(bytes.start, next) == Some(bytes.end)
     }
 
     fn parse(footer: &[u8]) -> Option<Self> {
@@ -274,6 +289,36 @@ fn decode_batch(bytes: &Bytes, message: usize, stored: &SchemaRef) -> Result<Rec
     let body = Buffer::from(bytes.slice(message..));
     let message = root_as_message(&bytes[..message]).map_err(|e| ArrowError::IpcError(e.to_string()))?;
     let header = message.header_as_record_batch().ok_or_else(|| ArrowError::IpcError("not a batch".into()))?;
+    sound(&header, &body).map_err(|why| ArrowError::IpcError(why.into()))?;
     let (none, version) = (HashMap::new(), message.version());
     RecordBatchDecoder::try_new(&body, header, stored.clone(), &none, &version)?.read_record_batch()
+}
+
+/// What Arrow's reader takes on trust: where the buffers lie, and how large they say they become.
+fn sound(batch: &ipc::RecordBatch, body: &[u8]) -> Result<(), &'static str> {
+    let compressed = match batch.compression() {
+        None => false,
+        Some(compression) if compression.codec() == CompressionType::LZ4_FRAME => true,
+        Some(_) => return Err("a compression that no run has"),
+    };
+    for buffer in batch.buffers().into_iter().flatten() {
+        let range = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
+        let bytes =
+            range.and_then(|(offset, length)| body.get(offset..)?.get(..length)).ok_or("a buffer lies outside")?;
+        if compressed && !bytes.is_empty() {
+            let (unpacked, packed) = bytes.split_first_chunk().ok_or("a compressed buffer is cut short")?;
+            // -1: as it is.
+            if i64::from_le_bytes(*unpacked) > (packed.len() * LZ4_RATIO) as i64 {
+                return Err("a buffer would be larger than it can be");
+            }
+        }
+    }
+    let counts = |node: &ipc::FieldNode| (0..=node.length()).contains(&node.null_count()) && node.length() <= ROWS;
+    if !batch.nodes().into_iter().flatten().all(counts) {
+        return Err("more nulls than values, or more values than a block has");
+    }
+    if batch.variadicBufferCounts().is_some_and(|counts| !counts.is_empty()) {
+        return Err("buffers of a type that no run has");
+    }
+    Ok(())
 }

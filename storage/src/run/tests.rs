@@ -226,6 +226,47 @@ fn every_flipped_byte_and_every_cut_is_refused_by_name() {
     }
 }
 
+/// `bytes` of a run of one block with its message changed at `at`, and all checksums right again.
+fn forged(bytes: &Bytes, change: impl Fn(&mut [u8])) -> (Run, Bytes) {
+    let mut footer = Footer::decode(bytes).unwrap();
+    let block = &mut footer.blocks[0];
+    let end = block.offset as usize + block.length as usize;
+    let mut forged = bytes[..end].to_vec();
+    change(&mut forged[block.offset as usize..]);
+    block.checksum = xxhash_rust::xxh3::xxh3_64(&forged[block.offset as usize..]);
+    forged.extend(footer.encode());
+    let (run, _) = write(&some(1)).unwrap();
+    (Run { length: forged.len() as u64, rows: footer.blocks[0].rows(), ..run }, forged.into())
+}
+
+#[test]
+fn a_block_that_was_forged_checksum_and_all_is_read_or_refused() {
+    // Compressed, and not.
+    for rows in [3, 200] {
+        let (_, bytes) = write(&some(rows)).unwrap();
+        let block = Footer::decode(&bytes).unwrap().blocks[0].length as usize;
+        for at in 0..block {
+            for value in [0, 1, 0x7f, 0xff] {
+                let (run, wrong) = forged(&bytes, |block| block[at] = value);
+                if let Err(error) = load(&run, wrong) {
+                    assert!(matches!(&error, Error::Corrupt(m) if m.contains("data/1-x.runs")), "{at}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_that_share_their_bytes_are_refused() {
+    let (run, bytes) = write(&some(3)).unwrap();
+    let mut footer = Footer::decode(&bytes).unwrap();
+    let end = footer.blocks[0].length as usize + format::HEADER;
+    footer.blocks.push(footer.blocks[0].clone());
+    let twice = [&bytes[..end], &footer.encode()].concat();
+    let run = Run { length: twice.len() as u64, rows: 6, ..run };
+    assert!(load(&run, twice.into()).unwrap_err().to_string().contains("one after the other"));
+}
+
 #[test]
 fn a_newer_format_and_another_schema_are_refused_as_that() {
     let (run, bytes) = write(&some(1)).unwrap();
