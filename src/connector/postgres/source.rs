@@ -161,7 +161,8 @@ impl Drop for Running {
     }
 }
 
-fn folded(shape: &Shape, piece: Piece) -> weir_storage::Result<Changes> {
+/// What a table is handed over as.
+pub fn folded(shape: &Shape, piece: Piece) -> weir_storage::Result<Changes> {
     Ok(match (piece, shape.keyed) {
         (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments)?),
         (Piece::Changes(segments), false) => Changes::Bag(fold::bag(&segments)?),
