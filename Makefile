@@ -5,7 +5,10 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENV := $(CACHE)/venv
 PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 
-.PHONY: demo test soak lint bench setup postgres jdbc clean-cache
+# For each target of `make fuzz`.
+SECONDS ?= 30
+
+.PHONY: demo test soak fuzz lint bench setup postgres jdbc clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
@@ -14,6 +17,11 @@ demo: postgres
 
 test: setup lint
 	cargo test --workspace
+	@fuzz/run $(SECONDS)
+
+# Everything that reads bytes from outside, under a fuzzer: SECONDS=600 make fuzz TARGETS='stream wire'.
+fuzz:
+	@fuzz/run $(SECONDS) $(TARGETS)
 
 # The bank under two hundred kills; prints its seed and how many reads were made.
 soak: setup
@@ -21,6 +29,7 @@ soak: setup
 
 lint:
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench: postgres
