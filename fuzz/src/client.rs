@@ -16,7 +16,7 @@ use weir::connector::postgres::rows::Line;
 use weir::connector::postgres::{control, stream};
 
 /// A read's buffer is a quarter of a megabyte; a value of a row is a string of its own. A table's columns as in the stream.
-pub const TARGET: Target = Target { name: "client", bound: Bound { constant: 8 << 20, factor: 64 << 10 }, seeds, run };
+pub const TARGET: Target = Target { name: "client", bound: Bound { constant: 8 << 20, factor: 1 << 10 }, seeds, run };
 
 fn run(bytes: &[u8]) {
     let Some((&[what, piece], sent)) = bytes.split_first_chunk() else { return };

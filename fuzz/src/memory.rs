@@ -40,10 +40,7 @@ fn take(size: usize) {
     if held > MOST.load(Relaxed) {
         // What is told takes memory, too.
         let most = MOST.swap(usize::MAX, Relaxed);
-        eprintln!(
-            "{held} bytes are held where {most} are allowed; the last {size} by:\n{}",
-            Backtrace::force_capture()
-        );
+        eprintln!("{held} bytes are held where {most} are allowed; the last {size} by:\n{}", Backtrace::capture());
         std::process::abort();
     }
 }

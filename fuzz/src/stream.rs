@@ -15,7 +15,7 @@ use weir::connector::postgres::rows::Line;
 use weir::connector::postgres::source::folded;
 
 /// Builders of a table's columns begin with room for a thousand values each, and every few changes may be in a log of their own.
-pub const TARGET: Target = Target { name: "stream", bound: Bound { constant: 8 << 20, factor: 64 << 10 }, seeds, run };
+pub const TARGET: Target = Target { name: "stream", bound: Bound { constant: 8 << 20, factor: 16 << 10 }, seeds, run };
 
 /// A step is a letter and what belongs to it; other letters mean nothing.
 fn run(bytes: &[u8]) {

@@ -315,8 +315,8 @@ mod tests {
         assert!(matches!(opening(&mut sent), Ok(Some(Opening::Ssl))));
         let Ok(Some(Opening::Cancel(cancel))) = opening(&mut sent) else { panic!("a cancel request") };
         assert_eq!((cancel.pid, cancel.secret_key.to_bytes()), (7, Bytes::from_static(b"keys")));
-        sent.extend_from_slice(b"\0\0\0\x13\0\x03\0\x02user\0ann\0\0");
-        assert!(opening(&mut sent).is_err(), "a byte is missing, so the end is not where it should be");
+        sent.extend_from_slice(b"\0\0\0\x13\0\x03\0\x02user\0ann\0\0\0");
+        assert!(opening(&mut sent).is_err(), "the end is not where it should be");
         let whole = b"\0\0\0\x12\0\x03\0\x02user\0ann\0\0";
         let Ok(Some(Opening::Startup(startup))) = opening(&mut BytesMut::from(&whole[..])) else { panic!("a startup") };
         assert_eq!((startup.protocol_number_minor, startup.parameters["user"].as_str()), (2, "ann"));
