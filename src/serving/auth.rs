@@ -1,11 +1,13 @@
 //! Who may connect: everybody (trust), or users of a password file by SCRAM-SHA-256.
 
-use super::wire::{Incoming, Outgoing};
+use super::decode;
+use super::wire::{End, Incoming, Outgoing};
+use bytes::Bytes;
 use pgwire::api::auth::Password;
 use pgwire::api::auth::sasl::SCRAM_SHA_256_METHOD;
 use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramServerAuth, gen_salted_password};
-use pgwire::messages::startup::{Authentication, PasswordMessageFamily};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::startup::Authentication;
 use std::collections::HashMap;
 use std::path::Path;
 use weir_sql::{Error, Result};
@@ -89,16 +91,15 @@ impl Auth {
         let Auth::Passwords(passwords) = self else { return Ok(()) };
         let failed = || Error::new("28P01", format!("password authentication failed for user \"{user}\""));
         ask(outgoing, Authentication::SASL(vec![SCRAM_SHA_256_METHOD.into()])).await?;
-        let first = answer(incoming).await?.into_sasl_initial_response().map_err(|_| failed())?;
-        if first.auth_method != SCRAM_SHA_256_METHOD {
-            return Err(Error::new("28000", format!("authentication method {} is not offered", first.auth_method)));
+        let (method, data) = decode::sasl(answer(incoming).await?)?;
+        if method != SCRAM_SHA_256_METHOD {
+            return Err(Error::new("28000", format!("authentication method {method} is not offered")));
         }
-        let data = first.data.unwrap_or_default();
         let (challenge, waiting) =
             ScramServerAuth::new().on_client_first_message(&data, passwords.expected(user)).map_err(|_| failed())?;
         ask(outgoing, Authentication::SASLContinue(challenge.into())).await?;
-        let last = answer(incoming).await?.into_sasl_response().map_err(|_| failed())?;
-        let proof = waiting.on_client_final_message(&last.data).map_err(|_| failed())?;
+        let last = answer(incoming).await?;
+        let proof = waiting.on_client_final_message(&last).map_err(|_| failed())?;
         outgoing.send(PgWireBackendMessage::Authentication(Authentication::SASLFinal(proof.into())));
         Ok(())
     }
@@ -109,10 +110,12 @@ async fn ask(outgoing: &mut Outgoing, request: Authentication) -> Result<()> {
     outgoing.flush().await.map_err(gone)
 }
 
-async fn answer(incoming: &mut Incoming) -> Result<PasswordMessageFamily> {
-    match incoming.message().await.map_err(gone)? {
-        Some(PgWireFrontendMessage::PasswordMessageFamily(message)) => Ok(message),
-        _ => Err(Error::new("08P01", "expected a password message")),
+async fn answer(incoming: &mut Incoming) -> Result<Bytes> {
+    match incoming.password().await {
+        Ok(Some(body)) => Ok(body),
+        Ok(None) => Err(gone("closed by the client")),
+        Err(End::Gone(error)) => Err(gone(error)),
+        Err(End::Lost(error)) => Err(error),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::Server;
 use super::block::Block;
+use super::decode::Bad;
 use super::metrics;
 use super::prepared::{Life, Portal, offset};
 use super::query::run::Rows;
@@ -12,10 +13,9 @@ use super::statement::copy::Destination;
 use super::statement::{Outcome, Tag};
 use super::value::copy::{self, Lines};
 use super::value::row::{self, Column, Encoder, Formats};
-use super::wire::{self, Incoming, Outgoing};
+use super::wire::{End, Incoming, Outgoing};
 use crate::catalog::system::pg_type;
 use arrow::array::RecordBatch;
-use pgwire::error::PgWireError;
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{
@@ -27,6 +27,7 @@ use pgwire::messages::{PgWireBackendMessage as Backend, PgWireFrontendMessage as
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tracing::debug;
@@ -45,7 +46,18 @@ const AT_ONCE: usize = 128;
 /// `full`: too many clients are there already.
 pub async fn run(server: Arc<Server>, socket: TcpStream, full: bool) {
     let _ = socket.set_nodelay(true);
-    let (mut incoming, mut outgoing) = wire::split(socket);
+    let (reader, writer) = socket.into_split();
+    talk(server, reader, writer, full).await;
+}
+
+/// The whole of a connection, over whatever carries it.
+pub async fn talk(
+    server: Arc<Server>,
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    writer: impl AsyncWrite + Send + Unpin + 'static,
+    full: bool,
+) {
+    let (mut incoming, mut outgoing) = (Incoming::new(reader), Outgoing::new(writer));
     let client = match tokio::time::timeout(STARTUP, startup::shake(&server, &mut incoming, &mut outgoing)).await {
         Ok(Ok(Some(client))) if !full => client,
         Ok(Ok(Some(_))) => return refuse(outgoing, Error::new("53300", "sorry, too many clients already")).await,
@@ -58,6 +70,9 @@ pub async fn run(server: Arc<Server>, socket: TcpStream, full: bool) {
     let mut connection = Connection { incoming, outgoing, session, wake: ticket.wake.clone(), skipping: false };
     if let Err(end) = connection.serve().await {
         debug!(reason = %end, "client connection ended");
+        if let End::Lost(error) = end {
+            refuse(connection.outgoing, error).await;
+        }
     }
 }
 
@@ -75,16 +90,17 @@ struct Connection {
     skipping: bool,
 }
 
-/// Why a connection ends; nobody is there to be told.
-type End = PgWireError;
-
 impl Connection {
     async fn serve(&mut self) -> Result<(), End> {
         loop {
             self.outgoing.flush().await?;
             let message = match self.next().await? {
-                Some(Frontend::Terminate(_)) | None => return Ok(()),
-                Some(message) => message,
+                Some(Ok(Frontend::Terminate(_))) | None => return Ok(()),
+                Some(Ok(message)) => message,
+                Some(Err(bad)) => {
+                    self.refused(&bad);
+                    continue;
+                }
             };
             match message {
                 Frontend::Query(query) => self.simple(&query.query).await?,
@@ -104,7 +120,7 @@ impl Connection {
     }
 
     /// Waits for a message; a block does not wait for ever, since it holds back what it reads and locks what it writes.
-    async fn next(&mut self) -> Result<Option<Frontend>, End> {
+    async fn next(&mut self) -> Result<Option<Result<Frontend, Bad>>, End> {
         let limit = match self.session.block {
             Block::Explicit(_) => self.session.variables.duration("idle_in_transaction_session_timeout"),
             _ => None,
@@ -118,6 +134,19 @@ impl Connection {
                 self.outgoing.flush().await?;
                 Ok(None)
             }
+        }
+    }
+
+    /// A message that cannot be read fails as if it could have been.
+    fn refused(&mut self, bad: &Bad) {
+        if bad.skips && self.skipping {
+            return;
+        }
+        self.failed(&bad.error);
+        self.skipping = bad.skips;
+        if !bad.skips {
+            self.end_portals();
+            self.outgoing.ready(self.session.block.status());
         }
     }
 
@@ -243,21 +272,25 @@ impl Connection {
                     return Ok(Err(Error::new("57014", "canceling statement due to user request")));
                 }
             };
+            let message = match message {
+                Some(Ok(message)) => message,
+                Some(Err(bad)) => return Ok(Err(bad.error)),
+                None => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+            };
             match message {
-                Some(Frontend::CopyData(data)) => {
+                Frontend::CopyData(data) => {
                     if let Err(error) = lines.push(&data.data) {
                         return Ok(Err(error));
                     }
                 }
-                Some(Frontend::CopyDone(_)) => {
+                Frontend::CopyDone(_) => {
                     return Ok(lines.finish().map(|rows| Some(Stream { destination, rows })));
                 }
-                Some(Frontend::CopyFail(fail)) => {
+                Frontend::CopyFail(fail) => {
                     return Ok(Err(Error::new("57014", format!("COPY from stdin failed: {}", fail.message))));
                 }
-                Some(Frontend::Flush(_) | Frontend::Sync(_)) => {}
-                Some(_) => return Ok(Err(Error::new("08P01", "unexpected message during COPY from stdin"))),
-                None => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+                Frontend::Flush(_) | Frontend::Sync(_) => {}
+                _ => return Ok(Err(Error::new("08P01", "unexpected message during COPY from stdin"))),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Serving: clients over the Postgres wire protocol, and HTTP for health and metrics.
 //!
-//! In reading order: this file (accepting), [`wire`] (messages), [`startup`], [`auth`] and [`cancel`] (who connects), [`connection`]
+//! In reading order: this file (accepting), [`wire`] and [`decode`] (messages), [`startup`], [`auth`] and [`cancel`] (who connects), [`connection`]
 //! (the simple and the extended protocol), [`session`] (one client's state; planning and pinning), [`variable`], [`block`]
 //! (transactions), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`value`] (types on the wire),
 //! [`http`] and [`metrics`].
@@ -9,6 +9,7 @@ pub mod auth;
 pub mod block;
 pub mod cancel;
 pub mod connection;
+pub mod decode;
 pub mod http;
 pub mod metrics;
 pub mod prepared;

@@ -2,13 +2,13 @@
 
 use super::Server;
 use super::cancel::Ticket;
+use super::decode::Opening;
 use super::query::names::DATABASE;
 use super::variable::Variables;
-use super::wire::{Incoming, Outgoing};
-use pgwire::error::PgWireError;
+use super::wire::{End, Incoming, Outgoing};
 use pgwire::messages::response::{GssEncResponse, SslResponse, TransactionStatus};
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, Startup};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion, SslNegotiationMetaMessage};
+use pgwire::messages::{PgWireBackendMessage, ProtocolVersion};
 use std::sync::Arc;
 use weir_sql::{Error, Result};
 
@@ -22,7 +22,7 @@ pub struct Client {
 /// `None`: nothing more to do (a cancel request, or the client went away).
 pub async fn shake(server: &Arc<Server>, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Result<Option<Client>> {
     let Some(startup) = hello(server, incoming, outgoing).await? else { return Ok(None) };
-    agree(&startup, incoming, outgoing)?;
+    let version = agree(&startup, outgoing)?;
     let parameter = |name: &str| startup.parameters.get(name).map(String::as_str);
     let user = parameter("user")
         .filter(|user| !user.is_empty())
@@ -36,7 +36,7 @@ pub async fn shake(server: &Arc<Server>, incoming: &mut Incoming, outgoing: &mut
         }
     }
     let variables = variables(&startup)?;
-    let ticket = server.registry.register(incoming.context.protocol_version);
+    let ticket = server.registry.register(version);
     outgoing.send(PgWireBackendMessage::Authentication(Authentication::Ok));
     for (name, value) in variables.reported() {
         outgoing.parameter(name, &value);
@@ -50,32 +50,19 @@ pub async fn shake(server: &Arc<Server>, incoming: &mut Incoming, outgoing: &mut
 /// Up to the start-up message.
 async fn hello(server: &Server, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Result<Option<Startup>> {
     loop {
-        let message = match incoming.message().await {
-            Ok(Some(message)) => message,
-            Ok(None) | Err(PgWireError::IoError(_)) => return Ok(None),
-            Err(error) => return Err(Error::new("08P01", error.to_string())),
+        let opening = match incoming.opening().await {
+            Ok(Some(opening)) => opening,
+            Ok(None) | Err(End::Gone(_)) => return Ok(None),
+            Err(End::Lost(error)) => return Err(error),
         };
-        match message {
-            PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::PostgresSsl(_)) => {
-                outgoing.send(PgWireBackendMessage::SslResponse(SslResponse::Refuse));
-            }
-            PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::PostgresGss(_)) => {
-                outgoing.send(PgWireBackendMessage::GssEncResponse(GssEncResponse::Refuse));
-            }
-            PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None) => {
-                incoming.context.awaiting_frontend_ssl = false;
-                // A cancel request's secret is as long as its session's protocol made it.
-                incoming.context.protocol_version = ProtocolVersion::PROTOCOL3_2;
-            }
-            PgWireFrontendMessage::CancelRequest(request) => {
+        match opening {
+            Opening::Ssl => outgoing.send(PgWireBackendMessage::SslResponse(SslResponse::Refuse)),
+            Opening::Gss => outgoing.send(PgWireBackendMessage::GssEncResponse(GssEncResponse::Refuse)),
+            Opening::Cancel(request) => {
                 server.registry.cancel(&request);
                 return Ok(None);
             }
-            PgWireFrontendMessage::Startup(startup) => {
-                incoming.context.awaiting_frontend_startup = false;
-                return Ok(Some(startup));
-            }
-            _ => return Err(Error::new("08P01", "expected a startup message")),
+            Opening::Startup(startup) => return Ok(Some(startup)),
         }
         if outgoing.flush().await.is_err() {
             return Ok(None);
@@ -83,7 +70,8 @@ async fn hello(server: &Server, incoming: &mut Incoming, outgoing: &mut Outgoing
     }
 }
 
-fn agree(startup: &Startup, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Result<()> {
+/// The version both speak.
+fn agree(startup: &Startup, outgoing: &mut Outgoing) -> Result<ProtocolVersion> {
     let (major, minor) = (startup.protocol_number_major, startup.protocol_number_minor);
     let unknown: Vec<String> = startup.parameters.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
     let version = match ProtocolVersion::from_version_number(major, minor) {
@@ -96,13 +84,12 @@ fn agree(startup: &Startup, incoming: &mut Incoming, outgoing: &mut Outgoing) ->
             ));
         }
     };
-    incoming.context.protocol_version = version;
     if version.version_number() != (major, minor) || !unknown.is_empty() {
         let newest = i32::from(version.version_number().1);
         let message = NegotiateProtocolVersion::new(newest, unknown);
         outgoing.send(PgWireBackendMessage::NegotiateProtocolVersion(message));
     }
-    Ok(())
+    Ok(version)
 }
 
 /// Variables that the client sets by starting; names nobody knows are drivers' own and are let be.

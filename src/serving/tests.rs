@@ -735,6 +735,47 @@ fn passwords_are_asked_for_and_checked() {
     });
 }
 
+/// What the server says to `sent` after login, until it closes the connection: each message's type, with its SQLSTATE if it has one.
+async fn talk(world: &World, sent: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.expect("connects");
+    socket.write_all(b"\0\0\0\x13\0\x03\0\0user\0root\0\0").await.expect("writes");
+    socket.write_all(sent).await.expect("writes");
+    let (mut told, mut started) = (vec![], false);
+    while let Ok(tag) = socket.read_u8().await {
+        let length = socket.read_u32().await.expect("a length") as usize;
+        let mut body = vec![0; length - 4];
+        socket.read_exact(&mut body).await.expect("a body");
+        let state = body.split(|&c| c == 0).find_map(|field| field.strip_prefix(b"C")).filter(|_| tag == b'E');
+        if started {
+            told.push(format!("{}{}", tag as char, String::from_utf8_lossy(state.unwrap_or_default())));
+        }
+        started |= tag == b'Z';
+    }
+    told.join(" ")
+}
+
+#[test]
+fn a_message_that_makes_no_sense_costs_no_more_than_itself() {
+    threads(async {
+        let world = World::start().await;
+        let (sync, query, end) = (b"S\0\0\0\x04", b"Q\0\0\0\x0dSELECT 1\0", b"X\0\0\0\x04");
+        // Cut short within its types, its values, its name; then text that is none.
+        let cut_parse = b"P\0\0\0\x08\0\0\0\x01";
+        let cut_bind = b"B\0\0\0\x0c\0\0\0\0\0\x01\xff\xff";
+        for bad in [&cut_parse[..], cut_bind, b"E\0\0\0\x04", b"D\0\0\0\x04"] {
+            let told = talk(&world, &[bad, bad, sync, query, end].concat()).await;
+            assert_eq!(told, "E08P01 Z T D C Z", "{bad:?}");
+        }
+        let told = talk(&world, &[b"Q\0\0\0\x06\xff\0", &query[..], end].concat()).await;
+        assert_eq!(told, "E22021 Z T D C Z");
+        // Where nobody knows where the next message begins, the connection ends, and says why.
+        for bad in [&b"S\0\0\0\x03"[..], b"?\0\0\0\x04", b"d\0\0\0\0"] {
+            assert_eq!(talk(&world, &[bad, query].concat()).await, "E08P01", "{bad:?}");
+        }
+    });
+}
+
 #[test]
 fn every_type_is_the_same_in_text_and_binary() {
     threads(async {

@@ -1,15 +1,13 @@
-//! The two directions of a client's connection: messages in, messages out. Framing and encoding are pgwire's; rows are encoded
-//! by [`super::value`] straight into the outgoing buffer.
+//! The two directions of a client's connection: messages in, messages out. Messages are encoded by pgwire, rows by [`super::value`]
+//! straight into the outgoing buffer.
 
-use bytes::{Buf, BytesMut};
-use pgwire::error::PgWireError;
+use super::decode::{self, Bad, Opening};
+use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
-use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
-use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use std::{fmt, io};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use weir_sql::Error;
 
 /// What a client may have sent ahead while its statement runs; then it has to wait. Large enough for a driver's pipeline.
@@ -19,26 +17,61 @@ const FULL: usize = 64 << 10;
 /// Postgres' own messages are shorter; libpq refuses packets of errors beyond 30,000 bytes.
 const LONGEST_TEXT: usize = 8000;
 
-pub fn split(socket: TcpStream) -> (Incoming, Outgoing) {
-    let (reader, writer) = socket.into_split();
-    let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
-    (
-        Incoming { reader, buffer: BytesMut::with_capacity(8192), context },
-        Outgoing { writer, buffer: BytesMut::with_capacity(8192) },
-    )
+/// Why a connection ends.
+#[derive(Debug)]
+pub enum End {
+    /// Nobody is there to be told.
+    Gone(io::Error),
+    /// What came is no message, so nobody knows where the next one begins.
+    Lost(Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Gone(error)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Gone(error) => error.fmt(f),
+            End::Lost(error) => f.write_str(&error.message),
+        }
+    }
 }
 
 pub struct Incoming {
-    reader: OwnedReadHalf,
+    reader: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
-    pub context: DecodeContext,
 }
 
 impl Incoming {
+    pub fn new(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self { reader: Box::new(reader), buffer: BytesMut::with_capacity(8192) }
+    }
+
+    /// The next packet of a client that has not said which protocol it speaks; `None` when it has closed the connection.
+    pub async fn opening(&mut self) -> Result<Option<Opening>, End> {
+        self.next(decode::opening).await
+    }
+
+    /// A client's answer to a request for its password.
+    pub async fn password(&mut self) -> Result<Option<Bytes>, End> {
+        self.next(decode::password).await
+    }
+
     /// The next message; `None` when the client has closed the connection. Safe to cancel.
-    pub async fn message(&mut self) -> Result<Option<PgWireFrontendMessage>, PgWireError> {
+    pub async fn message(&mut self) -> Result<Option<Result<PgWireFrontendMessage, Bad>>, End> {
+        self.next(decode::message).await
+    }
+
+    async fn next<T>(
+        &mut self,
+        decode: impl Fn(&mut BytesMut) -> weir_sql::Result<Option<T>>,
+    ) -> Result<Option<T>, End> {
         loop {
-            if let Some(message) = PgWireFrontendMessage::decode(&mut self.buffer, &self.context)? {
+            if let Some(message) = decode(&mut self.buffer).map_err(End::Lost)? {
                 return Ok(Some(message));
             }
             if self.reader.read_buf(&mut self.buffer).await? == 0 {
@@ -60,11 +93,15 @@ impl Incoming {
 }
 
 pub struct Outgoing {
-    writer: OwnedWriteHalf,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
     buffer: BytesMut,
 }
 
 impl Outgoing {
+    pub fn new(writer: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self { writer: Box::new(writer), buffer: BytesMut::with_capacity(8192) }
+    }
+
     /// Where rows are encoded; whole messages only.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer

@@ -1,7 +1,7 @@
 //! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
 //!
 //! In reading order: this file (the statements and which word begins which), [`text`] (one string to the tokens of each
-//! statement), [`reader`] (reading tokens, syntax errors with positions), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
+//! statement), [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
 //! types), [`session`] (SET, SHOW, BEGIN and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
@@ -9,6 +9,7 @@
 mod change;
 pub mod copy;
 mod create;
+mod depth;
 mod ignored;
 pub mod kind;
 mod past;
@@ -169,7 +170,8 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let mut parsed = vec![];
     for piece in text::split(sql)? {
         let offset = piece.offset;
-        let statement = one(Reader::new(piece.tokens, &piece.text))
+        let statement = depth::check(&piece.tokens)
+            .and_then(|()| one(Reader::new(piece.tokens, &piece.text)))
             .map_err(|error| Error { position: error.position.map(|position| position + offset), ..error })?;
         parsed.push(Parsed { statement, text: piece.text, offset });
     }

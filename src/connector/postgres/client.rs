@@ -52,8 +52,25 @@ pub enum Purpose {
 }
 
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Link>,
     buffer: Buffer,
+}
+
+/// What a client talks over: a socket, or a script in its place.
+pub trait Link: Read + Write + Send {
+    /// How long a read may wait.
+    fn patience(&self, limit: Duration) -> io::Result<()>;
+    fn socket(&self) -> io::Result<TcpStream>;
+}
+
+impl Link for TcpStream {
+    fn patience(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))
+    }
+
+    fn socket(&self) -> io::Result<TcpStream> {
+        self.try_clone()
+    }
 }
 
 /// A row of a simple query.
@@ -69,8 +86,13 @@ pub enum Frame<'a> {
 impl Client {
     pub fn connect(options: &Options, purpose: Purpose) -> Result<Self> {
         let stream = open(&options.host, options.port)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        Self::start(Box::new(stream), options, purpose)
+    }
+
+    /// Begins a session over `stream`.
+    pub fn start(stream: Box<dyn Link>, options: &Options, purpose: Purpose) -> Result<Self> {
+        stream.patience(PATIENCE)?;
         let mut client = Self { stream, buffer: Buffer::new() };
         client.start_up(options, purpose)?;
         Ok(client)
@@ -78,12 +100,12 @@ impl Client {
 
     /// The socket, for writing from elsewhere and for shutting down.
     pub fn socket(&self) -> Result<TcpStream> {
-        Ok(self.stream.try_clone()?)
+        Ok(self.stream.socket()?)
     }
 
     /// How long a read may wait; then it fails with [`Failure::timed_out`].
     pub fn patience(&self, limit: Duration) -> Result<()> {
-        Ok(self.stream.set_read_timeout(Some(limit))?)
+        Ok(self.stream.patience(limit)?)
     }
 
     /// Runs one statement or command; the rows of its answer as text.

@@ -216,7 +216,7 @@ fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never
 }
 
 /// Applies every whole frame that has been read; whether upstream wants an answer at once.
-fn drain(client: &mut Client, feed: &mut Feed) -> Result<bool> {
+pub fn drain(client: &mut Client, feed: &mut Feed) -> Result<bool> {
     let mut answer = false;
     while let Some(frame) = client.frame()? {
         let Frame::Data(data) = frame else {

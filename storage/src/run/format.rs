@@ -14,12 +14,13 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
-
+use arrow::ipc;
 use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{CompressionType, MetadataVersion, root_as_message};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -31,6 +32,10 @@ const MAGIC: &[u8; 7] = b"WEIRRUN";
 const FORMAT: u8 = 1;
 /// Bytes of a key kept in the index: enough to tell keys apart, whatever users put in one.
 const KEY_PREFIX: usize = 64;
+/// LZ4 makes no more bytes of one: a length beyond it takes another byte for every 255.
+const LZ4_RATIO: usize = 255;
+/// The offsets of a list have 31 bits, so there are no more elements in a block, and fewer rows.
+const ROWS: i64 = i32::MAX as i64;
 /// Below this many bytes of rows compression costs more bytes than it saves.
 const COMPRESSED: usize = 1024;
 
@@ -125,7 +130,17 @@ impl Footer {
         if checksum(header, footer) != sum {
             return Err("the checksum of its footer does not match".into());
         }
-        Self::parse(footer).ok_or_else(|| "its footer makes no sense".into())
+        let footer = Self::parse(footer).ok_or("its footer makes no sense")?;
+        match footer.covers(HEADER as u64..(HEADER + start) as u64) {
+            true => Ok(footer),
+            false => Err("its blocks do not lie one after the other".into()),
+        }
+    }
+
+    /// Whether the blocks fill `bytes`, each where the one before it ends: then no byte is read, and unpacked, twice.
+    fn covers(&self, bytes: Range<u64>) -> bool {
+        let next = |at: u64, block: &Block| at.checked_add(block.length.into()).filter(|_| block.offset == at);
+        self.blocks.iter().try_fold(bytes.start, next) == Some(bytes.end)
     }
 
     fn parse(footer: &[u8]) -> Option<Self> {
@@ -274,6 +289,76 @@ fn decode_batch(bytes: &Bytes, message: usize, stored: &SchemaRef) -> Result<Rec
     let body = Buffer::from(bytes.slice(message..));
     let message = root_as_message(&bytes[..message]).map_err(|e| ArrowError::IpcError(e.to_string()))?;
     let header = message.header_as_record_batch().ok_or_else(|| ArrowError::IpcError("not a batch".into()))?;
+    sound(&header, &body, stored).map_err(|why| ArrowError::IpcError(why.into()))?;
     let (none, version) = (HashMap::new(), message.version());
     RecordBatchDecoder::try_new(&body, header, stored.clone(), &none, &version)?.read_record_batch()
+}
+
+/// What Arrow's reader takes on trust: where the buffers lie, how large they say they become, and that a value that may be null has
+/// a bit that says so.
+fn sound(batch: &ipc::RecordBatch, body: &[u8], schema: &Schema) -> Result<(), &'static str> {
+    let compressed = match batch.compression() {
+        None => false,
+        Some(compression) if compression.codec() == CompressionType::LZ4_FRAME => true,
+        Some(_) => return Err("a compression that no run has"),
+    };
+    let size = |buffer: &ipc::Buffer| {
+        let range = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
+        let bytes =
+            range.and_then(|(offset, length)| body.get(offset..)?.get(..length)).ok_or("a buffer lies outside")?;
+        if !compressed || bytes.is_empty() {
+            return Ok(bytes.len());
+        }
+        let (unpacked, packed) = bytes.split_first_chunk().ok_or("a compressed buffer is cut short")?;
+        match i64::from_le_bytes(*unpacked) {
+            // As it is.
+            -1 => Ok(packed.len()),
+            size => {
+                usize::try_from(size).ok().filter(|&size| size <= packed.len() * LZ4_RATIO).ok_or("a buffer too large")
+            }
+        }
+    };
+    let sizes = batch.buffers().into_iter().flatten().map(size).collect::<Result<Vec<_>, _>>()?;
+    let (mut nodes, mut sizes) = (batch.nodes().into_iter().flatten(), sizes.into_iter());
+    schema.fields().iter().try_for_each(|field| column(field.data_type(), &mut nodes, &mut sizes))?;
+    match batch.variadicBufferCounts().is_none_or(|counts| counts.is_empty()) {
+        true => Ok(()),
+        false => Err("buffers of a type that no run has"),
+    }
+}
+
+/// Takes the nodes and the sizes of the buffers of one column.
+fn column<'a>(
+    kind: &DataType,
+    nodes: &mut impl Iterator<Item = &'a ipc::FieldNode>,
+    sizes: &mut impl Iterator<Item = usize>,
+) -> Result<(), &'static str> {
+    let node = nodes.next().ok_or("a column is missing")?;
+    let mut size = || sizes.next().ok_or("a buffer is missing");
+    if !(0..=node.length()).contains(&node.null_count()) || node.length() > ROWS {
+        return Err("more nulls than values, or more values than a block has");
+    }
+    if size()? * 8 < node.length() as usize && node.null_count() > 0 {
+        return Err("it is not said which values are null");
+    }
+    match kind {
+        DataType::Struct(fields) => fields.iter().try_for_each(|field| column(field.data_type(), nodes, sizes)),
+        DataType::List(item) => {
+            offsets(size()?)?;
+            column(item.data_type(), nodes, sizes)
+        }
+        DataType::Utf8 | DataType::Binary => {
+            offsets(size()?)?;
+            size().map(drop)
+        }
+        kind if kind.is_primitive() || matches!(kind, DataType::Boolean | DataType::FixedSizeBinary(_)) => {
+            size().map(drop)
+        }
+        _ => Err("a type that no run has"),
+    }
+}
+
+/// Arrow looks at a buffer of offsets as the 32-bit numbers that it is made of.
+fn offsets(size: usize) -> Result<(), &'static str> {
+    if size.is_multiple_of(4) { Ok(()) } else { Err("offsets that are cut short") }
 }

@@ -153,8 +153,8 @@ fn a_block_of_nothing_but_a_huge_key_has_a_small_index() {
     assert!(footer.encode().len() < 300);
 }
 
-#[test]
-fn every_type_comes_back_as_it_was() {
+/// Three rows with a column of each type.
+fn every_type() -> (Spec, RecordBatch) {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("bool", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
         ("int2", Arc::new(Int16Array::from(vec![Some(-1), None, Some(i16::MAX)]))),
@@ -179,7 +179,12 @@ fn every_type_comes_back_as_it_was() {
         ("key", Arc::new(Int64Array::from(vec![3, 1, 2]))),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
-    let spec = Spec { kind: Kind::Keyed, schema: batch.schema(), key: vec![10] };
+    (Spec { kind: Kind::Keyed, schema: batch.schema(), key: vec![10] }, batch)
+}
+
+#[test]
+fn every_type_comes_back_as_it_was() {
+    let (spec, batch) = every_type();
     let mut writer = Writer::new("data/1-x.runs".into());
     // Often enough that compression is used, too.
     let deltas: Vec<Delta> = vec![Delta::uniform(batch.clone(), 1); 100];
@@ -224,6 +229,46 @@ fn every_flipped_byte_and_every_cut_is_refused_by_name() {
             assert!(matches!(&error, Error::Corrupt(m) if m.contains("data/1-x.runs")), "{at}: {error}");
         }
     }
+}
+
+#[test]
+fn a_block_that_was_forged_checksum_and_all_is_read_or_refused() {
+    let (spec, batch) = every_type();
+    // Not compressed, and compressed.
+    for copies in [1, 50] {
+        let rows: Vec<u32> = (0..3).cycle().take(3 * copies).collect();
+        let key = Arc::new(Int64Array::from_iter_values(0..rows.len() as i64)) as ArrayRef;
+        let mut columns = Delta::uniform(batch.clone(), 1).take(&rows).unwrap().rows().columns().to_vec();
+        columns[10] = key;
+        let batch = RecordBatch::try_new(spec.schema.clone(), columns).unwrap();
+        let mut writer = Writer::new("data/1-x.runs".into());
+        let run = writer.add(&spec, epoch(0), epoch(1), &[Delta::uniform(batch, 1)]).unwrap().unwrap();
+        let bytes = writer.finish().1;
+        let mut footer = Footer::decode(&bytes).unwrap();
+        let length = footer.blocks[0].length as usize;
+        for at in 0..length {
+            for value in [0, 1, 0x7f, 0xff, bytes[format::HEADER + at] ^ 1] {
+                let mut forged = bytes[..format::HEADER + length].to_vec();
+                forged[format::HEADER + at] = value;
+                footer.blocks[0].checksum = xxhash_rust::xxh3::xxh3_64(&forged[format::HEADER..]);
+                forged.extend(footer.encode());
+                if let Err(error) = read(&run, &spec.schema, forged.into(), &|_| true) {
+                    assert!(matches!(&error, Error::Corrupt(m) if m.contains("data/1-x.runs")), "{at}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_that_share_their_bytes_are_refused() {
+    let (run, bytes) = write(&some(3)).unwrap();
+    let mut footer = Footer::decode(&bytes).unwrap();
+    let end = footer.blocks[0].length as usize + format::HEADER;
+    footer.blocks.push(footer.blocks[0].clone());
+    let twice = [&bytes[..end], &footer.encode()].concat();
+    let run = Run { length: twice.len() as u64, rows: 6, ..run };
+    assert!(load(&run, twice.into()).unwrap_err().to_string().contains("one after the other"));
 }
 
 #[test]
