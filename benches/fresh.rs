@@ -35,20 +35,21 @@ pub async fn run(scale: Scale, report: &mut Report) {
     report.add("(c) freshness at the highest sustained rate", best.text(), format!("{}/s", amount(best.rate)), "");
 }
 
-struct Round {
+pub struct Round {
     rate: f64,
     p50: Duration,
     p99: Duration,
+    pub worst: Duration,
 }
 
 impl Round {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         format!("p50 {:.1} ms, p99 {:.1} ms", self.p50.as_secs_f64() * 1e3, self.p99.as_secs_f64() * 1e3)
     }
 }
 
 /// One writer of one-row transactions at `rate`, one reader that asks for the newest row as fast as it can.
-async fn measure(pair: &Pair, next: &mut i64, rate: f64, seconds: f64) -> Round {
+pub async fn measure(pair: &Pair, next: &mut i64, rate: f64, seconds: f64) -> Round {
     let done = Arc::new(AtomicBool::new(false));
     let first = *next;
     let writer = tokio::spawn(write(pair.postgres.config(), first, rate, seconds, done.clone()));
@@ -86,7 +87,7 @@ async fn measure(pair: &Pair, next: &mut i64, rate: f64, seconds: f64) -> Round 
     delays.sort();
     let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
     let span = commits[commits.len() - 1].duration_since(commits[0]).as_secs_f64();
-    Round { rate: commits.len() as f64 / span, p50: at(0.5), p99: at(0.99) }
+    Round { rate: commits.len() as f64 / span, p50: at(0.5), p99: at(0.99), worst: at(1.0) }
 }
 
 /// When each commit was answered, in order of ids.

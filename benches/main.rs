@@ -14,7 +14,9 @@ mod arrangement;
 mod fresh;
 mod idle;
 mod report;
+mod state;
 mod stream;
+mod views;
 
 use report::Report;
 use std::time::Duration;
@@ -52,6 +54,21 @@ async fn main() {
     }
     if runs("a") || runs("d") {
         stream::drain(scale, &mut report).await;
+    }
+    if runs("h") {
+        views::create(scale, &mut report).await;
+    }
+    if runs("i") {
+        state::written(scale, &mut report).await;
+    }
+    if runs("j") {
+        views::lag(scale, &mut report).await;
+    }
+    if runs("k") {
+        state::restart(scale, &mut report).await;
+    }
+    if runs("l") {
+        views::many(scale, &mut report).await;
     }
     println!("\n{report}");
 }

@@ -41,7 +41,10 @@ fn plan(seed: u64) -> Vec<Action> {
         (40, |d| Action::Work(d.random_range(1..30))),
         (15, |d| Action::Wait(d.random_range(1..400_000))),
         (25, |_| Action::Read),
-        (8, |d| Action::Create(d.random_range(0..model::KINDS))),
+        (5, |d| Action::Create(d.random_range(0..model::KINDS))),
+        // Views over views.
+        (2, |_| Action::Create(1)),
+        (3, |d| Action::Create(d.random_range(model::STACKED..model::KINDS))),
         (3, |_| Action::Insert),
         (3, |d| Action::Burst(d.random_range(10..80))),
     ];

@@ -506,8 +506,9 @@ impl World {
                 }
             }
             Action::Drop(which) => {
-                let there: Vec<String> =
-                    self.views.keys().filter(|n| self.known[*n] == Known::There).cloned().collect();
+                // Also what is only half made.
+                let catalog = self.catalog();
+                let there: Vec<String> = self.views.keys().filter(|n| catalog.by_name(n).is_some()).cloned().collect();
                 let Some(name) = there.get(which % there.len().max(1)) else { return Ok(()) };
                 self.drop_cascade("MATERIALIZED VIEW", name).await?;
             }
