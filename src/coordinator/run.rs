@@ -415,14 +415,27 @@ impl Coordinator {
         }
     }
 
+    /// A first copy waits for its source to read; another is made only while it does.
+    fn await_copy(&mut self, id: RelationId, reply: oneshot::Sender<Result<()>>) {
+        let upstream = match self.catalog.get(id.0).map(|object| &object.body) {
+            Some(Body::Table(table)) => table.upstream.as_ref(),
+            _ => return drop(reply.send(Err(Error::new("57014", "the table was dropped meanwhile")))),
+        };
+        match upstream {
+            Some((source, subscription)) if subscription.copied && !self.sources.contains_key(source) => {
+                let _ = reply.send(Err(let_go()));
+            }
+            _ => self.consistent.push((id, reply)),
+        }
+    }
+
     /// A source stops reading where it is. Its first copies begin again when it goes on, others are forgotten.
     fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
         let attached = self.sources.remove(&id)?;
         self.positions.insert(id, attached.position.clone());
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
         for (_, reply) in self.consistent.extract_if(.., |(table, _)| forgotten(*table)) {
-            let error = Error::new("57014", "the source was paused, and what it was copying again was let go");
-            let _ = reply.send(Err(error.hint("Ask for the copy again when the source has been resumed.")));
+            let _ = reply.send(Err(let_go()));
         }
         Some(attached.source)
     }
@@ -686,7 +699,7 @@ impl Coordinator {
             }
             Message::Position { id, position } => drop(self.positions.insert(id, position)),
             Message::Reached { id, epoch, reply } => self.waiters.reaching.push(Reaching { id, epoch, reply }),
-            Message::Consistent { id, reply } => self.consistent.push((id, reply)),
+            Message::Consistent { id, reply } => self.await_copy(id, reply),
             Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
             Message::Ended { id } => self.ddl.retain(|(other, ..)| *other != id),
             Message::Merged(replacements) => {
@@ -860,6 +873,12 @@ impl Coordinator {
 pub(super) fn fenced(reason: &weir_storage::Error) -> Error {
     Error::new("57P01", format!("this server lost its store to another: {reason}"))
         .hint("Connect to the server that took the store over; this one has stopped.")
+}
+
+/// Nobody makes a further copy any more.
+fn let_go() -> Error {
+    Error::new("57014", "the source was paused, and what it was copying again was let go")
+        .hint("Ask for the copy again when the source has been resumed.")
 }
 
 /// What `table` subscribes to, if it is of this source.

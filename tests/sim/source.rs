@@ -353,6 +353,9 @@ impl Source for Running {
     }
 
     async fn resnapshot(&self, table: RelationId) -> Result<()> {
+        if self.0.ended() {
+            return Err(Error::new("57014", "the source was paused or dropped meanwhile"));
+        }
         let attempt = self.0.feed().resnapshot(table)?;
         self.0.copy(attempt);
         Ok(())

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use tracing::error;
-use weir_sql::Result;
 use weir_sql::catalog::RelationId;
+use weir_sql::{Error, Result};
 use weir_storage::publish::Durable;
 
 pub struct Running {
@@ -112,6 +112,9 @@ impl Source for Running {
     }
 
     async fn resnapshot(&self, table: RelationId) -> Result<()> {
+        if self.shared.ended() {
+            return Err(Error::new("57014", "the source was paused or dropped meanwhile"));
+        }
         let attempt = self.shared.feed().resnapshot(table)?;
         self.copy(attempt);
         Ok(())
