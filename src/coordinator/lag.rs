@@ -48,7 +48,12 @@ impl Coordinator {
                 continue;
             }
             let marks = &self.engine.relations().marks;
-            let Some(cut) = relation.steps.limit(&relation.parents, marks) else { continue };
+            // What comes after it is going to be read from the store.
+            let is_cut = |mark| {
+                let held = relation.parents.iter().map(|parent| self.held.get(&parent.id));
+                held.into_iter().all(|held| held.is_some_and(|held| held.is_sealed_at(mark)))
+            };
+            let Some(cut) = relation.steps.limit(&relation.parents, marks, is_cut) else { continue };
             self.engine.detach(relation.id, cut);
             self.detached.insert(relation.id, Detached { at: cut, reading: None });
             tracing::info!(view = %relation.id, after = %cut, "a view is far behind: its history is read from the store");
@@ -78,7 +83,10 @@ impl Coordinator {
             .flat_map(|state| &state.runs)
             .collect();
         let (after, marks) = (detached.at, &self.engine.relations().marks);
-        let stops = |mark| landing(mark, &relation.parents) == mark;
+        let is_cut = |parent: RelationId, mark| self.held.get(&parent).is_some_and(|held| held.is_sealed_at(mark));
+        let stops = |mark| {
+            landing(mark, &relation.parents) == mark && relation.parents.iter().all(|parent| is_cut(parent.id, mark))
+        };
         let fits = |mark| {
             let within = runs.iter().filter(|run| run.to > after && run.after < mark);
             within.map(|run| run.length * UNPACKED).sum::<u64>() <= self.history_limit as u64

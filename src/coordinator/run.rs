@@ -63,12 +63,20 @@ pub(super) struct Held {
     pub sealed: Epoch,
     /// It was built from its parents as of this epoch.
     pub from: Epoch,
+    /// Epochs that it was sealed at, from the oldest that somebody may yet ask about. In the store its changes since the one before count
+    /// as of them: only there can a reader of its change log begin or end.
+    pub seals: BTreeSet<Epoch>,
 }
 
 impl Held {
     /// Before this epoch it needs nothing of its parents any more.
     fn stands(&self) -> Epoch {
         self.sealed.max(self.from)
+    }
+
+    /// Whether its change log in the store can be cut at `epoch`.
+    pub fn is_sealed_at(&self, epoch: Epoch) -> bool {
+        self.sealed == epoch || self.seals.contains(&epoch)
     }
 }
 
@@ -572,7 +580,15 @@ impl Coordinator {
         match held.sealed == epoch {
             true => Some(epoch),
             false => {
-                self.engine.relations().marks.newest(held.sealed, limit, |mark| relation.steps.stopped(mark) == mark)
+                let is_cut = |parent: RelationId, mark| {
+                    sealed.get(&parent) == Some(&mark)
+                        || self.held.get(&parent).is_some_and(|held| held.is_sealed_at(mark))
+                };
+                let fits = |mark| {
+                    relation.steps.stopped(mark) == mark
+                        && relation.parents.iter().all(|parent| is_cut(parent.id, mark))
+                };
+                self.engine.relations().marks.newest(held.sealed, limit, fits)
             }
         }
     }
@@ -603,13 +619,18 @@ impl Coordinator {
         for (id, to) in &sealed {
             if let Some(held) = self.held.get_mut(id) {
                 held.sealed = *to;
+                held.seals.insert(*to);
             }
         }
         self.engine.compact(sealed);
         self.trailing = self.held.iter().any(|(id, held)| held.sealed < epoch && self.is_included(*id));
         let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.failure().is_none());
         let stands = self.held.iter().filter(|(id, _)| works(id)).map(|(_, held)| held.stands());
-        self.engine.relations().forget(stands.min().unwrap_or(epoch).min(epoch));
+        let lowest = stands.min().unwrap_or(epoch).min(epoch);
+        self.engine.relations().forget(lowest);
+        for held in self.held.values_mut() {
+            held.seals = held.seals.split_off(&lowest);
+        }
         self.forget_times();
         self.remember(&manifest);
         self.manifest = Arc::new(manifest);
@@ -756,7 +777,7 @@ impl Coordinator {
             readable.set_live();
         }
         let ids = object.arrangements().to_vec();
-        self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO, from });
+        self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO, from, seals: BTreeSet::new() });
         Ok(from)
     }
 

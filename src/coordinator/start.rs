@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Life, Object};
 use crate::connector::Connectors;
 use crate::dataflow::build::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -301,7 +301,7 @@ impl ReadBack {
             readable.set_live();
         }
         let sealed = if fresh { Epoch::ZERO } else { upper };
-        Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper }
+        Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper, seals: BTreeSet::new() }
     }
 }
 

@@ -266,6 +266,14 @@ impl<'s> Builder<'_, 's> {
         for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
             queue.push(*epoch, packet.clone());
         }
+        if !self.blueprint.fresh {
+            // The log leads to where the parent was restored, which is as far back as it can be read. A parent that was behind itself may
+            // have gone on since, while this view was being read back.
+            match parent.log(parent.rows.since()) {
+                Ok(log) => log.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet)),
+                Err(error) => self.relation.fail(error),
+            }
+        }
         queue.advance(parent.upper());
         let following = Following::Steps(self.follower.clone());
         let from = self.blueprint.start();

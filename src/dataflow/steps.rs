@@ -122,11 +122,11 @@ impl Steps {
         }
     }
 
-    /// Goes no further than to the first checkpoint epoch it can stop at, which is returned, until [`Steps::resume`]. `None`: there
-    /// is none yet, and nothing has changed.
-    pub fn limit(&self, parents: &[Arc<Readable>], marks: &Marks) -> Option<Epoch> {
+    /// Goes no further than to the first checkpoint epoch it can stop at and that is `fit`, which is returned, until [`Steps::resume`].
+    /// `None`: there is none yet, and nothing has changed.
+    pub fn limit(&self, parents: &[Arc<Readable>], marks: &Marks, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
         let mut state = self.lock();
-        let limit = marks.oldest(state.last, |mark| landing(mark, parents) == mark)?;
+        let limit = marks.oldest(state.last, |mark| landing(mark, parents) == mark && fit(mark))?;
         state.limit = Some(limit);
         if limit > state.last {
             state.stops.insert(limit);

@@ -117,7 +117,7 @@ impl Relation {
     }
 
     /// What it changed by after `after`, epoch by epoch.
-    fn log(&self, after: Epoch) -> weir_sql::Result<Vec<(Epoch, Packet)>> {
+    pub fn log(&self, after: Epoch) -> weir_sql::Result<Vec<(Epoch, Packet)>> {
         let mut log = vec![];
         let errors = self.arrangements.last().expect("rows and errors");
         let mut epoch = after;
