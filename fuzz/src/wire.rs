@@ -23,7 +23,7 @@ use weir::serving::{Config, Server, connection};
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
 use weir_storage::arrangement::{Arrangement, Kind, Spec};
-use weir_storage::env::{Random, SystemClock};
+use weir_storage::env::Random;
 use weir_storage::{Delta, Env, Epoch};
 
 /// A session and its planner take megabytes; a statement's tree as the parser's own target has it.
@@ -81,11 +81,8 @@ impl Random for Always {
 impl World {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let env = Env {
-            clock: Arc::new(SystemClock::default()),
-            random: Arc::new(Always),
-            objects: weir_storage::store::open("memory://").expect("a store"),
-        };
+        let objects = weir_storage::store::open("memory://").expect("a store");
+        let env = Env { random: Arc::new(Always), ..Env::real(objects) };
         let folder = std::env::temp_dir().join(format!("weir-fuzz-{}", std::process::id()));
         std::fs::write(&folder, "root:secret\n").expect("a password file");
         let passwords = Passwords::read(&folder, &Always).expect("passwords");
@@ -126,7 +123,8 @@ fn handle() -> Handle {
 
     let progress = Progress { closed: epoch, durable: epoch, ..Progress::default() };
     let (requests, _) = mpsc::channel(1);
-    Handle { requests, catalog: watch::channel(Arc::new(catalog)).1, progress: watch::channel(progress).1, relations }
+    let (catalog, progress) = (watch::channel(Arc::new(catalog)).1, watch::channel(progress).1);
+    Handle { requests, catalog, progress, relations, history: Default::default(), restoring: watch::channel(None).1 }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
