@@ -266,15 +266,12 @@ impl<'s> Builder<'_, 's> {
         for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
             queue.push(*epoch, packet.clone());
         }
-        if !self.blueprint.fresh {
-            // The log leads to where the parent was restored, which is as far back as it can be read. A parent that was behind itself may
-            // have gone on since, while this view was being read back.
-            match parent.log(parent.rows.since()) {
-                Ok(log) => log.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet)),
-                Err(error) => self.relation.fail(error),
-            }
+        // A fresh view has the parent's rows as of now. The log of another leads to where the parent was restored: one that was behind
+        // itself may have gone on since, while this view was being read back.
+        let after = if self.blueprint.fresh { parent.upper() } else { parent.stood };
+        if let Err(error) = parent.tell(&queue, after) {
+            self.relation.fail(error);
         }
-        queue.advance(parent.upper());
         let following = Following::Steps(self.follower.clone());
         let from = self.blueprint.start();
         source(self.scope, &self.blueprint.name, Reading { snapshot, from, queue, projection, following })

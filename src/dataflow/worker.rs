@@ -64,6 +64,8 @@ pub struct Relation {
     pub clock: Arc<dyn Clock>,
     readable: Arc<Readable>,
     wake: Arc<Notify>,
+    /// Where it stood when it was built: the epoch it was restored at, or none.
+    pub stood: Epoch,
     upper: Cell<Epoch>,
     stopped: Cell<bool>,
     failed: Cell<bool>,
@@ -75,6 +77,7 @@ impl Relation {
     pub fn new(plot: &Plot, place: Place, world: &World) -> Self {
         let Plot { blueprint, follower, .. } = plot;
         let arrangements = blueprint.arrangements[place.worker].clone();
+        let stood = if blueprint.fresh { Epoch::ZERO } else { blueprint.from };
         Self {
             id: blueprint.id,
             place,
@@ -87,7 +90,8 @@ impl Relation {
             clock: world.clock.clone(),
             readable: follower.view.clone(),
             wake: world.wake.clone(),
-            upper: Cell::new(if blueprint.fresh { Epoch::ZERO } else { blueprint.from }),
+            stood,
+            upper: Cell::new(stood),
             stopped: Cell::new(false),
             failed: Cell::new(false),
             watchers: RefCell::default(),
@@ -117,7 +121,7 @@ impl Relation {
     }
 
     /// What it changed by after `after`, epoch by epoch.
-    pub fn log(&self, after: Epoch) -> weir_sql::Result<Vec<(Epoch, Packet)>> {
+    fn log(&self, after: Epoch) -> weir_sql::Result<Vec<(Epoch, Packet)>> {
         let mut log = vec![];
         let errors = self.arrangements.last().expect("rows and errors");
         let mut epoch = after;
@@ -134,6 +138,13 @@ impl Relation {
             epoch = next;
         }
         Ok(log)
+    }
+
+    /// Gives a child's queue what this relation has changed by after `after`, and how far it has come.
+    pub fn tell(&self, queue: &Queue, after: Epoch) -> weir_sql::Result<()> {
+        self.log(after)?.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet));
+        queue.advance(self.upper());
+        Ok(())
     }
 
     pub fn watch(&self, activator: Activator) {
@@ -286,11 +297,9 @@ fn refill(running: &BTreeMap<RelationId, Running>, id: RelationId, log: &Log, to
         }
         let parent = &running.get(parent).expect("parents outlive their children").relation;
         queue.attach();
-        match parent.log(to) {
-            Ok(log) => log.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet)),
-            Err(error) => return view.relation.fail(error),
+        if let Err(error) = parent.tell(queue, to) {
+            return view.relation.fail(error);
         }
-        queue.advance(parent.upper());
     }
 }
 
