@@ -2,7 +2,7 @@
 
 use crate::kit::{Client, Weir};
 use crate::report::{Report, amount};
-use crate::{LIMIT, Scale, views};
+use crate::{LIMIT, Scale, stream, views};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -56,15 +56,7 @@ pub async fn restart(scale: Scale, report: &mut Report) {
         views::fill(&sql, "t", rows).await;
         sql.run("CREATE MATERIALIZED VIEW s AS SELECT g, count(*) AS n, sum(v) AS v FROM t GROUP BY g").await;
         sql.run("FLUSH").await;
-        weir.kill();
-        let start = Instant::now();
-        weir.spawn();
-        let sql = loop {
-            match weir.connect().await {
-                Ok(sql) => break sql,
-                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
-            }
-        };
+        let (start, sql) = stream::restarted(&mut weir).await;
         let view = answered(&sql, "SELECT sum(n) FROM s", &rows.to_string(), start).await;
         let row =
             answered(&sql, &format!("SELECT g FROM t WHERE id = {rows}"), &(rows % 1000).to_string(), start).await;

@@ -39,6 +39,19 @@ async fn expected(up: &Client) -> String {
     format!("{truth:?}")
 }
 
+/// Kills it and starts it again; when that was, and a session as soon as there is one.
+pub async fn restarted(weir: &mut Weir) -> (Instant, Client) {
+    weir.kill();
+    let start = Instant::now();
+    weir.spawn();
+    loop {
+        match weir.connect().await {
+            Ok(sql) => return (start, sql),
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+}
+
 /// (a) and (d): a backlog of inserts and updates written while Weir is stopped.
 pub async fn drain(scale: Scale, report: &mut Report) {
     let (inserts, updates) = (scale.of(2_000_000), scale.of(1_000_000));
@@ -150,15 +163,7 @@ pub async fn copy(scale: Scale, report: &mut Report) {
     );
     sql.run("FLUSH").await;
 
-    weir.kill();
-    let start = Instant::now();
-    weir.spawn();
-    let sql = loop {
-        match weir.connect().await {
-            Ok(sql) => break sql,
-            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
-        }
-    };
+    let (start, sql) = restarted(&mut weir).await;
     let taken = caught_up(&sql, &truth, start).await;
     report.add(
         format!("(e) restart to first correct answer, {} rows", amount(amount_of_rows as f64)),

@@ -7,10 +7,12 @@
 
 use super::message::Message;
 use super::recover::{self, Parent};
-use super::run::{Coordinator, body};
+use super::run::{Coordinator, Held, body};
 use crate::catalog::Catalog;
 use crate::dataflow::build::Log;
+use crate::dataflow::relations::Readable;
 use crate::dataflow::steps::landing;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_storage::manifest::Manifest;
@@ -49,11 +51,10 @@ impl Coordinator {
             }
             let marks = &self.engine.relations().marks;
             // What comes after it is going to be read from the store.
-            let is_cut = |mark| {
-                let held = relation.parents.iter().map(|parent| self.held.get(&parent.id));
-                held.into_iter().all(|held| held.is_some_and(|held| held.is_sealed_at(mark)))
-            };
-            let Some(cut) = relation.steps.limit(&relation.parents, marks, is_cut) else { continue };
+            let cut = relation
+                .steps
+                .limit(&relation.parents, marks, |mark| are_sealed_at(&self.held, &relation.parents, mark));
+            let Some(cut) = cut else { continue };
             self.engine.detach(relation.id, cut);
             self.detached.insert(relation.id, Detached { at: cut, reading: None });
             tracing::info!(view = %relation.id, after = %cut, "a view is far behind: its history is read from the store");
@@ -83,10 +84,8 @@ impl Coordinator {
             .flat_map(|state| &state.runs)
             .collect();
         let (after, marks) = (detached.at, &self.engine.relations().marks);
-        let is_cut = |parent: RelationId, mark| self.held.get(&parent).is_some_and(|held| held.is_sealed_at(mark));
-        let stops = |mark| {
-            landing(mark, &relation.parents) == mark && relation.parents.iter().all(|parent| is_cut(parent.id, mark))
-        };
+        let stops =
+            |mark| landing(mark, &relation.parents) == mark && are_sealed_at(&self.held, &relation.parents, mark);
         let fits = |mark| {
             let within = runs.iter().filter(|run| run.to > after && run.after < mark);
             within.map(|run| run.length * UNPACKED).sum::<u64>() <= self.history_limit as u64
@@ -124,6 +123,11 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Whether the change logs of all `parents` in the store can be cut at `epoch`.
+fn are_sealed_at(held: &BTreeMap<RelationId, Held>, parents: &[Arc<Readable>], epoch: Epoch) -> bool {
+    parents.iter().all(|parent| held.get(&parent.id).is_some_and(|held| held.is_sealed_at(epoch)))
 }
 
 async fn read(

@@ -14,7 +14,6 @@ use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
@@ -25,8 +24,8 @@ use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
 
-/// How often an owner with nothing to publish looks whether it still owns the store.
-pub(super) const CONFIRM: Duration = Duration::from_secs(3);
+/// How often an owner with nothing to publish looks whether it still owns the store, microseconds.
+pub(super) const CONFIRM_US: u64 = 3_000_000;
 
 /// How long a checkpoint waits for views that kept up until the last one, once the base tables are there. Then they count as behind:
 /// it holds them where they stopped last, and goes on.
@@ -279,7 +278,7 @@ impl Coordinator {
             next = next.min(due);
         }
         self.waiters.settle(self.engine.relations(), self.durable, self.durable_edit);
-        if now >= self.confirmed_at + CONFIRM.as_micros() as u64 {
+        if now >= self.confirmed_at + CONFIRM_US {
             self.confirm(now);
         }
         self.publish_progress();

@@ -8,7 +8,7 @@ use super::message::Mailbox;
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Restored};
 use super::request::{Handle, Progress};
-use super::run::{CONFIRM, Coordinator, Held, Parts, body, fenced};
+use super::run::{CONFIRM_US, Coordinator, Held, Parts, body, fenced};
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Catalog, Life, Object};
 use crate::connector::Connectors;
@@ -174,7 +174,7 @@ async fn while_owner<T>(
             biased;
             _ = &mut *shutdown => return Ok(None),
             done = &mut work => return done.map(Some),
-            () = env.clock.sleep(CONFIRM.as_micros() as u64) => {
+            () = env.clock.sleep(CONFIRM_US) => {
                 // A store that does not answer is asked again.
                 if let Err(error @ weir_storage::Error::Fenced(_)) = publisher.lock().await.confirm().await {
                     return Err(fenced(&error));

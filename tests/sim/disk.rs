@@ -115,10 +115,7 @@ fn check(manifest: &Manifest, last: Option<&Manifest>, sizes: &BTreeMap<String, 
 
 /// I8: whatever a view has yet to read of its parents is there.
 fn change_logs_reach(manifest: &Manifest) -> Result<(), String> {
-    if manifest.catalog.is_null() {
-        return Ok(());
-    }
-    let catalog: Catalog = serde_json::from_value(manifest.catalog.clone()).map_err(|e| e.to_string())?;
+    let catalog = Catalog::of(manifest).map_err(|e| e.to_string())?;
     for object in catalog.objects.values() {
         let Body::View(view) = &object.body else { continue };
         let states: Vec<_> = view.arrangements.iter().filter_map(|id| manifest.arrangements.get(id)).collect();

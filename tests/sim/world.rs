@@ -113,7 +113,7 @@ pub struct World {
     dice: Arc<Dice>,
     pub disk: Arc<Disk>,
     faulty: Arc<Faulty>,
-    pub upstream: Arc<Upstream>,
+    upstream: Arc<Upstream>,
     spill: tempfile::TempDir,
     nodes: Vec<Node>,
     hung: Vec<(Node, u64)>,
@@ -209,7 +209,6 @@ impl World {
             self.act(action).await.map_err(|error| format!("{action:?} at {} us: {error}", self.time.now()))?;
             let pause = self.dice.below(20_000);
             self.pass(pause).await?;
-            self.check()?;
         }
         self.settle().await
     }
@@ -232,7 +231,7 @@ impl World {
                 yield_now().await;
             }
             self.check()?;
-            self.thaw().await;
+            self.thaw();
             if self.time.now() >= until {
                 return Ok(());
             }
@@ -272,7 +271,7 @@ impl World {
         Ok(())
     }
 
-    async fn thaw(&mut self) {
+    fn thaw(&self) {
         let now = self.time.now();
         for (node, _) in self.hung.iter().filter(|(_, until)| *until <= now) {
             node.gate.freeze(false);
@@ -795,10 +794,9 @@ impl World {
     async fn stopped(&mut self) -> Result<()> {
         let limit = self.time.now() + SETTLED_WITHIN;
         loop {
-            let (reply, answer) = oneshot::channel();
+            let (reply, mut answer) = oneshot::channel();
             self.tell(Request::Inspect { reply });
             self.pass(50_000).await?;
-            let mut answer = answer;
             let sources = answer.try_recv().map(|inspection| inspection.sources).unwrap_or_default();
             let mut states = sources.into_iter().map(|(_, status)| status.state);
             match states.next() {
