@@ -1,6 +1,6 @@
 //! Sessions as people and programs use them: parameters, cancelling, passwords, pinned reads.
 
-use crate::kit::{Client, PATIENCE, Postgres, Weir, eventually};
+use crate::kit::{Client, PATIENCE, Postgres, Weir, eventually, output};
 use std::process::Command;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
@@ -139,7 +139,7 @@ async fn an_address_for_everybody_needs_passwords_or_trust() {
     command
         .args(["serve", "--listen", "0.0.0.0:0", "--http", "127.0.0.1:0", "--store"])
         .arg(folder.path().join("store"));
-    let output = command.output().expect("run weir");
+    let output = output(&mut command, "");
     assert!(!output.status.success(), "it does not start");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("--password-file") && text.contains("--trust"), "{text}");

@@ -154,7 +154,7 @@ pub fn dataflow(
     };
     worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
         Body::Table { key, .. } => {
-            let (queue, reading) = from_now_on(blueprint, &follower);
+            let (queue, reading) = from_now_on(blueprint);
             let mut stream = source(scope, &blueprint.name, reading);
             if let Some(key) = key {
                 stream = filler(scope, stream, relation.clone(), key.clone());
@@ -243,7 +243,7 @@ impl<'s> Builder<'_, 's> {
 
     /// Constants never change, so nothing else would take a view of them from epoch to epoch.
     fn clock(&mut self, stream: Stream<'s, u64, Packet>) -> Stream<'s, u64, Packet> {
-        let (queue, reading) = from_now_on(self.blueprint, self.follower);
+        let (queue, reading) = from_now_on(self.blueprint);
         if self.blueprint.fresh {
             queue.advance(self.blueprint.from);
         }
@@ -279,8 +279,8 @@ impl<'s> Builder<'_, 's> {
 }
 
 /// A queue and what is read from it alone.
-fn from_now_on(blueprint: &Blueprint, follower: &Follower) -> (Rc<Queue>, Reading) {
-    let queue = Rc::new(Queue::new(follower.view.clone()));
+fn from_now_on(blueprint: &Blueprint) -> (Rc<Queue>, Reading) {
+    let queue = Rc::new(Queue::input());
     let (from, following) = (blueprint.start(), Following::Every);
     (queue.clone(), Reading { snapshot: nothing(), from, queue, projection: None, following })
 }

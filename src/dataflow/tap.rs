@@ -1,7 +1,8 @@
 //! Taps: how a relation's change log reaches the dataflows of its children, on one worker.
 //!
 //! A child's queue gets the parent's packets (shared columns, no copies) and its `upper`, in epoch order (I5). What a queue holds
-//! is the history kept for that child, and is counted. A queue whose reader is gone is dropped at the next push.
+//! is the history kept for that child, and is counted. A queue whose reader is gone is dropped at the next push. A relation without
+//! parents has one queue as well, its input.
 
 use super::packet::Packet;
 use super::relations::Readable;
@@ -21,12 +22,22 @@ pub struct Queue {
     closed: Cell<bool>,
     /// What comes is not kept: it will be read from the store.
     detached: Cell<bool>,
-    /// Whose history this is.
-    reader: Arc<Readable>,
+    /// Whose history this is; `None`: what a relation without parents is fed with, which is nobody's.
+    reader: Option<Arc<Readable>>,
 }
 
 impl Queue {
-    pub fn new(reader: Arc<Readable>) -> Self {
+    /// What feeds a relation without parents: no parent could say it again, so it is never given up.
+    pub fn input() -> Self {
+        Self::new(None)
+    }
+
+    /// The change log of a parent, for `reader`.
+    pub fn of(reader: Arc<Readable>) -> Self {
+        Self::new(Some(reader))
+    }
+
+    fn new(reader: Option<Arc<Readable>>) -> Self {
         Self {
             changes: RefCell::default(),
             upper: Cell::new(Epoch::ZERO),
@@ -63,7 +74,7 @@ impl Queue {
     /// The next packet of an epoch up to `through`.
     pub fn pop(&self, through: Epoch) -> Option<(Epoch, Packet)> {
         let (epoch, packet) = self.changes.borrow_mut().pop_front_if(|(epoch, _)| *epoch <= through)?;
-        self.reader.history.take(packet.bytes());
+        self.taken(&packet);
         Some((epoch, packet))
     }
 
@@ -74,7 +85,7 @@ impl Queue {
         self.changes.borrow_mut().retain(|(epoch, packet)| {
             let kept = *epoch <= cut;
             if !kept {
-                self.reader.history.take(packet.bytes());
+                self.taken(packet);
             }
             kept
         });
@@ -82,8 +93,16 @@ impl Queue {
 
     /// History that was read from the store.
     pub fn refill(&self, epoch: Epoch, packet: Packet) {
-        self.reader.history.add(packet.bytes());
+        if let Some(reader) = &self.reader {
+            reader.history.add(packet.bytes());
+        }
         self.changes.borrow_mut().push_back((epoch, packet));
+    }
+
+    fn taken(&self, packet: &Packet) {
+        if let Some(reader) = &self.reader {
+            reader.history.take(packet.bytes());
+        }
     }
 
     /// All history up to `epoch` has been read from the store.
@@ -123,7 +142,7 @@ pub struct Tap {
 
 impl Tap {
     pub fn subscribe(&self, reader: Arc<Readable>) -> Rc<Queue> {
-        let queue = Rc::new(Queue::new(reader));
+        let queue = Rc::new(Queue::of(reader));
         self.queues.borrow_mut().push(Rc::downgrade(&queue));
         queue
     }

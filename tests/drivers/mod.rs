@@ -1,6 +1,6 @@
 //! Real clients: psycopg 3, SQLAlchemy's inspection, JDBC, psql on a terminal. Each is a program of its own, beside this file.
 
-use crate::kit::{Weir, s3::python};
+use crate::kit::{Weir, output, s3::python};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +20,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 pub fn succeeds(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = output(command, "");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.ends_with("ok\n"), "{command:?}: {}\n{out}\n{err}", output.status);
 }

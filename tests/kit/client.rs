@@ -2,8 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Config, NoTls, SimpleQueryMessage};
+
+/// How long a statement may take in a test. One that is never answered fails by its text, and does not keep the whole run waiting.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Rows as text, NULL as `None`.
 pub type Rows = Vec<Vec<Option<String>>>;
@@ -39,16 +43,21 @@ impl Client {
         Ok(Self { inner, notices })
     }
 
+    async fn ask(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
+        let answer = tokio::time::timeout(ANSWERED_WITHIN, self.inner.simple_query(sql)).await;
+        answer.unwrap_or_else(|_| panic!("not answered within {ANSWERED_WITHIN:?}: {sql}"))
+    }
+
     /// Runs statements that must succeed, by the simple protocol.
     pub async fn run(&self, sql: &str) {
-        if let Err(error) = self.inner.simple_query(sql).await {
+        if let Err(error) = self.ask(sql).await {
             panic!("{}\nin: {sql}", describe(&error));
         }
     }
 
     /// What `sql` returns, in the server's order; the error as one line.
     pub async fn rows(&self, sql: &str) -> Result<Rows, String> {
-        let messages = self.inner.simple_query(sql).await.map_err(|error| describe(&error))?;
+        let messages = self.ask(sql).await.map_err(|error| describe(&error))?;
         Ok(rows_of(&messages))
     }
 
@@ -69,7 +78,7 @@ impl Client {
 
     /// The error with which `sql` must fail.
     pub async fn error(&self, sql: &str) -> DbError {
-        match self.inner.simple_query(sql).await {
+        match self.ask(sql).await {
             Ok(messages) => panic!("an error expected, not {:?}\nin: {sql}", rows_of(&messages)),
             Err(error) => match error.as_db_error() {
                 Some(error) => error.clone(),

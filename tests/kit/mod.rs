@@ -14,7 +14,7 @@ mod weir;
 pub use client::{Client, Rows, describe};
 pub use pair::Pair;
 pub use postgres::{PASSWORD, Postgres, Stop, Version};
-pub use process::fed;
+pub use process::{fed, output};
 pub use proxy::Proxy;
 pub use s3::S3;
 pub use weir::Weir;

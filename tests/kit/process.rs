@@ -1,11 +1,11 @@
 //! Child processes that never outlive the test: free ports, unprivileged users, signals by process id.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,15 +58,44 @@ pub fn free_port() -> u16 {
     panic!("no free port between 20000 and 30000");
 }
 
+/// How long a program may take that a test runs to its end.
+const ENDS_WITHIN: Duration = Duration::from_secs(300);
+
 /// What a program prints when it is given `input`, errors at the end.
 pub fn fed(command: &mut Command, input: &str) -> String {
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|e| panic!("start {:?}: {e}", command.get_program()));
-    let mut stdin = child.stdin.take().expect("its standard input");
-    stdin.write_all(input.as_bytes()).expect("give it its input");
-    drop(stdin);
-    let output = child.wait_with_output().expect("read what it prints");
+    let output = output(command, input);
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs a program to its end, which must come.
+pub fn output(command: &mut Command, input: &str) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::spawn(command);
+    let (mut stdin, mut stdout, mut stderr) =
+        (process.child.stdin.take(), process.child.stdout.take(), process.child.stderr.take());
+    // Pipes hold little: all three are served at once.
+    std::thread::scope(|scope| {
+        let (name, input) = (format!("{:?}", command.get_program()), input.as_bytes());
+        // What ends early does not want the rest.
+        scope.spawn(move || stdin.take().map(|mut pipe| pipe.write_all(input)));
+        let stdout = scope.spawn(move || all_of(&mut stdout));
+        let stderr = scope.spawn(move || all_of(&mut stderr));
+        let status = process.wait(ENDS_WITHIN);
+        let (stdout, stderr) = (stdout.join().expect("no panic"), stderr.join().expect("no panic"));
+        let Some(status) = status else {
+            let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+            panic!("{name} has not ended within {ENDS_WITHIN:?}; it printed: {out}{err}");
+        };
+        Output { status, stdout, stderr }
+    })
+}
+
+fn all_of(pipe: &mut Option<impl Read>) -> Vec<u8> {
+    let mut bytes = vec![];
+    if let Some(pipe) = pipe {
+        pipe.read_to_end(&mut bytes).expect("read what it prints");
+    }
+    bytes
 }
 
 /// A running program. Killed when dropped.

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::postgres::tail;
-use super::process::{Process, fed, free_port};
+use super::process::{Process, fed, free_port, output};
 use super::{PATIENCE, eventually};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -138,7 +138,7 @@ impl Weir {
     pub fn inspect_text(&self, flags: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(["inspect", &self.store]).args(flags).envs(self.variables.iter().cloned());
-        let output = command.output().expect("run weir inspect");
+        let output = output(&mut command, "");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }

@@ -163,6 +163,23 @@ fn random_folds(seed: u64, workers: usize) {
     }
 }
 
+/// What a table has yet to take cannot be read from the store: were it counted as history kept for it, a large write would have the
+/// table wait forever for what was let go of.
+#[test]
+fn what_feeds_a_table_is_not_kept_for_it() {
+    let mut rig = Rig::new(2, Rig::first_epoch());
+    let tables: Vec<_> = (1..=4).map(|id| rig.create(id, keyed)).collect();
+    let many: Vec<Row> = (0..20_000).map(|id| (id, id.to_string(), "large".into())).collect();
+    let fold = || Fold { upserts: vec![rows(&many)], ..Fold::default() };
+    for _ in 0..3 {
+        let epoch = rig.close(tables.iter().map(|table| (table.id, Changes::Keyed(fold()))).collect());
+        while tables.iter().any(|table| table.upper() < epoch) {
+            let over: Vec<RelationId> = rig.engine.relations().over(0).iter().map(|r| r.id).collect();
+            assert_eq!(over, []);
+        }
+    }
+}
+
 fn random_fold(
     random: &mut StdRng,
     model: &mut BTreeMap<i32, (String, String)>,
