@@ -41,8 +41,11 @@ pub struct Options {
     #[arg(long, env = "WEIR_MAX_IN_FLIGHT_EPOCHS", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_in_flight_epochs: u16,
     /// Memory the server aims to stay below, like 8GB [default: 70 % of the machine].
-    #[arg(long, env = "WEIR_MEMORY_LIMIT", value_parser = bytes)]
+    #[arg(long, env = "WEIR_MEMORY_LIMIT", value_parser = memory)]
     memory_limit: Option<usize>,
+    /// Changes that the store keeps for one view that is behind, like 16GB. Beyond that the view is suspended and built anew.
+    #[arg(long, env = "WEIR_LAG_LIMIT", default_value = "16GB", value_parser = bytes)]
+    lag_limit: usize,
     /// Where large transactions and copies are spilled [default: the system's temp dir].
     #[arg(long, env = "WEIR_SPILL_DIR")]
     spill_dir: Option<PathBuf>,
@@ -120,6 +123,7 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         // A few epochs' worth; what does not fit waits upstream or is spilled.
         source_limit: (options.memory() / 16).clamp(32 << 20, 256 << 20),
         history_limit: (options.memory() / 32).clamp(4 << 20, 1 << 30),
+        lag_limit: options.lag_limit as u64,
         pool: queries.handle().clone(),
         slow_views: options.slow_view.clone().into_iter().collect(),
         connectors: Connectors::default(),
@@ -271,6 +275,10 @@ fn bytes(text: &str) -> std::result::Result<usize, String> {
         "GB" | "GIB" => 30,
         unit => return Err(format!("\"{unit}\" is not a unit: write MB or GB")),
     };
-    let found = number.checked_mul(1 << shift).ok_or("too large")?;
-    if found < 64 << 20 { Err("at least 64MB".into()) } else { Ok(found) }
+    number.checked_mul(1 << shift).ok_or("too large".into())
+}
+
+/// What a server can work in.
+fn memory(text: &str) -> std::result::Result<usize, String> {
+    bytes(text).and_then(|found| if found < 64 << 20 { Err("at least 64MB".into()) } else { Ok(found) })
 }

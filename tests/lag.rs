@@ -119,3 +119,57 @@ async fn history_of_a_view_far_behind_is_kept_in_the_store() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_whose_history_is_too_large_is_built_anew_and_read_meanwhile() {
+    // Built anew within a step, which leaves time to read it and to kill the server. What the store keeps is compressed.
+    let mut pair = start("8s", &["--memory-limit", "64MB", "--lag-limit", "50KB"], 1000).await;
+    pair.sql.run("CREATE MATERIALIZED VIEW over AS SELECT count(*) AS groups, sum(n) AS n FROM slow").await;
+    let status = "SELECT status FROM rw_catalog.rw_materialized_views WHERE name = 'slow'";
+    let mut id = 1000;
+    eventually("the view is given up", async || {
+        pair.up.run(&insert(id + 1, id + 10_000)).await;
+        id += 10_000;
+        pair.same("SELECT n, v FROM fast").await;
+        let status = pair.sql.one(status).await;
+        if status == "suspended" { Ok(()) } else { Err(status) }
+    })
+    .await;
+    read_suspended(&pair.sql).await;
+    pair.up.run("UPDATE t SET v = v + 1").await;
+    pair.same("SELECT n, v FROM fast").await;
+    durable(&pair.sql).await;
+    pair.crash().await;
+    // Until it is in memory again it is read from the store.
+    pair.sql.run("SELECT * FROM slow").await;
+    eventually("the view is in memory, as it was given up", async || {
+        let status = pair.sql.one(status).await;
+        if status == "suspended" { Ok(()) } else { Err(status) }
+    })
+    .await;
+    read_suspended(&pair.sql).await;
+    slow_equals_its_query(&pair).await;
+    let groups = pair.up.rows("SELECT count(DISTINCT g), count(*) FROM t").await.expect("ask Postgres");
+    eventually("the view over it is there", async || {
+        let ours = pair.sql.rows("SELECT * FROM over").await?;
+        if ours == groups { Ok(()) } else { Err(format!("{ours:?}, not {groups:?}")) }
+    })
+    .await;
+    pair.sql.notices();
+    pair.sql.run("SELECT * FROM slow").await;
+    assert!(pair.sql.notices().is_empty(), "it is as fresh as it can be");
+    // What the store has is what was built, and nothing of what was before.
+    durable(&pair.sql).await;
+    pair.crash().await;
+    slow_equals_its_query(&pair).await;
+}
+
+/// Both views are readable, with a notice for each.
+async fn read_suspended(sql: &Client) {
+    sql.notices();
+    sql.run("SELECT * FROM slow").await;
+    sql.run("SELECT * FROM over").await;
+    let notices: Vec<String> = sql.notices().iter().map(|notice| notice.message().to_string()).collect();
+    let of = |name: &str| notices.iter().any(|notice| notice.contains(&format!("\"{name}\" is suspended")));
+    assert!(of("slow") && of("over"), "{notices:?}");
+}

@@ -115,6 +115,7 @@ fn help_names_every_flag_and_its_variable() {
         "checkpoint-interval",
         "max-in-flight-epochs",
         "memory-limit",
+        "lag-limit",
         "spill-dir",
         "secret-key-file",
         "log",

@@ -90,7 +90,9 @@ pub async fn make(
         }
     }
     for (part, runs) in draft.parts.iter().zip(sealed.runs) {
-        let mut state = last.arrangements.get(&part.id).cloned().unwrap_or_default();
+        // What was built anew says everything itself.
+        let fresh = part.after == Epoch::ZERO;
+        let mut state = last.arrangements.get(&part.id).filter(|_| !fresh).cloned().unwrap_or_default();
         merge(part.id, &mut state);
         state.upper = part.to;
         state.since = part.since;

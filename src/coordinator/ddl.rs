@@ -9,7 +9,7 @@ use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
 use crate::connector::{self, Connectors, Definition, Source, Start, Subscription, Wanted};
-use crate::dataflow::relations::Relations;
+use crate::dataflow::relations::{Readable, Relations};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use weir_sql::session::Settings;
 use weir_sql::statement::{ObjectKind, Options, SourceChange, Statement};
 use weir_sql::types::Column;
 use weir_sql::{Error, Result};
-use weir_storage::{Env, Epoch};
+use weir_storage::Env;
 
 /// What jobs need. Cheap to clone.
 #[derive(Clone)]
@@ -570,12 +570,7 @@ impl Jobs {
         let creating: Vec<Object> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
         // Live, yet built anew: its state was not in the manifest.
         let rebuilding = catalog.objects.values().filter(|o| o.life == Life::Live).map(|o| RelationId(o.id));
-        let rebuilding: Vec<RelationId> =
-            rebuilding.filter(|id| self.relations.get(*id).is_some_and(|r| !r.is_live())).collect();
-        for id in rebuilding {
-            let jobs = self.clone();
-            tokio::spawn(async move { jobs.await_rebuilt(id).await });
-        }
+        rebuilding.filter_map(|id| self.relations.get(id)).filter(|r| !r.is_live()).for_each(|r| self.await_built(&r));
         let jobs = self.clone();
         tokio::spawn(async move {
             for object in creating {
@@ -591,12 +586,14 @@ impl Jobs {
         });
     }
 
-    async fn await_rebuilt(&self, id: RelationId) {
-        // Any epoch of this process is after the one it is built from.
-        let epoch = Epoch::ZERO.next();
-        if let Ok(Ok(())) = self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await {
-            self.mailbox.tell(Message::Live { id });
-        }
+    /// A view that is built anew is read again when it is there.
+    pub fn await_built(&self, view: &Readable) {
+        let (mailbox, id, epoch) = (self.mailbox.clone(), view.id, view.began);
+        tokio::spawn(async move {
+            if let Ok(Ok(())) = mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await {
+                mailbox.tell(Message::Live { id });
+            }
+        });
     }
 
     async fn resume_creating(&self, object: &Object) -> Result<()> {

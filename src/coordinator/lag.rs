@@ -3,12 +3,17 @@
 //! What a view has not taken yet waits in its queues. When that passes the limit, the view is *detached*: its queues keep what leads
 //! to one checkpoint epoch and nothing later, since the runs of its parents have it anyway. Once the view has come there, the next
 //! stretch is read from the store, and so on, until a stretch ends where its parents' memory begins: then it is attached again.
+//!
+//! What the store keeps for it has a limit as well. Beyond that the view is *suspended*, with all views that read it: its history is
+//! let go of, it is built anew from its parents like a new view, and until it is there it is read as of where it was given up. A
+//! start does the same to a view whose history is gone.
+//!
 //! Nothing of this touches sources, checkpoints or other views.
 
 use super::message::Message;
 use super::recover::{self, Parent};
 use super::run::{Coordinator, Held, body};
-use crate::catalog::Catalog;
+use crate::catalog::{self, Catalog, Object};
 use crate::dataflow::build::Log;
 use crate::dataflow::relations::Readable;
 use crate::dataflow::steps::landing;
@@ -27,6 +32,12 @@ pub struct Detached {
     at: Epoch,
     /// The end of the stretch that is being read.
     reading: Option<Epoch>,
+}
+
+/// Runs of a relation's change log, in whose states rows and errors come last.
+fn log_runs<'a>(manifest: &'a Manifest, object: &'a Object) -> impl Iterator<Item = &'a Run> {
+    let states = object.arrangements().iter().rev().take(2).filter_map(|id| manifest.arrangements.get(id));
+    states.flat_map(|state| &state.runs)
 }
 
 /// A stretch of history, per worker.
@@ -76,13 +87,8 @@ impl Coordinator {
         let stands = relation.parents.iter().filter_map(|parent| self.held.get(&parent.id)).map(|held| held.sealed);
         let Some(newest) = stands.min() else { return };
         let parents: Vec<RelationId> = relation.parents.iter().map(|parent| parent.id).collect();
-        let runs: Vec<&Run> = parents
-            .iter()
-            .filter_map(|id| self.catalog.get(id.0))
-            .flat_map(|object| object.arrangements().iter().rev().take(2))
-            .filter_map(|id| self.manifest.arrangements.get(id))
-            .flat_map(|state| &state.runs)
-            .collect();
+        let objects = parents.iter().filter_map(|id| self.catalog.get(id.0));
+        let runs: Vec<&Run> = objects.flat_map(|object| log_runs(&self.manifest, object)).collect();
         let (after, marks) = (detached.at, &self.engine.relations().marks);
         let stops =
             |mark| landing(mark, &relation.parents) == mark && are_sealed_at(&self.held, &relation.parents, mark);
@@ -108,6 +114,10 @@ impl Coordinator {
         let (Some(relation), Some(detached)) = (self.engine.relations().get(id), self.detached.get_mut(&id)) else {
             return;
         };
+        if detached.reading != Some(to) {
+            // Read for the view before it was built anew.
+            return;
+        }
         detached.reading = None;
         match logs {
             Err(error) => tracing::warn!(view = %id, %error, "history could not be read; trying again"),
@@ -121,6 +131,53 @@ impl Coordinator {
                     self.detached.remove(&id);
                 }
             }
+        }
+    }
+}
+
+impl Coordinator {
+    /// Suspends views for which the store keeps too much. Only between checkpoints: one under way is told what it sealed.
+    pub(super) fn suspend_the_furthest_behind(&mut self) {
+        let too_much = |id: &&RelationId| {
+            let relation = self.engine.relations().get(**id).filter(|relation| relation.is_live());
+            let Some((relation, held)) = relation.zip(self.held.get(*id)) else { return false };
+            let parents = relation.parents.iter().filter_map(|parent| self.catalog.get(parent.id.0));
+            let kept = parents.flat_map(|parent| log_runs(&self.manifest, parent)).filter(|run| run.to > held.stands());
+            kept.map(|run| run.length).sum::<u64>() > self.lag_limit
+        };
+        let behind: Vec<RelationId> = self.detached.keys().filter(too_much).copied().collect();
+        for id in behind {
+            // It may have been suspended with another.
+            if self.detached.contains_key(&id) {
+                self.suspend(id);
+            }
+        }
+    }
+
+    fn suspend(&mut self, id: RelationId) {
+        let mut all = vec![id];
+        // Ids ascend from parents to children.
+        for object in self.catalog.objects.values() {
+            let reads = |view: &catalog::ViewBody| view.plan.root.relations().iter().any(|parent| all.contains(parent));
+            if matches!(&object.body, catalog::Body::View(view) if reads(view)) {
+                all.push(RelationId(object.id));
+            }
+        }
+        all.retain(|id| self.held.contains_key(id));
+        for id in all.iter().rev() {
+            let serving = self.engine.relations().serving(*id);
+            self.engine.drop_relation(*id);
+            serving.into_iter().for_each(|readable| self.engine.relations().suspend(readable));
+            self.detached.remove(id);
+            self.held.remove(id);
+        }
+        for id in all {
+            // One that is being dropped is not built again.
+            if self.build(id).is_err() {
+                continue;
+            }
+            tracing::warn!(view = %id, "a view is too far behind: it is built anew, and read as of where it was meanwhile");
+            self.engine.relations().get(id).into_iter().for_each(|view| self.jobs.await_built(&view));
         }
     }
 }

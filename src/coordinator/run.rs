@@ -12,6 +12,7 @@ use crate::catalog::{Body, Catalog, Life};
 use crate::connector::{Cause, Changes, Event, Position, Source, State, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
+use crate::dataflow::relations::Readable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -69,7 +70,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Before this epoch it needs nothing of its parents any more.
-    fn stands(&self) -> Epoch {
+    pub(super) fn stands(&self) -> Epoch {
         self.sealed.max(self.from)
     }
 
@@ -106,6 +107,8 @@ pub struct Coordinator {
     pub(super) detached: BTreeMap<RelationId, Detached>,
     /// Bytes of changes kept in memory for one view.
     pub(super) history_limit: usize,
+    /// Bytes of changes kept in the store for one view.
+    pub(super) lag_limit: u64,
     sources: BTreeMap<u32, Attached>,
     /// Of sources that do not run (yet).
     positions: BTreeMap<u32, Position>,
@@ -157,6 +160,7 @@ pub(super) struct Parts {
     pub jobs: Jobs,
     pub wake: Arc<Notify>,
     pub history_limit: usize,
+    pub lag_limit: u64,
     pub pool: Handle,
     /// Who reads the past.
     pub history: History,
@@ -196,6 +200,7 @@ impl Coordinator {
             wake: parts.wake,
             detached: BTreeMap::new(),
             history_limit: parts.history_limit,
+            lag_limit: parts.lag_limit,
             sources: BTreeMap::new(),
             positions,
             writes: VecDeque::new(),
@@ -461,9 +466,7 @@ impl Coordinator {
     }
 
     fn set_live(&mut self, id: RelationId) {
-        if let Some(relation) = self.engine.relations().get(id) {
-            relation.set_live();
-        }
+        self.engine.relations().set_live(id);
         self.edit(|catalog| {
             if let Some(object) = catalog.objects.get_mut(&id.0).filter(|o| o.life == Life::Creating) {
                 object.life = Life::Live;
@@ -642,6 +645,9 @@ impl Coordinator {
         self.housekeeping.after(&self.manifest, specs);
         self.pace.checkpoint_ended();
         self.confirmed_at = self.env.clock.monotonic();
+        if !self.stopping {
+            self.suspend_the_furthest_behind();
+        }
     }
 
     /// Forgets when epochs closed that everything has reached, and every second one if that leaves too many.
@@ -703,7 +709,14 @@ impl Coordinator {
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
             Message::Discard { id } => self.discard(id),
-            Message::Live { id } => self.set_live(id),
+            Message::Live { id } => {
+                let unfinished = |r: &Arc<Readable>| r.upper() < r.began && !r.parents.is_empty();
+                match self.engine.relations().get(id).filter(unfinished) {
+                    // It was suspended meanwhile, and begins again.
+                    Some(view) => self.jobs.await_built(&view),
+                    None => self.set_live(id),
+                }
+            }
             Message::Attach { id, source, position } => {
                 self.positions.remove(&id);
                 self.sources.insert(id, Attached { source, position });
@@ -755,7 +768,7 @@ impl Coordinator {
         error
     }
 
-    fn build(&mut self, id: RelationId) -> Result<Epoch> {
+    pub(super) fn build(&mut self, id: RelationId) -> Result<Epoch> {
         let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
         let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
@@ -772,7 +785,7 @@ impl Coordinator {
             first: None,
         };
         let readable = self.engine.build(blueprint, vec![]);
-        if object.life == Life::Live {
+        if object.life == Life::Live && readable.parents.is_empty() {
             readable.set_live();
         }
         let ids = object.arrangements().to_vec();
@@ -840,11 +853,13 @@ impl Coordinator {
     }
 
     fn facts(&self, id: RelationId, held: &Held) -> Option<RelationFacts> {
-        let (object, relation) = (self.catalog.get(id.0)?, self.engine.relations().get(id)?);
+        let relations = self.engine.relations();
+        let (object, relation) = (self.catalog.get(id.0)?, relations.serving(id).or_else(|| relations.get(id))?);
         let upper = relation.upper();
         let status = match (relation.failure(), object.life) {
             (Some(_), _) => "stopped",
             (None, Life::Creating) => "creating",
+            (None, Life::Live) if relation.is_suspended() => "suspended",
             (None, Life::Live) if self.detached.contains_key(&id) => "far behind",
             (None, Life::Live) => "live",
             (None, Life::Dropping) => "dropping",

@@ -50,6 +50,8 @@ pub struct Config {
     pub slow_views: Vec<(String, Duration)>,
     /// Bytes of changes kept in memory for one view that is behind.
     pub history_limit: usize,
+    /// Bytes of changes kept in the store for one view that is behind; beyond that it is built anew.
+    pub lag_limit: u64,
     /// Which kinds of upstream there are.
     pub connectors: Connectors,
     /// Start from an older manifest if the newest is damaged.
@@ -118,6 +120,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         jobs,
         wake,
         history_limit: config.history_limit,
+        lag_limit: config.lag_limit,
         pool: config.pool,
         history,
         restoring: restoring_sender,
@@ -191,7 +194,8 @@ enum Finding {
     Unfinished,
     /// All of its state is in the manifest, at this epoch.
     Whole(Epoch),
-    /// A view that the manifest does not hold, or whose parents' change logs do not reach back to it: built anew.
+    /// A view that the manifest does not hold, or whose parents' change logs do not reach back to it: built anew. What the manifest has
+    /// of it is read meanwhile.
     Rebuild,
     /// A table that should be there and is not.
     Lost,
@@ -215,6 +219,8 @@ struct ReadBack {
     upper: Epoch,
     /// Nothing of it was there.
     fresh: bool,
+    /// Where it was given up.
+    suspended: Option<Restored>,
     /// Per worker.
     logs: Vec<Log>,
     /// Where the parent furthest behind stands.
@@ -245,28 +251,29 @@ async fn read_back(
     };
     let is_table = matches!(object.body, crate::catalog::Body::Table(_));
     let found = find(object.life, is_table, upper, manifest.epoch, parents.iter().all(reachable));
-    let whole = match found {
+    match found {
         Finding::Unfinished => return Ok(None),
-        Finding::Whole(_) => states,
+        Finding::Whole(_) => {}
         Finding::Rebuild => {
             tracing::warn!(
                 relation = object.name,
-                "state is not in the newest manifest; it is built anew from its parents"
+                "the newest manifest does not hold its state, or not what came after; it is built anew from its parents"
             );
-            None
         }
         Finding::Lost => {
             let manifest = Manifest::path(manifest.sequence);
             let message = format!("{manifest} holds no state of table \"{}\" at its epoch", object.name);
             return Err(Error::new("58000", message));
         }
+    }
+    let fresh = found == Finding::Rebuild;
+    let restored = match states.filter(|_| object.life == Life::Live || !fresh) {
+        Some(states) => Some(recover::restore(env, workers, &shape, &states).await.map_err(storage)?),
+        None => None,
     };
-    let fresh = whole.is_none();
-    let restored = match whole {
-        Some(states) => recover::restore(env, workers, &shape, &states).await.map_err(storage)?,
-        None => Restored { arrangements: shape.arrangements(workers), upper: manifest.epoch },
-    };
-    let (upper, arrangements) = (restored.upper, restored.arrangements);
+    let (suspended, restored) = if fresh { (restored, None) } else { (None, restored) };
+    let Restored { arrangements, upper } =
+        restored.unwrap_or_else(|| Restored { arrangements: shape.arrangements(workers), upper: manifest.epoch });
     let mut logs = vec![Log::new(); workers];
     let mut first = None;
     if !fresh {
@@ -281,12 +288,12 @@ async fn read_back(
             }
         }
     }
-    Ok(Some(ReadBack { arrangements, upper, fresh, logs, first }))
+    Ok(Some(ReadBack { arrangements, upper, fresh, suspended, logs, first }))
 }
 
 impl ReadBack {
     fn build(self, engine: &Engine, object: &Object) -> Held {
-        let Self { arrangements, upper, fresh, logs, first } = self;
+        let Self { arrangements, upper, fresh, suspended, logs, first } = self;
         let blueprint = || Blueprint {
             id: RelationId(object.id),
             name: object.name.clone(),
@@ -299,6 +306,10 @@ impl ReadBack {
         let readable = engine.build(blueprint, logs);
         if object.life == Life::Live && !fresh {
             readable.set_live();
+        }
+        if let Some(suspended) = suspended {
+            let body = body(&object.body).expect("a relation was read back");
+            engine.relations().suspend(Arc::new(body.readable(readable.id, &suspended.arrangements)));
         }
         let sealed = if fresh { Epoch::ZERO } else { upper };
         Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper, seals: BTreeSet::new() }

@@ -5,6 +5,7 @@ use super::operator;
 use super::output::{filler, negate, output};
 use super::packet::Packet;
 use super::placement::Placement;
+use super::relations::Readable;
 use super::source::{Follower, Following, Reading, Rows, source};
 use super::table::Table;
 use super::tap::Queue;
@@ -119,6 +120,14 @@ impl Body {
     /// Empty arrangements of a relation, per worker.
     pub fn arrangements(&self, workers: usize) -> Vec<Vec<Arrangement>> {
         (0..workers).map(|_| self.specs().into_iter().map(Arrangement::new).collect()).collect()
+    }
+
+    /// What readers see of a relation with these arrangements, which are in the order of [`Body::specs`], per worker.
+    pub fn readable(&self, id: RelationId, arrangements: &[Vec<Arrangement>]) -> Readable {
+        let last = arrangements[0].len() - 1;
+        let pick = |index: usize| arrangements.iter().map(|own| own[index].clone()).collect();
+        let key = self.key().cloned().unwrap_or_default();
+        Readable::new(id, self.columns().to_vec(), key, pick(last - 1), pick(last))
     }
 
     /// Where the rows of each arrangement live, in the order of [`Body::specs`].

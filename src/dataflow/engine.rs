@@ -95,20 +95,16 @@ impl Engine {
     /// the epoch of its state, per worker; empty if they stand there too.
     pub fn build(&self, blueprint: impl Fn() -> Blueprint, log: Vec<Log>) -> Arc<Readable> {
         let first = blueprint();
-        let last = first.arrangements[0].len() - 1;
-        let pick = |index: usize| first.arrangements.iter().map(|own| own[index].clone()).collect::<Vec<_>>();
-        let key = first.body.key().cloned().unwrap_or_default();
         let steps = match first.fresh {
             true => Steps::new(Epoch::ZERO, Some(first.from)),
             false => Steps::new(first.from, first.first),
         };
-        let columns = first.body.columns().to_vec();
         let parents: Vec<_> = first.body.parents().into_iter().filter_map(|id| self.relations.get(id)).collect();
         if first.fresh {
             stop_at(&parents, first.from);
         }
-        let readable = Readable::new(first.id, columns, key, pick(last - 1), pick(last));
-        let readable = self.relations.insert(readable.following(parents, steps));
+        let readable = first.body.readable(first.id, &first.arrangements);
+        let readable = self.relations.insert(readable.following(first.from, parents, steps));
         let mut logs = log.into_iter();
         self.tell(|_| {
             let follower = Follower { view: readable.clone(), marks: self.relations.marks.clone() };

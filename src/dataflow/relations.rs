@@ -25,7 +25,11 @@ pub struct Readable {
     /// Per worker.
     uppers: Vec<AtomicU64>,
     live: AtomicBool,
+    /// Its dataflow has ended, and another is being built that takes its place.
+    suspended: AtomicBool,
     failure: OnceLock<weir_sql::Error>,
+    /// Before this epoch it was not there, or not as it is now: nobody reads it as of then.
+    pub began: Epoch,
     /// What it reads; none for a base table.
     pub parents: Vec<Arc<Readable>>,
     /// Which epochs it stops at.
@@ -72,7 +76,9 @@ impl Readable {
             errors,
             uppers,
             live: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
             failure: OnceLock::new(),
+            began: Epoch::ZERO,
             parents: vec![],
             steps: Steps::default(),
             history: History::default(),
@@ -80,9 +86,9 @@ impl Readable {
         }
     }
 
-    /// A view of `parents`, that goes by `steps`.
-    pub fn following(self, parents: Vec<Arc<Readable>>, steps: Steps) -> Self {
-        Self { parents, steps, ..self }
+    /// One that is there from `began` on, reads `parents` and goes by `steps`.
+    pub fn following(self, began: Epoch, parents: Vec<Arc<Readable>>, steps: Steps) -> Self {
+        Self { began, parents, steps, ..self }
     }
 
     /// Reached by every worker, inclusive.
@@ -129,6 +135,11 @@ impl Readable {
         self.live.store(true, Ordering::Release);
     }
 
+    /// Whether it is read as of where it was given up.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
     /// The lowest epoch that every worker can still read.
     pub fn since(&self) -> Epoch {
         self.rows.iter().chain(&self.errors).map(Arrangement::since).max().unwrap_or(Epoch::ZERO)
@@ -139,6 +150,8 @@ impl Readable {
 #[derive(Clone, Default)]
 pub struct Relations {
     all: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
+    /// Read instead of those in `all` that are not live yet.
+    suspended: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
     /// Where views that are behind may leap to.
     pub marks: Arc<Marks>,
 }
@@ -152,11 +165,32 @@ impl Relations {
 
     pub fn remove(&self, id: RelationId) {
         self.all.write().expect("relations lock").remove(&id);
+        self.suspended.write().expect("relations lock").remove(&id);
         self.all().iter().for_each(|other| other.unwatch(id));
     }
 
     pub fn get(&self, id: RelationId) -> Option<Arc<Readable>> {
         self.all.read().expect("relations lock").get(&id).cloned()
+    }
+
+    /// Keeps `readable`, whose dataflow ends, for readers until the relation is live again.
+    pub fn suspend(&self, readable: Arc<Readable>) {
+        readable.suspended.store(true, Ordering::Release);
+        self.suspended.write().expect("relations lock").insert(readable.id, readable);
+    }
+
+    /// What is read by its name: while it is built anew, the relation as it was when it was given up.
+    pub fn serving(&self, id: RelationId) -> Option<Arc<Readable>> {
+        let live = self.get(id).filter(|readable| readable.is_live());
+        live.or_else(|| self.suspended.read().expect("relations lock").get(&id).cloned())
+    }
+
+    /// From now on it is read by its name.
+    pub fn set_live(&self, id: RelationId) {
+        if let Some(readable) = self.get(id) {
+            readable.set_live();
+            self.suspended.write().expect("relations lock").remove(&id);
+        }
     }
 
     pub fn all(&self) -> Vec<Arc<Readable>> {
@@ -180,8 +214,7 @@ impl Relations {
     pub fn pin(&self, ids: &[RelationId], at_least: Epoch, at_most: Epoch) -> Result<Pin, Unreadable> {
         let mut found = Vec::with_capacity(ids.len());
         for &id in ids {
-            let readable = self.get(id).filter(|r| r.is_live()).ok_or(Unreadable::Building(id))?;
-            found.push(readable);
+            found.push(self.serving(id).ok_or(Unreadable::Building(id))?);
         }
         // An epoch read here may be compacted away before it is pinned; then a newer one is chosen.
         for _ in 0..1000 {
@@ -202,6 +235,9 @@ impl Relations {
             }
             if epoch < at_least {
                 return Err(Unreadable::Behind { reached: epoch, wanted: at_least });
+            }
+            if found.iter().any(|relation| epoch < relation.began) {
+                return Err(Unreadable::NoCommonEpoch);
             }
             let pinned: Result<BTreeMap<_, _>, weir_storage::Error> =
                 found.iter().map(|r| Ok((r.id, Arc::new(Pinned::new(r, epoch)?)))).collect();

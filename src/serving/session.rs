@@ -3,7 +3,7 @@
 use super::Server;
 use super::block::{Block, Transaction};
 use super::prepared::{Portal, Prepared};
-use super::query::bound::Bound;
+use super::query::bound::{Bound, Held};
 use super::query::function::Sizes;
 use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
@@ -249,12 +249,27 @@ impl Session {
             Some(held) => self.join(&held, ids, at_least)?,
             None => self.newest(ids, at_least.max(self.wrote)).await?,
         };
+        self.tell_suspended(&bound, ids);
         if explicit && !ids.is_empty() {
             self.hold(&mut bound);
             self.transaction()?.bound = Some(Arc::new(bound.clone()));
         }
         bound.facts = facts;
         Ok(Arc::new(bound))
+    }
+
+    /// What is read as of where it was given up is not what its reader expects.
+    fn tell_suspended(&mut self, bound: &Bound, ids: &[RelationId]) {
+        for id in ids {
+            let Some(Held::Now(pinned)) = bound.relations.get(id) else { continue };
+            if pinned.readable.is_suspended() {
+                let name = self.catalog().get(id.0).map_or(id.to_string(), |object| object.name.clone());
+                self.notice(format!(
+                    "materialized view \"{name}\" is suspended: it was too far behind and is being built anew; this is what it was at epoch {}",
+                    bound.epoch
+                ));
+            }
+        }
     }
 
     /// The past does not change: a block need not hold it, nor what the block writes be kept out of it.

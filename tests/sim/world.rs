@@ -374,6 +374,7 @@ impl World {
             spill: self.spill.path().into(),
             source_limit: 1 << 20,
             history_limit: 2_000 + self.dice.below(20_000) as usize,
+            lag_limit: [u64::MAX, 1_000 + self.dice.below(30_000)][self.dice.below(2) as usize],
             pool: tokio::runtime::Handle::current(),
             slow_views: self.slow.clone(),
             connectors: Connectors(&[&Scripted]),

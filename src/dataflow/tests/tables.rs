@@ -3,6 +3,7 @@
 use super::{Contents, Rig, contents};
 use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
 use crate::dataflow::build::Body;
+use crate::dataflow::relations::Unreadable;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -177,6 +178,32 @@ fn what_feeds_a_table_is_not_kept_for_it() {
             let over: Vec<RelationId> = rig.engine.relations().over(0).iter().map(|r| r.id).collect();
             assert_eq!(over, []);
         }
+    }
+}
+
+/// One that was given up is read as it was, and never beside something as of before that was there.
+#[test]
+fn nothing_is_read_as_of_before_it_was_there() {
+    let mut rig = Rig::new(1, Rig::first_epoch());
+    let relations = rig.engine.relations().clone();
+    let old = rig.create(1, keyed);
+    let fold = Fold { upserts: vec![rows(&[(1, "a".into(), "b".into())])], ..Fold::default() };
+    let epoch = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+    rig.reach(&old, epoch);
+    relations.set_live(old.id);
+    rig.engine.drop_relation(old.id);
+    relations.suspend(old.clone());
+    rig.close(vec![]);
+    let new = rig.create(2, keyed);
+    let later = rig.close(vec![]);
+    rig.reach(&new, later);
+    relations.set_live(new.id);
+    let read = |ids: &[RelationId]| relations.pin(ids, Epoch::ZERO, Epoch::NEVER);
+    assert_eq!(read(&[old.id]).ok().map(|pin| pin.epoch), Some(epoch));
+    assert_eq!(read(&[new.id]).ok().map(|pin| pin.epoch), Some(later));
+    for _ in 0..2 {
+        assert_eq!(read(&[old.id, new.id]).err(), Some(Unreadable::NoCommonEpoch));
+        relations.forget(later);
     }
 }
 
