@@ -78,6 +78,9 @@ pub struct ViewBody {
     pub settings: Settings,
     /// In the order in which building the plan asks for them; the last two are the view's rows and errors.
     pub arrangements: Vec<ArrangementId>,
+    /// Given up because it was too far behind: what is stored of it may be read, and nothing is kept that would lead on from there.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 impl Object {

@@ -434,7 +434,7 @@ impl Jobs {
         let make = move |catalog: &mut Catalog| {
             let id = catalog.next_object();
             let arrangements = (0..count).map(|_| catalog.next_arrangement()).collect();
-            let body = Body::View(ViewBody { columns, plan, settings, arrangements });
+            let body = Body::View(ViewBody { columns, plan, settings, arrangements, suspended: false });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
         let id = self.announce(|| self.are_live(&parents), make, &name).await?;

@@ -154,6 +154,25 @@ impl Coordinator {
         }
     }
 
+    /// Changes what the catalog says of those of `ids` that are views.
+    pub(super) fn set_suspended(&mut self, ids: &[RelationId], suspended: bool) {
+        let is_other = |id: &RelationId| match self.catalog.get(id.0).map(|object| &object.body) {
+            Some(catalog::Body::View(view)) => view.suspended != suspended,
+            _ => false,
+        };
+        let ids: Vec<RelationId> = ids.iter().copied().filter(is_other).collect();
+        if ids.is_empty() {
+            return;
+        }
+        self.edit(|catalog| {
+            for id in ids {
+                if let Some(catalog::Body::View(view)) = catalog.objects.get_mut(&id.0).map(|object| &mut object.body) {
+                    view.suspended = suspended;
+                }
+            }
+        });
+    }
+
     fn suspend(&mut self, id: RelationId) {
         let mut all = vec![id];
         // Ids ascend from parents to children.
@@ -164,6 +183,8 @@ impl Coordinator {
             }
         }
         all.retain(|id| self.held.contains_key(id));
+        // A start must not let any of them go on from where it was.
+        self.set_suspended(&all, true);
         for id in all.iter().rev() {
             let serving = self.engine.relations().serving(*id);
             self.engine.drop_relation(*id);

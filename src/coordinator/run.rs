@@ -133,8 +133,8 @@ pub struct Coordinator {
     sealing: Option<Sealing>,
     /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
     publishing: Option<(Epoch, u64, BTreeMap<RelationId, Epoch>)>,
-    /// Some view is held further back than the last checkpoint's epoch: another one is due when it has come there.
-    trailing: bool,
+    /// Views held further back than the last checkpoint's epoch: another one is due when one of them has come there.
+    trailing: BTreeSet<RelationId>,
     confirming: bool,
     confirmed_at: u64,
     checkpoints: VecDeque<request::Checkpoint>,
@@ -219,7 +219,7 @@ impl Coordinator {
             merged: vec![],
             sealing: None,
             publishing: None,
-            trailing: false,
+            trailing: BTreeSet::new(),
             confirming: false,
             checkpoints: VecDeque::new(),
             ddl: vec![],
@@ -452,17 +452,15 @@ impl Coordinator {
         Some(attached.source)
     }
 
-    /// Views that were behind and have come to the last checkpoint's epoch are to be durable there.
+    /// Views that were behind and have come to the last checkpoint's epoch are to be durable there. None waits for another: one that reads
+    /// it from the store goes on only from where it is durable.
     fn follow_up(&mut self) {
-        let behind = |(id, held): (&RelationId, &Held)| {
-            held.sealed < self.durable
-                && self.is_included(*id)
-                && self.engine.relations().get(*id).is_some_and(|r| r.upper() < self.durable)
-        };
-        if self.trailing && self.publishing.is_none() && !self.held.iter().any(behind) {
-            self.trailing = false;
-            self.changed = true;
+        if self.publishing.is_some() || self.trailing.is_empty() {
+            return;
         }
+        let (durable, relations, trailing) = (self.durable, self.engine.relations(), self.trailing.len());
+        self.trailing.retain(|id| relations.get(*id).is_some_and(|r| r.upper() < durable));
+        self.changed |= self.trailing.len() < trailing;
     }
 
     fn set_live(&mut self, id: RelationId) {
@@ -474,7 +472,7 @@ impl Coordinator {
         });
     }
 
-    fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
         edit(Arc::make_mut(&mut self.catalog));
         self.edits += 1;
         self.changed = true;
@@ -618,6 +616,9 @@ impl Coordinator {
                 attached.source.acknowledge(&proof, &Position(position.clone()));
             }
         }
+        // The store has nothing more of what they were.
+        let is_new = |id: &&RelationId| self.held.get(*id).is_some_and(|held| held.sealed == Epoch::ZERO);
+        self.set_suspended(&sealed.keys().filter(is_new).copied().collect::<Vec<_>>(), false);
         for (id, to) in &sealed {
             if let Some(held) = self.held.get_mut(id) {
                 held.sealed = *to;
@@ -625,7 +626,8 @@ impl Coordinator {
             }
         }
         self.engine.compact(sealed);
-        self.trailing = self.held.iter().any(|(id, held)| held.sealed < epoch && self.is_included(*id));
+        let trailing = self.held.iter().filter(|(id, held)| held.sealed < epoch && self.is_included(**id));
+        self.trailing = trailing.map(|(id, _)| *id).collect();
         let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.failure().is_none());
         let stands = self.held.iter().filter(|(id, _)| works(id)).map(|(_, held)| held.stands());
         let lowest = stands.min().unwrap_or(epoch).min(epoch);

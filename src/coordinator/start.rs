@@ -194,14 +194,14 @@ enum Finding {
     Unfinished,
     /// All of its state is in the manifest, at this epoch.
     Whole(Epoch),
-    /// A view that the manifest does not hold, or whose parents' change logs do not reach back to it: built anew. What the manifest has
-    /// of it is read meanwhile.
+    /// A view that the manifest does not hold, that was suspended, or whose parents' change logs do not reach back to it: built anew.
+    /// What the manifest has of it is read meanwhile.
     Rebuild,
     /// A table that should be there and is not.
     Lost,
 }
 
-/// `upper`: where the manifest has the relation in full. `reachable`: its parents' change logs reach back to there.
+/// `upper`: where the manifest has the relation in full. `reachable`: it can go on from there, by its parents' change logs.
 fn find(life: Life, is_table: bool, upper: Option<Epoch>, epoch: Epoch, reachable: bool) -> Finding {
     match (life, is_table, upper) {
         (Life::Dropping, ..) | (Life::Creating, false, _) => Finding::Unfinished,
@@ -250,7 +250,9 @@ async fn read_back(
         })
     };
     let is_table = matches!(object.body, crate::catalog::Body::Table(_));
-    let found = find(object.life, is_table, upper, manifest.epoch, parents.iter().all(reachable));
+    let suspended = matches!(&object.body, crate::catalog::Body::View(view) if view.suspended);
+    let reachable = !suspended && parents.iter().all(reachable);
+    let found = find(object.life, is_table, upper, manifest.epoch, reachable);
     match found {
         Finding::Unfinished => return Ok(None),
         Finding::Whole(_) => {}

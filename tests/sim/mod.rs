@@ -24,7 +24,7 @@ use upstream::TABLES;
 use world::{Action, World, note_panic, take_panic};
 
 /// Seeds in a run of all tests.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 5_000;
 
 /// Runs that are spent on making a failing one smaller, unless `TRIES` says otherwise.
 const TRIES: usize = 400;
