@@ -56,9 +56,14 @@ async fn a_database_that_only_overwrites_stays_small() {
             round += 1;
             overwrite(&sql, round).await;
         }
-        let report = weir.inspect(&["--rows"]);
-        bounded(&report);
-        match number(&report, "/manifests/0/sequence") > first {
+        // Compaction may be slower than a busy machine's writers for a moment. What it has merged is published with what changes next.
+        eventually("what is kept is bounded", async || {
+            round += 1;
+            overwrite(&sql, round).await;
+            bounded(&weir.inspect(&["--rows"]))
+        })
+        .await;
+        match number(&weir.inspect(&[]), "/manifests/0/sequence") > first {
             true => Ok(()),
             false => Err(format!("{first} is still there after {round} rounds")),
         }
@@ -68,23 +73,25 @@ async fn a_database_that_only_overwrites_stays_small() {
 }
 
 /// What is kept is a few times what is live, whatever was written; the rest goes with the next collection.
-fn bounded(report: &Value) {
+fn bounded(report: &Value) -> Result<(), String> {
+    let holds = |holds: bool, what: String| if holds { Ok(()) } else { Err(what) };
     let number = |path| number(report, path);
     let live = number("/space/live_bytes");
     assert!(live > 500_000.0, "{:#}", report["space"]);
     // Compaction lets what follows a run grow to three times its size, and more comes while it is at work.
-    assert!(number("/space/newest_bytes") < 8.0 * live, "{:#}", report["space"]);
+    holds(number("/space/newest_bytes") < 8.0 * live, format!("{:#}", report["space"]))?;
     // Ten checkpoints share most of their runs.
     let kept = number("/space/object_bytes") - number("/garbage/bytes");
-    assert!(kept < 20.0 * live, "{kept} bytes are kept of {live}: {:#}", report["garbage"]);
-    assert!(number("/writes/written_per_sealed") < 6.0, "{:#}", report["writes"]);
+    holds(kept < 20.0 * live, format!("{kept} bytes are kept of {live}: {:#}", report["garbage"]))?;
+    holds(number("/writes/written_per_sealed") < 6.0, format!("{:#}", report["writes"]))?;
     let manifests = report["manifests"].as_array().expect("manifests");
     let kept = manifests.iter().filter(|manifest| !manifest["kept"].is_null()).count();
-    assert!(kept <= 12, "ten and the last of an hour: {kept}");
+    holds(kept <= 12, format!("ten and the last of an hour: {kept}"))?;
     for relation in report["relations"].as_array().expect("relations") {
         for arrangement in relation["arrangements"].as_array().expect("arrangements") {
             let levels = arrangement["held"]["levels"].as_array().map_or(0, Vec::len);
-            assert!(levels <= 24, "{levels} levels: {relation:#}");
+            holds(levels <= 24, format!("{levels} levels: {relation:#}"))?;
         }
     }
+    Ok(())
 }
