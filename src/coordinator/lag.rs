@@ -10,6 +10,7 @@
 //!
 //! Nothing of this touches sources, checkpoints or other views.
 
+use super::ddl::with_dependants;
 use super::message::Message;
 use super::recover::{self, Parent};
 use super::run::{Coordinator, Held, body};
@@ -32,12 +33,6 @@ pub struct Detached {
     at: Epoch,
     /// The end of the stretch that is being read.
     reading: Option<Epoch>,
-}
-
-/// Runs of a relation's change log, in whose states rows and errors come last.
-fn log_runs<'a>(manifest: &'a Manifest, object: &'a Object) -> impl Iterator<Item = &'a Run> {
-    let states = object.arrangements().iter().rev().take(2).filter_map(|id| manifest.arrangements.get(id));
-    states.flat_map(|state| &state.runs)
 }
 
 /// A stretch of history, per worker.
@@ -133,9 +128,7 @@ impl Coordinator {
             }
         }
     }
-}
 
-impl Coordinator {
     /// Suspends views for which the store keeps too much. Only between checkpoints: one under way is told what it sealed.
     pub(super) fn suspend_the_furthest_behind(&mut self) {
         let too_much = |id: &&RelationId| {
@@ -174,15 +167,8 @@ impl Coordinator {
     }
 
     fn suspend(&mut self, id: RelationId) {
-        let mut all = vec![id];
-        // Ids ascend from parents to children.
-        for object in self.catalog.objects.values() {
-            let reads = |view: &catalog::ViewBody| view.plan.root.relations().iter().any(|parent| all.contains(parent));
-            if matches!(&object.body, catalog::Body::View(view) if reads(view)) {
-                all.push(RelationId(object.id));
-            }
-        }
-        all.retain(|id| self.held.contains_key(id));
+        let all = with_dependants(&self.catalog, &[id.0]).into_iter().map(RelationId);
+        let all: Vec<RelationId> = all.filter(|id| self.held.contains_key(id)).collect();
         // A start must not let any of them go on from where it was.
         self.set_suspended(&all, true);
         for id in all.iter().rev() {
@@ -201,6 +187,12 @@ impl Coordinator {
             self.engine.relations().get(id).into_iter().for_each(|view| self.jobs.await_built(&view));
         }
     }
+}
+
+/// Runs of a relation's change log, in whose states rows and errors come last.
+fn log_runs<'a>(manifest: &'a Manifest, object: &'a Object) -> impl Iterator<Item = &'a Run> {
+    let states = object.arrangements().iter().rev().take(2).filter_map(|id| manifest.arrangements.get(id));
+    states.flat_map(|state| &state.runs)
 }
 
 /// Whether the change logs of all `parents` in the store can be cut at `epoch`.

@@ -250,8 +250,8 @@ async fn read_back(
         })
     };
     let is_table = matches!(object.body, crate::catalog::Body::Table(_));
-    let suspended = matches!(&object.body, crate::catalog::Body::View(view) if view.suspended);
-    let reachable = !suspended && parents.iter().all(reachable);
+    let given_up = matches!(&object.body, crate::catalog::Body::View(view) if view.suspended);
+    let reachable = !given_up && parents.iter().all(reachable);
     let found = find(object.life, is_table, upper, manifest.epoch, reachable);
     match found {
         Finding::Unfinished => return Ok(None),
