@@ -10,7 +10,7 @@ PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 # For each target of `make fuzz`.
 SECONDS ?= 30
 
-.PHONY: demo test sim mutants soak fuzz lint bench setup postgres jdbc clean-cache
+.PHONY: demo test sim mutants soak fuzz lint bench setup postgres jdbc cxx clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
@@ -22,8 +22,12 @@ test: setup lint
 	@fuzz/run $(SECONDS)
 
 # Everything that reads bytes from outside, under a fuzzer: SECONDS=600 make fuzz TARGETS='stream wire'.
-fuzz:
+fuzz: cxx fuzz/Cargo.lock
 	@fuzz/run $(SECONDS) $(TARGETS)
+
+# Libraries in the workspace's versions, so that what was built for the tests serves the fuzzer, too.
+fuzz/Cargo.lock: Cargo.lock
+	cp $< $@
 
 # The simulator: SEEDS=n of them, or SEED=n alone. What fails is made smaller and printed.
 sim:
@@ -37,10 +41,11 @@ mutants:
 soak: setup
 	KILLS=200 cargo test --workspace --test main bank:: -- --nocapture
 
-lint:
+lint: cxx fuzz/Cargo.lock
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
 
 bench: postgres
 	cargo bench --workspace --bench bench
@@ -73,6 +78,11 @@ $(POSTGRES18)/ready: Makefile
 	cd $(POSTGRES18)/node_modules/$(POSTGRES18_PACKAGE) && node scripts/hydrate-symlinks.js
 	ln -sfn node_modules/$(POSTGRES18_PACKAGE)/native $(POSTGRES18)/native
 	@touch $@
+
+# Builds libFuzzer.
+cxx:
+	@command -v "$${CXX:-c++}" >/dev/null || { \
+		echo "A C++ compiler is missing. Install one and try again, on Debian:  sudo apt-get install g++" >&2; exit 1; }
 
 # Java and its driver, for a test of what BI tools ask.
 jdbc:

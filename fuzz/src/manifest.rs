@@ -104,8 +104,13 @@ fn catalog() -> Catalog {
     };
     let settings = Settings::default();
     let planned = weir_sql::planner::plan(&query, &[], &catalog, &settings).expect("a plan");
-    let view =
-        ViewBody { columns: planned.columns, plan: planned.plan, settings, arrangements: vec![ArrangementId(3)] };
+    let view = ViewBody {
+        columns: planned.columns,
+        plan: planned.plan,
+        settings,
+        arrangements: vec![ArrangementId(3)],
+        suspended: false,
+    };
     let id = catalog.next_object();
     let body = Body::View(view);
     catalog
