@@ -1,7 +1,7 @@
 //! The log of closed rows: what went, in epoch order, until no reader can ask for it any more.
 
+use super::index::vast;
 use super::slot::Slot;
-use super::state::vast;
 use crate::epoch::Epoch;
 use std::collections::VecDeque;
 

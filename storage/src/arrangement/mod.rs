@@ -14,6 +14,7 @@ mod changes;
 mod chunk;
 mod closed;
 mod compact;
+mod index;
 mod read;
 mod slot;
 mod state;

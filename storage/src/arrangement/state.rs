@@ -5,11 +5,11 @@
 
 use super::chunk::Chunk;
 use super::closed::Closed;
+use super::index::{Hashed, Index};
 use super::slot::{Link, Slot};
 use super::{Kind, Spec};
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -31,9 +31,9 @@ pub(super) struct State {
     /// Places in the order of their rows' `from`.
     pub order: Vec<usize>,
     pub closed: Closed,
-    heads: HashTable<Head>,
+    heads: Index<Head>,
     /// The live row of each row hash (Bag, Ordered).
-    live: HashTable<Live>,
+    live: Index<Live>,
     /// Key bytes of every head, in order (Ordered).
     sorted: BTreeSet<Box<[u8]>>,
     sorted_bytes: usize,
@@ -66,6 +66,18 @@ struct Live {
     slot: Slot,
 }
 
+impl Hashed for Head {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Hashed for Live {
+    fn hash(&self) -> u64 {
+        self.hash as u64
+    }
+}
+
 impl State {
     pub fn new(spec: Spec) -> Self {
         Self {
@@ -79,8 +91,8 @@ impl State {
             free: vec![],
             order: vec![],
             closed: Closed::default(),
-            heads: HashTable::new(),
-            live: HashTable::new(),
+            heads: Index::new(),
+            live: Index::new(),
             sorted: BTreeSet::new(),
             sorted_bytes: 0,
             births: 0,
@@ -122,11 +134,7 @@ impl State {
             let piece = self.piece(place);
             piece.chunk.bytes() + piece.links.capacity() * size_of::<Link>() + piece.closed.capacity() * 16
         });
-        pieces.sum::<usize>()
-            + self.heads.allocation_size()
-            + self.live.allocation_size()
-            + self.sorted_bytes
-            + self.closed.bytes()
+        pieces.sum::<usize>() + self.heads.bytes() + self.live.bytes() + self.sorted_bytes + self.closed.bytes()
     }
 
     /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
@@ -146,14 +154,15 @@ impl State {
             (0..len).for_each(|row| self.link(Slot::new(place, row), key_hashes[row]));
         }
         for (row, &hash) in row_hashes.iter().enumerate() {
-            self.live.insert_unique(hash as u64, Live { hash, slot: Slot::new(place, row) }, |live| live.hash as u64);
+            let live = Live { hash, slot: Slot::new(place, row) };
+            self.live.of_mut(hash as u64).insert_unique(hash as u64, live, Live::hash);
         }
     }
 
     /// Takes a live row away at `epoch`. `row_hash`: of a bag's row.
     pub fn close(&mut self, slot: Slot, epoch: Epoch, row_hash: Option<u128>) {
         if let Some(hash) = row_hash {
-            let entry = self.live.find_entry(hash as u64, |live| live.slot == slot);
+            let entry = self.live.of_mut(hash as u64).find_entry(hash as u64, |live| live.slot == slot);
             entry.expect("a live row is in the index of live rows").remove();
         }
         let number = self.closed.push(epoch, slot);
@@ -166,7 +175,7 @@ impl State {
     /// The newest row of a key.
     pub fn head(&self, hash: u64, key: &[u8]) -> Slot {
         let same = |head: &Head| head.hash == hash && self.key(head.slot) == key;
-        self.heads.find(hash, same).map_or(Slot::NONE, |head| head.slot)
+        self.heads.of(hash).find(hash, same).map_or(Slot::NONE, |head| head.slot)
     }
 
     /// The newest rows of keys `range` of `keys`. In two passes, so that the memory latencies of many keys overlap.
@@ -174,7 +183,7 @@ impl State {
         found.clear();
         found.extend(range.clone().map(|row| {
             let hash = keys.hash(row);
-            self.heads.find(hash, |head| head.hash == hash).map_or(Slot::NONE, |head| head.slot)
+            self.heads.of(hash).find(hash, |head| head.hash == hash).map_or(Slot::NONE, |head| head.slot)
         }));
         for (row, slot) in range.zip(found) {
             if !slot.is_none() && self.key(*slot) != keys.get(row) {
@@ -185,7 +194,7 @@ impl State {
 
     /// The live row with this hash (Bag, Ordered).
     pub fn live(&self, hash: u128) -> Option<Slot> {
-        self.live.find(hash as u64, |live| live.hash == hash).map(|live| live.slot)
+        self.live.of(hash as u64).find(hash as u64, |live| live.hash == hash).map(|live| live.slot)
     }
 
     /// The keys that have rows, in order (Ordered).
@@ -211,7 +220,7 @@ impl State {
         };
         let key = key_of(slot);
         let same = |head: &Head| head.hash == hash && key_of(head.slot) == key;
-        match self.heads.entry(hash, same, |head| head.hash) {
+        match self.heads.of_mut(hash).entry(hash, same, Head::hash) {
             Entry::Vacant(entry) => {
                 entry.insert(Head { hash, slot });
                 if self.spec.kind == Kind::Ordered {
@@ -238,7 +247,7 @@ impl State {
             return;
         }
         let hash = key::hash(self.key(slot));
-        let found = self.heads.find_entry(hash, |head| head.slot == slot);
+        let found = self.heads.of_mut(hash).find_entry(hash, |head| head.slot == slot);
         let mut entry = found.expect("a row without a newer one is the head of its key");
         if !next.is_none() {
             entry.get_mut().slot = next;
@@ -273,12 +282,8 @@ impl State {
 
     /// Gives back memory of indexes that have become far too large.
     pub fn shrink(&mut self) {
-        if vast(self.heads.capacity(), self.heads.len()) {
-            self.heads.shrink_to(2 * self.heads.len(), |head| head.hash);
-        }
-        if vast(self.live.capacity(), self.live.len()) {
-            self.live.shrink_to(2 * self.live.len(), |live| live.hash as u64);
-        }
+        self.heads.shrink();
+        self.live.shrink();
         self.closed.shrink();
     }
 
@@ -313,7 +318,7 @@ impl State {
                     self.follow(slot, new, link, |slot| !slot.is_none() && !old.contains(&slot.place()));
                     if self.is_bag() && chunk.is_live(new.row()) {
                         let hash = row_hash(new.row());
-                        let found = self.live.find_mut(hash as u64, |live| live.slot == slot);
+                        let found = self.live.of_mut(hash as u64).find_mut(hash as u64, |live| live.slot == slot);
                         found.expect("a live row is in the index of live rows").slot = new;
                     }
                 }
@@ -332,7 +337,7 @@ impl State {
         }
         if link.prev.is_none() {
             let hash = key::hash(self.key(slot));
-            let found = self.heads.find_mut(hash, |head| head.slot == slot);
+            let found = self.heads.of_mut(hash).find_mut(hash, |head| head.slot == slot);
             found.expect("a row without a newer one is the head of its key").slot = new;
         } else if outside(link.prev) {
             self.link_mut(link.prev).next = new;
@@ -356,9 +361,4 @@ impl State {
         }
         kept
     }
-}
-
-/// Whether a table for `capacity` entries is not worth its memory for `len`.
-pub(super) fn vast(capacity: usize, len: usize) -> bool {
-    capacity > 8 * len + 1024
 }
