@@ -163,7 +163,7 @@ pub fn dataflow(
     };
     worker.dataflow_named::<u64, _, _>(&blueprint.name, |scope| match &blueprint.body {
         Body::Table { key, .. } => {
-            let (queue, reading) = from_now_on(blueprint);
+            let (queue, reading) = from_now_on(blueprint, relation);
             let mut stream = source(scope, &blueprint.name, reading);
             if let Some(key) = key {
                 stream = filler(scope, stream, relation.clone(), key.clone());
@@ -252,7 +252,7 @@ impl<'s> Builder<'_, 's> {
 
     /// Constants never change, so nothing else would take a view of them from epoch to epoch.
     fn clock(&mut self, stream: Stream<'s, u64, Packet>) -> Stream<'s, u64, Packet> {
-        let (queue, reading) = from_now_on(self.blueprint);
+        let (queue, reading) = from_now_on(self.blueprint, self.relation);
         if self.blueprint.fresh {
             queue.advance(self.blueprint.from);
         }
@@ -269,7 +269,10 @@ impl<'s> Builder<'_, 's> {
         let width = parent.rows.spec().schema.fields().len();
         let projection = (!projection.iter().copied().eq(0..width)).then(|| projection.to_vec());
         let snapshot = match self.blueprint.fresh {
-            true => snapshot(parent, projection.as_deref()),
+            true => {
+                self.relation.work().comes(parent.rows.stats().rows as usize);
+                snapshot(parent, projection.as_deref())
+            }
             false => nothing(),
         };
         for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
@@ -283,15 +286,17 @@ impl<'s> Builder<'_, 's> {
         }
         let following = Following::Steps(self.follower.clone());
         let from = self.blueprint.start();
-        source(self.scope, &self.blueprint.name, Reading { snapshot, from, queue, projection, following })
+        let relation = self.relation.clone();
+        source(self.scope, &self.blueprint.name, Reading { snapshot, from, queue, projection, following, relation })
     }
 }
 
 /// A queue and what is read from it alone.
-fn from_now_on(blueprint: &Blueprint) -> (Rc<Queue>, Reading) {
+fn from_now_on(blueprint: &Blueprint, relation: &Rc<Relation>) -> (Rc<Queue>, Reading) {
     let queue = Rc::new(Queue::input());
     let (from, following) = (blueprint.start(), Following::Every);
-    (queue.clone(), Reading { snapshot: nothing(), from, queue, projection: None, following })
+    let relation = relation.clone();
+    (queue.clone(), Reading { snapshot: nothing(), from, queue, projection: None, following, relation })
 }
 
 /// Rows and errors of a parent as of its upper.

@@ -1,11 +1,12 @@
 //! The host: runs a pure operator inside timely.
 //!
-//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator once per epoch, sends
-//! pieces on and yields after [`SLICE`]: timely schedules cooperatively. Errors that come in are passed on at once. Linear
-//! operators get every batch as it comes.
+//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator with it ([`Parts`]), sends
+//! pieces on and yields after [`SLICE`], or at once if it is not its relation's turn: timely schedules cooperatively. Errors that come
+//! in are passed on at once. Linear operators get every batch as it comes.
 
 use super::operator::{Operator, Piece, Route};
 use super::packet::Packet;
+use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
 use super::worker::Relation;
 use std::collections::BTreeMap;
@@ -26,8 +27,20 @@ use weir_storage::{Delta, Epoch};
 /// How long an operator may hold its worker before others get their turn.
 pub const SLICE: Duration = Duration::from_millis(2);
 
-/// Rows of work asked of an operator at once; small enough that a slice is not overrun by much.
+/// Rows of work at once, for those that keep up.
 pub const BUDGET: usize = 8192;
+
+/// The same for others: small enough that a slice is not overrun by much.
+const LITTLE: usize = 2048;
+
+/// Rows of a part, at most: an operator that keeps up takes epochs whole if it can, others must not take long at anything.
+const PART: usize = 131_072;
+const LITTLE_PART: usize = 4096;
+
+/// Rows of a part of an epoch.
+pub fn part(is_behind: bool) -> usize {
+    if is_behind { LITTLE_PART } else { PART }
+}
 
 /// A measured stretch of time. Only scheduling depends on it, never a result.
 pub struct Slice {
@@ -66,12 +79,21 @@ struct Pending {
     inputs: Vec<Vec<Delta>>,
 }
 
+/// The epoch an operator is in.
+struct Current {
+    capability: Capability<u64>,
+    parts: Parts,
+    /// Whether the operator has begun a part and is not done with it.
+    polling: bool,
+}
+
 /// What is known of an operator's inputs and its cursor.
 struct Host {
     operator: Box<dyn Operator>,
+    /// Of each input.
+    placements: Vec<Placement>,
     pending: BTreeMap<u64, Pending>,
-    /// The epoch being polled.
-    current: Option<Capability<u64>>,
+    current: Option<Current>,
     /// Since when a relation that is to be slow rests before its next step.
     resting: Option<Slice>,
     relation: Rc<Relation>,
@@ -97,11 +119,13 @@ pub fn host<'s>(
     let worker = relation.place.worker;
     let mut handles = vec![];
     let arity = inputs.len();
+    let mut placements = vec![];
     for (stream, route) in inputs.into_iter().zip(operator.routes()) {
         let rows = match route {
             Route::Stay => Placement::Stay,
             Route::Key(columns) => Placement::Key(columns),
         };
+        placements.push(rows.clone());
         let router = Router { worker, rows, errors: Placement::Stay, partial: Partially::Never };
         handles.push(builder.new_input(stream, DistributorPact(move |_| router)));
     }
@@ -110,7 +134,7 @@ pub fn host<'s>(
     let activator = scope.activator_for(builder.operator_info().address);
     relation.watch(activator.clone());
     builder.build(move |mut capabilities| {
-        let mut host = Host { operator, pending: BTreeMap::new(), current: None, resting: None, relation };
+        let mut host = Host { operator, placements, pending: BTreeMap::new(), current: None, resting: None, relation };
         if let (Some(first), Some(mut capability)) = (hosting.first, capabilities.pop()) {
             capability.downgrade(&first.as_u64());
             host.pending.insert(first.as_u64(), Pending { capability, inputs: vec![vec![]; arity] });
@@ -138,6 +162,10 @@ pub fn host<'s>(
             if let Some(left) = host.rest(frontiers) {
                 return activator.activate_after(left);
             }
+            if !host.has_work(frontiers) {
+                return;
+            }
+            let Some(_turn) = host.relation.turn() else { return activator.activate() };
             let slice = Slice::begin(&host.relation.clock);
             while host.advance(frontiers, &mut |capability, mut packet| {
                 output.session(capability).give_container(&mut packet);
@@ -154,6 +182,7 @@ pub fn host<'s>(
 
 impl Host {
     fn buffer(&mut self, capability: Capability<u64>, index: usize, arity: usize, delta: Delta) {
+        self.relation.work().comes(delta.len());
         let time = *capability.time();
         let pending = self.pending.entry(time).or_insert_with(|| Pending { capability, inputs: vec![vec![]; arity] });
         pending.inputs[index].push(delta);
@@ -178,13 +207,14 @@ impl Host {
         }
     }
 
+    fn has_work(&self, frontiers: &[MutableAntichain<u64>]) -> bool {
+        self.current.is_some() || self.pending.keys().next().is_some_and(|epoch| passed(frontiers, *epoch))
+    }
+
     /// How long a relation that is to be slow still rests before the step it could do now.
     fn rest(&mut self, frontiers: &[MutableAntichain<u64>]) -> Option<Duration> {
         let rest = self.relation.rest;
-        if rest.is_zero()
-            || self.current.is_some()
-            || !self.pending.keys().next().is_some_and(|e| passed(frontiers, *e))
-        {
+        if rest.is_zero() || self.current.is_some() || !self.has_work(frontiers) {
             return None;
         }
         let left = self.resting.get_or_insert_with(|| Slice::begin(&self.relation.clock)).left(rest);
@@ -219,40 +249,39 @@ impl Host {
         if self.relation.has_failed() {
             return Ok(false);
         }
-        let Some(capability) = &self.current else {
+        let Some(current) = &mut self.current else {
             let Some(entry) = self.pending.first_entry().filter(|e| passed(frontiers, *e.key())) else {
                 return Ok(false);
             };
-            let (epoch, pending) = entry.remove_entry();
-            self.current = Some(pending.capability);
-            let inputs = pending.inputs.into_iter().map(consolidate).collect::<Result<_>>()?;
-            self.operator.begin(Epoch::from_u64(epoch), inputs)?;
+            let Pending { capability, inputs } = entry.remove();
+            let parts = Parts::new(inputs, self.placements.clone(), part(self.relation.is_behind()));
+            self.current = Some(Current { capability, parts, polling: false });
             return Ok(true);
         };
-        match self.operator.poll(BUDGET)? {
-            Piece::Rows(delta) if delta.is_empty() => {}
-            Piece::Rows(delta) => send(capability, Packet::Rows(delta)),
-            Piece::Errors(delta) if delta.is_empty() => {}
-            Piece::Errors(delta) => send(capability, Packet::Errors(delta)),
-            Piece::Done => {
-                let epoch = Epoch::from_u64(*capability.time());
-                for arrangement in self.operator.arrangements() {
-                    arrangement.advance(epoch);
+        let epoch = Epoch::from_u64(*current.capability.time());
+        if !current.polling {
+            match current.parts.next()? {
+                Next::Part(inputs, rows) => {
+                    self.relation.work().is_done(rows);
+                    self.operator.begin(epoch, inputs)?;
+                    current.polling = true;
                 }
-                self.current = None;
+                Next::More => {}
+                Next::Done => {
+                    self.operator.arrangements().iter().for_each(|arrangement| arrangement.advance(epoch));
+                    self.current = None;
+                }
             }
+            return Ok(true);
+        }
+        let budget = if self.relation.is_behind() { LITTLE } else { BUDGET };
+        match self.operator.poll(budget)? {
+            Piece::Rows(delta) if delta.is_empty() => {}
+            Piece::Rows(delta) => send(&current.capability, Packet::Rows(delta)),
+            Piece::Errors(delta) if delta.is_empty() => {}
+            Piece::Errors(delta) => send(&current.capability, Packet::Errors(delta)),
+            Piece::Done => current.polling = false,
         }
         Ok(true)
     }
-}
-
-/// Adds up an epoch's batches of one input.
-pub fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
-    let rows: usize = deltas.iter().map(Delta::len).sum();
-    let Some(first) = deltas.first().filter(|_| rows > 0) else { return Ok(vec![]) };
-    if rows == 1 {
-        return Ok(deltas.into_iter().filter(|d| !d.is_empty()).collect());
-    }
-    let whole = Delta::concat(&first.schema(), &deltas).and_then(Delta::consolidate).map_err(super::internal)?;
-    Ok(if whole.is_empty() { vec![] } else { vec![whole] })
 }

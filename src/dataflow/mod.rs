@@ -11,6 +11,7 @@ mod host;
 pub mod operator;
 mod output;
 pub mod packet;
+mod parts;
 pub mod placement;
 pub mod relations;
 mod source;
@@ -19,6 +20,7 @@ mod table;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod worker;
 
 /// A broken invariant or damaged memory: XX000, with what storage says.

@@ -1,12 +1,13 @@
 //! The last operators of a dataflow: what makes a relation readable and its change log followable.
 
-use super::host::{Slice, consolidate, lowest, passed};
+use super::host::{Slice, lowest, part, passed};
 use super::packet::Packet;
+use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
 use super::table::{Applied, Table, fill};
 use super::worker::Relation;
 use crate::connector::Partial;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::DistributorPact;
@@ -17,6 +18,9 @@ use timely::dataflow::{Scope, Stream};
 use weir_sql::Result;
 use weir_storage::{Delta, Epoch};
 
+/// Rows of what feeds a keyed table that are applied at once.
+const PIECE: usize = 4096;
+
 /// Applies each epoch to the relation when it is complete, then offers it to children and readers (I5).
 pub fn output<'s>(
     scope: Scope<'s, u64>,
@@ -26,6 +30,7 @@ pub fn output<'s>(
     rows: Placement,
 ) {
     let errors = if table.key.is_some() && relation.is_table { Placement::Stay } else { Placement::ErrorKey };
+    let placements = vec![rows.clone(), Placement::ErrorKey];
     let router = Router { worker: relation.place.worker, rows, errors, partial: Partially::Never };
     let mut builder = OperatorBuilder::new("output".into(), scope);
     let mut input = builder.new_input(stream, DistributorPact(move |_| router));
@@ -33,27 +38,44 @@ pub fn output<'s>(
     relation.watch(activator.clone());
     builder.build(move |_capabilities| {
         let mut pending: BTreeMap<u64, Vec<Packet>> = BTreeMap::new();
+        let mut current: Option<Applying> = None;
         move |frontiers| {
             input.for_each(|capability, packet| {
+                relation.work().comes(packet.rows());
                 pending.entry(*capability.time()).or_default().push(std::mem::take(packet))
             });
             if relation.is_stopped() || relation.has_failed() {
                 pending.clear();
+                current = None;
                 return;
             }
-            let slice = Slice::begin(&relation.clock);
-            while let Some(entry) = pending.first_entry().filter(|e| passed(frontiers, *e.key())) {
-                let (epoch, packets) = entry.remove_entry();
-                let epoch = Epoch::from_u64(epoch);
-                match apply(&table, &relation, epoch, packets) {
-                    Ok(applied) => publish(&relation, epoch, applied),
-                    Err(error) => return relation.fail(error),
+            let is_complete = |epoch: &u64| passed(frontiers, *epoch);
+            if current.is_some() || pending.keys().next().is_some_and(is_complete) {
+                let Some(_turn) = relation.turn() else { return activator.activate() };
+                let slice = Slice::begin(&relation.clock);
+                loop {
+                    let Some(applying) = &mut current else {
+                        let Some(entry) = pending.first_entry().filter(|e| is_complete(e.key())) else { break };
+                        let (epoch, packets) = entry.remove_entry();
+                        let epoch = Epoch::from_u64(epoch);
+                        current = Some(Applying::new(epoch, packets, &relation, &table, &placements));
+                        continue;
+                    };
+                    match applying.advance(&table, &relation) {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            // Before the next epoch is applied: what is applied but not reached is in no reader's and no count's sight.
+                            relation.reach(applying.epoch);
+                            current = None;
+                        }
+                        Err(error) => return relation.fail(error),
+                    }
+                    if slice.is_over() {
+                        break;
+                    }
                 }
-                // Before the next epoch is applied: what is applied but not reached is in no reader's and no count's sight.
-                relation.reach(epoch);
-                if slice.is_over() && !pending.is_empty() {
-                    activator.activate();
-                    return;
+                if current.is_some() || pending.keys().next().is_some_and(is_complete) {
+                    return activator.activate();
                 }
             }
             // An empty frontier means the dataflow was told to end: nothing more is reached.
@@ -64,21 +86,73 @@ pub fn output<'s>(
     });
 }
 
-fn apply(table: &Table, relation: &Relation, epoch: Epoch, packets: Vec<Packet>) -> Result<Applied> {
-    if relation.is_table && table.key.is_some() {
-        return table.apply(epoch, packets);
+/// An epoch on its way into the relation. Until all of it is there, nobody sees it.
+struct Applying {
+    epoch: Epoch,
+    /// Everything from before the epoch goes, and whether it has gone.
+    truncates: bool,
+    cleared: bool,
+    pieces: Pieces,
+}
+
+enum Pieces {
+    /// What feeds a keyed table, each key once.
+    Keyed(VecDeque<Packet>),
+    /// Rows and errors.
+    Deltas(Parts),
+}
+
+impl Applying {
+    fn new(epoch: Epoch, packets: Vec<Packet>, relation: &Relation, table: &Table, placements: &[Placement]) -> Self {
+        let truncates = packets.iter().any(|packet| matches!(packet, Packet::Truncate));
+        let packets = packets.into_iter().filter(|packet| !matches!(packet, Packet::Truncate));
+        let pieces = if relation.is_table && table.key.is_some() {
+            Pieces::Keyed(packets.flat_map(|packet| packet.pieces(PIECE)).collect())
+        } else {
+            let mut inputs = vec![vec![], vec![]];
+            for packet in packets {
+                match packet {
+                    Packet::Rows(delta) => inputs[0].push(delta),
+                    Packet::Errors(delta) => inputs[1].push(delta),
+                    other => assert_eq!(other.rows(), 0, "only a keyed table is fed with anything else"),
+                }
+            }
+            Pieces::Deltas(Parts::new(inputs, placements.to_vec(), part(relation.is_behind())))
+        };
+        Self { epoch, truncates, cleared: false, pieces }
     }
-    let (mut rows, mut errors, mut rest) = (vec![], vec![], vec![]);
-    for packet in packets {
-        match packet {
-            Packet::Rows(delta) => rows.push(delta),
-            Packet::Errors(delta) => errors.push(delta),
-            other => rest.push(other),
+
+    /// Applies a piece and offers it to children; false: all is there.
+    fn advance(&mut self, table: &Table, relation: &Relation) -> Result<bool> {
+        if self.truncates && !self.cleared {
+            publish(relation, self.epoch, table.apply(self.epoch, vec![Packet::Truncate], false)?);
+            self.cleared = true;
+            return Ok(true);
         }
+        let packets: Vec<Packet> = match &mut self.pieces {
+            Pieces::Keyed(packets) if packets.is_empty() => return Ok(false),
+            Pieces::Keyed(packets) => {
+                let mut rows = 0;
+                let mut next = || {
+                    let packet = packets.pop_front_if(|packet| rows + packet.rows() <= PIECE)?;
+                    rows += packet.rows();
+                    Some(packet)
+                };
+                std::iter::from_fn(&mut next).collect()
+            }
+            Pieces::Deltas(parts) => match parts.next()? {
+                Next::Part(part, rows) => {
+                    relation.work().is_done(rows);
+                    let [rows, errors] = part.try_into().expect("rows and errors");
+                    rows.into_iter().map(Packet::Rows).chain(errors.into_iter().map(Packet::Errors)).collect()
+                }
+                Next::More => return Ok(true),
+                Next::Done => return Ok(false),
+            },
+        };
+        publish(relation, self.epoch, table.apply(self.epoch, packets, self.cleared)?);
+        Ok(true)
     }
-    rest.extend(consolidate(rows)?.into_iter().map(Packet::Rows));
-    rest.extend(consolidate(errors)?.into_iter().map(Packet::Errors));
-    table.apply(epoch, rest)
 }
 
 fn publish(relation: &Relation, epoch: Epoch, applied: Applied) {

@@ -99,6 +99,26 @@ impl Packet {
         })
     }
 
+    /// What feeds a keyed table, as packets of at most `limit` rows.
+    pub fn pieces(self, limit: usize) -> Vec<Packet> {
+        let rows = self.rows();
+        if rows <= limit {
+            return vec![self];
+        }
+        let piece = |from: usize| {
+            let len = limit.min(rows - from);
+            match &self {
+                Packet::Rows(delta) => Packet::Rows(delta.slice(from, len)),
+                Packet::Errors(delta) => Packet::Errors(delta.slice(from, len)),
+                Packet::Upserts(rows) => Packet::Upserts(rows.slice(from, len)),
+                Packet::Deletes(rows) => Packet::Deletes(rows.slice(from, len)),
+                Packet::Failed(rows) => Packet::Failed(rows.slice(from, len)),
+                Packet::Partial(_) | Packet::Empty | Packet::Truncate => unreachable!("filled, and more than one row"),
+            }
+        };
+        (0..rows).step_by(limit).map(piece).collect()
+    }
+
     /// A tag and record batches that say everything, for the wire.
     fn parts(&self) -> (u8, Vec<RecordBatch>) {
         let weights = |delta: &Delta| {

@@ -4,6 +4,7 @@ use super::packet::Packet;
 use super::relations::Readable;
 use super::steps::Marks;
 use super::tap::Queue;
+use super::worker::Relation;
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
@@ -16,7 +17,7 @@ use weir_storage::{Delta, Epoch, Result};
 /// Rows of a snapshot, taken lazily so that a large one does not stand in memory twice.
 pub type Rows = Box<dyn Iterator<Item = Result<Packet>>>;
 
-/// Batches sent per scheduling: about 2 ms of work downstream of them.
+/// Batches sent per scheduling, for a relation that keeps up: about 2 ms of work downstream of them. Others send one.
 const BATCHES: usize = 8;
 
 /// Packets with more rows than this count as a batch.
@@ -32,6 +33,8 @@ pub struct Reading {
     /// Columns of the queue's rows to send; `None`: all.
     pub projection: Option<Vec<usize>>,
     pub following: Following,
+    /// Whose dataflow it begins.
+    pub relation: Rc<Relation>,
 }
 
 /// Which epochs a source goes through.
@@ -64,7 +67,7 @@ impl Following {
 
 /// Ends when the queue is closed.
 pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream<'s, u64, Packet> {
-    let Reading { snapshot, from, queue, projection, following } = reading;
+    let Reading { snapshot, from, queue, projection, following, relation } = reading;
     let mut builder = OperatorBuilder::new(format!("source {name}"), scope);
     let (output, stream) = builder.new_output::<Packet>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Packet>>::from(output);
@@ -92,16 +95,29 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                 snapshot = None;
             }
             let Some(capability) = &mut capability else { return };
+            let sent = |capability: &Capability<u64>| Epoch::from_u64(capability.time().saturating_sub(1));
+            if snapshot.is_none() {
+                step = step.take().or_else(|| following.next(sent(capability), &queue));
+                if step.is_none() {
+                    return;
+                }
+            }
+            let Some(_turn) = relation.turn() else { return queue.wake() };
             let mut output = output.activate();
             let mut send = |at: &Capability<u64>, mut packet: Packet| {
                 if packet.rows() > 0 {
                     output.session(at).give_container(&mut packet);
                 }
             };
-            for _ in 0..BATCHES {
+            let limit = if relation.is_behind() { 1 } else { BATCHES };
+            for _ in 0..limit {
                 let Some(rows) = &mut snapshot else { break };
                 match rows.next() {
-                    Some(packet) => send(capability, packet.expect("a snapshot in memory can be read")),
+                    Some(packet) => {
+                        let packet = packet.expect("a snapshot in memory can be read");
+                        relation.work().is_done(packet.rows());
+                        send(capability, packet);
+                    }
                     None => snapshot = None,
                 }
             }
@@ -109,9 +125,7 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                 return queue.wake();
             }
             let mut batches = 0;
-            loop {
-                let sent = Epoch::from_u64(capability.time().saturating_sub(1));
-                let Some(to) = step.take().or_else(|| following.next(sent, &queue)) else { break };
+            while let Some(to) = step.take().or_else(|| following.next(sent(capability), &queue)) {
                 while let Some((epoch, packet)) = queue.pop(to) {
                     let at = match following {
                         Following::Every => epoch.as_u64().max(*capability.time()),
@@ -119,7 +133,7 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                     };
                     batches += usize::from(packet.rows() > LARGE);
                     send(&capability.delayed(&at), project(packet, projection.as_deref()));
-                    if batches >= BATCHES && matches!(following, Following::Steps(_)) {
+                    if batches >= limit && matches!(following, Following::Steps(_)) {
                         step = Some(to);
                         return queue.wake();
                     }

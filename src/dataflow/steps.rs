@@ -14,7 +14,7 @@ use weir_storage::Epoch;
 const UNDER_WAY: usize = 4;
 
 /// Epochs a view may be behind before it leaps. Below that it is sooner there step by step, and readable at each.
-const BEHIND: u64 = 32;
+pub const BEHIND: u64 = 32;
 
 /// The epochs of checkpoints, from the oldest that some view has yet to pass.
 #[derive(Default)]

@@ -21,38 +21,35 @@ pub struct Table {
     pub key: Option<Vec<usize>>,
 }
 
-/// What an epoch changed.
+/// What some packets changed.
 #[derive(Default)]
 pub struct Applied {
     pub rows: Vec<Delta>,
     pub errors: Vec<Delta>,
-    /// Everything stored before has been taken back already.
-    cleared: bool,
 }
 
 impl Table {
-    /// Applies everything of `epoch` and says what changed. After an `Err` the table is broken.
-    pub fn apply(&self, epoch: Epoch, packets: Vec<Packet>) -> Result<Applied> {
+    /// Applies some packets of `epoch`, which have all that the epoch says of their keys, and says what changed. After an `Err` the table
+    /// is broken. `is_cleared`: nothing is stored from before the epoch.
+    pub fn apply(&self, epoch: Epoch, packets: Vec<Packet>, is_cleared: bool) -> Result<Applied> {
         let mut applied = Applied::default();
-        if packets.iter().any(|p| matches!(p, Packet::Truncate)) {
-            self.clear(&mut applied)?;
-        }
         for packet in packets {
             match packet {
-                Packet::Upserts(rows) => self.upsert(rows, &mut applied)?,
-                Packet::Deletes(keys) => self.delete(keys, &mut applied)?,
-                Packet::Failed(rows) => self.fail(rows, &mut applied)?,
+                Packet::Upserts(rows) => self.upsert(rows, is_cleared, &mut applied)?,
+                Packet::Deletes(keys) => self.delete(keys, is_cleared, &mut applied)?,
+                Packet::Failed(rows) => self.fail(rows, is_cleared, &mut applied)?,
                 Packet::Rows(delta) => applied.rows.push(delta),
                 Packet::Errors(delta) => applied.errors.push(delta),
                 Packet::Partial(_) => return Err(Error::internal("a partial row came unfilled")),
-                Packet::Empty | Packet::Truncate => {}
+                Packet::Truncate => self.clear(&mut applied)?,
+                Packet::Empty => {}
             }
         }
         self.store(epoch, &applied)?;
         Ok(applied)
     }
 
-    /// All deltas of one epoch at once: retractions first, and a key has at most one entry in them.
+    /// All deltas at once: retractions first, and a key has at most one entry in them.
     fn store(&self, epoch: Epoch, applied: &Applied) -> Result<()> {
         for (arrangement, deltas) in [(&self.rows, &applied.rows), (&self.errors, &applied.errors)] {
             if deltas.is_empty() {
@@ -71,22 +68,21 @@ impl Table {
                 deltas.push(delta.negate());
             }
         }
-        applied.cleared = true;
         Ok(())
     }
 
-    fn upsert(&self, rows: RecordBatch, applied: &mut Applied) -> Result<()> {
+    fn upsert(&self, rows: RecordBatch, is_cleared: bool, applied: &mut Applied) -> Result<()> {
         let key = self.keyed()?;
         let keys = Keys::of(&rows, key).map_err(super::internal)?;
-        self.retract(&keys, applied)?;
+        self.retract(&keys, is_cleared, applied)?;
         applied.rows.push(Delta::uniform(rows, 1));
         Ok(())
     }
 
-    fn delete(&self, rows: RecordBatch, applied: &mut Applied) -> Result<()> {
+    fn delete(&self, rows: RecordBatch, is_cleared: bool, applied: &mut Applied) -> Result<()> {
         let columns: Vec<usize> = (0..rows.num_columns()).collect();
         let keys = Keys::of(&rows, &columns).map_err(super::internal)?;
-        let found = self.retract(&keys, applied)?;
+        let found = self.retract(&keys, is_cleared, applied)?;
         let missing: Vec<u32> = (0..keys.len() as u32).filter(|&row| !found[row as usize]).collect();
         if missing.is_empty() {
             return Ok(());
@@ -100,11 +96,11 @@ impl Table {
         Ok(())
     }
 
-    fn fail(&self, rows: RecordBatch, applied: &mut Applied) -> Result<()> {
+    fn fail(&self, rows: RecordBatch, is_cleared: bool, applied: &mut Applied) -> Result<()> {
         let width = rows.num_columns() - 3;
         let columns: Vec<usize> = (0..width).collect();
         let keys = Keys::of(&rows, &columns).map_err(super::internal)?;
-        self.retract(&keys, applied)?;
+        self.retract(&keys, is_cleared, applied)?;
         let text = |column: usize, row: u32| {
             let column: &StringArray = rows.column(width + column).as_any().downcast_ref().expect("a cause is text");
             column.value(row as usize).to_string()
@@ -116,9 +112,9 @@ impl Table {
     }
 
     /// Takes back rows and errors stored under `keys`; says which keys were found.
-    fn retract(&self, keys: &Keys, applied: &mut Applied) -> Result<Vec<bool>> {
+    fn retract(&self, keys: &Keys, is_cleared: bool, applied: &mut Applied) -> Result<Vec<bool>> {
         let mut found = vec![false; keys.len()];
-        if applied.cleared {
+        if is_cleared {
             return Ok(vec![true; keys.len()]);
         }
         let latest = self.rows.latest();

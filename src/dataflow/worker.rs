@@ -4,8 +4,9 @@ use super::build::{self, Log, Plot};
 use super::engine::World;
 use super::operator::Place;
 use super::packet::Packet;
-use super::relations::Readable;
+use super::relations::{Readable, Work};
 use super::tap::{Queue, Tap};
+use super::turns::{Turn, Turns};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -64,6 +65,7 @@ pub struct Relation {
     pub clock: Arc<dyn Clock>,
     readable: Arc<Readable>,
     wake: Arc<Notify>,
+    turns: Rc<Turns>,
     /// Where it stood when it was built: the epoch it was restored at, or none.
     pub stood: Epoch,
     upper: Cell<Epoch>,
@@ -74,7 +76,7 @@ pub struct Relation {
 }
 
 impl Relation {
-    pub fn new(plot: &Plot, place: Place, world: &World) -> Self {
+    pub fn new(plot: &Plot, place: Place, world: &World, turns: Rc<Turns>) -> Self {
         let Plot { blueprint, follower, .. } = plot;
         let arrangements = blueprint.arrangements[place.worker].clone();
         let stood = if blueprint.fresh { Epoch::ZERO } else { blueprint.from };
@@ -90,6 +92,7 @@ impl Relation {
             clock: world.clock.clone(),
             readable: follower.view.clone(),
             wake: world.wake.clone(),
+            turns,
             stood,
             upper: Cell::new(stood),
             stopped: Cell::new(false),
@@ -101,6 +104,21 @@ impl Relation {
     /// Reached on this worker, inclusive.
     pub fn upper(&self) -> Epoch {
         self.upper.get()
+    }
+
+    /// For an operator of it that has work to do. `None`: others come first; it is to ask again.
+    pub fn turn(&self) -> Option<Turn> {
+        self.turns.take(self.is_behind())
+    }
+
+    /// Whether it is a view that is being made or far behind.
+    pub fn is_behind(&self) -> bool {
+        !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
+    }
+
+    /// How much there is to do, and how much is done.
+    pub fn work(&self) -> &Work {
+        &self.readable.work
     }
 
     /// Everything up to `epoch` is applied: readers and children may go there.
@@ -202,16 +220,16 @@ impl Orders {
 pub struct Crew {
     orders: Orders,
     running: BTreeMap<RelationId, Running>,
-    /// The last epoch that was closed.
-    closed: Epoch,
+    turns: Rc<Turns>,
 }
 
 impl Crew {
     pub fn new(orders: Orders) -> Self {
-        Self { orders, running: BTreeMap::new(), closed: Epoch::ZERO }
+        let turns = Rc::new(Turns::new(orders.world.clock.clone()));
+        Self { orders, running: BTreeMap::new(), turns }
     }
 
-    /// Carries out what was told meanwhile. False: the end, everything is dropped.
+    /// Carries out what was told since the last step. False: the end, everything is dropped.
     pub fn obey(&mut self, worker: &mut Worker) -> bool {
         loop {
             match self.orders.commands.try_recv() {
@@ -221,19 +239,32 @@ impl Crew {
                 }
                 Ok(command) => {
                     if let Command::Epoch { epoch, .. } = &command {
-                        self.closed = *epoch;
+                        self.turns.close(*epoch);
                     }
-                    carry_out(worker, &self.orders.world, &mut self.running, command);
+                    self.carry_out(worker, command);
                 }
-                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Empty) => {
+                    self.turns.step(self.is_waited_for());
+                    return true;
+                }
             }
         }
     }
 
-    /// Whether some relation has yet to reach an epoch that was closed.
+    /// Whether some relation has yet to reach the last epoch that was closed.
     pub fn is_behind(&self) -> bool {
-        let behind = |running: &Running| running.relation.upper() < self.closed && !running.relation.has_failed();
-        self.running.values().any(behind)
+        self.unfinished().next().is_some()
+    }
+
+    /// Whether some of those are relations that keep up.
+    fn is_waited_for(&self) -> bool {
+        self.unfinished().any(|relation| !relation.is_behind())
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = &Relation> {
+        let closed = self.turns.closed();
+        let relations = self.running.values().map(|running| &*running.relation);
+        relations.filter(move |relation| relation.upper() < closed && !relation.has_failed())
     }
 
     /// Runs until `Stop` or until the coordinator is gone. Whoever sends a command unparks this thread.
@@ -242,46 +273,47 @@ impl Crew {
             worker.step_or_park(None);
         }
     }
-}
 
-fn carry_out(worker: &mut Worker, world: &World, running: &mut BTreeMap<RelationId, Running>, command: Command) {
-    match command {
-        Command::Epoch { epoch, changes } => {
-            for (id, packets) in changes {
-                if let Some(table) = running.get(&id) {
-                    packets.into_iter().for_each(|packet| table.queues[0].1.push(epoch, packet));
+    fn carry_out(&mut self, worker: &mut Worker, command: Command) {
+        let running = &mut self.running;
+        match command {
+            Command::Epoch { epoch, changes } => {
+                for (id, packets) in changes {
+                    if let Some(table) = running.get(&id) {
+                        packets.into_iter().for_each(|packet| table.queues[0].1.push(epoch, packet));
+                    }
+                }
+                for root in running.values().filter(|r| r.relation.is_root) {
+                    root.queues[0].1.advance(epoch);
                 }
             }
-            for root in running.values().filter(|r| r.relation.is_root) {
-                root.queues[0].1.advance(epoch);
+            Command::Build(plot) => {
+                let place = Place { worker: worker.index(), workers: worker.peers() };
+                let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
+                let queues = build::dataflow(worker, *plot, &relation, running);
+                running.insert(relation.id, Running { relation, queues });
             }
-        }
-        Command::Build(plot) => {
-            let place = Place { worker: worker.index(), workers: worker.peers() };
-            let relation = Rc::new(Relation::new(&plot, place, world));
-            let queues = build::dataflow(worker, *plot, &relation, running);
-            running.insert(relation.id, Running { relation, queues });
-        }
-        Command::Drop(id) => {
-            if let Some(gone) = running.remove(&id) {
-                gone.relation.stop();
-                gone.queues.iter().for_each(|(_, queue)| queue.close());
-            }
-        }
-        Command::Detach { id, cut } => {
-            for (_, queue) in running.get(&id).iter().flat_map(|view| &view.queues) {
-                queue.detach(cut);
-            }
-        }
-        Command::Refill { id, log, to, attach } => refill(running, id, &log, to, attach),
-        Command::Compact(since) => {
-            for (id, since) in since.iter() {
-                if let Some(running) = running.get(id) {
-                    running.relation.arrangements.iter().for_each(|a| a.compact(*since));
+            Command::Drop(id) => {
+                if let Some(gone) = running.remove(&id) {
+                    gone.relation.stop();
+                    gone.queues.iter().for_each(|(_, queue)| queue.close());
                 }
             }
+            Command::Detach { id, cut } => {
+                for (_, queue) in running.get(&id).iter().flat_map(|view| &view.queues) {
+                    queue.detach(cut);
+                }
+            }
+            Command::Refill { id, log, to, attach } => refill(running, id, &log, to, attach),
+            Command::Compact(since) => {
+                for (id, since) in since.iter() {
+                    if let Some(running) = running.get(id) {
+                        running.relation.arrangements.iter().for_each(|a| a.compact(*since));
+                    }
+                }
+            }
+            Command::Stop => unreachable!("ends the loop"),
         }
-        Command::Stop => unreachable!("ends the loop"),
     }
 }
 

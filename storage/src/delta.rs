@@ -79,6 +79,11 @@ impl Delta {
         Ok(Self::new(rows, weights))
     }
 
+    /// `len` rows from `from` on, sharing their columns.
+    pub fn slice(&self, from: usize, len: usize) -> Self {
+        Self::new(self.rows.slice(from, len), self.weights.slice(from, len))
+    }
+
     /// One delta of all of `deltas`, in order. `schema` is what an empty list gets.
     pub fn concat(schema: &SchemaRef, deltas: &[Delta]) -> Result<Self> {
         if let [one] = deltas {

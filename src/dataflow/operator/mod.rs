@@ -1,7 +1,7 @@
 //! Operators: pure, synchronous, one per file. They do not know timely, threads or time.
 //!
 //! The host (`host.rs`) gives an operator everything of one epoch that belongs to its worker, consolidated, by [`Operator::begin`]
-//! and takes the answer in pieces by [`Operator::poll`], whose cursor may stop anywhere, also inside one key. Errors that come in
+//! (a large epoch in parts, cut by key) and takes the answer in pieces by [`Operator::poll`], whose cursor may stop anywhere, also inside one key. Errors that come in
 //! beside the rows are passed on by the host; an operator only adds those it makes itself, and retracts them when the rows that
 //! made them go. Outputs need not be consolidated.
 //!
@@ -45,7 +45,7 @@ pub enum Piece {
     Rows(Delta),
     /// In `errors::SCHEMA`.
     Errors(Delta),
-    /// The epoch is done.
+    /// The part is done.
     Done,
 }
 
@@ -63,11 +63,11 @@ pub trait Operator {
     /// Its state, in the order of `specs`.
     fn arrangements(&self) -> &[Arrangement];
 
-    /// Takes an epoch's input: for each input its deltas, consolidated over the whole epoch (I2). Called once per epoch in which
-    /// any input has rows, and once at the first epoch of a new dataflow even without rows. Epochs ascend.
+    /// Takes an epoch's input, or a part of it that has all changes of its keys: for each input its deltas, consolidated (I2). Called for
+    /// each part of an epoch in which any input has rows, and once at the first epoch of a new dataflow even without rows. Epochs ascend.
     fn begin(&mut self, epoch: Epoch, inputs: Vec<Vec<Delta>>) -> Result<()>;
 
-    /// The next piece, after about `budget` rows of work. Called until `Done`. An `Err` is a bug or a broken invariant, not a
+    /// The next piece, after about `budget` rows of work. Called until `Done` before anything else. An `Err` is a bug or a broken invariant, not a
     /// row's error: it stops the relation.
     fn poll(&mut self, budget: usize) -> Result<Piece>;
 }

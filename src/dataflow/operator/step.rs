@@ -106,7 +106,7 @@ impl Slices {
         loop {
             let delta = self.deltas.front()?;
             let len = (delta.len() - self.from).min(limit.clamp(1, BATCH));
-            let slice = (len > 0).then(|| slice(delta, self.from, len));
+            let slice = (len > 0).then(|| delta.slice(self.from, len));
             self.from += len;
             if self.from == delta.len() {
                 self.deltas.pop_front();
@@ -117,13 +117,6 @@ impl Slices {
             }
         }
     }
-}
-
-pub(super) fn slice(delta: &Delta, from: usize, len: usize) -> Delta {
-    if len == delta.len() {
-        return delta.clone();
-    }
-    Delta::new(delta.rows().slice(from, len), delta.weights().slice(from, len))
 }
 
 /// A batch of `rows` rows, which there may be also without columns.

@@ -1,0 +1,210 @@
+//! Parts: a large epoch is cut by key, so that no piece of work on it is long, and an operator takes it part by part.
+
+use super::placement::Placement;
+use std::collections::VecDeque;
+use weir_sql::Result;
+use weir_storage::Delta;
+use weir_storage::key::Keys;
+
+/// Rows that are cut at once.
+const CUT: usize = 8192;
+
+/// Pieces into which one cut makes a part, at most.
+const PIECES: usize = 32;
+
+/// Rows that have the same key hash stay together however many they are: after so many cuts no bits are left.
+const CUTS: u32 = 8;
+
+/// What an epoch has for each of some inputs, handed out in parts: all changes of a key are in one of them, consolidated.
+pub struct Parts {
+    /// By what each input is cut.
+    placements: Vec<Placement>,
+    /// A part with more rows is cut.
+    limit: usize,
+    parts: VecDeque<Part>,
+    cutting: Option<Cutting>,
+}
+
+struct Part {
+    /// Deltas, by input.
+    inputs: Vec<Vec<Delta>>,
+    /// By how many cuts it was made.
+    cuts: u32,
+}
+
+struct Cutting {
+    /// With their input.
+    uncut: VecDeque<(usize, Delta)>,
+    pieces: Vec<Part>,
+}
+
+pub enum Next {
+    /// By input, made of so many rows.
+    Part(Vec<Vec<Delta>>, usize),
+    /// Some work is done, and there is more.
+    More,
+    Done,
+}
+
+impl Parts {
+    /// `placements`: by what rows of each input come to a worker. `limit`: rows of a part, at most.
+    pub fn new(inputs: Vec<Vec<Delta>>, placements: Vec<Placement>, limit: usize) -> Self {
+        Self { placements, limit, parts: [Part { inputs, cuts: 0 }].into(), cutting: None }
+    }
+
+    /// The next part, or some work on the way to it.
+    pub fn next(&mut self) -> Result<Next> {
+        if let Some(cutting) = &mut self.cutting {
+            match next_uncut(&mut cutting.uncut)? {
+                Some((input, delta)) => cut(&self.placements[input], input, &delta, &mut cutting.pieces)?,
+                None => {
+                    let pieces = std::mem::take(&mut cutting.pieces).into_iter().rev();
+                    pieces.filter(|piece| count(&piece.inputs) > 0).for_each(|piece| self.parts.push_front(piece));
+                    self.cutting = None;
+                }
+            }
+            return Ok(Next::More);
+        }
+        let Some(Part { inputs, cuts }) = self.parts.pop_front() else { return Ok(Next::Done) };
+        let rows = count(&inputs);
+        if rows <= self.limit || cuts == CUTS {
+            return Ok(Next::Part(inputs.into_iter().map(consolidate).collect::<Result<_>>()?, rows));
+        }
+        let piece = || Part { inputs: vec![vec![]; inputs.len()], cuts: cuts + 1 };
+        let pieces = (0..(2 * rows).div_ceil(self.limit).min(PIECES)).map(|_| piece()).collect();
+        let uncut = inputs.into_iter().enumerate();
+        let uncut = uncut.flat_map(|(input, deltas)| deltas.into_iter().map(move |delta| (input, delta))).collect();
+        self.cutting = Some(Cutting { uncut, pieces });
+        Ok(Next::More)
+    }
+}
+
+/// Some rows that are not cut yet.
+fn next_uncut(uncut: &mut VecDeque<(usize, Delta)>) -> Result<Option<(usize, Delta)>> {
+    let Some((input, first)) = uncut.pop_front() else { return Ok(None) };
+    if first.len() > CUT {
+        uncut.push_front((input, first.slice(CUT, first.len() - CUT)));
+        return Ok(Some((input, first.slice(0, CUT))));
+    }
+    let (mut rows, mut some) = (first.len(), vec![first]);
+    while let Some((_, next)) = uncut.pop_front_if(|(other, next)| *other == input && rows + next.len() <= CUT) {
+        rows += next.len();
+        some.push(next);
+    }
+    let delta = Delta::concat(&some[0].schema(), &some).map_err(super::internal)?;
+    Ok(Some((input, delta)))
+}
+
+/// Gives each of `pieces` its rows of `delta`.
+fn cut(by: &Placement, input: usize, delta: &Delta, pieces: &mut [Part]) -> Result<()> {
+    let columns = match by {
+        Placement::Key(columns) if !columns.is_empty() => columns.clone(),
+        Placement::ErrorKey => vec![super::placement::ERROR_KEY],
+        // Rows that are all on one worker need not be in one part.
+        Placement::Key(_) | Placement::Stay => (0..delta.rows().num_columns()).collect(),
+    };
+    let keys = Keys::of(delta.rows(), &columns).map_err(super::internal)?;
+    let mut split = vec![vec![]; pieces.len()];
+    // Other bits than those that chose the worker, and than those of the cuts before.
+    let shift = 8 + 5 * (pieces[0].cuts - 1);
+    (0..keys.len()).for_each(|row| split[(keys.hash(row) >> shift) as usize % PIECES % pieces.len()].push(row as u32));
+    for (piece, indices) in pieces.iter_mut().zip(split).filter(|(_, indices)| !indices.is_empty()) {
+        piece.inputs[input].push(delta.take(&indices).map_err(super::internal)?);
+    }
+    Ok(())
+}
+
+fn count(inputs: &[Vec<Delta>]) -> usize {
+    inputs.iter().flatten().map(Delta::len).sum()
+}
+
+/// Adds up the batches of one input.
+fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
+    let rows: usize = deltas.iter().map(Delta::len).sum();
+    let Some(first) = deltas.first().filter(|_| rows > 0) else { return Ok(vec![]) };
+    if rows == 1 {
+        return Ok(deltas.into_iter().filter(|d| !d.is_empty()).collect());
+    }
+    let whole = Delta::concat(&first.schema(), &deltas).and_then(Delta::consolidate).map_err(super::internal)?;
+    Ok(if whole.is_empty() { vec![] } else { vec![whole] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, Int64Array, RecordBatch};
+    use arrow::datatypes::Int64Type;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    /// Rows `key = i % keys`, `value = i / 2`, of which every two are equal.
+    fn delta(rows: std::ops::Range<i64>, keys: i64, weight: i64) -> Delta {
+        let column = |value: &dyn Fn(i64) -> i64| -> arrow::array::ArrayRef {
+            Arc::new(rows.clone().map(value).collect::<Int64Array>())
+        };
+        let columns = [("key", column(&|i| i / 2 % keys)), ("value", column(&|i| i / 2))];
+        Delta::uniform(RecordBatch::try_from_iter(columns).unwrap(), weight)
+    }
+
+    /// Of each row, by input and value, its weight and the number of the part that has its key.
+    type Found = BTreeMap<(usize, i64), (i64, usize)>;
+
+    /// How many parts there are, and what is in them.
+    fn take(mut parts: Parts) -> (usize, Found) {
+        let (mut found, mut count, mut of_key) = (BTreeMap::new(), 0, BTreeMap::new());
+        loop {
+            match parts.next().unwrap() {
+                Next::Done => return (count, found),
+                Next::More => {}
+                Next::Part(inputs, _) => {
+                    for (input, deltas) in inputs.iter().enumerate() {
+                        for delta in deltas {
+                            let column = |index| delta.rows().column(index).as_primitive::<Int64Type>().values();
+                            for ((key, value), weight) in column(0).iter().zip(column(1)).zip(delta.weights()) {
+                                assert_eq!(*of_key.entry(*key).or_insert(count), count, "key {key} is in two parts");
+                                assert_eq!(found.insert((input, *value), (*weight, count)), None, "not consolidated");
+                            }
+                        }
+                    }
+                    count += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_epoch_is_one_part_even_if_it_is_empty() {
+        let by_key = vec![Placement::Key(vec![0])];
+        assert_eq!(take(Parts::new(vec![vec![]], by_key.clone(), 100)), (1, BTreeMap::new()));
+        let (parts, rows) = take(Parts::new(vec![vec![delta(0..100, 7, 1)]], by_key, 100));
+        assert_eq!((parts, rows.len()), (1, 50));
+    }
+
+    #[test]
+    fn a_large_one_is_cut_by_key_through_all_inputs() {
+        let rows = 400_000;
+        let one = vec![delta(0..5, 5_000, 1), delta(5..rows, 5_000, 1), delta(0..10, 5_000, -1)];
+        let other = vec![delta(0..1_000, 5_000, 1)];
+        let by_key = vec![Placement::Key(vec![0]); 2];
+        let (parts, found) = take(Parts::new(vec![one, other], by_key, 4_096));
+        assert!((98..2 * 98 * 4).contains(&parts), "{parts}");
+        let expected = (5..rows / 2).map(|value| (0, value)).chain((0..500).map(|value| (1, value)));
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        assert!(found.values().all(|(weight, _)| *weight == 2));
+    }
+
+    #[test]
+    fn rows_of_one_group_are_cut_by_all_columns() {
+        for placement in [Placement::Key(vec![]), Placement::Stay] {
+            let (parts, found) = take(Parts::new(vec![vec![delta(0..400_000, 400_000, 1)]], vec![placement], 10_000));
+            assert!(parts >= 40);
+            assert_eq!(found.len(), 200_000);
+        }
+    }
+
+    #[test]
+    fn a_key_with_many_rows_is_a_part_of_its_own() {
+        let (parts, found) = take(Parts::new(vec![vec![delta(0..100_000, 1, 1)]], vec![Placement::Key(vec![0])], 10));
+        assert_eq!((parts, found.len()), (1, 50_000));
+    }
+}

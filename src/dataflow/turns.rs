@@ -1,0 +1,154 @@
+//! Turns: whose work comes first on a worker.
+//!
+//! Tables, and views that keep up, work whenever they have something to do. Views that are being made or are far behind together get one
+//! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch.
+
+use super::host::SLICE;
+use super::steps::BEHIND;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use weir_storage::Epoch;
+use weir_storage::env::Clock;
+
+/// Of ten slices, so many are left to those that keep up.
+const OTHERS: u32 = 9;
+
+/// Of one worker.
+pub struct Turns {
+    clock: Arc<dyn Clock>,
+    /// The last epoch that was closed.
+    closed: Cell<Epoch>,
+    /// Whether some of those that keep up have work.
+    waited_for: Cell<bool>,
+    /// What those behind have had in this step of timely's.
+    used: Cell<Duration>,
+    /// Monotonic microseconds before which they get nothing while they are waited for.
+    next: Cell<u64>,
+}
+
+/// Work under way, until this is dropped.
+pub struct Turn {
+    /// Of one that is behind, with its beginning.
+    behind: Option<(Rc<Turns>, u64)>,
+}
+
+impl Turns {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            closed: Cell::new(Epoch::ZERO),
+            waited_for: Cell::default(),
+            used: Cell::default(),
+            next: Cell::default(),
+        }
+    }
+
+    pub fn close(&self, epoch: Epoch) {
+        self.closed.set(epoch);
+    }
+
+    pub fn closed(&self) -> Epoch {
+        self.closed.get()
+    }
+
+    /// Timely is going to make a step. `waited_for`: somebody who keeps up has yet to reach the last epoch.
+    pub fn step(&self, waited_for: bool) {
+        self.waited_for.set(waited_for);
+        self.used.set(Duration::ZERO);
+    }
+
+    /// Whether a relation that stands at `upper` is too far behind to come first.
+    pub fn is_behind(&self, upper: Epoch) -> bool {
+        self.closed.get().as_u64() > upper.as_u64() + BEHIND
+    }
+
+    /// For somebody who has work to do. `None`: not now.
+    pub fn take(self: &Rc<Self>, is_behind: bool) -> Option<Turn> {
+        if !is_behind {
+            return Some(Turn { behind: None });
+        }
+        let now = self.clock.monotonic();
+        let may = !self.waited_for.get() || now >= self.next.get();
+        (may && self.used.get() < SLICE).then(|| Turn { behind: Some((self.clone(), now)) })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some((turns, began)) = &self.behind else { return };
+        let now = turns.clock.monotonic();
+        let took = Duration::from_micros(now - began);
+        turns.used.set(turns.used.get() + took);
+        turns.next.set(now + (took * OTHERS).as_micros() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A clock that somebody moves.
+    #[derive(Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> i64 {
+            self.monotonic() as i64
+        }
+
+        fn monotonic(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn turns() -> (Arc<Hand>, Rc<Turns>) {
+        let hand = Arc::new(Hand::default());
+        (hand.clone(), Rc::new(Turns::new(hand)))
+    }
+
+    /// Whether one that is behind may work; then it does so for a time.
+    fn works(hand: &Hand, turns: &Rc<Turns>, micros: u64) -> bool {
+        let Some(_turn) = turns.take(true) else { return false };
+        hand.0.fetch_add(micros, Ordering::Relaxed);
+        true
+    }
+
+    #[test]
+    fn between_two_steps_there_is_one_slice_for_those_behind() {
+        let (hand, turns) = turns();
+        for _ in 0..3 {
+            turns.step(false);
+            assert!(works(&hand, &turns, 1_500));
+            assert!(works(&hand, &turns, 600));
+            assert!(!works(&hand, &turns, 0));
+            assert!(turns.take(false).is_some(), "who keeps up need not wait");
+        }
+    }
+
+    #[test]
+    fn while_they_are_waited_for_they_get_one_slice_in_ten() {
+        let (hand, turns) = turns();
+        let mut worked = 0;
+        for _ in 0..1_000 {
+            turns.step(true);
+            hand.0.fetch_add(500, Ordering::Relaxed);
+            worked += u32::from(works(&hand, &turns, 2_000));
+        }
+        // 0.5 s of others' work, 18 ms of it after each slice.
+        assert!((27..=28).contains(&worked), "{worked}");
+        turns.step(false);
+        assert!(works(&hand, &turns, 0));
+    }
+
+    #[test]
+    fn behind_is_who_would_leap() {
+        let (_, turns) = turns();
+        turns.close(Epoch::from_u64(100));
+        assert!(turns.is_behind(Epoch::from_u64(67)));
+        assert!(!turns.is_behind(Epoch::from_u64(68)));
+        assert!(!turns.is_behind(Epoch::from_u64(101)));
+    }
+}
