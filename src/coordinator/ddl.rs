@@ -588,7 +588,7 @@ impl Jobs {
 
     /// A view that is built anew is read again when it is there.
     pub fn await_built(&self, view: &Readable) {
-        let (mailbox, id, epoch) = (self.mailbox.clone(), view.id, view.began);
+        let (mailbox, id, epoch) = (self.mailbox.clone(), view.id, view.began());
         tokio::spawn(async move {
             if let Ok(Ok(())) = mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await {
                 mailbox.tell(Message::Live { id });

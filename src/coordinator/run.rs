@@ -400,12 +400,11 @@ impl Coordinator {
     /// Tables whose copy is complete become readable.
     fn become_live(&mut self) {
         let relations = self.engine.relations().clone();
-        let ready: Vec<RelationId> = self
-            .becoming
-            .extract_if(.., |(id, epoch)| relations.get(*id).is_none_or(|r| r.upper() >= *epoch))
-            .map(|(id, _)| id)
-            .collect();
-        for id in ready {
+        let reached = |(id, epoch): &mut (RelationId, Epoch)| relations.get(*id).is_none_or(|r| r.upper() >= *epoch);
+        let ready: Vec<(RelationId, Epoch)> = self.becoming.extract_if(.., reached).collect();
+        for (id, epoch) in ready {
+            // Another relation of a query may hold it back to when the copy was not whole.
+            relations.get(id).into_iter().for_each(|table| table.begin(epoch));
             self.set_live(id);
             for (_, reply) in self.consistent.extract_if(.., |(waiting, _)| *waiting == id) {
                 let _ = reply.send(Ok(()));
@@ -712,7 +711,7 @@ impl Coordinator {
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
             Message::Discard { id } => self.discard(id),
             Message::Live { id } => {
-                let unfinished = |r: &Arc<Readable>| r.upper() < r.began && !r.parents.is_empty();
+                let unfinished = |r: &Arc<Readable>| r.upper() < r.began() && !r.parents.is_empty();
                 match self.engine.relations().get(id).filter(unfinished) {
                     // It was suspended meanwhile, and begins again.
                     Some(view) => self.jobs.await_built(&view),
@@ -886,7 +885,10 @@ impl Coordinator {
         match copies.into_iter().find(|(table, ..)| table.0 == id) {
             Some((_, done, total)) if total > 0 => format!("{:.1}%", 100.0 * done as f64 / total.max(done) as f64),
             Some((_, done, _)) => format!("{done} rows"),
-            None => "building".into(),
+            None => match self.engine.relations().get(RelationId(id)) {
+                Some(view) if view.began() > view.upper() => format!("{:.1}%", 100.0 * view.work.share()),
+                _ => "building".into(),
+            },
         }
     }
 

@@ -29,13 +29,14 @@ pub struct Readable {
     suspended: AtomicBool,
     failure: OnceLock<weir_sql::Error>,
     /// Before this epoch it was not there, or not as it is now: nobody reads it as of then.
-    pub began: Epoch,
+    began: AtomicU64,
     /// What it reads; none for a base table.
     pub parents: Vec<Arc<Readable>>,
     /// Which epochs it stops at.
     pub steps: Steps,
     /// Changes of its parents that wait for it.
     pub history: History,
+    pub work: Work,
     /// Sources that may have more to do when it moves, with the relations they feed.
     watchers: RwLock<Vec<(RelationId, SyncActivator)>>,
 }
@@ -55,6 +56,29 @@ impl History {
 
     pub fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Rows that a relation's operators are known to have to take, and that they have taken.
+#[derive(Default)]
+pub struct Work {
+    known: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Work {
+    pub fn comes(&self, rows: usize) {
+        self.known.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub fn is_done(&self, rows: usize) {
+        self.done.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Of what is known to be done, what is done: 0 to 1.
+    pub fn share(&self) -> f64 {
+        let done = self.done.load(Ordering::Relaxed) as f64;
+        done / (self.known.load(Ordering::Relaxed) as f64).max(done).max(1.0)
     }
 }
 
@@ -78,17 +102,18 @@ impl Readable {
             live: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
             failure: OnceLock::new(),
-            began: Epoch::ZERO,
+            began: AtomicU64::default(),
             parents: vec![],
             steps: Steps::default(),
             history: History::default(),
+            work: Work::default(),
             watchers: RwLock::default(),
         }
     }
 
     /// One that is there from `began` on, reads `parents` and goes by `steps`.
     pub fn following(self, began: Epoch, parents: Vec<Arc<Readable>>, steps: Steps) -> Self {
-        Self { began, parents, steps, ..self }
+        Self { began: AtomicU64::new(began.as_u64()), parents, steps, ..self }
     }
 
     /// Reached by every worker, inclusive.
@@ -124,6 +149,16 @@ impl Readable {
     pub fn fail(&self, error: weir_sql::Error) {
         // The first cause is the one that says most; later ones follow from it.
         let _ = self.failure.set(error);
+    }
+
+    /// The first epoch as of which it may be read.
+    pub fn began(&self) -> Epoch {
+        Epoch::from_u64(self.began.load(Ordering::Acquire))
+    }
+
+    /// What it holds is whole from `epoch` on: a table's copy.
+    pub fn begin(&self, epoch: Epoch) {
+        self.began.fetch_max(epoch.as_u64(), Ordering::AcqRel);
     }
 
     /// Whether it may be read by name: not while its first copy or backfill goes on.
@@ -236,7 +271,7 @@ impl Relations {
             if epoch < at_least {
                 return Err(Unreadable::Behind { reached: epoch, wanted: at_least });
             }
-            if found.iter().any(|relation| epoch < relation.began) {
+            if found.iter().any(|relation| epoch < relation.began()) {
                 return Err(Unreadable::NoCommonEpoch);
             }
             let pinned: Result<BTreeMap<_, _>, weir_storage::Error> =

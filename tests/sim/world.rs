@@ -477,6 +477,9 @@ impl World {
                 for _ in 0..commits {
                     self.upstream.work(4);
                     self.pass(3_000).await?;
+                    if self.dice.once_in(4) {
+                        self.read(None)?;
+                    }
                 }
             }
             Action::Busy(micros) => {
@@ -488,11 +491,13 @@ impl World {
             }
             Action::Read => self.read(None)?,
             Action::Create(kind) | Action::CreateAndCancel(kind) => {
-                let below = self.views.iter().find(|(name, kind)| **kind == 1 && self.known[*name] == Known::There);
-                if kind >= model::STACKED && below.is_none() {
+                let there = |name: &String| self.known[name] == Known::There;
+                let below = self.views.iter().filter(|(name, kind)| **kind == 1 && there(name));
+                let below: Vec<&str> = below.map(|(name, _)| name.as_str()).collect();
+                if kind >= model::STACKED && below.is_empty() {
                     return Ok(());
                 }
-                let query = model::query(kind, below.map_or("", |(name, _)| name));
+                let query = model::query(kind, &below);
                 let name = format!("v{}", self.next);
                 self.next += 1;
                 self.views.insert(name.clone(), kind);
