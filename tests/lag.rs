@@ -173,3 +173,56 @@ async fn read_suspended(sql: &Client) {
     let of = |name: &str| notices.iter().any(|notice| notice.contains(&format!("\"{name}\" is suspended")));
     assert!(of("slow") && of("over"), "{notices:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_being_made_says_how_far_it_is() {
+    let weir = Weir::with(&["--slow-view", "slow=3s"]).await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id bigint PRIMARY KEY, g int, v int)").await;
+    sql.run("INSERT INTO t SELECT i, (i % 50)::int, 1 FROM generate_series(1, 10000) AS x (i)").await;
+    let maker = weir.client().await;
+    let making = tokio::spawn(async move { maker.run(SLOW).await });
+    // All rows are read, and wait for the operator that adds them up.
+    eventually("half of the work is done", async || {
+        let progress = sql.rows("SELECT progress FROM rw_catalog.rw_ddl_progress").await?;
+        match progress.first().and_then(|row| row[0].as_deref()) {
+            Some("50.0%") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    making.await.expect("the view is made");
+    assert_eq!(sql.one("SELECT sum(n) FROM slow").await, "10000");
+    assert_eq!(sql.one("SELECT count(*) FROM rw_catalog.rw_ddl_progress").await, "0");
+}
+
+/// Nine million pairs of six thousand rows: what cannot wait goes through at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_much_larger_than_memory_goes_through_in_parts() {
+    const PAIRS: &str = "SELECT a.k, count(*) AS n, sum(a.v + b.v) AS v FROM a JOIN b ON a.k = b.k GROUP BY a.k";
+    let weir = Weir::with(&["--memory-limit", "128MB", "--workers", "1"]).await;
+    let sql = weir.client().await;
+    for table in ["a", "b"] {
+        sql.run(&format!("CREATE TABLE {table} (id bigint PRIMARY KEY, k int, v bigint)")).await;
+        sql.run(&format!("INSERT INTO {table} SELECT i, (i % 2)::int, i FROM generate_series(1, 3000) AS x (i)")).await;
+    }
+    let before = peak(weir.process_id());
+    sql.run(&format!("CREATE MATERIALIZED VIEW pairs AS {PAIRS}")).await;
+    sql.run("INSERT INTO b SELECT i, (i % 2)::int, i FROM generate_series(3001, 6000) AS x (i)").await;
+    let grown = peak(weir.process_id()) - before;
+    let expected = |k: u64| {
+        let of = |to: u64| (1..=to).filter(move |i| i % 2 == k);
+        let (a, b) = (of(3000).count() as u64, of(6000).count() as u64);
+        format!("{k}|{}|{}", a * b, of(3000).sum::<u64>() * b + of(6000).sum::<u64>() * a)
+    };
+    let found = sql.sorted("SELECT k || '|' || n || '|' || v FROM pairs").await.expect("read the view");
+    assert_eq!(found, vec![vec![Some(expected(0))], vec![Some(expected(1))]]);
+    assert!(grown < 120, "memory grew by {grown} MB; the pairs alone are some hundred");
+}
+
+/// The most memory a process has ever had, in megabytes.
+fn peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+}

@@ -66,7 +66,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
-    let world = World { wake: wake.clone(), clock: env.clock.clone() };
+    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit: config.history_limit };
     let engine = match config.workers {
         Workers::Threads(workers) => Engine::start(workers, world),
         Workers::Given(start) => start(world),

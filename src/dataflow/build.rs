@@ -182,6 +182,7 @@ pub fn dataflow(
                 log: &log,
                 states: &mut states,
                 queues: vec![],
+                hosts: 0,
             };
             let mut stream = builder.build(&plan.root);
             if relation.is_root {
@@ -221,6 +222,8 @@ struct Builder<'a, 's> {
     log: &'a Log,
     states: &'a mut VecDeque<Arrangement>,
     queues: Vec<(RelationId, Rc<Queue>)>,
+    /// Hosts so far.
+    hosts: u32,
 }
 
 impl<'s> Builder<'_, 's> {
@@ -244,9 +247,11 @@ impl<'s> Builder<'_, 's> {
         let own: Vec<Arrangement> = self.states.drain(..operator::specs(node).len()).collect();
         let linear = matches!(node.operator, Operator::Map { .. });
         let operator = operator::build(node, self.relation.place, own);
+        let number = self.hosts;
+        self.hosts += 1;
         let inputs: Vec<_> = node.inputs().into_iter().map(|input| self.build(input)).collect();
         let first = (self.blueprint.fresh && !linear).then_some(self.blueprint.from);
-        let hosting = Hosting { name: name(node).into(), linear, first };
+        let hosting = Hosting { name: name(node).into(), linear, number, first };
         host(self.scope, inputs, operator, hosting, self.relation.clone())
     }
 

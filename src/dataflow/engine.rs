@@ -28,6 +28,8 @@ pub struct World {
     /// Notified whenever some relation moved.
     pub wake: Arc<Notify>,
     pub clock: Arc<dyn Clock>,
+    /// Bytes that may wait for an operator before it has to take what there is of an epoch.
+    pub limit: usize,
 }
 
 /// Makes a worker look at its commands.

@@ -3,6 +3,10 @@
 //! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator with it ([`Parts`]), sends
 //! pieces on and yields after [`SLICE`], or at once if it is not its relation's turn: timely schedules cooperatively. Errors that come
 //! in are passed on at once. Linear operators get every batch as it comes.
+//!
+//! An epoch that is too large for memory is begun *early*: the operator takes what has come of it, and then the rest. What has come is
+//! always a change that could have been an epoch of its own, since every stream says first that a row comes and then that it goes. What
+//! feeds a host that has to go through an epoch early waits for it.
 
 use super::operator::{Operator, Piece, Route};
 use super::packet::Packet;
@@ -77,6 +81,7 @@ pub fn lowest(frontiers: &[MutableAntichain<u64>]) -> Option<u64> {
 struct Pending {
     capability: Capability<u64>,
     inputs: Vec<Vec<Delta>>,
+    bytes: usize,
 }
 
 /// The epoch an operator is in.
@@ -85,6 +90,8 @@ struct Current {
     parts: Parts,
     /// Whether the operator has begun a part and is not done with it.
     polling: bool,
+    /// More of it may come.
+    early: bool,
 }
 
 /// What is known of an operator's inputs and its cursor.
@@ -97,6 +104,8 @@ struct Host {
     /// Since when a relation that is to be slow rests before its next step.
     resting: Option<Slice>,
     relation: Rc<Relation>,
+    /// Its number among the relation's hosts: one that feeds it has a higher one.
+    number: u32,
 }
 
 /// How an operator is to be hosted.
@@ -104,6 +113,8 @@ pub struct Hosting {
     pub name: String,
     /// Every batch is an answer of its own: no state, no consolidation.
     pub linear: bool,
+    /// Among the relation's hosts; one that feeds it has a higher one.
+    pub number: u32,
     /// A new dataflow's first epoch, in which `begin` is called even without rows.
     pub first: Option<Epoch>,
 }
@@ -134,10 +145,11 @@ pub fn host<'s>(
     let activator = scope.activator_for(builder.operator_info().address);
     relation.watch(activator.clone());
     builder.build(move |mut capabilities| {
-        let mut host = Host { operator, placements, pending: BTreeMap::new(), current: None, resting: None, relation };
+        let (pending, number) = (BTreeMap::new(), hosting.number);
+        let mut host = Host { operator, placements, pending, current: None, resting: None, relation, number };
         if let (Some(first), Some(mut capability)) = (hosting.first, capabilities.pop()) {
             capability.downgrade(&first.as_u64());
-            host.pending.insert(first.as_u64(), Pending { capability, inputs: vec![vec![]; arity] });
+            host.pending.insert(first.as_u64(), Pending { capability, inputs: vec![vec![]; arity], bytes: 0 });
             activator.activate();
         }
         move |frontiers| {
@@ -162,8 +174,12 @@ pub fn host<'s>(
             if let Some(left) = host.rest(frontiers) {
                 return activator.activate_after(left);
             }
+            host.relation.fill(host.number, host.is_full(frontiers));
             if !host.has_work(frontiers) {
                 return;
+            }
+            if host.relation.is_full(host.number) {
+                return activator.activate();
             }
             let Some(_turn) = host.relation.turn() else { return activator.activate() };
             let slice = Slice::begin(&host.relation.clock);
@@ -175,6 +191,7 @@ pub fn host<'s>(
                     break;
                 }
             }
+            host.relation.fill(host.number, host.is_full(frontiers));
         }
     });
     stream
@@ -184,7 +201,9 @@ impl Host {
     fn buffer(&mut self, capability: Capability<u64>, index: usize, arity: usize, delta: Delta) {
         self.relation.work().comes(delta.len());
         let time = *capability.time();
-        let pending = self.pending.entry(time).or_insert_with(|| Pending { capability, inputs: vec![vec![]; arity] });
+        let pending =
+            self.pending.entry(time).or_insert_with(|| Pending { capability, inputs: vec![vec![]; arity], bytes: 0 });
+        pending.bytes += delta.bytes();
         pending.inputs[index].push(delta);
     }
 
@@ -208,7 +227,22 @@ impl Host {
     }
 
     fn has_work(&self, frontiers: &[MutableAntichain<u64>]) -> bool {
-        self.current.is_some() || self.pending.keys().next().is_some_and(|epoch| passed(frontiers, *epoch))
+        let complete = || self.pending.keys().next().is_some_and(|epoch| passed(frontiers, *epoch));
+        self.current.is_some() || complete() || self.is_early(frontiers)
+    }
+
+    /// Whether the next epoch has to be begun before all of it is there.
+    fn is_early(&self, frontiers: &[MutableAntichain<u64>]) -> bool {
+        let Some((epoch, pending)) = self.pending.first_key_value() else { return false };
+        pending.bytes > self.relation.limit && frontiers.iter().all(|frontier| !frontier.less_than(epoch))
+    }
+
+    /// Whether more waits than should, and it can do something about that.
+    fn is_full(&self, frontiers: &[MutableAntichain<u64>]) -> bool {
+        match &self.current {
+            Some(_) => self.pending.values().next().is_some_and(|pending| pending.bytes > self.relation.limit),
+            None => self.is_early(frontiers),
+        }
     }
 
     /// How long a relation that is to be slow still rests before the step it could do now.
@@ -250,12 +284,20 @@ impl Host {
             return Ok(false);
         }
         let Some(current) = &mut self.current else {
-            let Some(entry) = self.pending.first_entry().filter(|e| passed(frontiers, *e.key())) else {
+            let early = self.is_early(frontiers);
+            let Some(mut entry) = self.pending.first_entry().filter(|e| early || passed(frontiers, *e.key())) else {
                 return Ok(false);
             };
-            let Pending { capability, inputs } = entry.remove();
+            let (capability, inputs) = if early {
+                let Pending { capability, inputs, bytes } = entry.get_mut();
+                *bytes = 0;
+                (capability.clone(), inputs.iter_mut().map(std::mem::take).collect())
+            } else {
+                let Pending { capability, inputs, .. } = entry.remove();
+                (capability, inputs)
+            };
             let parts = Parts::new(inputs, self.placements.clone(), part(self.relation.is_behind()));
-            self.current = Some(Current { capability, parts, polling: false });
+            self.current = Some(Current { capability, parts, polling: false, early });
             return Ok(true);
         };
         let epoch = Epoch::from_u64(*current.capability.time());
@@ -268,7 +310,9 @@ impl Host {
                 }
                 Next::More => {}
                 Next::Done => {
-                    self.operator.arrangements().iter().for_each(|arrangement| arrangement.advance(epoch));
+                    if !current.early {
+                        self.operator.arrangements().iter().for_each(|arrangement| arrangement.advance(epoch));
+                    }
                     self.current = None;
                 }
             }

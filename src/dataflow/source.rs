@@ -102,6 +102,9 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                     return;
                 }
             }
+            if relation.is_full(u32::MAX) {
+                return queue.wake();
+            }
             let Some(_turn) = relation.turn() else { return queue.wake() };
             let mut output = output.activate();
             let mut send = |at: &Capability<u64>, mut packet: Packet| {

@@ -66,6 +66,10 @@ pub struct Relation {
     readable: Arc<Readable>,
     wake: Arc<Notify>,
     turns: Rc<Turns>,
+    /// Bytes that may wait for one of its operators.
+    pub limit: usize,
+    /// Hosts for which more waits: bits by their numbers.
+    full: Cell<u64>,
     /// Where it stood when it was built: the epoch it was restored at, or none.
     pub stood: Epoch,
     upper: Cell<Epoch>,
@@ -93,6 +97,8 @@ impl Relation {
             readable: follower.view.clone(),
             wake: world.wake.clone(),
             turns,
+            limit: world.limit,
+            full: Cell::default(),
             stood,
             upper: Cell::new(stood),
             stopped: Cell::new(false),
@@ -114,6 +120,17 @@ impl Relation {
     /// Whether it is a view that is being made or far behind.
     pub fn is_behind(&self) -> bool {
         !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
+    }
+
+    /// Says whether the host of this number has too much to do. Hosts far from the output share a bit.
+    pub fn fill(&self, number: u32, is_full: bool) {
+        let bit = 1 << number.min(63);
+        self.full.set(if is_full { self.full.get() | bit } else { self.full.get() & !bit });
+    }
+
+    /// Whether a host that one of this number may feed has too much to do.
+    pub fn is_full(&self, number: u32) -> bool {
+        !self.has_failed() && self.full.get() & ((1 << number.min(63)) - 1) != 0
     }
 
     /// How much there is to do, and how much is done.

@@ -30,9 +30,14 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(workers: usize, closed: Epoch) -> Self {
+        Self::limited(workers, closed, usize::MAX)
+    }
+
+    /// Operators that are to wait for no more than `limit` bytes of an epoch.
+    pub fn limited(workers: usize, closed: Epoch, limit: usize) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let world = World { wake: wake.clone(), clock: Arc::new(SystemClock::default()) };
+        let world = World { wake: wake.clone(), clock: Arc::new(SystemClock::default()), limit };
         Self { engine: Engine::start(workers, world), closed, wake, runtime }
     }
 

@@ -360,7 +360,9 @@ fn case(seed: u64) {
     println!("seed {seed}: {sql}");
     let workers = *[1, 3].choose(&mut random).unwrap();
     let oracle = Oracle::new(&sql);
-    let rig = Rig::new(workers, Rig::first_epoch());
+    // Some operators do not wait for all of an epoch.
+    let limit = *[usize::MAX, 2_000, 0].choose(&mut random).unwrap();
+    let rig = Rig::limited(workers, Rig::first_epoch(), limit);
     let body = Body::View(plan(&sql, &tables()));
     let mut case =
         Case { seed, sql, body: body.clone(), rig, a: Model::new(), b: Model::new(), oracle, history: vec![] };
@@ -491,4 +493,27 @@ fn a_dropped_view_ends_and_its_parents_go_on() {
     let epoch = rig.close(vec![(A, Changes::Keyed(change(&mut random, &mut model)))]);
     rig.reach(&a, epoch);
     assert!(rig.engine.relations().get(VIEW).is_none());
+}
+
+/// One key on both sides: hundreds of times as many pairs as rows, of which no operator may wait for all.
+#[test]
+fn an_epoch_may_be_much_larger_than_what_may_wait() {
+    let sql = "SELECT a.k, count(*) AS n, min(b.v) AS low FROM a JOIN b ON a.k = b.k GROUP BY a.k";
+    let rows: Model = (0..800).map(|id| (id, (id, Some(1), Some(i64::from(id) - 5), None))).collect();
+    let changes = |rows: &Model| Changes::Keyed(Fold { upserts: vec![batch(rows.values())], ..Fold::default() });
+    for workers in [1, 2] {
+        let mut rig = Rig::limited(workers, Rig::first_epoch(), 50_000);
+        rig.create(A.0, table);
+        rig.create(B.0, table);
+        rig.close(vec![(A, changes(&rows))]);
+        let body = Body::View(plan(sql, &tables()));
+        let view = rig.create(VIEW.0, || body.clone());
+        let all = rig.close(vec![(B, changes(&rows))]);
+        let keys = Fold { deletes: vec![batch(rows.values().skip(400)).project(&[0]).unwrap()], ..Fold::default() };
+        let half = rig.close(vec![(A, Changes::Keyed(keys))]);
+        rig.reach(&view, half);
+        let expected = |n: i32| Contents::from([(format!("1|{n}|-5"), 1)]);
+        assert_eq!(contents(&view.rows, all), expected(800 * 800));
+        assert_eq!(contents(&view.rows, half), expected(400 * 800));
+    }
 }
