@@ -4,6 +4,7 @@ use crate::catalog::secret::Keeper;
 use crate::connector::Connectors;
 use crate::coordinator::pace::Limits;
 use crate::coordinator::{self, Config, Workers};
+use crate::dataflow::steps::LEAP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -123,6 +124,7 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         // A few epochs' worth; what does not fit waits upstream or is spilled.
         source_limit: (options.memory() / 16).clamp(32 << 20, 256 << 20),
         history_limit: (options.memory() / 32).clamp(4 << 20, 1 << 30),
+        leap_after: LEAP_AFTER,
         lag_limit: options.lag_limit as u64,
         pool: queries.handle().clone(),
         slow_views: options.slow_view.clone().into_iter().collect(),

@@ -50,6 +50,8 @@ pub struct Config {
     pub slow_views: Vec<(String, Duration)>,
     /// Bytes of changes kept in memory for one view that is behind.
     pub history_limit: usize,
+    /// Epochs a view may be behind before it takes several as one.
+    pub leap_after: u64,
     /// Bytes of changes kept in the store for one view that is behind; beyond that it is built anew.
     pub lag_limit: u64,
     /// Which kinds of upstream there are.
@@ -66,7 +68,8 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
-    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit: config.history_limit };
+    let (limit, leap_after) = (config.history_limit, config.leap_after);
+    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, leap_after };
     let engine = match config.workers {
         Workers::Threads(workers) => Engine::start(workers, world),
         Workers::Given(start) => start(world),

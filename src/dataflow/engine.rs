@@ -30,6 +30,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Bytes that may wait for an operator before it has to take what there is of an epoch.
     pub limit: usize,
+    /// Epochs a view may be behind before it leaps.
+    pub leap_after: u64,
 }
 
 /// Makes a worker look at its commands.
@@ -48,6 +50,7 @@ pub struct Engine {
 impl Engine {
     /// Workers on threads of their own.
     pub fn start(workers: usize, world: World) -> Self {
+        let leap_after = world.leap_after;
         let (report, started) = channel();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
         let receivers: Vec<Mutex<Option<_>>> = receivers.into_iter().map(|r| Mutex::new(Some(r))).collect();
@@ -65,18 +68,22 @@ impl Engine {
         let mut threads: Vec<(usize, std::thread::Thread)> = started.iter().take(workers).collect();
         threads.sort_by_key(|(index, _)| *index);
         let alarms = threads.into_iter().map(|(_, thread)| -> Alarm { Box::new(move || thread.unpark()) });
-        Self::new(senders.into_iter().zip(alarms).collect(), Some(guards))
+        Self::new(senders.into_iter().zip(alarms).collect(), leap_after, Some(guards))
     }
 
     /// One worker that runs only when the second part is begun and stepped. `alarm` is notified when there is a new command.
     pub fn stepped(world: World, alarm: Arc<Notify>) -> (Self, Orders) {
         let (sender, commands) = channel();
         let alarm: Alarm = Box::new(move || alarm.notify_one());
-        (Self::new(vec![(sender, alarm)], None), Orders::new(commands, world))
+        (Self::new(vec![(sender, alarm)], world.leap_after, None), Orders::new(commands, world))
     }
 
-    fn new(commands: Vec<(Sender<Command>, Alarm)>, guards: Option<timely::communication::WorkerGuards<()>>) -> Self {
-        Self { commands, relations: Relations::default(), guards, slow: vec![], turn: 0 }
+    fn new(
+        commands: Vec<(Sender<Command>, Alarm)>,
+        leap_after: u64,
+        guards: Option<timely::communication::WorkerGuards<()>>,
+    ) -> Self {
+        Self { commands, relations: Relations::new(leap_after), guards, slow: vec![], turn: 0 }
     }
 
     /// The operators of these views rest so long before every step: for tests of what a slow view does to others.

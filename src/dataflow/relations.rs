@@ -3,7 +3,7 @@
 //! The coordinator registers relations and moves `upper`; workers fill the arrangements; sessions read. A reader pins one epoch
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
-use super::steps::{Marks, Steps};
+use super::steps::{LEAP_AFTER, Marks, Steps};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -182,7 +182,7 @@ impl Readable {
 }
 
 /// All relations. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Relations {
     all: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
     /// Read instead of those in `all` that are not live yet.
@@ -191,7 +191,18 @@ pub struct Relations {
     pub marks: Arc<Marks>,
 }
 
+impl Default for Relations {
+    fn default() -> Self {
+        Self::new(LEAP_AFTER)
+    }
+}
+
 impl Relations {
+    /// None yet. Views leap when they are so many epochs behind.
+    pub fn new(leap_after: u64) -> Self {
+        Self { all: Arc::default(), suspended: Arc::default(), marks: Arc::new(Marks::new(leap_after)) }
+    }
+
     pub fn insert(&self, readable: Readable) -> Arc<Readable> {
         let readable = Arc::new(readable);
         self.all.write().expect("relations lock").insert(readable.id, readable.clone());

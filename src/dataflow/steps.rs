@@ -14,13 +14,20 @@ use weir_storage::Epoch;
 const UNDER_WAY: usize = 4;
 
 /// Epochs a view may be behind before it leaps. Below that it is sooner there step by step, and readable at each.
-pub const BEHIND: u64 = 32;
+pub const LEAP_AFTER: u64 = 32;
 
 /// The epochs of checkpoints, from the oldest that some view has yet to pass.
-#[derive(Default)]
-pub struct Marks(Mutex<VecDeque<Epoch>>);
+pub struct Marks {
+    epochs: Mutex<VecDeque<Epoch>>,
+    /// Epochs a view may be behind before it leaps.
+    leap_after: u64,
+}
 
 impl Marks {
+    pub fn new(leap_after: u64) -> Self {
+        Self { epochs: Mutex::default(), leap_after }
+    }
+
     /// `epoch`, the newest that is closed, is one of a checkpoint.
     pub fn push(&self, epoch: Epoch) {
         let mut marks = self.lock();
@@ -52,7 +59,7 @@ impl Marks {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Epoch>> {
-        self.0.lock().expect("nobody panics holding the marks")
+        self.epochs.lock().expect("nobody panics holding the marks")
     }
 }
 
@@ -98,7 +105,7 @@ impl Steps {
             return None;
         }
         let at = |epoch| landing(epoch, parents);
-        let far = offered.as_u64() - state.last.as_u64() > BEHIND;
+        let far = offered.as_u64() - state.last.as_u64() > marks.leap_after;
         // What is under way is in memory, however much it is: one leap at a time.
         if far && !state.under_way.is_empty() {
             return None;

@@ -4,7 +4,6 @@
 //! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch.
 
 use super::host::SLICE;
-use super::steps::BEHIND;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +17,8 @@ const OTHERS: u32 = 9;
 /// Of one worker.
 pub struct Turns {
     clock: Arc<dyn Clock>,
+    /// Epochs a view may be behind and still keep up.
+    leap_after: u64,
     /// The last epoch that was closed.
     closed: Cell<Epoch>,
     /// Whether some of those that keep up have work.
@@ -35,9 +36,10 @@ pub struct Turn {
 }
 
 impl Turns {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, leap_after: u64) -> Self {
         Self {
             clock,
+            leap_after,
             closed: Cell::new(Epoch::ZERO),
             waited_for: Cell::default(),
             used: Cell::default(),
@@ -61,7 +63,7 @@ impl Turns {
 
     /// Whether a relation that stands at `upper` is too far behind to come first.
     pub fn is_behind(&self, upper: Epoch) -> bool {
-        self.closed.get().as_u64() > upper.as_u64() + BEHIND
+        self.closed.get().as_u64() > upper.as_u64() + self.leap_after
     }
 
     /// For somebody who has work to do. `None`: not now.
@@ -106,7 +108,7 @@ mod tests {
 
     fn turns() -> (Arc<Hand>, Rc<Turns>) {
         let hand = Arc::new(Hand::default());
-        (hand.clone(), Rc::new(Turns::new(hand)))
+        (hand.clone(), Rc::new(Turns::new(hand, 32)))
     }
 
     /// Whether one that is behind may work; then it does so for a time.

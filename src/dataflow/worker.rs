@@ -242,7 +242,7 @@ pub struct Crew {
 
 impl Crew {
     pub fn new(orders: Orders) -> Self {
-        let turns = Rc::new(Turns::new(orders.world.clock.clone()));
+        let turns = Rc::new(Turns::new(orders.world.clock.clone(), orders.world.leap_after));
         Self { orders, running: BTreeMap::new(), turns }
     }
 

@@ -374,6 +374,7 @@ impl World {
             spill: self.spill.path().into(),
             source_limit: 1 << 20,
             history_limit: 50 + self.dice.below(1_000) as usize,
+            leap_after: [2, 6, 32][self.dice.below(3) as usize],
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
             pool: tokio::runtime::Handle::current(),
             slow_views: self.slow.clone(),

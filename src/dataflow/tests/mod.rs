@@ -6,6 +6,7 @@ mod views;
 use super::build::{Blueprint, Body};
 use super::engine::{Engine, World};
 use super::relations::Readable;
+use super::steps::LEAP_AFTER;
 use crate::connector::Changes;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ impl Rig {
     pub fn limited(workers: usize, closed: Epoch, limit: usize) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let world = World { wake: wake.clone(), clock: Arc::new(SystemClock::default()), limit };
+        let (wake, clock, leap_after) = (wake.clone(), Arc::new(SystemClock::default()), LEAP_AFTER);
+        let world = World { wake: wake.clone(), clock, limit, leap_after };
         Self { engine: Engine::start(workers, world), closed, wake, runtime }
     }
 
