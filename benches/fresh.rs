@@ -49,7 +49,12 @@ impl Round {
 }
 
 /// One writer of one-row transactions at `rate`, one reader that asks for the newest row as fast as it can.
-pub async fn measure(pair: &Pair, next: &mut i64, rate: f64, seconds: f64) -> Round {
+async fn measure(pair: &Pair, next: &mut i64, rate: f64, seconds: f64) -> Round {
+    observe(pair, next, rate, seconds, Duration::ZERO).await
+}
+
+/// The same with a reader that rests so long between two questions: one that does not takes a core of its own.
+pub async fn observe(pair: &Pair, next: &mut i64, rate: f64, seconds: f64, rest: Duration) -> Round {
     let done = Arc::new(AtomicBool::new(false));
     let first = *next;
     let writer = tokio::spawn(write(pair.postgres.config(), first, rate, seconds, done.clone()));
@@ -62,6 +67,9 @@ pub async fn measure(pair: &Pair, next: &mut i64, rate: f64, seconds: f64) -> Ro
         if id > newest {
             seen.push((id, Instant::now()));
             newest = id;
+        }
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
         }
         if done.load(Ordering::Acquire) {
             let end = *last.get_or_insert_with(|| Instant::now() + Duration::from_secs(30));

@@ -1,6 +1,6 @@
 //! (h) Freshness while a large view is made, (j) memory while a view lags, (l) freshness and CPU with many views.
 
-use crate::fresh::{Round, measure};
+use crate::fresh::{Round, observe};
 use crate::kit::{Client, Pair};
 use crate::report::{Report, amount};
 use crate::{Scale, idle};
@@ -11,6 +11,9 @@ const VIEW: &str = "CREATE MATERIALIZED VIEW s AS SELECT g, count(*) AS n, max(i
 
 /// Transactions a second while something else is measured.
 const RATE: f64 = 200.0;
+
+/// How long the reader rests between two questions.
+const REST: Duration = Duration::from_millis(2);
 
 async fn start() -> Pair {
     let pair = Pair::start().await;
@@ -30,7 +33,7 @@ pub async fn create(scale: Scale, report: &mut Report) {
     println!("writing {} rows", amount(rows as f64));
     fill(&pair.sql, "large", rows).await;
     let mut next = 1;
-    let before = measure(&pair, &mut next, RATE, 5.0).await;
+    let before = observe(&pair, &mut next, RATE, 5.0, REST).await;
     let maker = pair.weir.client().await;
     let began = Instant::now();
     let making = tokio::spawn(async move {
@@ -39,7 +42,7 @@ pub async fn create(scale: Scale, report: &mut Report) {
     });
     let mut worst: Option<Round> = None;
     while !making.is_finished() {
-        let round = measure(&pair, &mut next, RATE, 1.0).await;
+        let round = observe(&pair, &mut next, RATE, 1.0, REST).await;
         if worst.as_ref().is_none_or(|worst| round.worst > worst.worst) {
             worst = Some(round);
         }
@@ -84,9 +87,9 @@ pub async fn lag(scale: Scale, report: &mut Report) {
         pair.sql.run(VIEW).await;
         pair.sql.run("CREATE MATERIALIZED VIEW slow AS SELECT v, count(*) AS n FROM t GROUP BY v").await;
         let mut next = 1;
-        measure(&pair, &mut next, RATE, 3.0).await;
+        observe(&pair, &mut next, RATE, 3.0, REST).await;
         let before = idle::memory(pair.weir.process_id());
-        measure(&pair, &mut next, 1000.0, seconds as f64).await;
+        observe(&pair, &mut next, 1000.0, seconds as f64, REST).await;
         grown.push((before, idle::memory(pair.weir.process_id())));
     }
     let text = |(before, after): (f64, f64)| format!("{before:.0} MB -> {after:.0} MB");
@@ -110,7 +113,7 @@ pub async fn many(scale: Scale, report: &mut Report) {
             views += 1;
         }
         let (before, began) = (idle::cpu(pair.weir.process_id()), Instant::now());
-        let round = measure(&pair, &mut next, RATE, seconds).await;
+        let round = observe(&pair, &mut next, RATE, seconds, REST).await;
         let share = (idle::cpu(pair.weir.process_id()) - before) / began.elapsed().as_secs_f64();
         report.add(
             format!("(l) freshness with {count} views of which one changes"),

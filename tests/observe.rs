@@ -1,6 +1,6 @@
 //! What can be seen from outside: catalog tables, metrics, health, and `weir inspect`.
 
-use crate::kit::{Pair, eventually};
+use crate::kit::{Pair, eventually, output};
 use std::process::Command;
 
 async fn pair() -> Pair {
@@ -92,10 +92,7 @@ async fn metrics_and_health_speak_http() {
 async fn inspect_prints_what_a_store_holds_while_it_is_in_use() {
     let pair = pair().await;
     pair.sql.run("FLUSH").await;
-    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(["inspect", pair.weir.store()])
-        .output()
-        .expect("run weir inspect");
+    let output = output(Command::new(env!("CARGO_BIN_EXE_weir")).args(["inspect", pair.weir.store()]), "");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for word in ["src", "notes", "generation", "/"] {
@@ -105,7 +102,7 @@ async fn inspect_prints_what_a_store_holds_while_it_is_in_use() {
 
 #[test]
 fn help_names_every_flag_and_its_variable() {
-    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(["serve", "--help"]).output().expect("run weir");
+    let output = output(Command::new(env!("CARGO_BIN_EXE_weir")).args(["serve", "--help"]), "");
     let text = String::from_utf8_lossy(&output.stdout);
     let flags = [
         "listen",

@@ -157,12 +157,13 @@ pub fn host<'s>(
             for (index, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, packet| {
                     let capability = capability.retain(0);
+                    let bytes = if hosting.linear { 0 } else { packet.bytes() };
                     match std::mem::take(packet) {
                         Packet::Rows(delta) if hosting.linear => {
                             let mut send = |mut packet| output.session(&capability).give_container(&mut packet);
                             host.pass(*capability.time(), delta, &mut send);
                         }
-                        Packet::Rows(delta) => host.buffer(capability, index, arity, delta),
+                        Packet::Rows(delta) => host.buffer(capability, index, delta, bytes),
                         mut errors => output.session(&capability).give_container(&mut errors),
                     }
                 });
@@ -198,12 +199,12 @@ pub fn host<'s>(
 }
 
 impl Host {
-    fn buffer(&mut self, capability: Capability<u64>, index: usize, arity: usize, delta: Delta) {
+    fn buffer(&mut self, capability: Capability<u64>, index: usize, delta: Delta, bytes: usize) {
         self.relation.work().comes(delta.len());
-        let time = *capability.time();
+        let (time, arity) = (*capability.time(), self.placements.len());
         let pending =
             self.pending.entry(time).or_insert_with(|| Pending { capability, inputs: vec![vec![]; arity], bytes: 0 });
-        pending.bytes += delta.bytes();
+        pending.bytes += bytes;
         pending.inputs[index].push(delta);
     }
 

@@ -86,9 +86,11 @@ pub fn output<'s>(
     });
 }
 
-/// An epoch on its way into the relation. Until all of it is there, nobody sees it.
+/// An epoch on its way into the relation. Until all of it is there, nobody sees it; nor do children hear of it, since one that comes in
+/// between reads the relation as of the epoch before, and then all that follows.
 struct Applying {
     epoch: Epoch,
+    applied: Vec<Applied>,
     /// Everything from before the epoch goes, and whether it has gone.
     truncates: bool,
     cleared: bool,
@@ -117,20 +119,20 @@ impl Applying {
                     other => assert_eq!(other.rows(), 0, "only a keyed table is fed with anything else"),
                 }
             }
-            Pieces::Deltas(Parts::new(inputs, placements.to_vec(), part(relation.is_behind())))
+            Pieces::Deltas(Parts::of_keys(inputs, placements.to_vec(), part(relation.is_behind())))
         };
-        Self { epoch, truncates, cleared: false, pieces }
+        Self { epoch, applied: vec![], truncates, cleared: false, pieces }
     }
 
-    /// Applies a piece and offers it to children; false: all is there.
+    /// Applies a piece; false: all is there, and offered to children.
     fn advance(&mut self, table: &Table, relation: &Relation) -> Result<bool> {
         if self.truncates && !self.cleared {
-            publish(relation, self.epoch, table.apply(self.epoch, vec![Packet::Truncate], false)?);
+            self.applied.push(table.apply(self.epoch, vec![Packet::Truncate], false)?);
             self.cleared = true;
             return Ok(true);
         }
         let packets: Vec<Packet> = match &mut self.pieces {
-            Pieces::Keyed(packets) if packets.is_empty() => return Ok(false),
+            Pieces::Keyed(packets) if packets.is_empty() => return Ok(self.publish(relation)),
             Pieces::Keyed(packets) => {
                 let mut rows = 0;
                 let mut next = || {
@@ -147,18 +149,22 @@ impl Applying {
                     rows.into_iter().map(Packet::Rows).chain(errors.into_iter().map(Packet::Errors)).collect()
                 }
                 Next::More => return Ok(true),
-                Next::Done => return Ok(false),
+                Next::Done => return Ok(self.publish(relation)),
             },
         };
-        publish(relation, self.epoch, table.apply(self.epoch, packets, self.cleared)?);
+        self.applied.push(table.apply(self.epoch, packets, self.cleared)?);
         Ok(true)
     }
-}
 
-fn publish(relation: &Relation, epoch: Epoch, applied: Applied) {
-    let send = |packet: Packet| relation.tap.changes(epoch, &packet);
-    applied.rows.into_iter().filter(|d| !d.is_empty()).map(Packet::Rows).for_each(send);
-    applied.errors.into_iter().filter(|d| !d.is_empty()).map(Packet::Errors).for_each(send);
+    /// Offers all of it to children. There is no more: false.
+    fn publish(&mut self, relation: &Relation) -> bool {
+        let send = |packet: Packet| relation.tap.changes(self.epoch, &packet);
+        for Applied { rows, errors } in self.applied.drain(..) {
+            rows.into_iter().filter(|d| !d.is_empty()).map(Packet::Rows).for_each(send);
+            errors.into_iter().filter(|d| !d.is_empty()).map(Packet::Errors).for_each(send);
+        }
+        false
+    }
 }
 
 /// The first stage of a keyed table: partial rows go to the owner of their origin and are filled from what is stored there

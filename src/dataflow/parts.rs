@@ -1,4 +1,5 @@
-//! Parts: a large epoch is cut by key, so that no piece of work on it is long, and an operator takes it part by part.
+//! Parts: a large epoch is cut, by key as far as that helps, so that no piece of work on it is long, and an operator takes it part by
+//! part.
 
 use super::placement::Placement;
 use std::collections::VecDeque;
@@ -12,13 +13,19 @@ const CUT: usize = 8192;
 /// Pieces into which one cut makes a part, at most.
 const PIECES: usize = 32;
 
-/// Rows that have the same key hash stay together however many they are: after so many cuts no bits are left.
+/// Cuts by key, after which a part that is still too large has keys with very many rows.
+const BY_KEY: u32 = 2;
+
+/// Cuts in all: then no bits of a hash are left.
 const CUTS: u32 = 8;
 
-/// What an epoch has for each of some inputs, handed out in parts: all changes of a key are in one of them, consolidated.
+/// What an epoch has for each of some inputs, handed out in consolidated parts. All changes of a key are in one of them, if there are
+/// not too many; all changes of a row always are.
 pub struct Parts {
     /// By what each input is cut.
     placements: Vec<Placement>,
+    /// No key is ever in two parts.
+    whole: bool,
     /// A part with more rows is cut.
     limit: usize,
     parts: VecDeque<Part>,
@@ -49,14 +56,23 @@ pub enum Next {
 impl Parts {
     /// `placements`: by what rows of each input come to a worker. `limit`: rows of a part, at most.
     pub fn new(inputs: Vec<Vec<Delta>>, placements: Vec<Placement>, limit: usize) -> Self {
-        Self { placements, limit, parts: [Part { inputs, cuts: 0 }].into(), cutting: None }
+        Self { placements, whole: false, limit, parts: [Part { inputs, cuts: 0 }].into(), cutting: None }
+    }
+
+    /// The same for somebody who needs all changes of a key together, however many they are.
+    pub fn of_keys(inputs: Vec<Vec<Delta>>, placements: Vec<Placement>, limit: usize) -> Self {
+        Self { whole: true, ..Self::new(inputs, placements, limit) }
     }
 
     /// The next part, or some work on the way to it.
     pub fn next(&mut self) -> Result<Next> {
         if let Some(cutting) = &mut self.cutting {
             match next_uncut(&mut cutting.uncut)? {
-                Some((input, delta)) => cut(&self.placements[input], input, &delta, &mut cutting.pieces)?,
+                Some((input, delta)) => {
+                    let by_key = self.whole || cutting.pieces[0].cuts <= BY_KEY;
+                    let by = if by_key { &self.placements[input] } else { &Placement::Stay };
+                    cut(by, input, &delta, &mut cutting.pieces)?;
+                }
                 None => {
                     let pieces = std::mem::take(&mut cutting.pieces).into_iter().rev();
                     pieces.filter(|piece| count(&piece.inputs) > 0).for_each(|piece| self.parts.push_front(piece));
@@ -203,8 +219,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_many_rows_is_a_part_of_its_own() {
-        let (parts, found) = take(Parts::new(vec![vec![delta(0..100_000, 1, 1)]], vec![Placement::Key(vec![0])], 10));
+    fn a_key_with_many_rows_is_cut_as_well_unless_it_must_not_be() {
+        let input = || vec![vec![delta(0..100_000, 1, 1)]];
+        let (parts, found) = take(Parts::of_keys(input(), vec![Placement::Key(vec![0])], 1_000));
         assert_eq!((parts, found.len()), (1, 50_000));
+        let mut parts = Parts::new(input(), vec![Placement::Key(vec![0])], 1_000);
+        let mut rows = 0;
+        while let Some(part) = match parts.next().unwrap() {
+            Next::Part(inputs, _) => Some(count(&inputs)),
+            Next::More => Some(0),
+            Next::Done => None,
+        } {
+            assert!(part <= 500, "{part} different rows");
+            rows += part;
+        }
+        assert_eq!(rows, 50_000);
     }
 }

@@ -4,7 +4,8 @@
 //! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch.
 
 use super::host::SLICE;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,12 @@ pub struct Turns {
     waited_for: Cell<bool>,
     /// What those behind have had in this step of timely's.
     used: Cell<Duration>,
-    /// Monotonic microseconds before which they get nothing while they are waited for.
+    /// Monotonic microseconds before which they get nothing while others are waited for.
     next: Cell<u64>,
+    /// Who of them got the last slice, who came in vain since the last step, and to whom the next one is promised.
+    served: Cell<u32>,
+    refused: RefCell<BTreeSet<u32>>,
+    promised: Cell<Option<u32>>,
 }
 
 /// Work under way, until this is dropped.
@@ -44,6 +49,9 @@ impl Turns {
             waited_for: Cell::default(),
             used: Cell::default(),
             next: Cell::default(),
+            served: Cell::default(),
+            refused: RefCell::default(),
+            promised: Cell::default(),
         }
     }
 
@@ -59,6 +67,11 @@ impl Turns {
     pub fn step(&self, waited_for: bool) {
         self.waited_for.set(waited_for);
         self.used.set(Duration::ZERO);
+        // Timely goes through its dataflows in the same order every time; here everybody's turn comes.
+        let mut refused = self.refused.borrow_mut();
+        let next = refused.range(self.served.get() + 1..).next().or(refused.first());
+        self.promised.set(next.copied());
+        refused.clear();
     }
 
     /// Whether a relation that stands at `upper` is too far behind to come first.
@@ -66,14 +79,19 @@ impl Turns {
         self.closed.get().as_u64() > upper.as_u64() + self.leap_after
     }
 
-    /// For somebody who has work to do. `None`: not now.
-    pub fn take(self: &Rc<Self>, is_behind: bool) -> Option<Turn> {
+    /// For a relation that has work to do. `None`: not now.
+    pub fn take(self: &Rc<Self>, id: u32, is_behind: bool) -> Option<Turn> {
         if !is_behind {
             return Some(Turn { behind: None });
         }
         let now = self.clock.monotonic();
-        let may = !self.waited_for.get() || now >= self.next.get();
-        (may && self.used.get() < SLICE).then(|| Turn { behind: Some((self.clone(), now)) })
+        let may = (!self.waited_for.get() || now >= self.next.get()) && self.used.get() < SLICE;
+        if !may || self.promised.get().is_some_and(|other| other != id) {
+            self.refused.borrow_mut().insert(id);
+            return None;
+        }
+        self.served.set(id);
+        Some(Turn { behind: Some((self.clone(), now)) })
     }
 }
 
@@ -113,7 +131,7 @@ mod tests {
 
     /// Whether one that is behind may work; then it does so for a time.
     fn works(hand: &Hand, turns: &Rc<Turns>, micros: u64) -> bool {
-        let Some(_turn) = turns.take(true) else { return false };
+        let Some(_turn) = turns.take(1, true) else { return false };
         hand.0.fetch_add(micros, Ordering::Relaxed);
         true
     }
@@ -126,7 +144,7 @@ mod tests {
             assert!(works(&hand, &turns, 1_500));
             assert!(works(&hand, &turns, 600));
             assert!(!works(&hand, &turns, 0));
-            assert!(turns.take(false).is_some(), "who keeps up need not wait");
+            assert!(turns.take(1, false).is_some(), "who keeps up need not wait");
         }
     }
 
@@ -143,6 +161,27 @@ mod tests {
         assert!((27..=28).contains(&worked), "{worked}");
         turns.step(false);
         assert!(works(&hand, &turns, 0));
+    }
+
+    #[test]
+    fn those_behind_take_turns() {
+        let (hand, turns) = turns();
+        let mut served = [0; 3];
+        for _ in 0..30 {
+            turns.step(false);
+            for id in 0..3 {
+                let turn = turns.take(id, true);
+                served[id as usize] += u32::from(turn.is_some());
+                hand.0.fetch_add(2_000, Ordering::Relaxed);
+            }
+        }
+        assert_eq!(served, [10, 10, 10]);
+        // One that wants nothing any more is not waited for.
+        turns.step(false);
+        assert!(turns.take(1, true).is_none() || turns.take(2, true).is_none());
+        turns.step(false);
+        turns.step(false);
+        assert!(turns.take(0, true).is_some());
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Relation {
 
     /// For an operator of it that has work to do. `None`: others come first; it is to ask again.
     pub fn turn(&self) -> Option<Turn> {
-        self.turns.take(self.is_behind())
+        self.turns.take(self.id.0, self.is_behind())
     }
 
     /// Whether it is a view that is being made or far behind.
@@ -122,15 +122,16 @@ impl Relation {
         !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
     }
 
-    /// Says whether the host of this number has too much to do. Hosts far from the output share a bit.
+    /// Says whether the host of this number has too much to do. Of hosts that many others lead to, nothing is remembered.
     pub fn fill(&self, number: u32, is_full: bool) {
-        let bit = 1 << number.min(63);
+        let bit = 1u64.checked_shl(number).unwrap_or(0);
         self.full.set(if is_full { self.full.get() | bit } else { self.full.get() & !bit });
     }
 
     /// Whether a host that one of this number may feed has too much to do.
     pub fn is_full(&self, number: u32) -> bool {
-        !self.has_failed() && self.full.get() & ((1 << number.min(63)) - 1) != 0
+        let below = 1u64.checked_shl(number).map_or(u64::MAX, |bit| bit - 1);
+        !self.has_failed() && self.full.get() & below != 0
     }
 
     /// How much there is to do, and how much is done.

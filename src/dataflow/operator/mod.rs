@@ -1,7 +1,7 @@
 //! Operators: pure, synchronous, one per file. They do not know timely, threads or time.
 //!
 //! The host (`host.rs`) gives an operator everything of one epoch that belongs to its worker, consolidated, by [`Operator::begin`]
-//! (a large epoch in parts, cut by key) and takes the answer in pieces by [`Operator::poll`], whose cursor may stop anywhere, also inside one key. Errors that come in
+//! (a large epoch in parts) and takes the answer in pieces by [`Operator::poll`], whose cursor may stop anywhere, also inside one key. Errors that come in
 //! beside the rows are passed on by the host; an operator only adds those it makes itself, and retracts them when the rows that
 //! made them go. Outputs need not be consolidated.
 //!
@@ -63,8 +63,9 @@ pub trait Operator {
     /// Its state, in the order of `specs`.
     fn arrangements(&self) -> &[Arrangement];
 
-    /// Takes an epoch's input, or a part of it that has all changes of its keys: for each input its deltas, consolidated (I2). Called for
-    /// each part of an epoch in which any input has rows, and once at the first epoch of a new dataflow even without rows. Epochs ascend.
+    /// Takes an epoch's input, or, if it is large, a part of it: for each input its deltas, consolidated (I2). A part could have been an
+    /// epoch of its own. Called for each part of an epoch in which any input has rows, and once at the first epoch of a new dataflow even
+    /// without rows. Epochs ascend.
     fn begin(&mut self, epoch: Epoch, inputs: Vec<Vec<Delta>>) -> Result<()>;
 
     /// The next piece, after about `budget` rows of work. Called until `Done` before anything else. An `Err` is a bug or a broken invariant, not a

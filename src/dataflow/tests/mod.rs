@@ -11,15 +11,30 @@ use crate::connector::Changes;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
-use weir_storage::env::SystemClock;
+use weir_storage::env::{Clock, SystemClock};
 use weir_storage::{Delta, Epoch, Generation};
 
 /// Rows as text with their weights.
 pub type Contents = BTreeMap<String, i64>;
+
+/// A clock that goes on by itself whenever somebody looks.
+#[derive(Default)]
+struct Hasty(AtomicU64);
+
+impl Clock for Hasty {
+    fn now(&self) -> i64 {
+        self.monotonic() as i64
+    }
+
+    fn monotonic(&self) -> u64 {
+        self.0.fetch_add(5_000, Ordering::Relaxed)
+    }
+}
 
 /// An engine that is driven epoch by epoch.
 pub struct Rig {
@@ -36,10 +51,18 @@ impl Rig {
 
     /// Operators that are to wait for no more than `limit` bytes of an epoch.
     pub fn limited(workers: usize, closed: Epoch, limit: usize) -> Self {
+        Self::with(workers, closed, limit, Arc::new(SystemClock::default()))
+    }
+
+    /// Every slice is over as soon as it is looked at.
+    pub fn hasty(workers: usize, closed: Epoch) -> Self {
+        Self::with(workers, closed, usize::MAX, Arc::new(Hasty::default()))
+    }
+
+    fn with(workers: usize, closed: Epoch, limit: usize, clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let (wake, clock, leap_after) = (wake.clone(), Arc::new(SystemClock::default()), LEAP_AFTER);
-        let world = World { wake: wake.clone(), clock, limit, leap_after };
+        let world = World { wake: wake.clone(), clock, limit, leap_after: LEAP_AFTER };
         Self { engine: Engine::start(workers, world), closed, wake, runtime }
     }
 

@@ -517,3 +517,27 @@ fn an_epoch_may_be_much_larger_than_what_may_wait() {
         assert_eq!(contents(&view.rows, half), expected(400 * 800));
     }
 }
+
+/// It comes between two pieces of a large epoch of its parent: what it reads of it and what follows must be all.
+#[test]
+fn a_view_may_come_at_any_moment_of_its_parents_epoch() {
+    let rows: Model = (0..30_000).map(|id| (id, (id, Some(id % 7), None, None))).collect();
+    let names = tables();
+    let first = plan("SELECT k, count(*) AS n FROM a GROUP BY k", &names);
+    let all = plan("SELECT id, k FROM a", &names);
+    for (round, workers) in [1, 2].into_iter().cycle().take(12).enumerate() {
+        let mut rig = Rig::hasty(workers, Rig::first_epoch());
+        rig.create(A.0, table);
+        rig.close(vec![(A, Changes::Keyed(Fold { upserts: vec![batch(rows.values())], ..Fold::default() }))]);
+        let counts = rig.create(VIEW.0, || Body::View(first.clone()));
+        let copy = rig.create(OVER.0, || Body::View(all.clone()));
+        let keys = Fold { deletes: vec![batch(rows.values().skip(7)).project(&[0]).unwrap()], ..Fold::default() };
+        let (before, after) = (rig.closed, rig.close(vec![(A, Changes::Keyed(keys))]));
+        rig.reach(&counts, after);
+        rig.reach(&copy, after);
+        assert_eq!(contents(&copy.rows, before).values().sum::<i64>(), 30_000, "round {round}");
+        assert_eq!(contents(&counts.rows, before).len(), 7, "round {round}");
+        let seven: Contents = (0..7).map(|k| (format!("{k}|1"), 1)).collect();
+        assert_eq!(contents(&counts.rows, after), seven, "round {round}");
+    }
+}
