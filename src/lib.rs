@@ -7,3 +7,4 @@ pub mod dataflow;
 pub mod inspect;
 pub mod node;
 pub mod serving;
+mod spill;

@@ -7,6 +7,7 @@ use crate::coordinator::{self, Config, Workers};
 use crate::dataflow::steps::LEAP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
+use crate::spill::Spill;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -105,9 +106,7 @@ impl Options {
 
 async fn run(options: &Options, queries: &Runtime) -> Result<()> {
     let env = env(&options.store).await?;
-    let spill = tempfile::Builder::new()
-        .prefix("weir-spill-")
-        .tempdir_in(options.spill_dir.clone().unwrap_or_else(std::env::temp_dir));
+    let spill = Spill::new(&options.spill_dir.clone().unwrap_or_else(std::env::temp_dir));
     let spill = spill.map_err(|e| Error::new("58030", format!("the spill directory cannot be made: {e}")))?;
     let keeper = Keeper::open(options.secret_key_file.as_deref())?;
     if !keeper.is_sealing() {

@@ -202,3 +202,22 @@ async fn same_text(sql: &Client, query: &str, expected: &str) {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_server_has_spilled_goes_at_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).expect("list the folder");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>()
+    };
+    let mut weir = Weir::with(&["--spill-dir", folder.path().to_str().expect("a name")]).await;
+    let before = names();
+    assert_eq!(before.len(), 1);
+    weir.kill();
+    assert_eq!(names(), before);
+    weir.restart().await;
+    let after = names();
+    assert!(after.len() == 1 && after != before, "{before:?}, then {after:?}");
+    assert!(weir.stop().success());
+    assert_eq!(names().len(), 0);
+}
