@@ -524,7 +524,8 @@ impl Coordinator {
         };
         let awaited: Vec<RelationId> = sealing.relations.iter().copied().filter(missing).collect();
         let is_table = |id: &RelationId| self.is_table(*id);
-        let kept_up = |id: &RelationId| self.held.get(id).is_some_and(|held| held.sealed >= self.durable);
+        // One that has just been made is not behind.
+        let kept_up = |id: &RelationId| self.held.get(id).is_some_and(|held| held.stands() >= self.durable);
         if awaited.iter().any(is_table) {
             self.sealing = Some(sealing);
             return None;
