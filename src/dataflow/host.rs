@@ -98,7 +98,7 @@ struct Current {
 struct Host {
     operator: Box<dyn Operator>,
     /// Of each input.
-    placements: Vec<Placement>,
+    placements: Rc<[Placement]>,
     pending: BTreeMap<u64, Pending>,
     current: Option<Current>,
     /// Since when a relation that is to be slow rests before its next step.
@@ -146,7 +146,8 @@ pub fn host<'s>(
     relation.watch(activator.clone());
     builder.build(move |mut capabilities| {
         let (pending, number) = (BTreeMap::new(), hosting.number);
-        let mut host = Host { operator, placements, pending, current: None, resting: None, relation, number };
+        let mut host =
+            Host { operator, placements: placements.into(), pending, current: None, resting: None, relation, number };
         if let (Some(first), Some(mut capability)) = (hosting.first, capabilities.pop()) {
             capability.downgrade(&first.as_u64());
             host.pending.insert(first.as_u64(), Pending { capability, inputs: vec![vec![]; arity], bytes: 0 });

@@ -30,7 +30,7 @@ pub fn output<'s>(
     rows: Placement,
 ) {
     let errors = if table.key.is_some() && relation.is_table { Placement::Stay } else { Placement::ErrorKey };
-    let placements = vec![rows.clone(), Placement::ErrorKey];
+    let placements: Rc<[_]> = [rows.clone(), Placement::ErrorKey].into();
     let router = Router { worker: relation.place.worker, rows, errors, partial: Partially::Never };
     let mut builder = OperatorBuilder::new("output".into(), scope);
     let mut input = builder.new_input(stream, DistributorPact(move |_| router));
@@ -105,7 +105,13 @@ enum Pieces {
 }
 
 impl Applying {
-    fn new(epoch: Epoch, packets: Vec<Packet>, relation: &Relation, table: &Table, placements: &[Placement]) -> Self {
+    fn new(
+        epoch: Epoch,
+        packets: Vec<Packet>,
+        relation: &Relation,
+        table: &Table,
+        placements: &Rc<[Placement]>,
+    ) -> Self {
         let truncates = packets.iter().any(|packet| matches!(packet, Packet::Truncate));
         let packets = packets.into_iter().filter(|packet| !matches!(packet, Packet::Truncate));
         let pieces = if relation.is_table && table.key.is_some() {
@@ -119,7 +125,7 @@ impl Applying {
                     other => assert_eq!(other.rows(), 0, "only a keyed table is fed with anything else"),
                 }
             }
-            Pieces::Deltas(Parts::of_keys(inputs, placements.to_vec(), part(relation.is_behind())))
+            Pieces::Deltas(Parts::of_keys(inputs, placements.clone(), part(relation.is_behind())))
         };
         Self { epoch, applied: vec![], truncates, cleared: false, pieces }
     }

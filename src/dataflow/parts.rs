@@ -3,6 +3,7 @@
 
 use super::placement::Placement;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use weir_sql::Result;
 use weir_storage::Delta;
 use weir_storage::key::Keys;
@@ -23,7 +24,7 @@ const CUTS: u32 = 8;
 /// not too many; all changes of a row always are.
 pub struct Parts {
     /// By what each input is cut.
-    placements: Vec<Placement>,
+    placements: Rc<[Placement]>,
     /// No key is ever in two parts.
     whole: bool,
     /// A part with more rows is cut.
@@ -55,12 +56,12 @@ pub enum Next {
 
 impl Parts {
     /// `placements`: by what rows of each input come to a worker. `limit`: rows of a part, at most.
-    pub fn new(inputs: Vec<Vec<Delta>>, placements: Vec<Placement>, limit: usize) -> Self {
+    pub fn new(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, limit: usize) -> Self {
         Self { placements, whole: false, limit, parts: [Part { inputs, cuts: 0 }].into(), cutting: None }
     }
 
     /// The same for somebody who needs all changes of a key together, however many they are.
-    pub fn of_keys(inputs: Vec<Vec<Delta>>, placements: Vec<Placement>, limit: usize) -> Self {
+    pub fn of_keys(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, limit: usize) -> Self {
         Self { whole: true, ..Self::new(inputs, placements, limit) }
     }
 
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_small_epoch_is_one_part_even_if_it_is_empty() {
-        let by_key = vec![Placement::Key(vec![0])];
+        let by_key: Rc<[_]> = [Placement::Key(vec![0])].into();
         assert_eq!(take(Parts::new(vec![vec![]], by_key.clone(), 100)), (1, BTreeMap::new()));
         let (parts, rows) = take(Parts::new(vec![vec![delta(0..100, 7, 1)]], by_key, 100));
         assert_eq!((parts, rows.len()), (1, 50));
@@ -201,7 +202,7 @@ mod tests {
         let rows = 400_000;
         let one = vec![delta(0..5, 5_000, 1), delta(5..rows, 5_000, 1), delta(0..10, 5_000, -1)];
         let other = vec![delta(0..1_000, 5_000, 1)];
-        let by_key = vec![Placement::Key(vec![0]); 2];
+        let by_key = vec![Placement::Key(vec![0]); 2].into();
         let (parts, found) = take(Parts::new(vec![one, other], by_key, 4_096));
         assert!((98..2 * 98 * 4).contains(&parts), "{parts}");
         let expected = (5..rows / 2).map(|value| (0, value)).chain((0..500).map(|value| (1, value)));
@@ -212,7 +213,8 @@ mod tests {
     #[test]
     fn rows_of_one_group_are_cut_by_all_columns() {
         for placement in [Placement::Key(vec![]), Placement::Stay] {
-            let (parts, found) = take(Parts::new(vec![vec![delta(0..400_000, 400_000, 1)]], vec![placement], 10_000));
+            let (parts, found) =
+                take(Parts::new(vec![vec![delta(0..400_000, 400_000, 1)]], [placement].into(), 10_000));
             assert!(parts >= 40);
             assert_eq!(found.len(), 200_000);
         }
@@ -221,9 +223,9 @@ mod tests {
     #[test]
     fn a_key_with_many_rows_is_cut_as_well_unless_it_must_not_be() {
         let input = || vec![vec![delta(0..100_000, 1, 1)]];
-        let (parts, found) = take(Parts::of_keys(input(), vec![Placement::Key(vec![0])], 1_000));
+        let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![0])].into(), 1_000));
         assert_eq!((parts, found.len()), (1, 50_000));
-        let mut parts = Parts::new(input(), vec![Placement::Key(vec![0])], 1_000);
+        let mut parts = Parts::new(input(), [Placement::Key(vec![0])].into(), 1_000);
         let mut rows = 0;
         while let Some(part) = match parts.next().unwrap() {
             Next::Part(inputs, _) => Some(count(&inputs)),

@@ -68,8 +68,8 @@ pub trait Operator {
     /// without rows. Epochs ascend.
     fn begin(&mut self, epoch: Epoch, inputs: Vec<Vec<Delta>>) -> Result<()>;
 
-    /// The next piece, after about `budget` rows of work. Called until `Done` before anything else. An `Err` is a bug or a broken invariant, not a
-    /// row's error: it stops the relation.
+    /// The next piece, after about `budget` rows of work. Called until `Done` before anything else. An `Err` is a bug or a broken
+    /// invariant, not a row's error: it stops the relation.
     fn poll(&mut self, budget: usize) -> Result<Piece>;
 }
 

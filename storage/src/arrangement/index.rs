@@ -95,6 +95,11 @@ mod tests {
         }
     }
 
+    fn insert(index: &mut Index<Number>, number: u64) {
+        let hash = Number(number).hash();
+        index.of_mut(hash).insert_unique(hash, Number(number), Number::hash);
+    }
+
     fn find(index: &Index<Number>, number: u64) -> bool {
         index.of(Number(number).hash()).find(Number(number).hash(), |other| other.0 == number).is_some()
     }
@@ -103,8 +108,7 @@ mod tests {
     fn entries_are_found_while_it_is_small_and_when_it_is_large() {
         let mut index = Index::new();
         for number in 0..3 * SMALL as u64 {
-            let hash = Number(number).hash();
-            index.of_mut(hash).insert_unique(hash, Number(number), Number::hash);
+            insert(&mut index, number);
             assert!(find(&index, number) && find(&index, number / 2) && !find(&index, number + 1));
         }
         assert_eq!(index.tables.len(), TABLES);
@@ -116,8 +120,7 @@ mod tests {
     fn memory_is_given_back() {
         let mut index = Index::new();
         for number in 0..2 * SMALL as u64 {
-            let hash = Number(number).hash();
-            index.of_mut(hash).insert_unique(hash, Number(number), Number::hash);
+            insert(&mut index, number);
         }
         let before = index.bytes();
         for number in 0..2 * SMALL as u64 {
