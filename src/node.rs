@@ -3,7 +3,7 @@
 use crate::catalog::secret::Keeper;
 use crate::connector::Connectors;
 use crate::coordinator::pace::Limits;
-use crate::coordinator::{self, Config, Workers};
+use crate::coordinator::{self, Config, PORTION_ROWS, Workers};
 use crate::dataflow::steps::LEAP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
@@ -69,6 +69,9 @@ pub struct Options {
     /// NAME=DURATION: operators of that view rest so long before every step. For tests.
     #[arg(long, hide = true, value_parser = slow_view)]
     slow_view: Option<(String, Duration)>,
+    /// Rows that a view is given at a time while it is made. For tests.
+    #[arg(long, hide = true, default_value_t = PORTION_ROWS)]
+    portion_rows: usize,
 }
 
 /// Runs the server until SIGTERM or Ctrl-C.
@@ -125,6 +128,7 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         history_limit: (options.memory() / 32).clamp(4 << 20, 1 << 30),
         leap_after: LEAP_AFTER,
         lag_limit: options.lag_limit as u64,
+        portion_rows: options.portion_rows.max(1),
         pool: queries.handle().clone(),
         slow_views: options.slow_view.clone().into_iter().collect(),
         connectors: Connectors::default(),

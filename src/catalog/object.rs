@@ -9,6 +9,8 @@ use weir_sql::plan::Plan;
 use weir_sql::session::Settings;
 use weir_sql::statement::Statement;
 use weir_sql::types::Column;
+use weir_storage::Epoch;
+use weir_storage::key::Portion;
 use weir_storage::manifest::ArrangementId;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +83,29 @@ pub struct ViewBody {
     /// Given up because it was too far behind: what is stored of it may be read, and nothing is kept that would lead on from there.
     #[serde(default)]
     pub suspended: bool,
+    /// While it is made: from which epoch on it has how much of its parents' rows, ascending. Empty: all from the first.
+    #[serde(default)]
+    pub filled: Vec<Filled>,
+}
+
+/// So many of [`weir_storage::key::Portion::PARTS`] of its parents' rows are in a view from `at` on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filled {
+    pub at: Epoch,
+    pub parts: u8,
+}
+
+impl ViewBody {
+    /// What it has of its parents' rows at an epoch it stood at. `None`: that was before it was begun as it is now.
+    pub fn portion(&self, at: Epoch) -> Option<Portion> {
+        match self.filled.is_empty() {
+            true => Some(Portion::ALL),
+            false => {
+                self.filled.iter().rev().find(|filled| filled.at <= at).map(|filled| Portion::new(0, filled.parts))
+            }
+        }
+    }
 }
 
 impl Object {

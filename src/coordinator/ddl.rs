@@ -9,7 +9,6 @@ use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
 use crate::connector::{self, Connectors, Definition, Source, Start, Subscription, Wanted};
-use crate::dataflow::relations::{Readable, Relations};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +28,6 @@ pub struct Jobs {
     pub connectors: Connectors,
     pub mailbox: Mailbox,
     pub catalog: watch::Receiver<Arc<Catalog>>,
-    pub relations: Relations,
     pub wake: Arc<Notify>,
     pub spill: PathBuf,
     /// Bytes a source may hold before it stops reading.
@@ -434,7 +432,7 @@ impl Jobs {
         let make = move |catalog: &mut Catalog| {
             let id = catalog.next_object();
             let arrangements = (0..count).map(|_| catalog.next_arrangement()).collect();
-            let body = Body::View(ViewBody { columns, plan, settings, arrangements, suspended: false });
+            let body = Body::View(ViewBody { columns, plan, settings, arrangements, suspended: false, filled: vec![] });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
         let id = self.announce(|| self.are_live(&parents), make, &name).await?;
@@ -442,12 +440,11 @@ impl Jobs {
         Ok(notices)
     }
 
-    /// Builds a view and waits until it has caught up with its parents.
+    /// Builds a view, or goes on with it, and waits until it is live.
     pub async fn backfill(&self, id: u32) -> Result<()> {
         let id = RelationId(id);
-        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
-        self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
-        self.mailbox.tell(Message::Live { id });
+        self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
+        self.mailbox.ask(|reply| Message::Consistent { id, reply }).await??;
         self.settled().await
     }
 
@@ -568,9 +565,6 @@ impl Jobs {
         let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping);
         let dropping: Vec<u32> = dropping.map(|o| o.id).collect();
         let creating: Vec<Object> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
-        // Live, yet built anew: its state was not in the manifest.
-        let rebuilding = catalog.objects.values().filter(|o| o.life == Life::Live).map(|o| RelationId(o.id));
-        rebuilding.filter_map(|id| self.relations.get(id)).filter(|r| !r.is_live()).for_each(|r| self.await_built(&r));
         let jobs = self.clone();
         tokio::spawn(async move {
             for object in creating {
@@ -582,16 +576,6 @@ impl Jobs {
             if !dropping.is_empty() {
                 let notices = jobs.take_apart(dropping).await.unwrap_or_default();
                 notices.iter().for_each(|notice| tracing::warn!(notice, "while dropping"));
-            }
-        });
-    }
-
-    /// A view that is built anew is read again when it is there.
-    pub fn await_built(&self, view: &Readable) {
-        let (mailbox, id, epoch) = (self.mailbox.clone(), view.id, view.began());
-        tokio::spawn(async move {
-            if let Ok(Ok(())) = mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await {
-                mailbox.tell(Message::Live { id });
             }
         });
     }

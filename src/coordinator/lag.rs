@@ -175,8 +175,7 @@ impl Coordinator {
             let serving = self.engine.relations().serving(*id);
             self.engine.drop_relation(*id);
             serving.into_iter().for_each(|readable| self.engine.relations().suspend(readable));
-            self.detached.remove(id);
-            self.held.remove(id);
+            self.forget(*id);
         }
         for id in all {
             // One that is being dropped is not built again.
@@ -184,7 +183,6 @@ impl Coordinator {
                 continue;
             }
             tracing::warn!(view = %id, "a view is too far behind: it is built anew, and read as of where it was meanwhile");
-            self.engine.relations().get(id).into_iter().for_each(|view| self.jobs.await_built(&view));
         }
     }
 }

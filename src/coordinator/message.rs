@@ -67,7 +67,7 @@ pub enum Message {
         epoch: Epoch,
         reply: oneshot::Sender<Result<()>>,
     },
-    /// Answered when the initial copy of a table is complete and readable.
+    /// Answered when a table's copy, or a view's backfill, is complete and readable.
     Consistent {
         id: RelationId,
         reply: oneshot::Sender<Result<()>>,

@@ -1,5 +1,6 @@
 //! The event loop.
 
+use super::backfill::Backfill;
 use super::checkpoint::{self, Draft, Part, Published};
 use super::ddl::Jobs;
 use super::housekeeping::{Housekeeping, Replacement};
@@ -8,11 +9,11 @@ use super::message::{Mailbox, Message};
 use super::pace::{Close, Pace, Wanted};
 use super::request::{self, Done, Inspection, Progress, RelationFacts, Request};
 use super::waiters::{Reaching, Waiters, Written};
+use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life};
 use crate::connector::{Cause, Changes, Event, Position, Source, State, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
-use crate::dataflow::relations::Readable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -21,6 +22,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::history::{History, Snapshot};
+use weir_storage::key::Portion;
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
@@ -109,17 +111,21 @@ pub struct Coordinator {
     pub(super) history_limit: usize,
     /// Bytes of changes kept in the store for one view.
     pub(super) lag_limit: u64,
+    /// Rows of its largest parent that a view is given at a time.
+    pub(super) portion_rows: usize,
     sources: BTreeMap<u32, Attached>,
     /// Of sources that do not run (yet).
     positions: BTreeMap<u32, Position>,
     writes: VecDeque<Write>,
     waiters: Waiters,
-    consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    /// Tables whose copy ended at this epoch and become readable when they have reached it.
-    becoming: Vec<(RelationId, Epoch)>,
+    /// Who waits for a table's copy or a view's backfill.
+    pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
+    pub(super) backfills: BTreeMap<RelationId, Backfill>,
+    /// Tables whose copy ended at this epoch, and views that have everything from it on: readable when they have reached it.
+    pub(super) becoming: Vec<(RelationId, Epoch)>,
     locks: BTreeMap<RelationId, Arc<Mutex<()>>>,
     written: BTreeMap<RelationId, Epoch>,
-    closed: Epoch,
+    pub(super) closed: Epoch,
     now: i64,
     /// When epochs closed that some relation has yet to reach; not all of them if there are many.
     closed_at: VecDeque<(Epoch, i64)>,
@@ -161,6 +167,7 @@ pub(super) struct Parts {
     pub wake: Arc<Notify>,
     pub history_limit: usize,
     pub lag_limit: u64,
+    pub portion_rows: usize,
     pub pool: Handle,
     /// Who reads the past.
     pub history: History,
@@ -201,11 +208,13 @@ impl Coordinator {
             detached: BTreeMap::new(),
             history_limit: parts.history_limit,
             lag_limit: parts.lag_limit,
+            portion_rows: parts.portion_rows,
             sources: BTreeMap::new(),
             positions,
             writes: VecDeque::new(),
             waiters: Waiters::default(),
             consistent: vec![],
+            backfills: BTreeMap::new(),
             becoming: vec![],
             locks: BTreeMap::new(),
             written: BTreeMap::new(),
@@ -270,7 +279,9 @@ impl Coordinator {
                 Close::Wait => break,
             }
         }
+        self.tend_backfills();
         self.become_live();
+        self.give_up_backfills();
         self.give_up_copies();
         self.follow_up();
         self.tend_history();
@@ -317,7 +328,7 @@ impl Coordinator {
     }
 
     /// Closes the next epoch with everything whole that waits (I1).
-    fn close_epoch(&mut self) {
+    pub(super) fn close_epoch(&mut self) {
         let epoch = self.closed.next();
         let waiting = self.waiting();
         let mut changes: Vec<(RelationId, Changes)> = vec![];
@@ -397,11 +408,13 @@ impl Coordinator {
         }
     }
 
-    /// Tables whose copy is complete become readable.
+    /// Tables whose copy is complete become readable, and views whose backfill is.
     fn become_live(&mut self) {
         let relations = self.engine.relations().clone();
-        let reached = |(id, epoch): &mut (RelationId, Epoch)| relations.get(*id).is_none_or(|r| r.upper() >= *epoch);
-        let ready: Vec<(RelationId, Epoch)> = self.becoming.extract_if(.., reached).collect();
+        let reached =
+            |id, epoch| relations.get(id).is_none_or(|r| r.upper() >= epoch) && !self.is_to_be_sealed(id, epoch);
+        let (ready, not_yet): (Vec<_>, Vec<_>) = self.becoming.iter().partition(|(id, epoch)| reached(*id, *epoch));
+        self.becoming = not_yet;
         for (id, epoch) in ready {
             // Another relation of a query may hold it back to when the copy was not whole.
             relations.get(id).into_iter().for_each(|table| table.begin(epoch));
@@ -430,6 +443,10 @@ impl Coordinator {
     fn await_copy(&mut self, id: RelationId, reply: oneshot::Sender<Result<()>>) {
         let upstream = match self.catalog.get(id.0).map(|object| &object.body) {
             Some(Body::Table(table)) => table.upstream.as_ref(),
+            Some(Body::View(_)) if self.engine.relations().get(id).is_some_and(|view| view.is_live()) => {
+                return drop(reply.send(Ok(())));
+            }
+            Some(Body::View(_)) => None,
             _ => return drop(reply.send(Err(Error::new("57014", "the table was dropped meanwhile")))),
         };
         match upstream {
@@ -467,6 +484,9 @@ impl Coordinator {
         self.edit(|catalog| {
             if let Some(object) = catalog.objects.get_mut(&id.0).filter(|o| o.life == Life::Creating) {
                 object.life = Life::Live;
+                if let Body::View(view) = &mut object.body {
+                    view.filled.clear();
+                }
             }
         });
     }
@@ -503,11 +523,11 @@ impl Coordinator {
         self.moved = false;
     }
 
-    /// Base tables always; views once they are live. A relation that broke keeps what earlier manifests say of it.
+    /// Base tables and views that are being made always, other views once they are live. A relation that broke keeps what earlier manifests say of it.
     fn is_included(&self, id: RelationId) -> bool {
         let Some(object) = self.catalog.get(id.0) else { return false };
-        let is_table = matches!(object.body, Body::Table(_));
-        self.engine.relations().get(id).is_some_and(|r| r.failure().is_none() && (is_table || r.is_live()))
+        let always = matches!(object.body, Body::Table(_)) || object.life == Life::Creating;
+        self.engine.relations().get(id).is_some_and(|r| r.failure().is_none() && (always || r.is_live()))
     }
 
     fn is_table(&self, id: RelationId) -> bool {
@@ -525,7 +545,9 @@ impl Coordinator {
         let awaited: Vec<RelationId> = sealing.relations.iter().copied().filter(missing).collect();
         let is_table = |id: &RelationId| self.is_table(*id);
         // One that has just been made is not behind.
-        let kept_up = |id: &RelationId| self.held.get(id).is_some_and(|held| held.stands() >= self.durable);
+        let is_live = |id| self.engine.relations().get(id).is_some_and(|relation| relation.is_live());
+        let kept_up =
+            |id: &RelationId| self.held.get(id).is_some_and(|held| held.stands() >= self.durable) && is_live(*id);
         if awaited.iter().any(is_table) {
             self.sealing = Some(sealing);
             return None;
@@ -711,14 +733,7 @@ impl Coordinator {
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
             Message::Discard { id } => self.discard(id),
-            Message::Live { id } => {
-                let unfinished = |r: &Arc<Readable>| r.upper() < r.began() && !r.parents.is_empty();
-                match self.engine.relations().get(id).filter(unfinished) {
-                    // It was suspended meanwhile, and begins again.
-                    Some(view) => self.jobs.await_built(&view),
-                    None => self.set_live(id),
-                }
-            }
+            Message::Live { id } => self.set_live(id),
             Message::Attach { id, source, position } => {
                 self.positions.remove(&id);
                 self.sources.insert(id, Attached { source, position });
@@ -770,13 +785,18 @@ impl Coordinator {
         error
     }
 
+    /// Builds a relation as of the last closed epoch, if a start has not brought it back.
     pub(super) fn build(&mut self, id: RelationId) -> Result<Epoch> {
+        if let Some(held) = self.held.get(&id) {
+            return Ok(held.from);
+        }
         let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
         let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
         let arrangements = body.arrangements(self.engine.workers());
         let from = self.closed;
         let name = object.name.clone();
+        let portion = self.next_portion(&body.parents(), Portion::NOTHING);
         let blueprint = || Blueprint {
             id,
             name: name.clone(),
@@ -784,24 +804,40 @@ impl Coordinator {
             arrangements: arrangements.clone(),
             from,
             fresh: true,
+            portion,
             first: None,
         };
-        let readable = self.engine.build(blueprint, vec![]);
-        if object.life == Life::Live && readable.parents.is_empty() {
-            readable.set_live();
-        }
+        self.engine.build(blueprint, vec![]);
         let ids = object.arrangements().to_vec();
+        if matches!(object.body, Body::View(_)) {
+            let is_stored = self.manifest.arrangements.contains_key(&ids[0]);
+            if object.life == Life::Creating && (portion != Portion::ALL || is_stored) {
+                self.edit_view(id, |view| {
+                    let part = Filled { at: from, parts: portion.to() };
+                    view.filled = if portion == Portion::ALL { vec![] } else { vec![part] };
+                    // What the store has is of an attempt before: a start must not go on with it.
+                    view.suspended |= is_stored;
+                });
+            }
+            self.give(id, portion, from);
+        }
         self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO, from, seals: BTreeSet::new() });
         Ok(from)
     }
 
-    fn discard(&mut self, id: RelationId) {
-        self.engine.drop_relation(id);
+    /// What is remembered of a relation whose dataflow ends.
+    pub(super) fn forget(&mut self, id: RelationId) {
         self.held.remove(&id);
         self.detached.remove(&id);
+        self.backfills.remove(&id);
+        self.becoming.retain(|(other, _)| *other != id);
+    }
+
+    fn discard(&mut self, id: RelationId) {
+        self.engine.drop_relation(id);
+        self.forget(id);
         self.locks.remove(&id);
         self.written.remove(&id);
-        self.becoming.retain(|(other, _)| *other != id);
         for (_, reply) in self.consistent.extract_if(.., |(other, _)| *other == id) {
             let _ = reply.send(Err(Error::new("57014", "the table was dropped meanwhile")));
         }
@@ -887,7 +923,9 @@ impl Coordinator {
             Some((_, done, total)) if total > 0 => format!("{:.1}%", 100.0 * done as f64 / total.max(done) as f64),
             Some((_, done, _)) => format!("{done} rows"),
             None => match self.engine.relations().get(RelationId(id)) {
-                Some(view) if view.began() > view.upper() => format!("{:.1}%", 100.0 * view.work.share()),
+                Some(view) if !view.is_live() && !view.parents.is_empty() => {
+                    format!("{:.1}%", 100.0 * view.work.share())
+                }
                 _ => "building".into(),
             },
         }

@@ -23,6 +23,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::history::History;
+use weir_storage::key::Portion;
 use weir_storage::manifest::Manifest;
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
@@ -54,6 +55,8 @@ pub struct Config {
     pub leap_after: u64,
     /// Bytes of changes kept in the store for one view that is behind; beyond that it is built anew.
     pub lag_limit: u64,
+    /// Rows of its largest parent that a view is given at a time while it is made.
+    pub portion_rows: usize,
     /// Which kinds of upstream there are.
     pub connectors: Connectors,
     /// Start from an older manifest if the newest is damaged.
@@ -89,7 +92,6 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         connectors: config.connectors,
         mailbox: mailbox.clone(),
         catalog: catalog_receiver.clone(),
-        relations: engine.relations().clone(),
         wake: wake.clone(),
         spill: config.spill,
         source_limit: config.source_limit,
@@ -124,6 +126,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         wake,
         history_limit: config.history_limit,
         lag_limit: config.lag_limit,
+        portion_rows: config.portion_rows,
         pool: config.pool,
         history,
         restoring: restoring_sender,
@@ -142,7 +145,11 @@ impl Coordinator {
                 return Err(error);
             }
         };
+        let all: Vec<RelationId> = restored.keys().copied().collect();
         self.held = restored;
+        for id in all {
+            self.go_on_with(id);
+        }
         self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
         self.jobs.resume(&self.catalog);
         self.restoring.send_replace(None);
@@ -160,7 +167,11 @@ impl Coordinator {
         for object in catalog.objects.values() {
             let reading = read_back(&env, workers, &manifest, &catalog, &held, object);
             let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(None) };
-            held.extend(read.map(|read| (RelationId(object.id), read.build(&self.engine, object))));
+            let Some(mut read) = read else { continue };
+            if read.fresh && !read.is_table {
+                read.portion = self.next_portion(&read.parents, Portion::NOTHING);
+            }
+            held.insert(RelationId(object.id), read.build(&self.engine, object));
         }
         Ok(Some(held))
     }
@@ -193,9 +204,9 @@ async fn while_owner<T>(
 /// How a start finds a relation, and so what it does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
-    /// Half made or half gone: jobs finish it.
+    /// Half made or half gone: jobs finish it, from the beginning.
     Unfinished,
-    /// All of its state is in the manifest, at this epoch.
+    /// All of its state is in the manifest, at this epoch. Of a view that is being made that may be all that it had so far.
     Whole(Epoch),
     /// A view that the manifest does not hold, that was suspended, or whose parents' change logs do not reach back to it: built anew.
     /// What the manifest has of it is read meanwhile.
@@ -207,11 +218,12 @@ enum Finding {
 /// `upper`: where the manifest has the relation in full. `reachable`: it can go on from there, by its parents' change logs.
 fn find(life: Life, is_table: bool, upper: Option<Epoch>, epoch: Epoch, reachable: bool) -> Finding {
     match (life, is_table, upper) {
-        (Life::Dropping, ..) | (Life::Creating, false, _) => Finding::Unfinished,
+        (Life::Dropping, ..) => Finding::Unfinished,
         (_, true, Some(upper)) if upper == epoch => Finding::Whole(upper),
         (Life::Creating, true, _) => Finding::Rebuild,
         (Life::Live, true, _) => Finding::Lost,
-        (Life::Live, false, Some(upper)) if reachable => Finding::Whole(upper),
+        (_, false, Some(upper)) if reachable => Finding::Whole(upper),
+        (Life::Creating, false, _) => Finding::Unfinished,
         (Life::Live, false, _) => Finding::Rebuild,
     }
 }
@@ -220,8 +232,12 @@ fn find(life: Life, is_table: bool, upper: Option<Epoch>, epoch: Epoch, reachabl
 struct ReadBack {
     arrangements: Vec<Vec<Arrangement>>,
     upper: Epoch,
+    is_table: bool,
+    parents: Vec<RelationId>,
     /// Nothing of it was there.
     fresh: bool,
+    /// What it has of its parents' rows, or begins with.
+    portion: Portion,
     /// Where it was given up.
     suspended: Option<Restored>,
     /// Per worker.
@@ -253,8 +269,11 @@ async fn read_back(
         })
     };
     let is_table = matches!(object.body, crate::catalog::Body::Table(_));
-    let given_up = matches!(&object.body, crate::catalog::Body::View(view) if view.suspended);
-    let reachable = !given_up && parents.iter().all(reachable);
+    let (given_up, portion) = match (&object.body, upper) {
+        (crate::catalog::Body::View(view), Some(upper)) => (view.suspended, view.portion(upper)),
+        _ => (false, Some(Portion::ALL)),
+    };
+    let reachable = !given_up && portion.is_some() && parents.iter().all(reachable);
     let found = find(object.life, is_table, upper, manifest.epoch, reachable);
     match found {
         Finding::Unfinished => return Ok(None),
@@ -293,12 +312,13 @@ async fn read_back(
             }
         }
     }
-    Ok(Some(ReadBack { arrangements, upper, fresh, suspended, logs, first }))
+    let portion = portion.unwrap_or(Portion::ALL);
+    Ok(Some(ReadBack { arrangements, upper, is_table, parents, fresh, portion, suspended, logs, first }))
 }
 
 impl ReadBack {
     fn build(self, engine: &Engine, object: &Object) -> Held {
-        let Self { arrangements, upper, fresh, suspended, logs, first } = self;
+        let Self { arrangements, upper, fresh, portion, suspended, logs, first, .. } = self;
         let blueprint = || Blueprint {
             id: RelationId(object.id),
             name: object.name.clone(),
@@ -306,6 +326,7 @@ impl ReadBack {
             arrangements: arrangements.clone(),
             from: upper,
             fresh,
+            portion,
             first: first.filter(|first| *first > upper),
         };
         let readable = engine.build(blueprint, logs);
@@ -341,6 +362,7 @@ mod tests {
                     for reachable in [true, false] {
                         let expected = match (life, is_table, upper.map(|upper| upper == now), reachable) {
                             (Life::Dropping, ..) => Finding::Unfinished,
+                            (Life::Creating, false, Some(_), true) => Finding::Whole(upper.unwrap()),
                             (Life::Creating, false, ..) => Finding::Unfinished,
                             (Life::Creating, true, Some(true), _) => Finding::Whole(now),
                             (Life::Creating, true, ..) => Finding::Rebuild,

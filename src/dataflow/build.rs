@@ -1,15 +1,16 @@
 //! From a relation's blueprint to its dataflow. Building cannot fail: everything is checked before workers are told.
 
+use super::backfill::Backfill;
 use super::host::{Hosting, host};
 use super::operator;
 use super::output::{filler, negate, output};
 use super::packet::Packet;
 use super::placement::Placement;
 use super::relations::Readable;
-use super::source::{Follower, Following, Reading, Rows, source};
+use super::source::{Follower, Following, Reading, source};
 use super::table::Table;
 use super::tap::Queue;
-use super::worker::{Relation, Running};
+use super::worker::{Feed, Relation, Running};
 use super::{errors, placement};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use weir_sql::plan::{Node, Operator, Plan};
 use weir_sql::types::Column;
 use weir_storage::Epoch;
 use weir_storage::arrangement::{Arrangement, Kind, Spec};
+use weir_storage::key::Portion;
 
 /// Everything workers need to run a relation.
 pub struct Blueprint {
@@ -36,6 +38,8 @@ pub struct Blueprint {
     /// A fresh relation reads its parents as of this epoch; a restored one holds its state at it and follows from there.
     pub from: Epoch,
     pub fresh: bool,
+    /// The rows of its parents that a fresh relation begins with, or a restored one has.
+    pub portion: Portion,
     /// The first step of a restored relation that is behind its parents: where the one furthest behind stands.
     pub first: Option<Epoch>,
 }
@@ -148,7 +152,7 @@ pub fn dataflow(
     plot: Plot,
     relation: &Rc<Relation>,
     running: &BTreeMap<RelationId, Running>,
-) -> Vec<(RelationId, Rc<Queue>)> {
+) -> Vec<Feed> {
     let Plot { blueprint, follower, log, .. } = plot;
     let blueprint = &blueprint;
     let count = relation.arrangements.len();
@@ -169,7 +173,7 @@ pub fn dataflow(
                 stream = filler(scope, stream, relation.clone(), key.clone());
             }
             output(scope, stream, relation.clone(), table, rows);
-            vec![(blueprint.id, queue)]
+            vec![Feed::of(blueprint.id, queue)]
         }
         Body::View(plan) => {
             let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
@@ -181,16 +185,16 @@ pub fn dataflow(
                 follower: &follower,
                 log: &log,
                 states: &mut states,
-                queues: vec![],
+                feeds: vec![],
                 hosts: 0,
             };
             let mut stream = builder.build(&plan.root);
             if relation.is_root {
                 stream = builder.clock(stream);
             }
-            let queues = builder.queues;
+            let feeds = builder.feeds;
             output(scope, stream, relation.clone(), table, rows);
-            queues
+            feeds
         }
     })
 }
@@ -209,10 +213,6 @@ fn name(node: &Node) -> &'static str {
     }
 }
 
-fn nothing() -> Rows {
-    Box::new(std::iter::empty())
-}
-
 struct Builder<'a, 's> {
     scope: Scope<'s, u64>,
     blueprint: &'a Blueprint,
@@ -221,7 +221,7 @@ struct Builder<'a, 's> {
     follower: &'a Follower,
     log: &'a Log,
     states: &'a mut VecDeque<Arrangement>,
-    queues: Vec<(RelationId, Rc<Queue>)>,
+    feeds: Vec<Feed>,
     /// Hosts so far.
     hosts: u32,
 }
@@ -261,7 +261,7 @@ impl<'s> Builder<'_, 's> {
         if self.blueprint.fresh {
             queue.advance(self.blueprint.from);
         }
-        self.queues.push((self.blueprint.id, queue));
+        self.feeds.push(Feed::of(self.blueprint.id, queue));
         let ticks = source(self.scope, &self.blueprint.name, reading);
         self.scope.concatenate([stream, ticks])
     }
@@ -270,16 +270,22 @@ impl<'s> Builder<'_, 's> {
     fn scan(&mut self, parent: RelationId, projection: &[usize]) -> Stream<'s, u64, Packet> {
         let parent = &self.running.get(&parent).expect("parents are built before their children").relation;
         let queue = parent.tap.subscribe(self.follower.view.clone());
-        self.queues.push((parent.id, queue.clone()));
         let width = parent.rows.spec().schema.fields().len();
         let projection = (!projection.iter().copied().eq(0..width)).then(|| projection.to_vec());
-        let snapshot = match self.blueprint.fresh {
-            true => {
-                self.relation.work().comes(parent.rows.stats().rows as usize);
-                snapshot(parent, projection.as_deref())
-            }
-            false => nothing(),
-        };
+        let Blueprint { fresh, portion, .. } = *self.blueprint;
+        let taken = if fresh { Portion::NOTHING } else { portion };
+        let backfill = Rc::new(Backfill::new(&parent.rows, projection, taken));
+        let from = self.blueprint.start();
+        if fresh {
+            backfill.begin(parent, portion, from);
+        }
+        if taken != Portion::ALL {
+            self.relation.work().comes(parent.rows.stats().rows as usize);
+            self.relation
+                .work()
+                .is_done(parent.rows.stats().rows as usize * taken.to() as usize / Portion::PARTS as usize);
+        }
+        self.feeds.push(Feed { of: parent.id, queue: queue.clone(), backfill: backfill.clone() });
         for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
             queue.push(*epoch, packet.clone());
         }
@@ -290,9 +296,8 @@ impl<'s> Builder<'_, 's> {
             self.relation.fail(error);
         }
         let following = Following::Steps(self.follower.clone());
-        let from = self.blueprint.start();
         let relation = self.relation.clone();
-        source(self.scope, &self.blueprint.name, Reading { snapshot, from, queue, projection, following, relation })
+        source(self.scope, &self.blueprint.name, Reading { from, queue, backfill, following, relation })
     }
 }
 
@@ -301,19 +306,7 @@ fn from_now_on(blueprint: &Blueprint, relation: &Rc<Relation>) -> (Rc<Queue>, Re
     let queue = Rc::new(Queue::input());
     let (from, following) = (blueprint.start(), Following::Every);
     let relation = relation.clone();
-    (queue.clone(), Reading { snapshot: nothing(), from, queue, projection: None, following, relation })
-}
-
-/// Rows and errors of a parent as of its upper.
-fn snapshot(parent: &Relation, columns: Option<&[usize]>) -> Rows {
-    if parent.upper() == Epoch::ZERO {
-        return nothing();
-    }
-    let errors = parent.arrangements.last().expect("rows and errors");
-    let pinned = "the parent holds its own upper";
-    let rows = parent.rows.snapshot(parent.upper()).expect(pinned).scan(columns).map(|d| d.map(Packet::Rows));
-    let errors = errors.snapshot(parent.upper()).expect(pinned).scan(None).map(|d| d.map(Packet::Errors));
-    Box::new(rows.chain(errors))
+    (queue.clone(), Reading { from, queue, backfill: Rc::new(Backfill::none()), following, relation })
 }
 
 /// A stateless change of every packet.

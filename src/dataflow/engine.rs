@@ -20,6 +20,7 @@ use timely::worker::Worker;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::env::Clock;
+use weir_storage::key::Portion;
 use weir_storage::{Epoch, Result};
 
 /// What all workers of an engine share.
@@ -164,6 +165,11 @@ impl Engine {
     pub fn refill(&self, id: RelationId, logs: Vec<Log>, to: Epoch, attach: bool) {
         let mut logs = logs.into_iter();
         self.tell(|_| Command::Refill { id, log: logs.next().unwrap_or_default(), to, attach });
+    }
+
+    /// Gives a view the next portion of its parents' rows, with its first step to `at`: to the epoch that is closed next, or further.
+    pub fn backfill(&self, id: RelationId, portion: Portion, at: Epoch) {
+        self.tell(|_| Command::Backfill { id, portion, at });
     }
 
     /// Lets go of history before these epochs.

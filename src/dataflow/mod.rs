@@ -1,9 +1,10 @@
 //! The engine: pure operators, the timely host that runs them, and the relations that anybody can read.
 //!
 //! One timely dataflow per relation; taps between them. `engine` is what the coordinator talks to, `worker` the loop of one thread,
-//! `build` turns a relation's blueprint into a dataflow of `source` -> operators in their `host` -> `output`, `steps` says at which
+//! `build` turns a relation's blueprint into a dataflow of `source` (with its `backfill`) -> operators in their `host` -> `output`, `steps` says at which
 //! epochs a view stops.
 
+mod backfill;
 pub mod build;
 pub mod engine;
 pub mod errors;

@@ -1,5 +1,6 @@
-//! The first operator of a dataflow: a parent's rows as of an epoch, then its change log.
+//! The first operator of a dataflow: a parent's rows, at once or in portions, and its change log.
 
+use super::backfill::Backfill;
 use super::packet::Packet;
 use super::relations::Readable;
 use super::steps::Marks;
@@ -12,10 +13,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
-use weir_storage::{Delta, Epoch, Result};
-
-/// Rows of a snapshot, taken lazily so that a large one does not stand in memory twice.
-pub type Rows = Box<dyn Iterator<Item = Result<Packet>>>;
+use weir_storage::Epoch;
 
 /// Batches sent per scheduling, for a relation that keeps up: about 2 ms of work downstream of them. Others send one.
 const BATCHES: usize = 8;
@@ -25,13 +23,11 @@ const LARGE: usize = 1024;
 
 /// What a source reads.
 pub struct Reading {
-    /// Sent first, at epoch `from`; projected already.
-    pub snapshot: Rows,
+    /// The first epoch there is; what comes of earlier ones counts as of it.
     pub from: Epoch,
-    /// Then what this carries; epochs before `from` count as `from`.
     pub queue: Rc<Queue>,
-    /// Columns of the queue's rows to send; `None`: all.
-    pub projection: Option<Vec<usize>>,
+    /// Rows beside those of the queue, and which of its rows are taken.
+    pub backfill: Rc<Backfill>,
     pub following: Following,
     /// Whose dataflow it begins.
     pub relation: Rc<Relation>,
@@ -67,7 +63,7 @@ impl Following {
 
 /// Ends when the queue is closed.
 pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream<'s, u64, Packet> {
-    let Reading { snapshot, from, queue, projection, following, relation } = reading;
+    let Reading { from, queue, backfill, following, relation } = reading;
     let mut builder = OperatorBuilder::new(format!("source {name}"), scope);
     let (output, stream) = builder.new_output::<Packet>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Packet>>::from(output);
@@ -86,17 +82,16 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
         if let Some(capability) = &mut capability {
             capability.downgrade(&from.as_u64());
         }
-        let mut snapshot = Some(snapshot);
         // A step that is not sent in full yet.
         let mut step = None;
         move |_frontiers| {
             if queue.is_closed() {
                 capability = None;
-                snapshot = None;
+                backfill.end();
             }
             let Some(capability) = &mut capability else { return };
             let sent = |capability: &Capability<u64>| Epoch::from_u64(capability.time().saturating_sub(1));
-            if snapshot.is_none() {
+            if !backfill.is_first() {
                 step = step.take().or_else(|| following.next(sent(capability), &queue));
                 if step.is_none() {
                     return;
@@ -113,29 +108,34 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                 }
             };
             let limit = if relation.is_behind() { 1 } else { BATCHES };
-            for _ in 0..limit {
-                let Some(rows) = &mut snapshot else { break };
-                match rows.next() {
-                    Some(packet) => {
-                        let packet = packet.expect("a snapshot in memory can be read");
-                        relation.work().is_done(packet.rows());
-                        send(capability, packet);
-                    }
-                    None => snapshot = None,
+            let mut batches = 0;
+            while let Some(packet) = backfill.is_first().then(|| backfill.next(from)).flatten() {
+                relation.work().is_done(packet.rows());
+                send(capability, packet);
+                batches += 1;
+                if batches >= limit {
+                    return queue.wake();
                 }
             }
-            if snapshot.is_some() {
-                return queue.wake();
-            }
-            let mut batches = 0;
             while let Some(to) = step.take().or_else(|| following.next(sent(capability), &queue)) {
-                while let Some((epoch, packet)) = queue.pop(to) {
-                    let at = match following {
-                        Following::Every => epoch.as_u64().max(*capability.time()),
-                        Following::Steps(_) => to.as_u64(),
+                loop {
+                    let (at, packet) = match queue.pop(to) {
+                        Some((epoch, packet)) => {
+                            let at = match following {
+                                Following::Every => epoch.as_u64().max(*capability.time()),
+                                Following::Steps(_) => to.as_u64(),
+                            };
+                            batches += usize::from(packet.rows() > LARGE);
+                            (at, backfill.pass(epoch, packet))
+                        }
+                        None => {
+                            let Some(packet) = backfill.next(to) else { break };
+                            relation.work().is_done(packet.rows());
+                            batches += 1;
+                            (to.as_u64(), packet)
+                        }
                     };
-                    batches += usize::from(packet.rows() > LARGE);
-                    send(&capability.delayed(&at), project(packet, projection.as_deref()));
+                    send(&capability.delayed(&at), packet);
                     if batches >= limit && matches!(following, Following::Steps(_)) {
                         step = Some(to);
                         return queue.wake();
@@ -146,14 +146,4 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
         }
     });
     stream
-}
-
-fn project(packet: Packet, projection: Option<&[usize]>) -> Packet {
-    match (packet, projection) {
-        (Packet::Rows(delta), Some(columns)) => {
-            let rows = delta.rows().project(columns).expect("the plan's columns are the relation's");
-            Packet::Rows(Delta::new(rows, delta.weights().clone()))
-        }
-        (packet, _) => packet,
-    }
 }

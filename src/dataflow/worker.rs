@@ -1,5 +1,6 @@
 //! The loop of one worker: commands in one order, timely's steps, rest.
 
+use super::backfill::Backfill;
 use super::build::{self, Log, Plot};
 use super::engine::World;
 use super::operator::Place;
@@ -21,6 +22,7 @@ use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::env::Clock;
+use weir_storage::key::Portion;
 
 /// What the coordinator tells a worker. Every worker gets the same commands in the same order.
 pub enum Command {
@@ -43,6 +45,12 @@ pub enum Command {
         log: Log,
         to: Epoch,
         attach: bool,
+    },
+    /// A view gets the next portion of its parents' rows, with its first step to `at`, which is not closed yet.
+    Backfill {
+        id: RelationId,
+        portion: Portion,
+        at: Epoch,
     },
     /// History below these epochs is not needed any more.
     Compact(Arc<BTreeMap<RelationId, Epoch>>),
@@ -218,8 +226,22 @@ impl Relation {
 /// What a worker holds of a relation beside its dataflow.
 pub struct Running {
     pub relation: Rc<Relation>,
-    /// What its sources read, and of whom: a root's input, or its parents' taps.
-    pub queues: Vec<(RelationId, Rc<Queue>)>,
+    pub feeds: Vec<Feed>,
+}
+
+/// What one of a relation's sources reads.
+pub struct Feed {
+    /// A parent; the relation itself, if it has none.
+    pub of: RelationId,
+    pub queue: Rc<Queue>,
+    pub backfill: Rc<Backfill>,
+}
+
+impl Feed {
+    /// What a relation without parents is fed with.
+    pub fn of(id: RelationId, queue: Rc<Queue>) -> Self {
+        Self { of: id, queue, backfill: Rc::new(Backfill::none()) }
+    }
 }
 
 /// Where a worker hears what it is told.
@@ -298,31 +320,37 @@ impl Crew {
             Command::Epoch { epoch, changes } => {
                 for (id, packets) in changes {
                     if let Some(table) = running.get(&id) {
-                        packets.into_iter().for_each(|packet| table.queues[0].1.push(epoch, packet));
+                        packets.into_iter().for_each(|packet| table.feeds[0].queue.push(epoch, packet));
                     }
                 }
                 for root in running.values().filter(|r| r.relation.is_root) {
-                    root.queues[0].1.advance(epoch);
+                    root.feeds[0].queue.advance(epoch);
                 }
             }
             Command::Build(plot) => {
                 let place = Place { worker: worker.index(), workers: worker.peers() };
                 let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
-                let queues = build::dataflow(worker, *plot, &relation, running);
-                running.insert(relation.id, Running { relation, queues });
+                let feeds = build::dataflow(worker, *plot, &relation, running);
+                running.insert(relation.id, Running { relation, feeds });
             }
             Command::Drop(id) => {
                 if let Some(gone) = running.remove(&id) {
                     gone.relation.stop();
-                    gone.queues.iter().for_each(|(_, queue)| queue.close());
+                    gone.feeds.iter().for_each(|feed| feed.queue.close());
                 }
             }
             Command::Detach { id, cut } => {
-                for (_, queue) in running.get(&id).iter().flat_map(|view| &view.queues) {
-                    queue.detach(cut);
+                for feed in running.get(&id).iter().flat_map(|view| &view.feeds) {
+                    feed.queue.detach(cut);
                 }
             }
             Command::Refill { id, log, to, attach } => refill(running, id, &log, to, attach),
+            Command::Backfill { id, portion, at } => {
+                for feed in running.get(&id).iter().flat_map(|view| &view.feeds) {
+                    feed.backfill.begin(parent(running, feed.of), portion, at);
+                    feed.queue.wake();
+                }
+            }
             Command::Compact(since) => {
                 for (id, since) in since.iter() {
                     if let Some(running) = running.get(id) {
@@ -337,20 +365,23 @@ impl Crew {
 
 fn refill(running: &BTreeMap<RelationId, Running>, id: RelationId, log: &Log, to: Epoch, attach: bool) {
     let Some(view) = running.get(&id) else { return };
-    for (parent, queue) in &view.queues {
-        for (epoch, packet) in log.get(parent).into_iter().flatten() {
+    for Feed { of, queue, .. } in &view.feeds {
+        for (epoch, packet) in log.get(of).into_iter().flatten() {
             queue.refill(*epoch, packet.clone());
         }
         queue.reach(to);
         if !attach {
             continue;
         }
-        let parent = &running.get(parent).expect("parents outlive their children").relation;
         queue.attach();
-        if let Err(error) = parent.tell(queue, to) {
+        if let Err(error) = parent(running, *of).tell(queue, to) {
             return view.relation.fail(error);
         }
     }
+}
+
+fn parent(running: &BTreeMap<RelationId, Running>, id: RelationId) -> &Relation {
+    &running.get(&id).expect("parents outlive their children").relation
 }
 
 /// Sources keep their capabilities, so nothing ends by itself: drop every dataflow, or the worker never returns.

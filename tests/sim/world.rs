@@ -406,6 +406,7 @@ impl World {
             history_limit: 50 + self.dice.below(1_000) as usize,
             leap_after: [2, 6, 32][self.dice.below(3) as usize],
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
+            portion_rows: [2, 5, 1_000][self.dice.below(3) as usize],
             pool: tokio::runtime::Handle::current(),
             slow_views: self.slow.clone(),
             connectors: Connectors(&[&Scripted]),

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::env::{Clock, SystemClock};
+use weir_storage::key::Portion;
 use weir_storage::{Delta, Epoch, Generation};
 
 /// Rows as text with their weights.
@@ -96,6 +97,7 @@ impl Rig {
             arrangements: arrangements.clone(),
             from: self.closed,
             fresh,
+            portion: Portion::ALL,
             first: None,
         };
         self.engine.build(blueprint, vec![])

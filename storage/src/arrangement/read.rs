@@ -7,7 +7,7 @@ use super::{Kind, Shared};
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::Result;
-use crate::key::Keys;
+use crate::key::{self, Keys, Portion};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
@@ -112,13 +112,23 @@ impl Snapshot {
     /// All rows, batches of at most 8192; `columns` are indices into the schema, `None` is all.
     /// An iterator, so that a large relation is never in memory twice.
     pub fn scan(&self, columns: Option<&[usize]>) -> impl Iterator<Item = Result<Delta>> + Send + use<> {
+        self.scan_portion(columns, Portion::ALL)
+    }
+
+    /// The same of the rows with keys in `portion`. Less than everything is told apart only of keyed arrangements (asserted).
+    pub fn scan_portion(
+        &self,
+        columns: Option<&[usize]>,
+        portion: Portion,
+    ) -> impl Iterator<Item = Result<Delta>> + Send + use<> {
+        assert!(portion == Portion::ALL || self.shared.spec.kind == Kind::Keyed, "rows without keys have no portions");
         let chunks: Vec<Arc<Chunk>> = {
             let state = self.shared.read();
             state.order.iter().map(|&place| state.piece(place).chunk.clone()).collect()
         };
         let columns = columns.map(<[usize]>::to_vec);
         let as_of = self.as_of;
-        chunks.into_iter().filter_map(move |chunk| visible(&chunk, as_of, columns.as_deref()).transpose())
+        chunks.into_iter().filter_map(move |chunk| visible(&chunk, as_of, columns.as_deref(), portion).transpose())
     }
 
     /// Rows whose key equals one of `keys`, looking at probe rows `from..` and stopping after the probe row in which `limit`
@@ -171,7 +181,7 @@ impl Snapshot {
         let state = self.shared.read();
         let mut found = Matches::default();
         let visible = |key: &[u8]| {
-            let slot = first_visible(&state, state.head(crate::key::hash(key), key), self.as_of);
+            let slot = first_visible(&state, state.head(key::hash(key), key), self.as_of);
             Some(slot).filter(|slot| !slot.is_none())
         };
         for row in 0..prefixes.len() {
@@ -207,19 +217,21 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(next)
 }
 
-/// The rows of `chunk` that `as_of` sees; whole columns if it sees all.
-fn visible(chunk: &Chunk, as_of: Epoch, columns: Option<&[usize]>) -> Result<Option<Delta>> {
+/// The rows of `chunk` in `portion` that `as_of` sees; whole columns if it sees all.
+fn visible(chunk: &Chunk, as_of: Epoch, columns: Option<&[usize]>, portion: Portion) -> Result<Option<Delta>> {
     let len = chunk.rows_from(as_of);
     if len == 0 {
         return Ok(None);
     }
     let rows = columns.map_or_else(|| Ok(chunk.rows.clone()), |columns| chunk.rows.project(columns))?;
-    if chunk.is_unclosed(as_of) {
+    let is_all = portion == Portion::ALL;
+    if is_all && chunk.is_unclosed(as_of) {
         let whole = len == chunk.len();
         let rows = if whole { rows } else { rows.slice(0, len) };
         return Ok(Some(Delta::new(rows, chunk.weights.slice(0, len))));
     }
-    let seen: BooleanArray = (0..chunk.len()).map(|row| Some(chunk.is_visible(row, as_of))).collect();
+    let is_seen = |row| chunk.is_visible(row, as_of) && (is_all || portion.has(key::hash(chunk.keys.get(row))));
+    let seen: BooleanArray = (0..chunk.len()).map(|row| Some(is_seen(row))).collect();
     if seen.true_count() == 0 {
         return Ok(None);
     }

@@ -119,5 +119,40 @@ pub fn owner(vnode: u16, workers: usize) -> usize {
     vnode as usize * workers / VNODES as usize
 }
 
+/// A part of a relation's rows that can be told by the hashes of their keys: some of eight equal ones, by bits that choose no vnode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    from: u8,
+    to: u8,
+}
+
+impl Portion {
+    /// Parts that a relation can be cut into.
+    pub const PARTS: u8 = 8;
+    /// Everything.
+    pub const ALL: Self = Self { from: 0, to: Self::PARTS };
+    pub const NOTHING: Self = Self { from: 0, to: 0 };
+
+    /// From part `from` up to, not including, `to`. Panics if they are not in order or beyond [`Portion::PARTS`].
+    pub fn new(from: u8, to: u8) -> Self {
+        assert!(from <= to && to <= Self::PARTS, "parts {from}..{to} of {}", Self::PARTS);
+        Self { from, to }
+    }
+
+    pub fn from(self) -> u8 {
+        self.from
+    }
+
+    pub fn to(self) -> u8 {
+        self.to
+    }
+
+    #[inline]
+    pub fn has(self, hash: u64) -> bool {
+        let part = (hash >> 61) as u8;
+        self.from <= part && part < self.to
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,118 @@
+//! Backfills: a view that is being made, or built anew, gets its parents' rows in portions, and is live when it has all of them.
+//!
+//! Over small relations there is one portion. Otherwise each next one is given when the view has come to where the one before counts, and
+//! counts itself as of the epoch that is closed right after. A view that is being made has its portions in the catalog with their epochs:
+//! so a manifest that holds it at an epoch says what it has there, and a start goes on after that, by the change logs of its parents for
+//! what it has and with portions for what it has not. It comes to life when a manifest holds all of it.
+//!
+//! What the store has of a view that is built anew is what may be read meanwhile: nothing new takes its place until it is whole, and a
+//! start begins again.
+
+use super::run::Coordinator;
+use crate::catalog::object::Filled;
+use crate::catalog::{Body, Life, ViewBody};
+use weir_sql::Error;
+use weir_sql::catalog::RelationId;
+use weir_storage::Epoch;
+use weir_storage::key::Portion;
+
+/// Rows of its largest parent that a view gets at a time, as long as that makes no more than [`Portion::PARTS`] portions: a second's work.
+pub const PORTION_ROWS: usize = 2_000_000;
+
+/// A backfill that has not been given everything.
+pub(super) struct Backfill {
+    /// What it has been given, which counts as of this epoch.
+    portion: Portion,
+    at: Epoch,
+}
+
+impl Coordinator {
+    /// What comes after `taken` for a view of `parents`.
+    pub(super) fn next_portion(&self, parents: &[RelationId], taken: Portion) -> Portion {
+        let relations = self.engine.relations();
+        let rows = |parent: &RelationId| {
+            let relation = relations.get(*parent)?;
+            Some(relation.rows.iter().map(|own| own.stats().rows.max(0) as usize).sum::<usize>())
+        };
+        let most = parents.iter().filter_map(rows).max().unwrap_or(0);
+        let portions = most.div_ceil(self.portion_rows).clamp(1, Portion::PARTS as usize);
+        let parts = (Portion::PARTS as usize).div_ceil(portions) as u8;
+        Portion::new(taken.to(), (taken.to() + parts).min(Portion::PARTS))
+    }
+
+    /// A view has been given everything up to `portion`, as of `at`.
+    pub(super) fn give(&mut self, id: RelationId, portion: Portion, at: Epoch) {
+        self.backfills.remove(&id);
+        if portion.to() == Portion::PARTS {
+            self.becoming.push((id, at));
+        } else {
+            self.backfills.insert(id, Backfill { portion, at });
+        }
+    }
+
+    /// A view that a start found half made, or builds anew, gets what it has not.
+    pub(super) fn go_on_with(&mut self, id: RelationId) {
+        let Some(Body::View(view)) = self.catalog.get(id.0).map(|object| &object.body) else { return };
+        let (Some(relation), Some(held)) = (self.engine.relations().get(id), self.held.get(&id)) else { return };
+        if relation.is_live() {
+            return;
+        }
+        let (parents, from) = (relation.parents.iter().map(|parent| parent.id).collect::<Vec<_>>(), held.from);
+        let portion = match held.sealed == Epoch::ZERO {
+            true => self.next_portion(&parents, Portion::NOTHING),
+            false => view.portion(from).unwrap_or(Portion::ALL),
+        };
+        self.give(id, portion, from);
+    }
+
+    /// Says in the catalog what a view that is being made has from an epoch on.
+    pub(super) fn edit_view(&mut self, id: RelationId, edit: impl FnOnce(&mut ViewBody)) {
+        self.edit(|catalog| {
+            if let Some(Body::View(view)) = catalog.objects.get_mut(&id.0).map(|object| &mut object.body) {
+                edit(view);
+            }
+        });
+    }
+
+    /// The next portion for every view that has come to where the one before counts.
+    pub(super) fn tend_backfills(&mut self) {
+        let relations = self.engine.relations();
+        let is_due = |id: &RelationId, backfill: &Backfill| {
+            // What the view comes upon of a portion before the step to it waits in memory.
+            let room = |history: usize| history <= self.history_limit / 2;
+            let attached = !self.detached.contains_key(id);
+            relations.get(*id).is_some_and(|v| attached && v.upper() >= backfill.at && room(v.history.bytes()))
+        };
+        let due = self.backfills.iter().filter(|(id, backfill)| is_due(id, backfill));
+        let due: Vec<(RelationId, Portion)> = due.map(|(id, backfill)| (*id, backfill.portion)).collect();
+        for (id, taken) in due {
+            let Some(view) = self.engine.relations().get(id) else { continue };
+            let parents: Vec<RelationId> = view.parents.iter().map(|parent| parent.id).collect();
+            let (portion, at) = (self.next_portion(&parents, taken), self.closed.next());
+            self.engine.backfill(id, portion, at);
+            if self.catalog.get(id.0).is_some_and(|object| object.life == Life::Creating) {
+                self.edit_view(id, |view| view.filled.push(Filled { at, parts: portion.to() }));
+            }
+            self.give(id, portion, at);
+            self.close_epoch();
+        }
+    }
+
+    /// Whether a view that is being made has to be in a manifest before it is live: one that has less than all of it must never be
+    /// taken for all.
+    pub(super) fn is_to_be_sealed(&self, id: RelationId, at: Epoch) -> bool {
+        let Some(Body::View(view)) = self.catalog.get(id.0).map(|object| &object.body) else { return false };
+        !view.filled.is_empty() && self.held.get(&id).is_some_and(|held| held.sealed < at)
+    }
+
+    /// Whoever waits for a view that has broken waits in vain.
+    pub(super) fn give_up_backfills(&mut self) {
+        let relations = self.engine.relations();
+        for (id, reply) in
+            self.consistent.extract_if(.., |(id, _)| relations.get(*id).is_some_and(|r| r.failure().is_some()))
+        {
+            let failure = relations.get(id).and_then(|relation| relation.failure().cloned());
+            let _ = reply.send(Err(failure.unwrap_or_else(|| Error::internal("a relation broke"))));
+        }
+    }
+}
