@@ -50,6 +50,12 @@ impl Coordinator {
         }
     }
 
+    /// From where on a view has all that it has been given.
+    pub(super) fn given(&self, id: RelationId) -> Epoch {
+        let last = self.becoming.iter().find(|(other, _)| *other == id).map(|(_, at)| *at);
+        last.or(self.backfills.get(&id).map(|backfill| backfill.at)).unwrap_or(Epoch::ZERO)
+    }
+
     /// A view that a start found half made, or builds anew, gets what it has not.
     pub(super) fn go_on_with(&mut self, id: RelationId) {
         let Some(Body::View(view)) = self.catalog.get(id.0).map(|object| &object.body) else { return };

@@ -56,10 +56,11 @@ impl Coordinator {
                 continue;
             }
             let marks = &self.engine.relations().marks;
-            // What comes after it is going to be read from the store.
-            let cut = relation
-                .steps
-                .limit(&relation.parents, marks, |mark| are_sealed_at(&self.held, &relation.parents, mark));
+            // What comes after it is going to be read from the store, which does not tell apart what was before a portion and after it.
+            let given = self.given(relation.id);
+            let cut = relation.steps.limit(&relation.parents, marks, |mark| {
+                mark >= given && are_sealed_at(&self.held, &relation.parents, mark)
+            });
             let Some(cut) = cut else { continue };
             self.engine.detach(relation.id, cut);
             self.detached.insert(relation.id, Detached { at: cut, reading: None });

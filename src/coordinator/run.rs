@@ -411,18 +411,35 @@ impl Coordinator {
     /// Tables whose copy is complete become readable, and views whose backfill is.
     fn become_live(&mut self) {
         let relations = self.engine.relations().clone();
-        let reached =
-            |id, epoch| relations.get(id).is_none_or(|r| r.upper() >= epoch) && !self.is_to_be_sealed(id, epoch);
-        let (ready, not_yet): (Vec<_>, Vec<_>) = self.becoming.iter().partition(|(id, epoch)| reached(*id, *epoch));
-        self.becoming = not_yet;
-        for (id, epoch) in ready {
-            // Another relation of a query may hold it back to when the copy was not whole.
-            relations.get(id).into_iter().for_each(|table| table.begin(epoch));
+        // From parents to children.
+        self.becoming.sort_unstable();
+        for (id, epoch) in std::mem::take(&mut self.becoming) {
+            if !self.is_ready(id, epoch) {
+                self.becoming.push((id, epoch));
+                continue;
+            }
+            if let Some(relation) = relations.get(id) {
+                // Another relation of a query may hold it back to when the copy was not whole.
+                relation
+                    .parents
+                    .iter()
+                    .map(|parent| parent.began())
+                    .chain([epoch])
+                    .for_each(|began| relation.begin(began));
+            }
             self.set_live(id);
             for (_, reply) in self.consistent.extract_if(.., |(waiting, _)| *waiting == id) {
                 let _ = reply.send(Ok(()));
             }
         }
+    }
+
+    /// Whether a relation has come to where it has everything, `epoch`, and so have those it reads.
+    fn is_ready(&self, id: RelationId, epoch: Epoch) -> bool {
+        let Some(relation) = self.engine.relations().get(id) else { return true };
+        let upper = relation.upper();
+        let parents = relation.parents.iter().all(|parent| parent.is_live() && parent.began() <= upper);
+        upper >= epoch && parents && !self.is_to_be_sealed(id, epoch)
     }
 
     /// Whoever waits for a copy of a source that has stopped for good waits in vain.
@@ -607,7 +624,8 @@ impl Coordinator {
                         || self.held.get(&parent).is_some_and(|held| held.is_sealed_at(mark))
                 };
                 let fits = |mark| {
-                    relation.steps.stopped(mark) == mark
+                    mark >= relation.began()
+                        && relation.steps.stopped(mark) == mark
                         && relation.parents.iter().all(|parent| is_cut(parent.id, mark))
                 };
                 self.engine.relations().marks.newest(held.sealed, limit, fits)
