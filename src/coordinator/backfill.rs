@@ -102,6 +102,13 @@ impl Coordinator {
             self.give(id, portion, at);
             self.close_epoch();
         }
+        // A view whose history is in the store follows its parents again from a checkpoint on, and nothing else may lead to one.
+        let relations = self.engine.relations();
+        let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.closed);
+        if self.backfills.keys().any(|id| self.detached.contains_key(id) && has_come(id)) {
+            self.close_epoch();
+            self.changed = true;
+        }
     }
 
     /// Whether a view that is being made has to be in a manifest before it is live: one that has less than all of it must never be

@@ -132,7 +132,7 @@ pub struct Coordinator {
     durable: Epoch,
     edits: u64,
     durable_edit: u64,
-    changed: bool,
+    pub(super) changed: bool,
     moved: bool,
     housekeeping: Housekeeping,
     merged: Vec<Replacement>,
