@@ -827,9 +827,10 @@ impl Coordinator {
         };
         self.engine.build(blueprint, vec![]);
         let ids = object.arrangements().to_vec();
-        if matches!(object.body, Body::View(_)) {
+        if let Body::View(view) = &object.body {
             let is_stored = self.manifest.arrangements.contains_key(&ids[0]);
-            if object.life == Life::Creating && (portion != Portion::ALL || is_stored) {
+            let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
+            if object.life == Life::Creating && is_told {
                 self.edit_view(id, |view| {
                     let part = Filled { at: from, parts: portion.to() };
                     view.filled = if portion == Portion::ALL { vec![] } else { vec![part] };
