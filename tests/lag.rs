@@ -196,6 +196,45 @@ async fn a_view_that_is_being_made_says_how_far_it_is() {
     assert_eq!(sql.one("SELECT count(*) FROM rw_catalog.rw_ddl_progress").await, "0");
 }
 
+/// Half made when the server is killed: it goes on from what the store has, by what changed since and the portions it has not got.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_being_made_goes_on_after_a_crash() {
+    let mut weir = Weir::with(&["--slow-view", "slow=700ms", "--portion-rows", "1000"]).await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id bigint PRIMARY KEY, g int, v int)").await;
+    sql.run("INSERT INTO t SELECT i, (i % 50)::int, 1 FROM generate_series(1, 10000) AS x (i)").await;
+    let maker = weir.client().await;
+    let making = tokio::spawn(async move { drop(maker.simple_query(SLOW).await) });
+    eventually("half of the work is done", async || match done(&sql).await? {
+        Some(share) if share >= 60.0 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    sql.run("UPDATE t SET v = 2 WHERE id % 3 = 0").await;
+    sql.run("DELETE FROM t WHERE id % 7 = 0").await;
+    sql.run("INSERT INTO t SELECT i, (i % 50)::int, 3 FROM generate_series(10001, 10500) AS x (i)").await;
+    sql.run("FLUSH").await;
+    weir.kill();
+    making.await.expect("the statement ends with its server");
+    weir.restart().await;
+    let sql = weir.client().await;
+    let first =
+        eventually("the view is being made again", async || done(&sql).await?.ok_or_else(|| "nobody makes it".into()))
+            .await;
+    assert!(first >= 25.0, "it began with {first} %");
+    let query = SLOW.split_once(" AS ").expect("a view has a query").1;
+    eventually("the view is there", async || sql.rows("SELECT * FROM slow").await.map(drop)).await;
+    assert_eq!(sql.sorted("SELECT * FROM slow").await, sql.sorted(query).await);
+    assert_eq!(sql.one("SELECT sum(n) FROM slow").await, sql.one("SELECT count(*) FROM t").await);
+}
+
+/// How much of the work of a statement is done, in percent, if there is one.
+async fn done(sql: &Client) -> Result<Option<f64>, String> {
+    let rows = sql.rows("SELECT progress FROM rw_catalog.rw_ddl_progress").await?;
+    let progress = rows.first().and_then(|row| row[0].clone());
+    Ok(progress.and_then(|progress| progress.strip_suffix('%')?.parse().ok()))
+}
+
 /// Nine million pairs of six thousand rows: what cannot wait goes through at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_much_larger_than_memory_goes_through_in_parts() {

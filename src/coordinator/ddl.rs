@@ -568,7 +568,11 @@ impl Jobs {
         let jobs = self.clone();
         tokio::spawn(async move {
             for object in creating {
-                if let Err(error) = jobs.resume_creating(&object).await {
+                let (id, statement) = (object.id, object.definition.clone());
+                jobs.mailbox.tell(Message::Began { id, statement });
+                let resumed = jobs.resume_creating(&object).await;
+                jobs.mailbox.tell(Message::Ended { id });
+                if let Err(error) = resumed {
                     tracing::warn!(object = object.name, %error, "a half-made object could not be finished and was dropped");
                     let _ = jobs.drop_all(|catalog| Ok(with_dependants(catalog, &[object.id]))).await;
                 }
