@@ -199,7 +199,7 @@ async fn a_view_that_is_being_made_says_how_far_it_is() {
 /// Half made when the server is killed: it goes on from what the store has, by what changed since and the portions it has not got.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_is_being_made_goes_on_after_a_crash() {
-    let mut weir = Weir::with(&["--slow-view", "slow=700ms", "--portion-rows", "1000"]).await;
+    let mut weir = Weir::with(&["--slow-view", "slow=700ms", "--portion-rows", "1000", "--workers", "2"]).await;
     let sql = weir.client().await;
     sql.run("CREATE TABLE t (id bigint PRIMARY KEY, g int, v int)").await;
     sql.run("INSERT INTO t SELECT i, (i % 50)::int, 1 FROM generate_series(1, 10000) AS x (i)").await;
