@@ -110,6 +110,7 @@ fn catalog() -> Catalog {
         settings,
         arrangements: vec![ArrangementId(3)],
         suspended: false,
+        filled: vec![],
     };
     let id = catalog.next_object();
     let body = Body::View(view);
