@@ -101,9 +101,12 @@ impl ViewBody {
     pub fn portion(&self, at: Epoch) -> Option<Portion> {
         match self.filled.is_empty() {
             true => Some(Portion::ALL),
-            false => {
-                self.filled.iter().rev().find(|filled| filled.at <= at).map(|filled| Portion::new(0, filled.parts))
-            }
+            false => self
+                .filled
+                .iter()
+                .rev()
+                .find(|filled| filled.at <= at)
+                .map(|filled| Portion::new(0, filled.parts.min(Portion::PARTS))),
         }
     }
 }
