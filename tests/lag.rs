@@ -183,12 +183,9 @@ async fn a_view_that_is_being_made_says_how_far_it_is() {
     let maker = weir.client().await;
     let making = tokio::spawn(async move { maker.run(SLOW).await });
     // All rows are read, and wait for the operator that adds them up.
-    eventually("half of the work is done", async || {
-        let progress = sql.rows("SELECT progress FROM rw_catalog.rw_ddl_progress").await?;
-        match progress.first().and_then(|row| row[0].as_deref()) {
-            Some("50.0%") => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+    eventually("half of the work is done", async || match done(&sql).await? {
+        Some(50.0) => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await;
     making.await.expect("the view is made");

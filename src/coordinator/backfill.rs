@@ -56,21 +56,6 @@ impl Coordinator {
         last.or(self.backfills.get(&id).map(|backfill| backfill.at)).unwrap_or(Epoch::ZERO)
     }
 
-    /// A view that a start found half made, or builds anew, gets what it has not.
-    pub(super) fn go_on_with(&mut self, id: RelationId) {
-        let Some(Body::View(view)) = self.catalog.get(id.0).map(|object| &object.body) else { return };
-        let (Some(relation), Some(held)) = (self.engine.relations().get(id), self.held.get(&id)) else { return };
-        if relation.is_live() {
-            return;
-        }
-        let (parents, from) = (relation.parents.iter().map(|parent| parent.id).collect::<Vec<_>>(), held.from);
-        let portion = match held.sealed == Epoch::ZERO {
-            true => self.next_portion(&parents, Portion::NOTHING),
-            false => view.portion(from).unwrap_or(Portion::ALL),
-        };
-        self.give(id, portion, from);
-    }
-
     /// Says in the catalog what a view that is being made has from an epoch on.
     pub(super) fn edit_view(&mut self, id: RelationId, edit: impl FnOnce(&mut ViewBody)) {
         self.edit(|catalog| {

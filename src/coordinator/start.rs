@@ -145,11 +145,7 @@ impl Coordinator {
                 return Err(error);
             }
         };
-        let all: Vec<RelationId> = restored.keys().copied().collect();
         self.held = restored;
-        for id in all {
-            self.go_on_with(id);
-        }
         self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
         self.jobs.resume(&self.catalog);
         self.restoring.send_replace(None);
@@ -171,7 +167,12 @@ impl Coordinator {
             if read.fresh && !read.is_table {
                 read.portion = self.next_portion(&read.parents, Portion::NOTHING);
             }
-            held.insert(RelationId(object.id), read.build(&self.engine, object));
+            let (id, portion, is_table) = (RelationId(object.id), read.portion, read.is_table);
+            let built = read.build(&self.engine, object);
+            if !is_table && self.engine.relations().get(id).is_some_and(|view| !view.is_live()) {
+                self.give(id, portion, built.from);
+            }
+            held.insert(id, built);
         }
         Ok(Some(held))
     }

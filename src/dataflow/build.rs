@@ -280,10 +280,9 @@ impl<'s> Builder<'_, 's> {
             backfill.begin(parent, portion, from);
         }
         if taken != Portion::ALL {
-            self.relation.work().comes(parent.rows.stats().rows as usize);
-            self.relation
-                .work()
-                .is_done(parent.rows.stats().rows as usize * taken.to() as usize / Portion::PARTS as usize);
+            let rows = parent.rows.stats().rows as usize;
+            self.relation.work().comes(rows);
+            self.relation.work().is_done(rows * taken.to() as usize / Portion::PARTS as usize);
         }
         self.feeds.push(Feed { of: parent.id, queue: queue.clone(), backfill: backfill.clone() });
         for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
