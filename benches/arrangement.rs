@@ -60,6 +60,7 @@ fn measure(name: &str, kind: Kind, rows: usize, key: impl Fn(i64) -> i64 + Copy,
             arrangement.apply(epoch, delta).expect("apply");
             arrangement.advance(epoch);
             arrangement.compact(epoch);
+            arrangement.reclaim();
         }
         rows.len() as f64 / start.elapsed().as_secs_f64()
     };

@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use weir::{inspect, node};
 
-/// Batches come and go by the megabyte: the system's allocator gives such memory back each time and faults it in anew.
+/// Batches come and go by the megabyte: the system's allocator gives such memory back each time and faults it in anew. Huge
+/// pages are not asked for (a feature of the crate): faulting one in holds a worker for several milliseconds on some virtual machines.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -929,8 +929,8 @@ impl Coordinator {
             status: status.into(),
             epoch: upper,
             freshness_ms: behind.max(0) as f64 / 1e3,
-            rows: relation.rows.iter().map(|a| a.stats().rows).sum(),
-            errors: relation.errors.iter().map(|a| a.stats().rows).sum(),
+            rows: relation.rows.iter().map(|a| a.rows()).sum(),
+            errors: relation.errors.iter().map(|a| a.rows()).sum(),
             state_bytes: state,
         })
     }

@@ -280,7 +280,7 @@ impl<'s> Builder<'_, 's> {
             backfill.begin(parent, portion, from);
         }
         if taken != Portion::ALL {
-            let rows = parent.rows.stats().rows as usize;
+            let rows = parent.rows.rows() as usize;
             self.relation.work().comes(rows);
             self.relation.work().is_done(rows * taken.to() as usize / Portion::PARTS as usize);
         }

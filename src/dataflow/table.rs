@@ -124,7 +124,7 @@ impl Table {
             let rows = latest.gather(&matches, None).map_err(super::internal)?;
             applied.rows.push(Delta::new(rows, matches.weights.iter().map(|w| -w).collect::<Vec<_>>()));
         }
-        if self.errors.stats().rows == 0 {
+        if self.errors.rows() == 0 {
             return Ok(found);
         }
         let latest = self.errors.latest();

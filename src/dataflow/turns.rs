@@ -1,7 +1,8 @@
 //! Turns: whose work comes first on a worker.
 //!
 //! Tables, and views that keep up, work whenever they have something to do. Views that are being made or are far behind together get one
-//! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch.
+//! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch. What gives memory back is
+//! one of them.
 
 use super::host::SLICE;
 use std::cell::{Cell, RefCell};

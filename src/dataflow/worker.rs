@@ -3,13 +3,14 @@
 use super::backfill::Backfill;
 use super::build::{self, Log, Plot};
 use super::engine::World;
+use super::host::Slice;
 use super::operator::Place;
 use super::packet::Packet;
 use super::relations::{Readable, Work};
 use super::tap::{Queue, Tap};
 use super::turns::{Turn, Turns};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -261,16 +262,25 @@ pub struct Crew {
     orders: Orders,
     running: BTreeMap<RelationId, Running>,
     turns: Rc<Turns>,
+    /// Arrangements of relations that may have memory to give back.
+    untidy: VecDeque<(RelationId, usize)>,
 }
+
+/// Who gives memory back takes turns under this name.
+const TIDYING: u32 = u32::MAX;
+
+/// How long a worker rests that is to tidy up and has to let others go first.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 impl Crew {
     pub fn new(orders: Orders) -> Self {
         let turns = Rc::new(Turns::new(orders.world.clock.clone(), orders.world.leap_after));
-        Self { orders, running: BTreeMap::new(), turns }
+        Self { orders, running: BTreeMap::new(), turns, untidy: VecDeque::new() }
     }
 
     /// Carries out what was told since the last step. False: the end, everything is dropped.
     pub fn obey(&mut self, worker: &mut Worker) -> bool {
+        self.tidy();
         loop {
             match self.orders.commands.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
@@ -287,6 +297,23 @@ impl Crew {
                     self.turns.step(self.is_waited_for());
                     return true;
                 }
+            }
+        }
+    }
+
+    /// Gives memory back for a slice, if it is its turn.
+    fn tidy(&mut self) {
+        if self.untidy.is_empty() {
+            return;
+        }
+        let Some(_turn) = self.turns.take(TIDYING, true) else { return };
+        let slice = Slice::begin(&self.orders.world.clock);
+        while let Some((id, index)) = self.untidy.pop_front() {
+            if self.running.get(&id).is_some_and(|running| running.relation.arrangements[index].reclaim()) {
+                self.untidy.push_front((id, index));
+            }
+            if slice.is_over() {
+                break;
             }
         }
     }
@@ -310,7 +337,7 @@ impl Crew {
     /// Runs until `Stop` or until the coordinator is gone. Whoever sends a command unparks this thread.
     pub fn run(mut self, worker: &mut Worker) {
         while self.obey(worker) {
-            worker.step_or_park(None);
+            worker.step_or_park((!self.untidy.is_empty()).then_some(PATIENCE));
         }
     }
 
@@ -331,6 +358,7 @@ impl Crew {
                 let place = Place { worker: worker.index(), workers: worker.peers() };
                 let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
                 let feeds = build::dataflow(worker, *plot, &relation, running);
+                self.untidy.extend((0..relation.arrangements.len()).map(|index| (relation.id, index)));
                 running.insert(relation.id, Running { relation, feeds });
             }
             Command::Drop(id) => {
@@ -356,6 +384,11 @@ impl Crew {
                     if let Some(running) = running.get(id) {
                         running.relation.arrangements.iter().for_each(|a| a.compact(*since));
                     }
+                }
+                // What is being tidied goes on.
+                self.untidy.truncate(1);
+                for (id, Running { relation, .. }) in running {
+                    self.untidy.extend((0..relation.arrangements.len()).map(|index| (*id, index)));
                 }
             }
             Command::Stop => unreachable!("ends the loop"),

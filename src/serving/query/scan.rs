@@ -54,7 +54,7 @@ impl Scan {
 
     fn rows(&self) -> usize {
         match self.source.as_ref() {
-            Source::All(pinned) => pinned.readable.rows.iter().map(|a| a.stats().rows.max(0) as usize).sum(),
+            Source::All(pinned) => pinned.readable.rows.iter().map(|a| a.rows().max(0) as usize).sum(),
             Source::Found(batches) => batches.iter().map(RecordBatch::num_rows).sum(),
             Source::Past(relation, _) => relation.entries(),
         }

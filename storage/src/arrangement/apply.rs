@@ -12,6 +12,10 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+/// Rows unlinked, or as much work, for each row that is closed: a little more than reclaiming one costs, so that they never pile up
+/// under any load.
+const RECLAIMED: usize = 32;
+
 /// A delta in the arrangement's schema, with what the kind's index needs. Made outside the lock.
 pub(super) struct Incoming {
     rows: RecordBatch,
@@ -74,6 +78,7 @@ pub(super) fn apply(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Res
     };
     let chunks = chunks(epoch, incoming, &change)?;
     state.applied = epoch;
+    let work = change.closes.len() * RECLAIMED;
     for (slot, row) in change.closes {
         state.close(slot, epoch, incoming.hashes.get(row as usize).copied());
     }
@@ -81,6 +86,7 @@ pub(super) fn apply(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Res
         state.push(chunk, &key_hashes, &row_hashes);
         state.merge_tail();
     }
+    state.reclaim(work);
     Ok(())
 }
 

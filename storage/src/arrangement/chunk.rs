@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Rows per chunk at most: large enough that per-chunk work vanishes, small enough to be rewritten in well under a millisecond.
 pub(super) const ROWS: usize = 8192;
+/// Rows of a chunk that is merged of others, at most: moving a row takes longer than many of them are worth.
+const MERGED: usize = 2048;
 /// Bytes per chunk at most (a single row may be larger): far below the 2 GiB of a string column's offsets.
 const BYTES: usize = 64 << 20;
 /// Spare memory of a column that is not worth a copy.
@@ -131,10 +133,10 @@ impl Chunk {
         Ok(chunk)
     }
 
-    /// Whether two neighbours should be one: of similar size, so that a row is copied O(log [`ROWS`]) times, and within limits.
+    /// Whether two neighbours should be one: of similar size, so that a row is moved O(log [`MERGED`]) times, and within limits.
     pub fn mergeable(&self, next: &Chunk) -> bool {
         let (small, large) = (self.len().min(next.len()), self.len().max(next.len()));
-        large <= 2 * small && small + large <= ROWS && self.bytes + next.bytes <= BYTES
+        large <= 2 * small && small + large <= MERGED && self.bytes + next.bytes <= BYTES
     }
 }
 

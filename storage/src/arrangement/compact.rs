@@ -1,36 +1,62 @@
 //! Letting go: dead rows are reclaimed, chunks rewritten, small neighbours merged.
 //!
 //! Costs are amortised: a row is unlinked once, a chunk is rewritten when half of it is dead, and merged only with a
-//! neighbour of similar size. A call reclaims a bounded number of rows, so that the end of a long pin does not stop the world. Merging neighbours keeps the order of the chunks, which is the log of what came.
+//! neighbour of similar size. All of it is done in steps, whatever has come to an end at once, a long pin or an epoch of millions of
+//! retractions: [`State::reclaim`] does as much as it is asked for. Merging neighbours keeps the order of the chunks, which is the log
+//! of what came.
 
 use super::chunk::Chunk;
 use super::state::State;
 use crate::key::row_hashes;
 
-/// Rows a call reclaims at least, if there are as many: some milliseconds of work.
-const STEP: u64 = 16_384;
+/// What moving a row costs, in rows that are unlinked.
+const MOVE: usize = 8;
+
+/// Rows that are unlinked before chunks are rewritten: of a chunk that dies as a whole no row should be moved before.
+const BLOCK: usize = 16_384;
 
 impl State {
-    /// Lets go of rows that only epochs before `since` see: twice as many as were closed since the last call and some more,
-    /// so that they never pile up.
-    pub fn reclaim(&mut self) {
-        let mut sparse = vec![];
-        for _ in 0..self.closed.take_new() * 2 + STEP {
-            let Some(slot) = self.closed.pop(self.since) else { break };
-            self.unlink(slot);
-            let piece = self.piece_mut(slot.place());
-            piece.dead += 1;
-            // Once per chunk: at the row that makes the dead more than half.
-            if piece.dead == piece.chunk.len() / 2 + 1 {
-                sparse.push(slot.place());
+    /// Lets go of rows that only epochs before `since` see; as much of that as unlinking `work` rows would be, and no more than a chunk
+    /// above. False: there is nothing left to do.
+    pub fn reclaim(&mut self, work: usize) -> bool {
+        let mut left = work;
+        loop {
+            while let Some(place) = self.sparse.pop_front() {
+                if self.has(place) && self.is_sparse(place) {
+                    left = left.saturating_sub(self.rewrite(place) * MOVE);
+                }
+                if left == 0 {
+                    return true;
+                }
+            }
+            let block = left.min(BLOCK);
+            let unlinked = (0..block).take_while(|_| self.unlink_oldest()).count();
+            left -= unlinked;
+            if unlinked < block && self.sparse.is_empty() {
+                return self.shrink();
+            }
+            if left == 0 {
+                return true;
             }
         }
-        for place in sparse {
-            if self.has(place) && self.piece(place).dead > self.piece(place).chunk.len() / 2 {
-                self.rewrite(place);
-            }
+    }
+
+    /// Takes the row out that has been closed longest, if no readable epoch sees it.
+    fn unlink_oldest(&mut self) -> bool {
+        let Some(slot) = self.closed.pop(self.since) else { return false };
+        self.unlink(slot);
+        let piece = self.piece_mut(slot.place());
+        piece.dead += 1;
+        // Once per chunk: at the row that makes the dead more than half.
+        if piece.dead == piece.chunk.len() / 2 + 1 {
+            self.sparse.push_back(slot.place());
         }
-        self.shrink();
+        true
+    }
+
+    fn is_sparse(&self, place: usize) -> bool {
+        let piece = self.piece(place);
+        piece.dead > piece.chunk.len() / 2
     }
 
     /// Merges the last chunks while they are of similar size, so that many small deltas leave few chunks.
@@ -43,17 +69,19 @@ impl State {
         }
     }
 
-    fn rewrite(&mut self, place: usize) {
+    /// Returns how many rows have moved.
+    fn rewrite(&mut self, place: usize) -> usize {
         if self.piece(place).dead == self.piece(place).chunk.len() {
             self.remove(place);
-            return;
+            return 0;
         }
-        self.rebuild(&[place]);
+        let mut moved = self.rebuild(&[place]);
         let mut place = place;
         while let Some(pair) = self.mergeable(place) {
-            self.rebuild(&pair);
+            moved += self.rebuild(&pair);
             place = pair[0];
         }
+        moved
     }
 
     /// A chunk with the neighbour it should be merged with.
@@ -64,8 +92,8 @@ impl State {
         pairs.find(|pair| self.piece(pair[0]).chunk.mergeable(&self.piece(pair[1]).chunk))
     }
 
-    /// Makes one chunk of the rows of `old` (neighbours) that are not dead.
-    fn rebuild(&mut self, old: &[usize]) {
+    /// Makes one chunk of the rows of `old` (neighbours) that are not dead. Returns how many have moved.
+    fn rebuild(&mut self, old: &[usize]) -> usize {
         let mut maps = vec![];
         let mut parts = vec![];
         let mut len = 0;
@@ -89,6 +117,8 @@ impl State {
             true => row_hashes(&chunk.rows.slice(first, chunk.len() - first)).expect("rows were hashed when they came"),
             false => vec![],
         };
+        let moved = chunk.len() - first;
         self.replace(old, &maps, chunk, &|row| hashes[row - first]);
+        moved
     }
 }

@@ -2,12 +2,24 @@
 //! wait until all others have moved.
 
 use hashbrown::HashTable;
+use std::sync::LazyLock;
 
 /// Entries of an index that is still one table, at most.
 const SMALL: usize = 1 << 16;
 
 /// Tables of a large index.
 const TABLES: usize = 256;
+
+/// Shares of the hashes.
+const SHARES: usize = 4096;
+
+/// The table of each share. Ever more go to the later ones, so that the last has twice as many entries as the first: tables of one size
+/// would all grow at the same time.
+static TABLE_OF: LazyLock<[u8; SHARES]> =
+    LazyLock::new(|| std::array::from_fn(|share| ((1.0 + share as f64 / SHARES as f64).log2() * TABLES as f64) as u8));
+
+/// Entries that move at once when memory is given back.
+const MOVED: usize = 8192;
 
 pub(super) trait Hashed {
     fn hash(&self) -> u64;
@@ -53,32 +65,38 @@ impl<T: Hashed> Index<T> {
         self.tables.iter().map(HashTable::allocation_size).sum()
     }
 
-    /// Gives back memory if it is far too much.
-    pub fn shrink(&mut self) {
-        let capacity: usize = self.tables.iter().map(HashTable::capacity).sum();
-        let len: usize = self.tables.iter().map(HashTable::len).sum();
-        if !vast(capacity, len) {
-            return;
-        }
-        if self.tables.len() > 1 && len < SMALL / 2 {
-            let mut small = HashTable::with_capacity(2 * len);
-            for entry in std::mem::take(&mut self.tables).into_iter().flatten() {
-                small.insert_unique(entry.hash(), entry, T::hash);
+    /// Gives back some memory if there is far too much. Whether there is more of it.
+    pub fn shrink(&mut self) -> bool {
+        if self.tables.len() > 1 {
+            let len: usize = self.tables.iter().map(HashTable::len).sum();
+            if len < SMALL / 2 {
+                let mut small = HashTable::with_capacity(2 * len);
+                for entry in std::mem::take(&mut self.tables).into_iter().flatten() {
+                    small.insert_unique(entry.hash(), entry, T::hash);
+                }
+                self.tables = vec![small];
             }
-            self.tables = vec![small];
         }
-        self.tables.iter_mut().for_each(|table| table.shrink_to(2 * table.len(), T::hash));
+        let mut moved = 0;
+        for table in self.tables.iter_mut().filter(|table| vast(table.capacity(), table.len())) {
+            if moved > MOVED {
+                return true;
+            }
+            moved += table.len();
+            table.shrink_to(2 * table.len(), T::hash);
+        }
+        false
     }
 }
 
 /// By bits that neither a table nor the choice of a worker goes by.
 #[inline]
 fn place(hash: u64, tables: usize) -> usize {
-    (hash >> 40) as usize % tables
+    if tables == 1 { 0 } else { TABLE_OF[(hash >> 40) as usize % SHARES] as usize }
 }
 
 /// Whether room for `capacity` entries is not worth its memory for `len`.
-pub(super) fn vast(capacity: usize, len: usize) -> bool {
+fn vast(capacity: usize, len: usize) -> bool {
     capacity > 8 * len + 1024
 }
 
@@ -112,8 +130,13 @@ mod tests {
             assert!(find(&index, number) && find(&index, number / 2) && !find(&index, number + 1));
         }
         assert_eq!(index.tables.len(), TABLES);
-        let largest = index.tables.iter().map(HashTable::len).max().unwrap();
-        assert!(largest < 2 * 3 * SMALL / TABLES, "{largest} of {SMALL} entries in one table");
+        let sizes: Vec<usize> = index.tables.iter().map(HashTable::len).collect();
+        let (smallest, largest) = (sizes[0], sizes[TABLES - 1]);
+        assert!(
+            (18..=22).contains(&(10 * largest / smallest)),
+            "the last has twice the first's: {smallest}, {largest}"
+        );
+        assert!(*sizes.iter().max().unwrap() < 2 * 3 * SMALL / TABLES, "{sizes:?}");
     }
 
     #[test]
@@ -127,7 +150,7 @@ mod tests {
             let hash = Number(number).hash();
             index.of_mut(hash).find_entry(hash, |other| other.0 == number).expect("it is there").remove();
         }
-        index.shrink();
+        while index.shrink() {}
         assert!(index.bytes() < before / 100, "{} of {before} bytes are left", index.bytes());
         assert_eq!(index.tables.len(), 1);
     }

@@ -31,6 +31,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// Rows that [`Arrangement::reclaim`] unlinks at most.
+const STEP: usize = 8192;
+
 /// How an arrangement is indexed; chosen by the planner, fixed for life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
@@ -124,19 +127,22 @@ impl Arrangement {
         let mut state = self.shared.write();
         if upper > state.upper {
             state.upper = upper;
-            state.upper_rows = state.rows;
+            state.rows = state.applied_rows;
         }
     }
 
-    /// Lets go of history below `since`, as far as no snapshot pins it. Call it once an epoch: a call does a bounded amount of
-    /// work, in proportion to what was retracted since the last one, and goes on where that one ended.
+    /// Lets go of history below `since`, as far as no snapshot pins it. Memory is given back by [`Arrangement::reclaim`], and with
+    /// what is applied, in proportion to what that retracts.
     pub fn compact(&self, since: Epoch) {
         let pins = self.shared.pins();
         let mut state = self.shared.write();
         let lowest = pins.keys().next().copied().unwrap_or(Epoch::NEVER);
         state.since = since.min(lowest).min(state.upper).max(state.since);
-        drop(pins);
-        state.reclaim();
+    }
+
+    /// Gives back memory of rows that nobody can see any more: well under a millisecond of work. Whether there is more to do.
+    pub fn reclaim(&self) -> bool {
+        self.shared.write().reclaim(STEP)
     }
 
     /// Pins `as_of` (in `since ..= upper`, else `Error::Invalid` saying so) until dropped.
@@ -179,10 +185,15 @@ impl Arrangement {
         log.read(&self.spec().schema)
     }
 
+    /// Live rows at `upper`, counted with their weights.
+    pub fn rows(&self) -> i64 {
+        self.shared.read().rows
+    }
+
     /// Costs O(chunks).
     pub fn stats(&self) -> Stats {
         let state = self.shared.read();
-        Stats { rows: state.upper_rows, bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }
+        Stats { rows: state.rows, bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }
     }
 }
 

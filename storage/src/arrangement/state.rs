@@ -11,7 +11,7 @@ use super::{Kind, Spec};
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};
 use hashbrown::hash_table::Entry;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,13 +24,15 @@ pub(super) struct State {
     /// The epoch of the last `apply`.
     pub applied: Epoch,
     /// Sum of the live weights now, and at `upper`.
+    pub applied_rows: i64,
     pub rows: i64,
-    pub upper_rows: i64,
     places: Vec<Option<Piece>>,
     free: Vec<usize>,
     /// Places in the order of their rows' `from`.
     pub order: Vec<usize>,
     pub closed: Closed,
+    /// Places of chunks that are to be rewritten, since most of their rows are dead; may name chunks already gone.
+    pub sparse: VecDeque<usize>,
     heads: Index<Head>,
     /// The live row of each row hash (Bag, Ordered).
     live: Index<Live>,
@@ -85,12 +87,13 @@ impl State {
             upper: Epoch::ZERO,
             since: Epoch::ZERO,
             applied: Epoch::ZERO,
+            applied_rows: 0,
             rows: 0,
-            upper_rows: 0,
             places: vec![],
             free: vec![],
             order: vec![],
             closed: Closed::default(),
+            sparse: VecDeque::new(),
             heads: Index::new(),
             live: Index::new(),
             sorted: BTreeSet::new(),
@@ -140,7 +143,7 @@ impl State {
     /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
     /// rows, as far as the kind needs them.
     pub fn push(&mut self, chunk: Chunk, key_hashes: &[u64], row_hashes: &[u128]) {
-        self.rows += chunk.weights.iter().sum::<i64>();
+        self.applied_rows += chunk.weights.iter().sum::<i64>();
         self.births += 1;
         let (len, born) = (chunk.len(), self.births);
         let piece = Piece { chunk: Arc::new(chunk), born, links: vec![], closed: vec![], dead: 0 };
@@ -169,7 +172,7 @@ impl State {
         let piece = self.piece_mut(slot.place());
         piece.chunk.close(slot.row(), epoch);
         piece.closed.push((slot.row() as u32, number));
-        self.rows -= self.chunk(slot).weights[slot.row()];
+        self.applied_rows -= self.chunk(slot).weights[slot.row()];
     }
 
     /// The newest row of a key.
@@ -280,11 +283,9 @@ impl State {
         self.order.binary_search_by_key(&born, |&p| self.piece(p).born).expect("every chunk is in the order")
     }
 
-    /// Gives back memory of indexes that have become far too large.
-    pub fn shrink(&mut self) {
-        self.heads.shrink();
-        self.live.shrink();
-        self.closed.shrink();
+    /// Gives back some memory of indexes that have become far too large. Whether there is more of it.
+    pub fn shrink(&mut self) -> bool {
+        self.heads.shrink() || self.live.shrink()
     }
 
     /// Forgets a chunk of which no row is linked or in a log.

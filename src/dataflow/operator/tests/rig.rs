@@ -65,6 +65,7 @@ impl Rig {
             for arrangement in &worker.arrangements {
                 arrangement.advance(self.epoch);
                 arrangement.compact(self.epoch);
+                arrangement.reclaim();
             }
         }
         answer

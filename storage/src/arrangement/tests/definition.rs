@@ -165,6 +165,9 @@ impl Case {
             6 => {
                 let since = self.any_epoch();
                 self.arrangement.compact(since);
+                if self.rng.random() {
+                    self.arrangement.reclaim();
+                }
                 let pinned = self.held.iter().map(Snapshot::as_of).min();
                 assert!(pinned.is_none_or(|pinned| self.arrangement.since() <= pinned), "a pin holds history");
             }
