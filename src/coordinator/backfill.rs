@@ -16,8 +16,9 @@ use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::key::Portion;
 
-/// Rows of its largest parent that a view gets at a time, as long as that makes no more than [`Portion::PARTS`] portions: a second's work.
-pub const PORTION_ROWS: usize = 2_000_000;
+/// Rows of its largest parent that a view gets at a time, as long as that makes no more than [`Portion::PARTS`] portions. Some seconds'
+/// work, which is what a crash costs; a group that all portions touch changes with each of them, so many small ones cost more than that.
+pub const PORTION_ROWS: usize = 8_000_000;
 
 /// A backfill that has not been given everything.
 pub(super) struct Backfill {

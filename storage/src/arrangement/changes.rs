@@ -1,36 +1,42 @@
 //! The change log of an arrangement: read from what came and what went, in time proportional to the changes.
 
-use super::chunk::ROWS;
+use super::Shared;
+use super::chunk::{Chunk, ROWS};
 use super::read::Matches;
-use super::state::State;
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::Result;
 use arrow::array::UInt32Array;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What changed in `(after, to]`, collected under the lock, copied after it.
 pub(super) struct Log {
     gone: Vec<Matches>,
     /// Chunks with the rows that came.
-    came: Vec<(Arc<super::chunk::Chunk>, std::ops::Range<usize>)>,
+    came: Vec<(Arc<Chunk>, Range<usize>)>,
     to: Epoch,
 }
 
 impl Log {
-    pub fn collect(state: &State, after: Epoch, to: Epoch) -> Self {
+    /// `after` is pinned, so that what has gone since then can be looked at in several steps: a writer is never kept waiting for all of
+    /// a long log.
+    pub fn collect(shared: &Shared, after: Epoch, to: Epoch) -> Self {
         let mut log = Self { gone: vec![], came: vec![], to };
-        for slot in state.closed.range(after, to) {
-            let chunk = state.chunk(slot);
-            if chunk.from(slot.row()) > after {
-                continue;
+        let mut numbers = shared.read().closed.range(after, to);
+        while !numbers.is_empty() {
+            let state = shared.read();
+            let mut gone = Matches::default();
+            for slot in numbers.by_ref().take(ROWS).map(|number| state.closed.get(number)) {
+                let chunk = state.chunk(slot);
+                if chunk.from(slot.row()) <= after {
+                    gone.push(0, slot.place(), chunk, slot.row());
+                }
             }
-            if log.gone.last().is_none_or(|last| last.len() == ROWS) {
-                log.gone.push(Matches::default());
-            }
-            let last = log.gone.last_mut().expect("one was pushed");
-            last.push(0, slot.place(), chunk, slot.row());
+            log.gone.push(gone);
         }
+        log.gone.retain(|gone| !gone.is_empty());
+        let state = shared.read();
         let first = state.order.partition_point(|&place| state.piece(place).chunk.last_from() <= after);
         for &place in &state.order[first..] {
             let chunk = &state.piece(place).chunk;

@@ -173,15 +173,16 @@ impl Arrangement {
     /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows, retractions first. `after` >= since and
     /// `to` <= upper, else `Error::Invalid`. Costs O(changes).
     pub fn changes(&self, after: Epoch, to: Epoch) -> Result<Vec<Delta>> {
-        let log = {
+        let (since, upper) = {
             let state = self.shared.read();
-            let (since, upper) = (state.since, state.upper);
-            if after < since || to > upper {
-                let kept = format!("history is kept from {since} to {upper}");
-                return Err(Error::Invalid(format!("changes after {after} up to {to} are not readable: {kept}")));
-            }
-            changes::Log::collect(&state, after, to)
+            (state.since, state.upper)
         };
+        if after < since || to > upper {
+            let kept = format!("history is kept from {since} to {upper}");
+            return Err(Error::Invalid(format!("changes after {after} up to {to} are not readable: {kept}")));
+        }
+        let _pin = self.snapshot(after)?;
+        let log = changes::Log::collect(&self.shared, after, to);
         log.read(&self.spec().schema)
     }
 
