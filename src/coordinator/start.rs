@@ -13,7 +13,7 @@ use crate::catalog::secret::Keeper;
 use crate::catalog::{Catalog, Life, Object};
 use crate::connector::Connectors;
 use crate::dataflow::build::{Blueprint, Log};
-use crate::dataflow::engine::{Engine, World};
+use crate::dataflow::engine::{Engine, PART, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
 
     let wake = Arc::new(Notify::new());
     let (limit, leap_after) = (config.history_limit, config.leap_after);
-    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, leap_after };
+    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, part: PART, leap_after };
     let engine = match config.workers {
         Workers::Threads(workers) => Engine::start(workers, world),
         Workers::Given(start) => start(world),

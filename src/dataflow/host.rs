@@ -37,15 +37,6 @@ pub const BUDGET: usize = 8192;
 /// The same for others: small enough that a slice is not overrun by much.
 const LITTLE: usize = 2048;
 
-/// Rows of a part, at most: an operator that keeps up takes epochs whole if it can, others must not take long at anything.
-const PART: usize = 131_072;
-const LITTLE_PART: usize = 4096;
-
-/// Rows of a part of an epoch.
-pub fn part(is_behind: bool) -> usize {
-    if is_behind { LITTLE_PART } else { PART }
-}
-
 /// A measured stretch of time. Only scheduling depends on it, never a result.
 pub struct Slice {
     clock: Arc<dyn Clock>,
@@ -298,7 +289,7 @@ impl Host {
                 let Pending { capability, inputs, .. } = entry.remove();
                 (capability, inputs)
             };
-            let parts = Parts::new(inputs, self.placements.clone(), part(self.relation.is_behind()));
+            let parts = Parts::new(inputs, self.placements.clone(), self.relation.part());
             self.current = Some(Current { capability, parts, polling: false, early });
             return Ok(true);
         };

@@ -1,6 +1,6 @@
 //! The last operators of a dataflow: what makes a relation readable and its change log followable.
 
-use super::host::{Slice, lowest, part, passed};
+use super::host::{Slice, lowest, passed};
 use super::packet::Packet;
 use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
@@ -18,9 +18,6 @@ use timely::dataflow::{Scope, Stream};
 use weir_sql::Result;
 use weir_storage::{Delta, Epoch};
 
-/// Rows of what feeds a keyed table that are applied at once.
-const PIECE: usize = 4096;
-
 /// Applies each epoch to the relation when it is complete, then offers it to children and readers (I5).
 pub fn output<'s>(
     scope: Scope<'s, u64>,
@@ -30,7 +27,9 @@ pub fn output<'s>(
     rows: Placement,
 ) {
     let errors = if table.key.is_some() && relation.is_table { Placement::Stay } else { Placement::ErrorKey };
-    let placements: Rc<[_]> = [rows.clone(), Placement::ErrorKey].into();
+    // A relation of one row has the empty key, wherever the row is.
+    let of_keys = if table.key.as_ref().is_some_and(Vec::is_empty) { Placement::Key(vec![]) } else { rows.clone() };
+    let placements: Rc<[_]> = [of_keys, Placement::ErrorKey].into();
     let router = Router { worker: relation.place.worker, rows, errors, partial: Partially::Never };
     let mut builder = OperatorBuilder::new("output".into(), scope);
     let mut input = builder.new_input(stream, DistributorPact(move |_| router));
@@ -115,7 +114,7 @@ impl Applying {
         let truncates = packets.iter().any(|packet| matches!(packet, Packet::Truncate));
         let packets = packets.into_iter().filter(|packet| !matches!(packet, Packet::Truncate));
         let pieces = if relation.is_table && table.key.is_some() {
-            Pieces::Keyed(packets.flat_map(|packet| packet.pieces(PIECE)).collect())
+            Pieces::Keyed(packets.flat_map(|packet| packet.pieces(relation.little())).collect())
         } else {
             let mut inputs = vec![vec![], vec![]];
             for packet in packets {
@@ -125,7 +124,7 @@ impl Applying {
                     other => assert_eq!(other.rows(), 0, "only a keyed table is fed with anything else"),
                 }
             }
-            Pieces::Deltas(Parts::of_keys(inputs, placements.clone(), part(relation.is_behind())))
+            Pieces::Deltas(Parts::of_keys(inputs, placements.clone(), relation.part()))
         };
         Self { epoch, applied: vec![], truncates, cleared: false, pieces }
     }
@@ -140,9 +139,9 @@ impl Applying {
         let packets: Vec<Packet> = match &mut self.pieces {
             Pieces::Keyed(packets) if packets.is_empty() => return Ok(self.publish(relation)),
             Pieces::Keyed(packets) => {
-                let mut rows = 0;
+                let (mut rows, most) = (0, relation.little());
                 let mut next = || {
-                    let packet = packets.pop_front_if(|packet| rows + packet.rows() <= PIECE)?;
+                    let packet = packets.pop_front_if(|packet| rows + packet.rows() <= most)?;
                     rows += packet.rows();
                     Some(packet)
                 };

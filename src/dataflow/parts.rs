@@ -62,6 +62,8 @@ impl Parts {
 
     /// The same for somebody who needs all changes of a key together, however many they are.
     pub fn of_keys(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, limit: usize) -> Self {
+        // Rows of the one empty key are never cut.
+        let limit = if placements.contains(&Placement::Key(vec![])) { usize::MAX } else { limit };
         Self { whole: true, ..Self::new(inputs, placements, limit) }
     }
 
@@ -224,6 +226,8 @@ mod tests {
     fn a_key_with_many_rows_is_cut_as_well_unless_it_must_not_be() {
         let input = || vec![vec![delta(0..100_000, 1, 1)]];
         let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![0])].into(), 1_000));
+        assert_eq!((parts, found.len()), (1, 50_000));
+        let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![])].into(), 1_000));
         assert_eq!((parts, found.len()), (1, 50_000));
         let mut parts = Parts::new(input(), [Placement::Key(vec![0])].into(), 1_000);
         let mut rows = 0;

@@ -7,6 +7,7 @@
 use super::host::SLICE;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,8 @@ impl Turns {
         self.used.set(Duration::ZERO);
         // Timely goes through its dataflows in the same order every time; here everybody's turn comes.
         let mut refused = self.refused.borrow_mut();
-        let next = refused.range(self.served.get() + 1..).next().or(refused.first());
+        let after = (Bound::Excluded(self.served.get()), Bound::Unbounded);
+        let next = refused.range(after).next().or(refused.first());
         self.promised.set(next.copied());
         refused.clear();
     }

@@ -77,6 +77,8 @@ pub struct Relation {
     turns: Rc<Turns>,
     /// Bytes that may wait for one of its operators.
     pub limit: usize,
+    /// Rows of a part of an epoch.
+    part: usize,
     /// Hosts for which more waits: bits by their numbers.
     full: Cell<u64>,
     /// Where it stood when it was built: the epoch it was restored at, or none.
@@ -107,6 +109,7 @@ impl Relation {
             wake: world.wake.clone(),
             turns,
             limit: world.limit,
+            part: world.part,
             full: Cell::default(),
             stood,
             upper: Cell::new(stood),
@@ -129,6 +132,16 @@ impl Relation {
     /// Whether it is a view that is being made or far behind.
     pub fn is_behind(&self) -> bool {
         !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
+    }
+
+    /// Rows of a part of an epoch that one of its operators takes at once, at most.
+    pub fn part(&self) -> usize {
+        if self.is_behind() { self.little() } else { self.part }
+    }
+
+    /// The same for whoever must not take long at anything.
+    pub fn little(&self) -> usize {
+        (self.part / 32).max(1)
     }
 
     /// Says whether the host of this number has too much to do. Of hosts that many others lead to, nothing is remembered.

@@ -29,10 +29,7 @@ impl Env {
 
     /// Does work that keeps a core busy for long where nobody else waits for it. `Invalid` if it panicked.
     pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let (done, result) = oneshot::channel();
-        // Whoever asked may be gone by then.
-        self.threads.run(Box::new(move || drop(done.send(work())))).await;
-        result.await.map_err(|_| Error::Invalid("a computation panicked".into()))
+        run(&*self.threads, work).await.ok_or_else(|| Error::Invalid("a computation panicked".into()))
     }
 }
 
@@ -55,6 +52,14 @@ pub trait Random: Send + Sync {
 pub trait Threads: Send + Sync {
     /// Done when `work` has ended, be it by a panic.
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+}
+
+/// What `work` returns; `None` if it panicked.
+pub async fn run<T: Send + 'static>(threads: &dyn Threads, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    // Whoever asked may be gone by then.
+    threads.run(Box::new(move || drop(done.send(work())))).await;
+    result.await.ok()
 }
 
 /// The answer to a put-if-absent.

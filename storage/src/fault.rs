@@ -3,6 +3,8 @@
 //! It knows the ways in which a real one fails: a request that was not carried out, one that was but whose answer got lost,
 //! one that is carried out *after* its sender was told that it failed, a slow one, and a store that is away for a while.
 
+pub mod files;
+
 use crate::env::{Clock, Created, Objects};
 use crate::error::{Error, Result};
 use async_trait::async_trait;

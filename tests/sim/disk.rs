@@ -1,9 +1,9 @@
-//! The object store of a simulation: in memory, faulty, and watched.
+//! The object store of a simulation: a directory of a machine that may lose power, faulty, and watched.
 //!
 //! Whatever a node asks goes through its gate, then through injected faults, then to the [`Disk`], which checks what must hold of
 //! every write: I6, I8, I9, I10, and that positions never go back.
 
-use super::time::Gate;
+use super::time::{Gate, Inline};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -13,11 +13,14 @@ use weir::catalog::{Body, Catalog};
 use weir::connector::Position;
 use weir::connector::postgres::lsn::Place;
 use weir_storage::env::{Created, Objects};
+use weir_storage::fault::files::Volatile;
 use weir_storage::manifest::Manifest;
-use weir_storage::{Epoch, Result, manifest, store};
+use weir_storage::store::local::Local;
+use weir_storage::{Epoch, Result, manifest};
 
 pub struct Disk {
-    objects: Arc<dyn Objects>,
+    files: Volatile,
+    objects: Mutex<Arc<dyn Objects>>,
     state: Mutex<State>,
 }
 
@@ -31,8 +34,19 @@ struct State {
 }
 
 impl Disk {
-    pub fn new() -> Self {
-        Self { objects: store::open("memory://").expect("a store in memory"), state: Mutex::default() }
+    pub fn new(seed: u64) -> Self {
+        let files = Volatile::new(seed);
+        Self { objects: Mutex::new(open(&files)), files, state: Mutex::default() }
+    }
+
+    /// What was not synced may be gone.
+    pub fn lose_power(&self) {
+        self.files.lose_power();
+        *self.objects.lock().unwrap() = open(&self.files);
+    }
+
+    fn objects(&self) -> Arc<dyn Objects> {
+        self.objects.lock().unwrap().clone()
     }
 
     /// The first promise that was broken.
@@ -48,6 +62,10 @@ impl Disk {
     pub fn newest(&self) -> Option<Manifest> {
         self.state.lock().unwrap().manifests.values().next_back().cloned()
     }
+}
+
+fn open(files: &Volatile) -> Arc<dyn Objects> {
+    Arc::new(Local::on(files.clone(), Arc::new(Inline), "/store".into()).expect("a directory in memory"))
 }
 
 impl State {
@@ -160,11 +178,11 @@ impl Objects for Disk {
             state.sizes.insert(path.into(), bytes.len() as u64);
             state.writes.push(format!("put {path}, {} bytes", bytes.len()));
         }
-        self.objects.put(path, bytes).await
+        self.objects().put(path, bytes).await
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        let created = self.objects.create(path, bytes.clone()).await?;
+        let created = self.objects().create(path, bytes.clone()).await?;
         if created == Created::Yes
             && let Some(sequence) = Manifest::sequence_of(path)
         {
@@ -176,23 +194,23 @@ impl Objects for Disk {
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>> {
-        self.objects.get(path).await
+        self.objects().get(path).await
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        self.objects.get_range(path, range).await
+        self.objects().get_range(path, range).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
-        self.objects.list(prefix, after).await
+        self.objects().list(prefix, after).await
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
-        let there = path.starts_with(manifest::FOLDER) || self.objects.get(path).await?.is_some();
+        let there = path.starts_with(manifest::FOLDER) || self.objects().get(path).await?.is_some();
         if there {
             self.state.lock().unwrap().gone(path);
         }
-        self.objects.delete(path).await
+        self.objects().delete(path).await
     }
 
     fn describe(&self) -> String {

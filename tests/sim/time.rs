@@ -8,6 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
@@ -202,6 +203,26 @@ impl Clock for NodeClock {
             sleep.await;
             gate.pass().await;
         })
+    }
+}
+
+/// The clock of a node's worker: time passes for it while it works, so that its slices are over anywhere.
+pub struct Hurried {
+    pub clock: NodeClock,
+    pub dice: Arc<Dice>,
+    /// Microseconds that pass whenever it looks, at most.
+    pub pace: u64,
+    pub passed: AtomicU64,
+}
+
+impl Clock for Hurried {
+    fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> u64 {
+        let passed = self.dice.below(self.pace + 1);
+        self.clock.monotonic() + self.passed.fetch_add(passed, Ordering::Relaxed) + passed
     }
 }
 

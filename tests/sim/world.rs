@@ -7,10 +7,11 @@
 use super::disk::{Disk, Gated};
 use super::model::{self, Rows};
 use super::source::{self, Scripted};
-use super::time::{Dice, Gate, Inline, NodeClock, Time, WorldClock};
+use super::time::{Dice, Gate, Hurried, Inline, NodeClock, Time, WorldClock};
 use super::upstream::{self, ITEMS, ORDERS, TABLES, TICKS, Upstream, VISITS};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -57,7 +58,7 @@ pub enum Action {
     Pause,
     Resume,
     Resnapshot,
-    /// The node dies before so many more effects, and another starts on its store.
+    /// The node dies before so many more effects, maybe since its machine loses power, and another starts on its store.
     Crash(u64),
     Shutdown,
     /// The node hangs while another takes its store over, and goes on after so many microseconds.
@@ -159,7 +160,7 @@ pub fn take_panic() -> Option<String> {
 impl World {
     pub fn new(seed: u64) -> Self {
         let (time, dice) = (Arc::new(Time::default()), Arc::new(Dice::new(seed)));
-        let disk = Arc::new(Disk::new());
+        let disk = Arc::new(Disk::new(dice.below(u64::MAX)));
         let faults = match dice.below(3) {
             0 => Faults::default(),
             1 => Faults { delay: 2_000, ..Faults::default() },
@@ -388,7 +389,16 @@ impl World {
         self.nodes.iter_mut().for_each(|node| node.may_end = true);
         let worker: Arc<Mutex<Option<Handed>>> = Arc::default();
         let given = worker.clone();
-        let start = move |shared: Shared| {
+        let hurried = Hurried {
+            clock: NodeClock { time: self.time.clone(), gate: gate.clone() },
+            dice: self.dice.clone(),
+            pace: [0, 1_000, 4_000][self.dice.below(3) as usize],
+            passed: AtomicU64::default(),
+        };
+        let part = [1, 4, 100, 1_000][self.dice.below(4) as usize];
+        let start = move |mut shared: Shared| {
+            shared.clock = Arc::new(hurried);
+            shared.part = part;
             let alarm = Arc::new(Notify::new());
             let (engine, orders) = Engine::stepped(shared, alarm.clone());
             *given.lock().unwrap() = Some((orders, alarm));
@@ -578,6 +588,10 @@ impl World {
                 let limit = self.time.now() + 300_000;
                 while !self.node().gate.is_dead() && self.time.now() < limit {
                     self.pass(500).await?;
+                }
+                self.node().gate.kill();
+                if self.hung.is_empty() && self.dice.once_in(2) {
+                    self.disk.lose_power();
                 }
                 self.restart().await?;
             }

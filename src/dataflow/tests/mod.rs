@@ -4,7 +4,7 @@ mod tables;
 mod views;
 
 use super::build::{Blueprint, Body};
-use super::engine::{Engine, World};
+use super::engine::{Engine, PART, World};
 use super::relations::Readable;
 use super::steps::LEAP_AFTER;
 use crate::connector::Changes;
@@ -47,23 +47,23 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(workers: usize, closed: Epoch) -> Self {
-        Self::limited(workers, closed, usize::MAX)
+        Self::sized(workers, closed, usize::MAX, PART)
     }
 
-    /// Operators that are to wait for no more than `limit` bytes of an epoch.
-    pub fn limited(workers: usize, closed: Epoch, limit: usize) -> Self {
-        Self::with(workers, closed, limit, Arc::new(SystemClock::default()))
+    /// Operators that are to wait for no more than `limit` bytes of an epoch, and to take `part` rows of it at a time.
+    pub fn sized(workers: usize, closed: Epoch, limit: usize, part: usize) -> Self {
+        Self::with(workers, closed, limit, part, Arc::new(SystemClock::default()))
     }
 
     /// Every slice is over as soon as it is looked at.
     pub fn hasty(workers: usize, closed: Epoch) -> Self {
-        Self::with(workers, closed, usize::MAX, Arc::new(Hasty::default()))
+        Self::with(workers, closed, usize::MAX, PART, Arc::new(Hasty::default()))
     }
 
-    fn with(workers: usize, closed: Epoch, limit: usize, clock: Arc<dyn Clock>) -> Self {
+    fn with(workers: usize, closed: Epoch, limit: usize, part: usize, clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let world = World { wake: wake.clone(), clock, limit, leap_after: LEAP_AFTER };
+        let world = World { wake: wake.clone(), clock, limit, part, leap_after: LEAP_AFTER };
         Self { engine: Engine::start(workers, world), closed, wake, runtime }
     }
 

@@ -1,6 +1,7 @@
 //! What the product is: at every epoch a view equals its query run from scratch on its tables, rows and errors, on any number of
 //! workers, created before or after its data, across restarts (I3, I8).
 
+use super::super::engine::PART;
 use super::{Contents, Rig, add, contents};
 use crate::connector::{Changes, Fold};
 use crate::dataflow::build::Body;
@@ -360,9 +361,10 @@ fn case(seed: u64) {
     println!("seed {seed}: {sql}");
     let workers = *[1, 3].choose(&mut random).unwrap();
     let oracle = Oracle::new(&sql);
-    // Some operators do not wait for all of an epoch.
+    // Some operators do not wait for all of an epoch, or take little of it at a time.
     let limit = *[usize::MAX, 2_000, 0].choose(&mut random).unwrap();
-    let rig = Rig::limited(workers, Rig::first_epoch(), limit);
+    let part = *[PART, 100, 1].choose(&mut random).unwrap();
+    let rig = Rig::sized(workers, Rig::first_epoch(), limit, part);
     let body = Body::View(plan(&sql, &tables()));
     let mut case =
         Case { seed, sql, body: body.clone(), rig, a: Model::new(), b: Model::new(), oracle, history: vec![] };
@@ -502,7 +504,7 @@ fn an_epoch_may_be_much_larger_than_what_may_wait() {
     let rows: Model = (0..800).map(|id| (id, (id, Some(1), Some(i64::from(id) - 5), None))).collect();
     let changes = |rows: &Model| Changes::Keyed(Fold { upserts: vec![batch(rows.values())], ..Fold::default() });
     for workers in [1, 2] {
-        let mut rig = Rig::limited(workers, Rig::first_epoch(), 50_000);
+        let mut rig = Rig::sized(workers, Rig::first_epoch(), 50_000, PART);
         rig.create(A.0, table);
         rig.create(B.0, table);
         rig.close(vec![(A, changes(&rows))]);

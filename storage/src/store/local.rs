@@ -4,16 +4,15 @@
 //! get their name in one step (hard link for create, rename for put), and the directories that changed are fsynced. No
 //! reader ever sees half an object. Temporary files of a crashed process are never listed and are removed at open.
 
+use super::files::{Files, Machine};
 use super::{checked, short};
-use crate::env::{Created, Objects};
+use crate::env::{Created, Objects, SystemThreads, Threads, run};
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,9 +23,10 @@ const TEMPORARY: &str = ".tmp-";
 /// A write lasts seconds, so what is older has lost its writer. Younger ones may belong to a living process.
 const STALE: Duration = Duration::from_secs(3600);
 
-pub struct Local {
+pub struct Local<F = Machine> {
     root: PathBuf,
-    dirs: Dirs,
+    folder: Folder<F>,
+    threads: Arc<dyn Threads>,
 }
 
 impl Local {
@@ -34,48 +34,65 @@ impl Local {
     pub fn open(path: &Path) -> Result<Self> {
         let unusable = |e: io::Error| Error::Invalid(format!("store {}: {e}", path.display()));
         let root = std::path::absolute(path).map_err(unusable)?;
-        make_dir(&root).map_err(unusable)?;
+        Folder::new(Machine).make_dir(&root).map_err(unusable)?;
         let root = root.canonicalize().map_err(unusable)?;
+        Self::on(Machine, Arc::new(SystemThreads), root).map_err(unusable)
+    }
+}
+
+impl<F: Files> Local<F> {
+    /// The same on any file system. `root` is absolute.
+    pub fn on(files: F, threads: Arc<dyn Threads>, root: PathBuf) -> io::Result<Self> {
+        let folder = Folder::new(files);
+        folder.make_dir(&root)?;
         let trial = root.join(temporary_name());
-        File::create(&trial).and_then(|_| fs::remove_file(&trial)).map_err(unusable)?;
-        tidy(&root).map_err(unusable)?;
-        Ok(Self { root, dirs: Dirs::default() })
+        folder.files.create(&trial).and_then(|_| folder.files.remove(&trial))?;
+        folder.tidy(&root)?;
+        Ok(Self { root, folder, threads })
     }
 
     fn locate(&self, path: &str) -> Result<PathBuf> {
         Ok(self.root.join(checked(path)?))
     }
+
+    /// Does `work` where it may block. Any error is one to try again after: a full disk gets room, a mount comes back.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        path: &str,
+        work: impl FnOnce(Folder<F>) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let folder = self.folder.clone();
+        match run(&*self.threads, move || work(folder)).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(e)) if e.kind() == ErrorKind::Unsupported => Err(Error::Invalid(format!("{path}: {e}"))),
+            Some(Err(e)) => Err(Error::Retry(format!("{path}: {e}"))),
+            None => Err(Error::Retry(format!("{path}: the request panicked"))),
+        }
+    }
 }
 
 #[async_trait]
-impl Objects for Local {
+impl<F: Files> Objects for Local<F> {
     async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
         let target = self.locate(path)?;
-        let dirs = self.dirs.clone();
-        blocking(path, move || {
-            write(&dirs, &target, &bytes, |temporary| fs::rename(temporary, &target))?;
-            sync_dir(parent(&target))
-        })
-        .await
+        self.blocking(path, move |folder| folder.put(&target, &bytes)).await
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
         let target = self.locate(path)?;
-        let dirs = self.dirs.clone();
-        blocking(path, move || create(&dirs, &target, &bytes)).await
+        self.blocking(path, move |folder| folder.create(&target, &bytes)).await
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let target = self.locate(path)?;
-        blocking(path, move || present(fs::read(target).map(Bytes::from))).await
+        self.blocking(path, move |folder| present(folder.files.read(&target).map(Bytes::from))).await
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
         let target = self.locate(path)?;
         let wanted = range.clone();
-        let found = blocking(path, move || present(read_range(&target, wanted))).await?;
-        match found {
-            Some(Ok(bytes)) => Ok(Some(bytes)),
+        match self.blocking(path, move |folder| present(folder.files.read_range(&target, &wanted))).await? {
+            Some(Ok(bytes)) => Ok(Some(bytes.into())),
             Some(Err(got)) => Err(short(path, &range, got)),
             None => Ok(None),
         }
@@ -84,13 +101,13 @@ impl Objects for Local {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
         let below = prefix.trim_end_matches('/').to_string();
         let dir = if below.is_empty() { self.root.clone() } else { self.locate(&below)? };
-        let mut found = blocking(prefix, move || {
+        let walk = move |folder: Folder<F>| {
             let mut found = vec![];
             let name = if below.is_empty() { String::new() } else { format!("{below}/") };
-            present(walk(&dir, &name, &mut found))?;
+            present(folder.walk(&dir, &name, &mut found))?;
             Ok(found)
-        })
-        .await?;
+        };
+        let mut found = self.blocking(prefix, walk).await?;
         found.retain(|(path, _)| after.is_none_or(|after| path.as_str() > after));
         found.sort_unstable();
         Ok(found)
@@ -98,21 +115,11 @@ impl Objects for Local {
 
     async fn delete(&self, path: &str) -> Result<()> {
         let target = self.locate(path)?;
-        blocking(path, move || present(fs::remove_file(target)).map(|_| ())).await
+        self.blocking(path, move |folder| present(folder.files.remove(&target)).map(|_| ())).await
     }
 
     fn describe(&self) -> String {
         format!("file://{}", self.root.display())
-    }
-}
-
-/// Runs `work` where it may block. Any error is one to try again after: a full disk gets room, a mount comes back.
-async fn blocking<T: Send + 'static>(path: &str, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) if e.kind() == ErrorKind::Unsupported => Err(Error::Invalid(format!("{path}: {e}"))),
-        Ok(Err(e)) => Err(Error::Retry(format!("{path}: {e}"))),
-        Err(e) => Err(Error::Retry(format!("{path}: {e}"))),
     }
 }
 
@@ -125,121 +132,114 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn create(dirs: &Dirs, target: &Path, bytes: &[u8]) -> io::Result<Created> {
-    let named = write(dirs, target, bytes, |temporary| match fs::hard_link(temporary, target) {
-        Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => Err(io::Error::new(
-            ErrorKind::Unsupported,
-            "this file system has no hard links, without which an object cannot be created exactly once",
-        )),
-        linked => linked,
-    });
-    match named {
-        Ok(()) => sync_dir(parent(target)).map(|()| Created::Yes).inspect_err(|_| {
-            // The kernel reports a failed fsync once. The next try must write the name anew, not find it and trust it.
-            let _ = fs::remove_file(target);
-        }),
-        // Whoever made it may have crashed before the directory was stored; our caller will rely on it.
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => sync_dir(parent(target)).map(|()| Created::Exists),
-        Err(e) => Err(e),
+/// Files in directories, written durably.
+struct Folder<F> {
+    files: Arc<F>,
+    /// The directories known to exist durably. One that merely exists may be one that another thread has just made.
+    known: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+impl<F> Clone for Folder<F> {
+    fn clone(&self) -> Self {
+        Self { files: self.files.clone(), known: self.known.clone() }
     }
 }
 
-/// Writes `bytes` durably to a temporary file beside `target` and lets `name` give it its name.
-fn write(dirs: &Dirs, target: &Path, bytes: &[u8], name: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    let dir = parent(target);
-    dirs.ensure(dir)?;
-    let temporary = dir.join(temporary_name());
-    let mut file = File::create_new(&temporary).inspect_err(|_| dirs.forget(dir))?;
-    // The file is synced before it has its name: else a crash could leave a name without bytes.
-    let named = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| name(&temporary));
-    let _ = fs::remove_file(&temporary);
-    named
-}
+impl<F: Files> Folder<F> {
+    fn new(files: F) -> Self {
+        Self { files: Arc::new(files), known: Arc::default() }
+    }
 
-/// The directories known to exist durably. A directory that merely exists may be one another thread has just made.
-#[derive(Clone, Default)]
-struct Dirs(Arc<Mutex<HashSet<PathBuf>>>);
+    fn put(&self, target: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write(target, bytes, |temporary| self.files.rename(temporary, target))?;
+        self.files.sync_dir(parent(target))
+    }
 
-impl Dirs {
+    fn create(&self, target: &Path, bytes: &[u8]) -> io::Result<Created> {
+        let named = self.write(target, bytes, |temporary| match self.files.link(temporary, target) {
+            Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "this file system has no hard links, without which an object cannot be created exactly once",
+            )),
+            linked => linked,
+        });
+        match named {
+            Ok(()) => self.files.sync_dir(parent(target)).map(|()| Created::Yes).inspect_err(|_| {
+                // The kernel reports a failed fsync once. The next try must write the name anew, not find it and trust it.
+                let _ = self.files.remove(target);
+            }),
+            // Whoever made it may have crashed before the directory was stored; our caller will rely on it.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                self.files.sync_dir(parent(target)).map(|()| Created::Exists)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes `bytes` durably to a temporary file beside `target` and lets `name` give it its name.
+    fn write(&self, target: &Path, bytes: &[u8], name: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        let dir = parent(target);
+        self.ensure(dir)?;
+        let temporary = dir.join(temporary_name());
+        let mut file = self.files.create(&temporary).inspect_err(|_| {
+            self.known().remove(dir);
+        })?;
+        let written = self.files.write(&mut file, bytes);
+        // The file is synced before it has its name: else a crash could leave a name without bytes.
+        let synced = written.and_then(|()| self.files.sync(&file));
+        let named = synced.and_then(|()| name(&temporary));
+        let _ = self.files.remove(&temporary);
+        named
+    }
+
     fn ensure(&self, dir: &Path) -> io::Result<()> {
         if !self.known().contains(dir) {
-            make_dir(dir)?;
+            self.make_dir(dir)?;
             self.known().insert(dir.to_path_buf());
         }
         Ok(())
     }
 
-    fn forget(&self, dir: &Path) {
-        self.known().remove(dir);
-    }
-
     fn known(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// `Err` is how many bytes there were, if fewer than asked for.
-fn read_range(path: &Path, range: Range<u64>) -> io::Result<Result<Bytes, u64>> {
-    let file = File::open(path)?;
-    let there = file.metadata()?.len().min(range.end).saturating_sub(range.start);
-    if there < range.end.saturating_sub(range.start) {
-        return Ok(Err(there));
-    }
-    let mut bytes = vec![0; there as usize];
-    file.read_exact_at(&mut bytes, range.start)?;
-    Ok(Ok(bytes.into()))
-}
-
-/// Adds every object below `dir`, whose path starts with `name`.
-fn walk(dir: &Path, name: &str, found: &mut Vec<(String, u64)>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let Some(file) = entry.file_name().to_str().map(str::to_string) else { continue };
-        if file.starts_with('.') {
-            continue;
+    /// Makes `dir` and what is missing above it, each made durable in the directory that holds it.
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        if !self.files.is_dir(parent(dir)) {
+            self.make_dir(parent(dir))?;
         }
-        // A file may be deleted between the two calls; then it is not there.
-        let Some(meta) = present(entry.metadata())? else { continue };
-        if meta.is_dir() {
-            walk(&entry.path(), &format!("{name}{file}/"), found)?;
-        } else {
-            found.push((format!("{name}{file}"), meta.len()));
+        match self.files.make_dir(dir) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists || !self.files.is_dir(dir) => Err(e),
+            _ if dir == parent(dir) => Ok(()),
+            _ => self.files.sync_dir(parent(dir)),
         }
     }
-    Ok(())
-}
 
-/// Removes stale temporary files and fsyncs every directory: its maker may have crashed before it did.
-fn tidy(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let Some(meta) = present(entry.metadata())? else { continue };
-        if meta.is_dir() {
-            tidy(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-            let age = meta.modified()?.elapsed().unwrap_or_default();
-            if age > STALE {
-                present(fs::remove_file(entry.path()))?;
+    /// Adds every object below `dir`, whose path starts with `name`.
+    fn walk(&self, dir: &Path, name: &str, found: &mut Vec<(String, u64)>) -> io::Result<()> {
+        for entry in self.files.entries(dir)? {
+            let Some(file) = entry.name.to_str().filter(|file| !file.starts_with('.')) else { continue };
+            match entry.is_dir {
+                true => self.walk(&dir.join(file), &format!("{name}{file}/"), found)?,
+                false => found.push((format!("{name}{file}"), entry.len)),
             }
         }
+        Ok(())
     }
-    sync_dir(dir)
-}
 
-/// Makes `dir` and what is missing above it, each made durable in the directory that holds it.
-fn make_dir(dir: &Path) -> io::Result<()> {
-    if !parent(dir).is_dir() {
-        make_dir(parent(dir))?;
+    /// Removes stale temporary files and syncs every directory: its maker may have crashed before it did.
+    fn tidy(&self, dir: &Path) -> io::Result<()> {
+        for entry in self.files.entries(dir)? {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                self.tidy(&path)?;
+            } else if entry.name.to_string_lossy().starts_with(TEMPORARY) && entry.age > STALE {
+                present(self.files.remove(&path))?;
+            }
+        }
+        self.files.sync_dir(dir)
     }
-    match fs::create_dir(dir) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists || !dir.is_dir() => Err(e),
-        _ if dir == parent(dir) => Ok(()),
-        _ => sync_dir(parent(dir)),
-    }
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 fn parent(path: &Path) -> &Path {
@@ -253,6 +253,7 @@ fn temporary_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
 
     #[test]
     fn an_unusable_place_is_named_at_open() {
@@ -310,5 +311,62 @@ mod tests {
         assert!(matches!(store.put("data/a", Bytes::new()).await, Err(Error::Retry(_))));
         fs::remove_file(dir.path().join("data")).unwrap();
         store.put("data/a", Bytes::new()).await.unwrap();
+    }
+
+    /// What a test has asked of a path.
+    #[derive(Default)]
+    struct Asked {
+        /// The last that was answered, and what may have taken its place since then; `None`: nothing is there.
+        known: Option<u8>,
+        maybe: Vec<Option<u8>>,
+    }
+
+    /// Writes and deletes under three paths until power fails; then what was answered is there, and nothing is there in part.
+    async fn write_until_power_fails(seed: u64) {
+        use rand::rngs::SmallRng;
+        use rand::{Rng, SeedableRng};
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let volatile = crate::fault::files::Volatile::new(seed);
+        let open = || Local::on(volatile.clone(), Arc::new(SystemThreads), "/weir".into());
+        let mut asked: std::collections::BTreeMap<String, Asked> = Default::default();
+        let whole = |value: u8| Bytes::from(vec![value; 100]);
+        for value in 0..200 {
+            volatile.fail_after(rng.random_range(0..60));
+            let store = open();
+            while let Ok(store) = &store {
+                let path = format!("data/{}", rng.random_range(0..3));
+                let mine = asked.entry(path.clone()).or_default();
+                let (meant, answer) = match rng.random_range(0..3) {
+                    0 => (Some(value), store.put(&path, whole(value)).await.map(|()| true)),
+                    1 => (Some(value), store.create(&path, whole(value)).await.map(|c| c == Created::Yes)),
+                    _ => (None, store.delete(&path).await.map(|()| true)),
+                };
+                match answer {
+                    // A name that is taken away may come back: nobody relies on that.
+                    Ok(true) if meant.is_none() => mine.maybe.push(None),
+                    Ok(true) => *mine = Asked { known: meant, maybe: vec![] },
+                    Ok(false) => {}
+                    Err(_) => {
+                        mine.maybe.push(meant);
+                        break;
+                    }
+                }
+            }
+            assert!(volatile.restore_power());
+            let store = open().unwrap();
+            for (path, mine) in &mut asked {
+                let found = store.get(path).await.unwrap();
+                let value = found.as_ref().map(|bytes| bytes[0]);
+                assert!(found.is_none_or(|bytes| bytes == whole(bytes[0])), "seed {seed}: half of {path}");
+                assert!(value == mine.known || mine.maybe.contains(&value), "seed {seed}: {path} is {value:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_survives_a_loss_of_power() {
+        for seed in 0..8 {
+            write_until_power_fails(seed).await;
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! A path or `file://` is our own durable store ([`local`]); `s3://` and `memory://` go through the `object_store` crate
 //! ([`remote`]). Errors while opening name what to change (`Error::Invalid`); later ones are `Error::Retry`.
 
-mod local;
+pub mod files;
+pub mod local;
 mod probe;
 mod remote;
 
