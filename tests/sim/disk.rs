@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use weir::catalog::{Body, Catalog};
+use weir::catalog::{Body, Catalog, Life};
 use weir::connector::Position;
 use weir::connector::postgres::lsn::Place;
 use weir_storage::env::{Created, Objects};
@@ -154,7 +154,8 @@ fn change_logs_reach(manifest: &Manifest) -> Result<(), String> {
                         object.name, parent.name
                     ));
                 }
-                if stands > upper && since > upper && !view.suspended {
+                // What is being dropped reads nothing any more.
+                if stands > upper && since > upper && !view.suspended && object.life != Life::Dropping {
                     return Err(format!(
                         "I8: \"{}\" is at {upper}, the log of \"{}\" begins at {since}",
                         object.name, parent.name

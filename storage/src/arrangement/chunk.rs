@@ -36,6 +36,13 @@ pub(super) struct Chunk {
     bytes: usize,
 }
 
+/// How large a chunk is.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub rows: usize,
+    bytes: usize,
+}
+
 impl Chunk {
     /// All rows alive since `from`. Panics if lengths differ or `from` does not ascend.
     pub fn new(rows: RecordBatch, weights: ScalarBuffer<i64>, keys: Packed, from: Vec<Epoch>) -> Self {
@@ -133,10 +140,21 @@ impl Chunk {
         Ok(chunk)
     }
 
-    /// Whether two neighbours should be one: of similar size, so that a row is moved O(log [`MERGED`]) times, and within limits.
-    pub fn mergeable(&self, next: &Chunk) -> bool {
-        let (small, large) = (self.len().min(next.len()), self.len().max(next.len()));
-        large <= 2 * small && small + large <= MERGED && self.bytes + next.bytes <= BYTES
+    pub fn size(&self) -> Size {
+        Size { rows: self.len(), bytes: self.bytes }
+    }
+}
+
+impl Size {
+    /// Of both in one chunk; `None`: that would be too large for one.
+    pub fn and(self, other: Size) -> Option<Size> {
+        let both = Size { rows: self.rows + other.rows, bytes: self.bytes + other.bytes };
+        (both.rows <= MERGED && both.bytes <= BYTES).then_some(both)
+    }
+
+    /// The same if it is not more than twice `after`, which came after it.
+    pub fn before(self, after: Size) -> Option<Size> {
+        if self.rows <= 2 * after.rows { self.and(after) } else { None }
     }
 }
 

@@ -8,6 +8,7 @@
 use super::chunk::Chunk;
 use super::state::State;
 use crate::key::row_hashes;
+use std::sync::Arc;
 
 /// What moving a row costs, in rows that are unlinked.
 const MOVE: usize = 8;
@@ -59,13 +60,19 @@ impl State {
         piece.dead > piece.chunk.len() / 2
     }
 
-    /// Merges the last chunks while they are of similar size, so that many small deltas leave few chunks.
+    /// Merges the last chunks so that each has more than twice the rows of all after it, or as many as a merged one may have: many small
+    /// deltas leave few chunks, whatever their sizes.
     pub fn merge_tail(&mut self) {
-        while let [.., first, second] = *self.order {
-            if !self.piece(first).chunk.mergeable(&self.piece(second).chunk) {
-                break;
-            }
-            self.rebuild(&[first, second]);
+        let mut chunks = self.order.iter().rev().map(|&place| &self.piece(place).chunk);
+        let Some(mut size) = chunks.next().map(|last| last.size()) else { return };
+        let grow = |chunk: &Arc<Chunk>| {
+            size = chunk.size().before(size)?;
+            Some(())
+        };
+        let merged = chunks.map_while(grow).count();
+        if merged > 0 {
+            let old = self.order[self.order.len() - 1 - merged..].to_vec();
+            self.rebuild(&old);
         }
     }
 
@@ -84,12 +91,14 @@ impl State {
         moved
     }
 
-    /// A chunk with the neighbour it should be merged with.
+    /// A chunk with the neighbour it should be merged with. Rows of the second one move, so it is not much larger than the first: whenever
+    /// a row moves, its chunk grows by half.
     fn mergeable(&self, place: usize) -> Option<[usize; 2]> {
         let position = self.position(place);
         let pairs = self.order[position.saturating_sub(1)..].windows(2).take(2);
         let mut pairs = pairs.map(|pair| [pair[0], pair[1]]).filter(|pair| pair.contains(&place));
-        pairs.find(|pair| self.piece(pair[0]).chunk.mergeable(&self.piece(pair[1]).chunk))
+        let size = |place: usize| self.piece(place).chunk.size();
+        pairs.find(|pair| size(pair[1]).rows <= 2 * size(pair[0]).rows && size(pair[0]).and(size(pair[1])).is_some())
     }
 
     /// Makes one chunk of the rows of `old` (neighbours) that are not dead. Returns how many have moved.

@@ -164,6 +164,21 @@ fn thousands_of_one_row_epochs_leave_few_chunks() {
 }
 
 #[test]
+fn small_deltas_of_changing_sizes_leave_few_chunks() {
+    for sizes in [&[1, 3][..], &[3, 8, 1, 30], &[1, 2, 4, 8, 16, 32], &[7]] {
+        let a = new(Kind::Bag);
+        let mut next = 0;
+        for (epoch, size) in sizes.iter().cycle().take(3_000).enumerate() {
+            write(&a, epoch as u64 + 1, &(next..next + size).map(|k| (row(k, "a", 1), 1)).collect::<Vec<_>>());
+            next += size;
+        }
+        let (chunks, most) = (a.stats().chunks, next as usize / 1024 + 12);
+        assert!(chunks <= most, "{sizes:?}: {chunks} chunks of {next} rows");
+        assert_eq!(a.latest().scan(None).map(|d| d.unwrap().len()).sum::<usize>(), next as usize);
+    }
+}
+
+#[test]
 fn updates_in_place_hold_no_memory_once_history_is_let_go() {
     for kind in [Kind::Keyed, Kind::Bag, Kind::Ordered] {
         let a = new(kind);
