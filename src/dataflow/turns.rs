@@ -73,7 +73,9 @@ impl Turns {
         let mut refused = self.refused.borrow_mut();
         let after = (Bound::Excluded(self.served.get()), Bound::Unbounded);
         let next = refused.range(after).next().or(refused.first());
-        self.promised.set(next.copied());
+        // Who did not come when it was promised must not keep the others waiting once more: they might miss each other for ever.
+        let has_come = self.promised.get().is_none();
+        self.promised.set(next.copied().filter(|_| has_come));
         refused.clear();
     }
 
@@ -94,6 +96,7 @@ impl Turns {
             return None;
         }
         self.served.set(id);
+        self.promised.set(None);
         Some(Turn { behind: Some((self.clone(), now)) })
     }
 }
@@ -185,6 +188,20 @@ mod tests {
         turns.step(false);
         turns.step(false);
         assert!(turns.take(0, true).is_some());
+    }
+
+    #[test]
+    fn two_that_come_every_other_time_do_not_miss_each_other() {
+        let (hand, turns) = turns();
+        let mut served = [0; 3];
+        for round in 0..90 {
+            turns.step(false);
+            for id in [round % 2, 2] {
+                served[id] += u32::from(turns.take(id as u32, true).is_some());
+                hand.0.fetch_add(2_000, Ordering::Relaxed);
+            }
+        }
+        assert!(served.iter().all(|slices| *slices >= 10), "{served:?}");
     }
 
     #[test]
