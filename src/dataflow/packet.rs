@@ -60,6 +60,15 @@ impl Packet {
         }
     }
 
+    pub fn columns(&self) -> usize {
+        match self {
+            Packet::Empty | Packet::Truncate => 0,
+            Packet::Rows(delta) | Packet::Errors(delta) => delta.rows().num_columns(),
+            Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => rows.num_columns(),
+            Packet::Partial(partial) => partial.rows.num_columns(),
+        }
+    }
+
     /// Size of its values, also where it shares their buffers with other packets.
     pub fn bytes(&self) -> usize {
         let rows = match self {

@@ -395,10 +395,11 @@ impl World {
             pace: [0, 1_000, 4_000][self.dice.below(3) as usize],
             passed: AtomicU64::default(),
         };
-        let part = [1, 4, 100, 1_000][self.dice.below(4) as usize];
+        let (part, limit) = ([1, 4, 100, 1_000][self.dice.below(4) as usize], 50 + self.dice.below(1_000) as usize);
         let start = move |mut shared: Shared| {
             shared.clock = Arc::new(hurried);
             shared.part = part;
+            shared.limit = limit;
             let alarm = Arc::new(Notify::new());
             let (engine, orders) = Engine::stepped(shared, alarm.clone());
             *given.lock().unwrap() = Some((orders, alarm));
@@ -413,7 +414,7 @@ impl World {
             keeper: Keeper::open(None).expect("no key is needed"),
             spill: self.spill.path().into(),
             source_limit: 1 << 20,
-            history_limit: 50 + self.dice.below(1_000) as usize,
+            history_limit: [1_000, 100_000][self.dice.below(2) as usize] + self.dice.below(20_000) as usize,
             leap_after: [2, 6, 32][self.dice.below(3) as usize],
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
             portion_rows: [2, 5, 1_000][self.dice.below(3) as usize],
