@@ -11,7 +11,7 @@ use std::sync::Arc;
 use weir_sql::types::{Column, Type};
 use weir_storage::arrangement::{Kind, Spec};
 use weir_storage::run::{Reader, Run, Writer};
-use weir_storage::{Delta, Epoch};
+use weir_storage::{Delta, Epoch, Limits};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// LZ4 makes at most 255 bytes of one, in a vector that doubles. Its decoder may take buffers of megabytes for any frame.
@@ -128,7 +128,7 @@ fn seeds() -> Vec<Vec<u8>> {
             let schema = schema(which);
             let columns = schema.fields().iter().map(|field| column(field.data_type(), rows)).collect();
             let batch = RecordBatch::try_new(schema.clone(), columns).expect("columns of the schema");
-            let mut writer = Writer::new("data/1-x.runs".into());
+            let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
             let deltas = [Delta::uniform(batch, 1)];
             let spec = Spec { kind: Kind::Bag, schema, key: vec![0] };
             writer.add(&spec, Epoch::ZERO, Epoch::from_u64(9), &deltas).expect("a run");

@@ -8,7 +8,7 @@ use weir_storage::arrangement::Arrangement;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::publish::{Durable, Publisher};
 use weir_storage::run::{self, Run, Writer};
-use weir_storage::{Env, Epoch, Error, Result};
+use weir_storage::{Env, Epoch, Error, Limits, Result};
 
 /// First and longest pause between tries while the store does not answer.
 const RETRY_FIRST_US: u64 = 100_000;
@@ -68,8 +68,9 @@ pub async fn make(
     let in_use = draft.in_use.clone();
     objects.iter().for_each(|path| in_use.add(path));
     let uploads = objects.clone();
+    let limits = env.limits;
     let seal = move || {
-        let sealed = seal(&draft, objects);
+        let sealed = seal(&draft, objects, limits);
         (draft, sealed)
     };
     let (draft, sealed) = env.compute(seal).await?;
@@ -123,11 +124,11 @@ struct Sealed {
 }
 
 /// All changes of every part since it was last sealed: one object per worker.
-fn seal(draft: &Draft, objects: Vec<String>) -> Result<Sealed> {
+fn seal(draft: &Draft, objects: Vec<String>, limits: Limits) -> Result<Sealed> {
     let mut runs: Vec<Vec<Run>> = vec![vec![]; draft.parts.len()];
     let mut sealed = vec![];
     for (worker, path) in objects.into_iter().enumerate() {
-        let mut writer = Writer::new(path);
+        let mut writer = Writer::new(path, limits);
         for (part, runs) in draft.parts.iter().zip(&mut runs).filter(|(p, _)| worker < p.handles.len()) {
             let arrangement = &part.handles[worker];
             let deltas = arrangement.changes(part.after, part.to)?;

@@ -139,7 +139,7 @@ async fn compact(
     in_use: &InUse,
     on_retry: &OnRetry,
 ) -> Result<Vec<Replacement>> {
-    let (mut writer, mut replacements, mut taken) = (Writer::new(path.clone()), vec![], 0);
+    let (mut writer, mut replacements, mut taken) = (Writer::new(path.clone(), env.limits), vec![], 0);
     for (&id, state) in &manifest.arrangements {
         let (Some(range), Some(spec)) = (pick(&state.runs), specs.get(&id)) else { continue };
         let old = state.runs[range].to_vec();

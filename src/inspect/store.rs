@@ -69,7 +69,7 @@ pub async fn net(env: &Env, arranged: &Arranged) -> Result<u64> {
         Ok::<_, weir_storage::Error>((run, bytes))
     });
     let runs: Vec<_> = fetched.buffered(AT_ONCE).try_collect().await.map_err(failed)?;
-    let sum = Sum::open(arranged.spec.clone(), runs).map_err(failed)?;
+    let sum = Sum::open(arranged.spec.clone(), runs, env.limits).map_err(failed)?;
     let mut rows = 0;
     for piece in sum.pieces() {
         let deltas = sum.rows(&|vnode| piece.contains(&vnode), Some(&[])).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! What the world gives us, as one argument: time, chance, threads and storage. A simulator passes its own.
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -14,6 +15,7 @@ pub struct Env {
     pub random: Arc<dyn Random>,
     pub threads: Arc<dyn Threads>,
     pub objects: Arc<dyn Objects>,
+    pub limits: Limits,
 }
 
 impl Env {
@@ -24,6 +26,7 @@ impl Env {
             random: Arc::new(SystemRandom),
             threads: Arc::new(SystemThreads),
             objects,
+            limits: Limits::default(),
         }
     }
 

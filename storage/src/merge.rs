@@ -12,8 +12,6 @@ use std::ops::Range;
 
 /// Groups of runs that are let be before they are merged. Fewer means fewer runs to read at a restart, and more writing.
 const FAN: usize = 4;
-/// Rows taken into memory at once while merging, unless one vnode has more.
-const PIECE_ROWS: u64 = 1 << 20;
 
 /// The runs to merge next, if any; `runs` are all of one arrangement, in order.
 ///
@@ -57,7 +55,7 @@ pub fn merge(writer: &mut Writer, spec: &Spec, since: Epoch, runs: &[(Run, Bytes
     let open = |(run, bytes): &(Run, Bytes)| Reader::open(run, &spec.schema, bytes.clone());
     let readers = runs.iter().map(open).collect::<Result<Vec<_>>>()?;
     let fold = since.min(to).as_u64();
-    let pieces = pieces(&readers, PIECE_ROWS).into_iter().map(|vnodes| {
+    let pieces = pieces(&readers, writer.limits().merged_rows).into_iter().map(|vnodes| {
         let mut rows = vec![];
         for reader in &readers {
             rows.extend(reader.rows(&|vnode| vnodes.contains(&vnode))?.into_iter().map(|r| folded(r, fold)));
@@ -78,6 +76,7 @@ mod tests {
     use crate::arrangement::Kind;
     use crate::delta::Delta;
     use crate::key::VNODES;
+    use crate::limits::Limits;
     use crate::run::read;
     use arrow::array::{AsArray, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -130,13 +129,13 @@ mod tests {
     }
 
     fn write(rows: &[(i64, i64, i64)], after: u64, to: u64) -> Option<(Run, Bytes)> {
-        let mut writer = Writer::new(format!("data/{to}"));
+        let mut writer = Writer::new(format!("data/{to}"), Limits::default());
         let run = writer.add(&spec(), epoch(after), epoch(to), &[delta(rows)]).unwrap()?;
         Some((run, writer.finish().1))
     }
 
     fn merged(since: u64, runs: &[(Run, Bytes)]) -> Option<(Run, Bytes)> {
-        let mut writer = Writer::new("data/merged".into());
+        let mut writer = Writer::new("data/merged".into(), Limits::TINY);
         let run = merge(&mut writer, &spec(), epoch(since), runs).unwrap()?;
         Some((run, writer.finish().1))
     }
@@ -162,7 +161,7 @@ mod tests {
         let rows: Vec<_> = (0..600_000).map(|i| (i, i, 1)).collect();
         let runs = [write(&rows, 0, 1).unwrap(), write(&rows, 1, 2).unwrap()];
         let readers: Vec<_> = runs.iter().map(|(r, b)| Reader::open(r, &spec().schema, b.clone()).unwrap()).collect();
-        let pieces = pieces(&readers, PIECE_ROWS);
+        let pieces = pieces(&readers, Limits::default().merged_rows);
         assert_eq!(pieces.len(), 2);
         assert_eq!((pieces[0].start, pieces[0].end, pieces[1].end), (0, pieces[1].start, VNODES));
         let (run, bytes) = merged(2, &runs).unwrap();

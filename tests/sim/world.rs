@@ -381,11 +381,18 @@ impl World {
         Ok(())
     }
 
+    /// Everything is cut as small as it can be, or now and then as it is in the product.
+    fn limits(&self) -> weir_storage::Limits {
+        let [rows, bytes] = [[1, 2, 3, 8192], [1, 64, 200, 1 << 20]].map(|some| some[self.dice.below(4) as usize]);
+        weir_storage::Limits { block_rows: rows, block_bytes: bytes, merged_rows: 1 + self.dice.below(50) }
+    }
+
     async fn try_start(&mut self) -> Result<bool> {
         let gate = Arc::new(Gate::default());
         let objects: Arc<dyn Objects> = Arc::new(Gated { objects: self.faulty.clone(), gate: gate.clone() });
         let clock = Arc::new(NodeClock { time: self.time.clone(), gate: gate.clone() });
-        let env = Env { clock, random: self.dice.clone(), threads: Arc::new(Inline), objects };
+        let limits = self.limits();
+        let env = Env { clock, random: self.dice.clone(), threads: Arc::new(Inline), objects, limits };
         self.nodes.iter_mut().for_each(|node| node.may_end = true);
         let worker: Arc<Mutex<Option<Handed>>> = Arc::default();
         let given = worker.clone();

@@ -342,7 +342,7 @@ impl Runs {
             };
             let runs = stream::iter(self.arranged.runs.clone()).map(fetch).buffered(AT_ONCE);
             let runs: weir_storage::Result<Vec<_>> = runs.try_collect().await;
-            let sum = runs.and_then(|runs| Sum::open(self.arranged.spec.clone(), runs)).map_err(failed)?;
+            let sum = runs.and_then(|runs| Sum::open(self.arranged.spec.clone(), runs, env.limits)).map_err(failed)?;
             Ok(Fetched { sum, _reserved: reserved })
         });
         fetched.await.map(|fetched| &fetched.sum)

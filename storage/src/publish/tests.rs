@@ -3,6 +3,7 @@
 use super::*;
 use crate::env::{Clock, Objects, Random, SystemThreads};
 use crate::fault::{Faults, Faulty};
+use crate::limits::Limits;
 use crate::store::open;
 use futures::future::BoxFuture;
 use rand::rngs::SmallRng;
@@ -48,7 +49,7 @@ impl Random for Dice {
 
 pub(crate) fn env(objects: Arc<dyn Objects>, seed: u64) -> Env {
     let random = Arc::new(Dice(Mutex::new(SmallRng::seed_from_u64(seed))));
-    Env { clock: Arc::new(Turns::default()), random, threads: Arc::new(SystemThreads), objects }
+    Env { clock: Arc::new(Turns::default()), random, threads: Arc::new(SystemThreads), objects, limits: Limits::TINY }
 }
 
 fn quiet(_: &str) {}

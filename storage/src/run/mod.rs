@@ -90,3 +90,17 @@ pub(crate) struct Rows {
     pub weights: ScalarBuffer<i64>,
     pub epochs: ScalarBuffer<u64>,
 }
+
+impl Rows {
+    fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    fn slice(&self, start: usize, length: usize) -> Self {
+        Self {
+            batch: self.batch.slice(start, length),
+            weights: self.weights.slice(start, length),
+            epochs: self.epochs.slice(start, length),
+        }
+    }
+}

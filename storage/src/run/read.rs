@@ -55,9 +55,10 @@ impl Reader {
         rows
     }
 
+    /// In the run's order, each block taken apart by epoch, so that a keyed arrangement can take them one after the other.
     pub fn entries(&self, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Entry>> {
         let mut entries = vec![];
-        for rows in self.rows(keep)? {
+        for rows in retractions_first(self.rows(keep)?) {
             by_epoch(rows, &mut entries)?;
         }
         Ok(entries)
@@ -73,11 +74,7 @@ impl Reader {
             }
             let rows = decode(block, &self.bytes, &self.schema, &self.stored)
                 .map_err(|why| Error::Corrupt(format!("{} is damaged: {why}", self.name)))?;
-            kept.extend(ranges.into_iter().map(|(start, length)| Rows {
-                batch: rows.batch.slice(start, length),
-                weights: rows.weights.slice(start, length),
-                epochs: rows.epochs.slice(start, length),
-            }));
+            kept.extend(ranges.into_iter().map(|(start, length)| rows.slice(start, length)));
         }
         Ok(kept)
     }
@@ -98,6 +95,26 @@ fn ranges(block: &Block, keep: &dyn Fn(u16) -> bool) -> Vec<(usize, usize)> {
         start += rows;
     }
     ranges
+}
+
+/// Where a block ends with a row that comes and the next begins with one that goes in the same epoch, the latter is moved before the
+/// former: the two may be of one key. Runs of earlier versions hold the rows of a key in the order of their hashes. No other rows need
+/// it: a key has at most those two in an epoch.
+pub(super) fn retractions_first(blocks: Vec<Rows>) -> Vec<Rows> {
+    let mut ordered: Vec<Rows> = Vec::with_capacity(blocks.len());
+    for mut rows in blocks {
+        let last =
+            |before: &Rows| (before.epochs.last().copied(), before.weights.last().is_some_and(|&weight| weight > 0));
+        let first = (rows.epochs.first().copied(), rows.weights.first().is_some_and(|&weight| weight < 0));
+        if let Some(before) = ordered.pop_if(|before| last(before) == (first.0, true) && first.1) {
+            let end = before.len() - 1;
+            ordered.extend((end > 0).then(|| before.slice(0, end)));
+            ordered.extend([rows.slice(0, 1), before.slice(end, 1)]);
+            rows = rows.slice(1, rows.len() - 1);
+        }
+        ordered.extend((rows.len() > 0).then_some(rows));
+    }
+    ordered
 }
 
 fn by_epoch(rows: Rows, entries: &mut Vec<Entry>) -> Result<()> {

@@ -13,7 +13,8 @@ const SMALL: usize = 4096;
 /// Joined batches stay below this many bytes, far from the 2 GiB that a string column can hold.
 const JOINED: u64 = 16 << 20;
 
-/// Rows to be picked from `batches`, sorted by (vnode, key bytes), no row twice in one epoch, no weight zero.
+/// Rows to be picked from `batches`, sorted by (vnode, key bytes), no row twice in one epoch, no weight zero. Of one key and epoch
+/// retractions come first: a run is read block by block, and a keyed arrangement takes the new row only when the old one is gone.
 pub(super) struct Sorted {
     batches: Vec<RecordBatch>,
     keys: Vec<Keys>,
@@ -107,7 +108,7 @@ impl Sorted {
     }
 }
 
-/// Appends the net rows of one key, in order of (epoch, row hash).
+/// Appends the net rows of one key, in order of (epoch, retractions first, row hash).
 fn add_up_key(
     group: &[Pick],
     batches: &[RecordBatch],
@@ -124,11 +125,13 @@ fn add_up_key(
         hashed.push((pick.epoch, hashes[pick.row as usize], *pick));
     }
     hashed.sort_by_key(|&(epoch, hash, _)| (epoch, hash));
+    let first = kept.len();
     for same in hashed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
         let sum = same.iter().try_fold(0i64, |sum, (.., pick)| sum.checked_add(pick.weight));
         let weight = sum.ok_or_else(|| Error::Invalid("a row is there more than 2^63 times".into()))?;
         kept.extend((weight != 0).then_some(Pick { weight, ..same[0].2 }));
     }
+    kept[first..].sort_by_key(|pick| (pick.epoch, pick.weight > 0));
     Ok(())
 }
 

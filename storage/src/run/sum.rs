@@ -9,6 +9,7 @@ use crate::arrangement::Spec;
 use crate::delta::Delta;
 use crate::error::Result;
 use crate::key::VNODES;
+use crate::limits::Limits;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -21,17 +22,18 @@ const PIECE_BYTES: u64 = 4 << 20;
 pub struct Sum {
     spec: Spec,
     readers: Vec<Reader>,
+    limits: Limits,
     /// Of an entry, on average and as it is stored.
     entry_bytes: u64,
 }
 
 impl Sum {
-    pub fn open(spec: Spec, runs: Vec<(Run, Bytes)>) -> Result<Self> {
+    pub fn open(spec: Spec, runs: Vec<(Run, Bytes)>, limits: Limits) -> Result<Self> {
         let sum = |of: fn(&Run) -> u64| runs.iter().map(|(run, _)| of(run)).sum::<u64>();
         let entry_bytes = sum(|run| run.length) / sum(|run| run.rows).max(1) + 1;
         let open = |(run, bytes): (Run, Bytes)| Reader::open(&run, &spec.schema, bytes);
         let readers = runs.into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { spec, readers, entry_bytes })
+        Ok(Self { spec, readers, limits, entry_bytes })
     }
 
     /// All vnodes, in ranges that are small enough to be read at once.
@@ -51,7 +53,7 @@ impl Sum {
             None => sorted,
         };
         let delta = |rows: Rows| Delta::new(rows.batch, rows.weights);
-        cut(&sorted).map(|picks| sorted.rows(picks).map(delta)).collect()
+        cut(&sorted, &self.limits).map(|picks| sorted.rows(picks).map(delta)).collect()
     }
 }
 
@@ -98,7 +100,7 @@ mod tests {
         let column = |of: fn(&(i64, i64, i64)) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(of)));
         let batch = RecordBatch::try_new(spec().schema, vec![column(|r| r.0), column(|r| r.1)]).unwrap();
         let delta = Delta::new(batch, rows.iter().map(|r| r.2).collect::<Vec<_>>());
-        let mut writer = Writer::new(format!("data/{to}"));
+        let mut writer = Writer::new(format!("data/{to}"), Limits::default());
         let run = writer.add(&spec(), Epoch::from_u64(to - 1), Epoch::from_u64(to), &[delta]).unwrap()?;
         Some((run, writer.finish().1))
     }
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn one_column_of_rows_that_were_added_up_by_all_of_them() {
         let runs = [run(&[(1, 10, 1), (1, 11, 1), (2, 20, 2)], 1), run(&[(1, 10, -1), (2, 20, -1)], 2)];
-        let sum = Sum::open(spec(), runs.into_iter().flatten().collect()).unwrap();
+        let sum = Sum::open(spec(), runs.into_iter().flatten().collect(), Limits::default()).unwrap();
         assert_eq!(story(&sum.rows(&|_| true, Some(&[1])).unwrap(), 1), [(vec![11], 1), (vec![20], 1)]);
         assert_eq!(story(&sum.rows(&|_| true, Some(&[])).unwrap(), 0), [(vec![], 1), (vec![], 1)]);
         assert!(sum.rows(&|_| false, None).unwrap().is_empty());
@@ -135,7 +137,7 @@ mod tests {
                 *expected.entry(vec![id, n]).or_default() += weight;
             }
             expected.retain(|_, weight| *weight != 0);
-            let sum = Sum::open(spec(), runs).unwrap();
+            let sum = Sum::open(spec(), runs, Limits::TINY).unwrap();
             let mut found = vec![];
             for piece in pieces(&sum.readers, most) {
                 found.extend(sum.rows(&|vnode| piece.contains(&vnode), None).unwrap());

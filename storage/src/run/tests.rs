@@ -2,9 +2,10 @@
 
 use super::format::{self, Footer};
 use super::*;
-use crate::arrangement::{Kind, Spec};
+use crate::arrangement::{Arrangement, Kind, Spec};
 use crate::error::{Error, Result};
 use crate::key::{Keys, VNODES};
+use crate::limits::Limits;
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, IntervalMonthDayNano, IntervalUnit, Schema, TimeUnit};
 use bytes::Bytes;
@@ -46,7 +47,7 @@ fn rows(entries: &[Entry]) -> BTreeMap<(Epoch, Row), i64> {
 
 /// A run of `deltas` in an object of its own.
 fn write(deltas: &[Delta]) -> Option<(Run, Bytes)> {
-    let mut writer = Writer::new("data/1-x.runs".into());
+    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
     let run = writer.add(&spec(), epoch(3), epoch(7), deltas).unwrap()?;
     Some((run, writer.finish().1))
 }
@@ -61,7 +62,7 @@ fn some(n: i64) -> Vec<Delta> {
 
 #[test]
 fn runs_of_one_object_are_read_by_their_ranges() {
-    let mut writer = Writer::new("data/1-x.runs".into());
+    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
     assert!(writer.is_empty());
     let none = delta(&[((1, None), 2), ((1, None), -2)]);
     assert_eq!(writer.add(&spec(), epoch(3), epoch(7), &[none]).unwrap(), None);
@@ -85,7 +86,7 @@ fn a_run_of_one_row_is_small() {
     let schema = Arc::new(Schema::new(fields));
     let columns = schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
     let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
-    let mut writer = Writer::new("data/1-x.runs".into());
+    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
     let wide = Spec { kind: Kind::Bag, schema, key: vec![0] };
     let run = writer.add(&wide, epoch(0), epoch(1), &[Delta::uniform(batch, 1)]).unwrap().unwrap();
     assert!(run.length < 1500, "10 columns: {} bytes", run.length);
@@ -142,10 +143,57 @@ fn blocks_of_wide_rows_stay_near_a_megabyte() {
     assert_eq!(rows(&entries).len(), 50);
 }
 
+/// A keyed arrangement of everything that the run says, applied as a start does: entry by entry, in the order of epochs.
+fn restored(spec: &Spec, run: &Run, bytes: Bytes) -> Result<Arrangement> {
+    let arrangement = Arrangement::new(spec.clone());
+    let mut entries = read(run, &spec.schema, bytes, &|_| true)?;
+    entries.sort_by_key(|entry| entry.epoch);
+    entries.iter().try_for_each(|entry| arrangement.apply(entry.epoch, &entry.delta))?;
+    arrangement.advance(run.to);
+    Ok(arrangement)
+}
+
+#[test]
+fn rows_that_change_in_place_are_read_back_wherever_blocks_are_cut() {
+    let spec = Spec { kind: Kind::Keyed, ..spec() };
+    let row = |id: i64, name: &str| (id, Some(name.to_string()));
+    let old: Vec<(Row, i64)> = (0..40).map(|id| (row(id, "old"), 1)).collect();
+    let new: Vec<(Row, i64)> = (0..40).flat_map(|id| [(row(id, "new"), 1), (row(id, "old"), -1)]).collect();
+    for block_rows in 1..8 {
+        let limits = Limits { block_rows, ..Limits::default() };
+        let mut writer = Writer::new("data/1-x.runs".into(), limits);
+        let first = writer.add(&spec, epoch(0), epoch(3), &[delta(&old)]).unwrap().unwrap();
+        let second = writer.add(&spec, epoch(3), epoch(7), &[delta(&new)]).unwrap().unwrap();
+        let bytes = writer.finish().1;
+        let range = |run: &Run| bytes.slice(run.offset as usize..(run.offset + run.length) as usize);
+        let runs = [(first.clone(), range(&first)), (second.clone(), range(&second))];
+        // All of it merged, with the history of each epoch.
+        let mut writer = Writer::new("data/1-y.runs".into(), limits);
+        let merged = crate::merge::merge(&mut writer, &spec, epoch(1), &runs).unwrap().unwrap();
+        let arrangement = restored(&spec, &merged, writer.finish().1).unwrap();
+        assert_eq!(arrangement.rows(), 40, "blocks of {block_rows}");
+    }
+}
+
+#[test]
+fn runs_that_hold_the_new_row_of_a_key_before_the_old_one_are_read_in_order() {
+    let rows = |rows: &[(i64, i64)]| Rows {
+        batch: delta(&rows.iter().map(|(id, weight)| ((*id, Some(format!("{weight}"))), *weight)).collect::<Vec<_>>())
+            .rows()
+            .clone(),
+        weights: rows.iter().map(|(_, weight)| *weight).collect(),
+        epochs: vec![7; rows.len()].into(),
+    };
+    let blocks = vec![rows(&[(1, 1)]), rows(&[(1, -1)]), rows(&[(2, -1), (2, 1), (3, 1)]), rows(&[(3, -1), (4, 1)])];
+    let ordered = super::read::retractions_first(blocks);
+    let weights: Vec<Vec<i64>> = ordered.iter().map(|rows| rows.weights.to_vec()).collect();
+    assert_eq!(weights, [vec![-1], vec![-1], vec![1], vec![1], vec![-1], vec![1], vec![1]]);
+}
+
 #[test]
 fn a_block_of_nothing_but_a_huge_key_has_a_small_index() {
     let spec = Spec { key: vec![1], ..spec() };
-    let mut writer = Writer::new("data/1-x.runs".into());
+    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
     let rows = delta(&[((1, Some("k".repeat(1_000_000))), 1)]);
     writer.add(&spec, epoch(0), epoch(1), &[rows]).unwrap().unwrap();
     let footer = Footer::decode(&writer.finish().1).unwrap();
@@ -185,7 +233,7 @@ fn every_type() -> (Spec, RecordBatch) {
 #[test]
 fn every_type_comes_back_as_it_was() {
     let (spec, batch) = every_type();
-    let mut writer = Writer::new("data/1-x.runs".into());
+    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
     // Often enough that compression is used, too.
     let deltas: Vec<Delta> = vec![Delta::uniform(batch.clone(), 1); 100];
     let run = writer.add(&spec, epoch(0), epoch(1), &deltas).unwrap().unwrap();
@@ -202,7 +250,7 @@ fn every_type_comes_back_as_it_was() {
 #[test]
 fn rows_without_a_key_are_all_in_one_vnode() {
     let spec = Spec { key: vec![], ..spec() };
-    let mut writer = Writer::new("data/1-x.runs".into());
+    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
     let run = writer.add(&spec, epoch(0), epoch(1), &some(100)).unwrap().unwrap();
     assert_eq!(run.vnodes.0, run.vnodes.1);
     assert_eq!(rows(&load(&run, writer.finish().1).unwrap()).len(), 100);
@@ -241,7 +289,7 @@ fn a_block_that_was_forged_checksum_and_all_is_read_or_refused() {
         let mut columns = Delta::uniform(batch.clone(), 1).take(&rows).unwrap().rows().columns().to_vec();
         columns[10] = key;
         let batch = RecordBatch::try_new(spec.schema.clone(), columns).unwrap();
-        let mut writer = Writer::new("data/1-x.runs".into());
+        let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
         let run = writer.add(&spec, epoch(0), epoch(1), &[Delta::uniform(batch, 1)]).unwrap().unwrap();
         let bytes = writer.finish().1;
         let mut footer = Footer::decode(&bytes).unwrap();

@@ -7,21 +7,19 @@ use crate::arrangement::Spec;
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::Result;
+use crate::limits::Limits;
 use bytes::Bytes;
-
-/// A block is as large as a batch of the engine, and small enough to be fetched for one look-up.
-const BLOCK_ROWS: usize = 8192;
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// Builds one object of many runs.
 pub struct Writer {
     object: String,
+    limits: Limits,
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub fn new(object: String) -> Self {
-        Self { object, bytes: vec![] }
+    pub fn new(object: String, limits: Limits) -> Self {
+        Self { object, limits, bytes: vec![] }
     }
 
     /// Appends a run of `deltas` (unsorted, unconsolidated) covering `(after, to]`. `None` if they add up to nothing.
@@ -36,6 +34,10 @@ impl Writer {
 
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Bytes so far.
@@ -77,7 +79,7 @@ impl Writer {
         let mut encoder = Encoder::new(&spec.schema);
         for piece in pieces {
             let sorted = Sorted::of(spec, piece?)?;
-            for picks in cut(&sorted) {
+            for picks in cut(&sorted, &self.limits) {
                 let bytes = picks.iter().map(|p| sorted.size(p)).sum();
                 let offset = (self.bytes.len() - start) as u64;
                 let (message, length, checksum) = encoder.encode(sorted.rows(picks)?, bytes, &mut self.bytes)?;
@@ -100,15 +102,16 @@ impl Writer {
 }
 
 /// The picks of each block.
-pub(super) fn cut(sorted: &Sorted) -> impl Iterator<Item = &[Pick]> {
+pub(super) fn cut<'a>(sorted: &'a Sorted, limits: &Limits) -> impl Iterator<Item = &'a [Pick]> {
+    let (rows, limit) = (limits.block_rows, limits.block_bytes);
     let mut rest = &sorted.picks[..];
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |pick: &&Pick| {
             bytes += sorted.size(pick);
-            bytes <= BLOCK_BYTES
+            bytes <= limit
         };
-        let n = rest.iter().take(BLOCK_ROWS).take_while(fits).count();
+        let n = rest.iter().take(rows).take_while(fits).count();
         // One row is a block whatever its size.
         let (block, after) = rest.split_at(n.max(1).min(rest.len()));
         rest = after;

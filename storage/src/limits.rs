@@ -1,0 +1,23 @@
+//! Every limit of the store in one value, handed in with [`Env`](crate::Env). What only breaks at 8,192 rows or at a megabyte breaks in a
+//! test that sets them to 1, 2, 3.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of a block of a run, at most: as many as a batch of the engine has.
+    pub block_rows: usize,
+    /// Bytes of a block of a run, at most, unless one row has more: small enough to be fetched for one look-up.
+    pub block_bytes: usize,
+    /// Rows taken into memory at once while runs are merged, unless one vnode has more.
+    pub merged_rows: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { block_rows: 8192, block_bytes: 1 << 20, merged_rows: 1 << 20 }
+    }
+}
+
+impl Limits {
+    /// Everything is cut wherever it can be, for tests.
+    pub const TINY: Self = Self { block_rows: 1, block_bytes: 1, merged_rows: 1 };
+}
