@@ -4,6 +4,7 @@ use crate::catalog::secret::Keeper;
 use crate::connector::Connectors;
 use crate::coordinator::pace::Limits;
 use crate::coordinator::{self, Config, PORTION_ROWS, Workers};
+use crate::dataflow::engine::Ordeal;
 use crate::dataflow::steps::LEAP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
@@ -69,6 +70,9 @@ pub struct Options {
     /// NAME=DURATION: operators of that view rest so long before every step. For tests.
     #[arg(long, hide = true, value_parser = slow_view)]
     slow_view: Option<(String, Duration)>,
+    /// NAME=N: of that relation the piece of work of this number, from 0 on, panics. For tests.
+    #[arg(long, hide = true, value_parser = panics)]
+    panics: Vec<(String, u64)>,
     /// Rows that a view is given at a time while it is made. For tests.
     #[arg(long, hide = true, default_value_t = PORTION_ROWS)]
     portion_rows: usize,
@@ -102,6 +106,12 @@ impl Options {
         }
     }
 
+    fn ordeals(&self) -> Vec<(String, Ordeal)> {
+        let slow = self.slow_view.iter().map(|(name, rest)| (name, Ordeal { rest: *rest, ..Ordeal::default() }));
+        let panics = self.panics.iter().map(|(name, at)| (name, Ordeal { panics_at: Some(*at), ..Ordeal::default() }));
+        slow.chain(panics).map(|(name, ordeal)| (name.clone(), ordeal)).collect()
+    }
+
     fn memory(&self) -> usize {
         self.memory_limit.unwrap_or_else(|| machine_memory() / 10 * 7)
     }
@@ -130,7 +140,7 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         lag_limit: options.lag_limit as u64,
         portion_rows: options.portion_rows.max(1),
         pool: queries.handle().clone(),
-        slow_views: options.slow_view.clone().into_iter().collect(),
+        ordeals: options.ordeals(),
         connectors: Connectors::default(),
         accept_data_loss: options.accept_data_loss,
     };
@@ -267,6 +277,11 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 fn slow_view(text: &str) -> std::result::Result<(String, Duration), String> {
     let (name, rest) = text.split_once('=').ok_or("NAME=DURATION is expected")?;
     Ok((name.to_string(), duration(rest)?))
+}
+
+fn panics(text: &str) -> std::result::Result<(String, u64), String> {
+    let (name, at) = text.split_once('=').ok_or("NAME=N is expected")?;
+    Ok((name.to_string(), at.parse().map_err(|_| format!("\"{at}\" is not a number"))?))
 }
 
 /// `8GB`, `512MB`, `1073741824`

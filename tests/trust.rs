@@ -1,6 +1,6 @@
 //! Trust: every store opens, every failure reaches whoever asks, no one thing stops everything.
 
-use crate::kit::Weir;
+use crate::kit::{Client, Pair, Weir, eventually, same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_opens_after_updates_of_rows_wider_than_a_block_and_of_many_narrow_ones() {
@@ -28,4 +28,133 @@ async fn a_store_opens_after_updates_of_rows_wider_than_a_block_and_of_many_narr
         // Only with all of it in memory again does this return.
         sql.run("UPDATE wide SET a = a; UPDATE narrow SET v = v; UPDATE often SET v = v").await;
     }
+}
+
+/// Waits until `sql` fails with a message that has `part` in it.
+async fn fails(client: &Client, sql: &str, part: &str) -> String {
+    eventually(&format!("{sql} fails with {part}"), async || match client.rows(sql).await {
+        Err(error) if error.contains(part) => Ok(error),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_whose_operator_panics_fails_with_its_children_and_nobody_waits_for_them() {
+    // Not at once: it is made, and then fails under changes.
+    let mut weir = Weir::with(&["--panics", "v=400"]).await;
+    let sql = weir.client().await;
+    sql.run(
+        "CREATE TABLE t (k INT PRIMARY KEY, g INT); INSERT INTO t SELECT g, g % 3 FROM generate_series(1, 9) AS t(g)",
+    )
+    .await;
+    sql.run("CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n FROM t GROUP BY g").await;
+    sql.run("CREATE MATERIALIZED VIEW child AS SELECT sum(n) AS n FROM v").await;
+    sql.run("CREATE MATERIALIZED VIEW other AS SELECT count(*) AS n FROM t").await;
+    assert_eq!(sql.one("SELECT n FROM child").await, "9");
+    let mut rows = 9;
+    eventually("the view fails", async || {
+        rows += 1;
+        sql.run(&format!("INSERT INTO t VALUES ({rows}, 0)")).await;
+        match sql.rows("SELECT * FROM v").await {
+            Err(_) => Ok(()),
+            Ok(rows) => Err(format!("{rows:?}")),
+        }
+    })
+    .await;
+    let error = sql.error("SELECT * FROM v").await;
+    assert_eq!(error.code().code(), "XX000");
+    assert!(error.message().contains("materialized view \"v\" has failed: an operator panicked"), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("REFRESH MATERIALIZED VIEW v")), "{error:?}");
+    let error = fails(&sql, "SELECT * FROM child", "materialized view \"child\" has failed").await;
+    assert!(error.contains("It reads materialized view \"v\""), "{error}");
+    // Nobody waits.
+    sql.run(&format!("INSERT INTO t VALUES ({}, 1); FLUSH", rows + 1)).await;
+    sql.run("BEGIN; UPDATE t SET g = 2 WHERE k = 1; INSERT INTO t VALUES (0, 0); COMMIT; FLUSH").await;
+    let all = (rows + 2).to_string();
+    assert_eq!(sql.one("SELECT n FROM other").await, all);
+    let error = sql.error("CREATE MATERIALIZED VIEW w AS SELECT * FROM child").await;
+    assert!(error.message().contains("has failed"), "{error:?}");
+    // It shows.
+    let shown = "SELECT name, status FROM rw_catalog.rw_materialized_views WHERE last_error IS NOT NULL ORDER BY name";
+    let failed = |name: &str| vec![Some(name.to_string()), Some("failed".to_string())];
+    assert_eq!(sql.rows(shown).await.unwrap(), [failed("child"), failed("v")]);
+    let (status, page) = weir.get("/health").await.unwrap();
+    assert!(status == 200 && page.contains("\"v\" has failed"), "{status} {page}");
+    let (_, metrics) = weir.get("/metrics").await.unwrap();
+    assert!(metrics.contains("weir_relation_failed{relation=\"child\"} 1"), "{metrics}");
+    let said = weir.log().matches("a relation has failed").count();
+    assert_eq!(said, 1, "{}", weir.log());
+    // What it was can be read.
+    sql.notices();
+    sql.run("SET weir.read_failed = on").await;
+    let was = sql.rows("SELECT sum(n) FROM v").await.unwrap();
+    assert!(was[0][0].as_ref().is_some_and(|n| n.parse::<i32>().unwrap() >= 9), "{was:?}");
+    assert!(sql.notices().iter().any(|notice| notice.message().contains("this is what it was")));
+    sql.run("RESET weir.read_failed").await;
+    // Back again: the piece of work that panics has been.
+    sql.run("REFRESH MATERIALIZED VIEW v").await;
+    assert_eq!(sql.one("SELECT sum(n) FROM v").await, all);
+    eventually("the child is back", async || {
+        match sql.one("SELECT status FROM rw_catalog.rw_materialized_views WHERE name = 'child'").await.as_str() {
+            "live" => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(sql.one("SELECT n FROM child").await, all);
+    weir.kill();
+    weir.restart().await;
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT sum(n) FROM v").await, all);
+    sql.run("DROP MATERIALIZED VIEW v CASCADE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
+    let mut pair = Pair::flagged(&["--panics", "bad=60"]).await;
+    pair.follow(
+        "CREATE TABLE bad (id int PRIMARY KEY, v int); CREATE TABLE good (id int PRIMARY KEY)",
+        &["bad", "good"],
+    )
+    .await;
+    pair.sql.run("CREATE MATERIALIZED VIEW over AS SELECT count(*) AS n FROM bad").await;
+    let mut n = 0;
+    eventually("the table fails", async || {
+        n += 1;
+        pair.up.run(&format!("INSERT INTO bad VALUES ({n}, 0); INSERT INTO good VALUES ({n})")).await;
+        match pair.sql.rows("SELECT * FROM bad").await {
+            Err(error) if error.contains("table \"bad\" has failed") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    fails(&pair.sql, "SELECT * FROM over", "It reads table \"bad\"").await;
+    let acknowledged = "SELECT confirmed_flush_lsn FROM pg_replication_slots";
+    pair.sql.run("FLUSH").await;
+    let before = pair.up.one(acknowledged).await;
+    for n in 1_000..1_100 {
+        pair.up.run(&format!("INSERT INTO bad VALUES ({n}, 0); INSERT INTO good VALUES ({n})")).await;
+    }
+    pair.same("SELECT * FROM good").await;
+    pair.sql.run("FLUSH").await;
+    assert_eq!(pair.up.one(acknowledged).await, before, "upstream keeps what the table has yet to apply");
+    // The same after a start; and DROP lets go.
+    pair.weir.kill();
+    pair.weir.restart().await;
+    let sql = pair.weir.client().await;
+    fails(&sql, "SELECT * FROM bad", "table \"bad\" has failed").await;
+    fails(&sql, "SELECT * FROM over", "It reads table \"bad\"").await;
+    pair.up.run("INSERT INTO good VALUES (2000)").await;
+    same(&sql, &pair.up, "SELECT * FROM good").await;
+    sql.run("FLUSH").await;
+    assert_eq!(pair.up.one(acknowledged).await, before);
+    sql.run("DROP TABLE bad CASCADE").await;
+    eventually("upstream is let go of", async || {
+        sql.run("FLUSH").await;
+        pair.up.run("INSERT INTO good SELECT coalesce(max(id), 0) + 1 FROM good").await;
+        let now = pair.up.one(acknowledged).await;
+        if now == before { Err(now) } else { Ok(()) }
+    })
+    .await;
 }

@@ -4,7 +4,9 @@ mod datafusion;
 
 pub use self::datafusion::from_datafusion;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Mutex;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -45,6 +47,22 @@ impl Error {
         Self::new("XX000", message)
     }
 
+    /// A code that was read from somewhere, for [`Error::new`]: those live as long as the process, and there are few different ones.
+    /// XX000 for what is no SQLSTATE.
+    pub fn sqlstate(code: &str) -> &'static str {
+        static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        if code.len() != 5 || !code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
+            return "XX000";
+        }
+        let mut known = KNOWN.lock().expect("nobody panics holding the codes");
+        if let Some(known) = known.get(code) {
+            return known;
+        }
+        let code: &'static str = Box::leak(code.to_string().into_boxed_str());
+        known.insert(code);
+        code
+    }
+
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
@@ -68,3 +86,15 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_sqlstate_is_an_internal_error() {
+        for (code, expected) in [("22012", "22012"), ("22012", "22012"), ("oops", "XX000"), ("abcde", "XX000")] {
+            assert_eq!(Error::sqlstate(code), expected);
+        }
+    }
+}

@@ -41,8 +41,10 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, Default)]
 pub struct RelationFacts {
     pub id: u32,
-    /// `creating`, `backfilling`, `live`, `stopped`
+    /// `creating`, `live`, `far behind`, `suspended`, `failed`, `dropping`
     pub status: String,
+    /// Why it has failed.
+    pub error: Option<String>,
     pub epoch: Epoch,
     /// Age of the data that a SELECT sees now: 0 when it has reached the last closed epoch.
     pub freshness_ms: f64,

@@ -69,6 +69,17 @@ pub struct TableBody {
     pub arrangements: Vec<ArrangementId>,
     /// For a table of a source: the source's id and what it subscribes to.
     pub upstream: Option<(u32, Subscription)>,
+    /// Why it has failed. What manifests hold of it stays as it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a table goes no further. No row values in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stopped {
+    pub sqlstate: String,
+    pub message: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,6 @@
 use super::run::Coordinator;
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Life, ViewBody};
-use weir_sql::Error;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::key::Portion;
@@ -104,14 +103,13 @@ impl Coordinator {
         !view.filled.is_empty() && self.held.get(&id).is_some_and(|held| held.sealed < at)
     }
 
-    /// Whoever waits for a view that has broken waits in vain.
+    /// Whoever waits for a relation that has failed waits in vain (I13).
     pub(super) fn give_up_backfills(&mut self) {
-        let relations = self.engine.relations();
-        for (id, reply) in
-            self.consistent.extract_if(.., |(id, _)| relations.get(*id).is_some_and(|r| r.failure().is_some()))
-        {
-            let failure = relations.get(id).and_then(|relation| relation.failure().cloned());
-            let _ = reply.send(Err(failure.unwrap_or_else(|| Error::internal("a relation broke"))));
+        for (id, reply) in std::mem::take(&mut self.consistent) {
+            match self.failed_among([id]) {
+                Some(error) => drop(reply.send(Err(error))),
+                None => self.consistent.push((id, reply)),
+            }
         }
     }
 }

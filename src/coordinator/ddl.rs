@@ -87,6 +87,7 @@ impl Jobs {
                 Ok(id) => self.alter_source(id, change).await?,
                 Err(notice) => vec![notice],
             },
+            Statement::RefreshMaterializedView { name } => self.refresh(&name, reply).await?,
             Statement::Drop { kind, names, if_exists, cascade } => {
                 self.drop_objects(kind, names, if_exists, cascade).await?
             }
@@ -346,7 +347,7 @@ impl Jobs {
         let make = move |catalog: &mut Catalog| {
             let id = catalog.next_object();
             let arrangements = vec![catalog.next_arrangement(), catalog.next_arrangement()];
-            let body = Body::Table(TableBody { columns, key, arrangements, upstream: None });
+            let body = Body::Table(TableBody { columns, key, arrangements, upstream: None, stopped: None });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
         let id = RelationId(self.announce(|| Ok(()), make, &name).await?);
@@ -386,7 +387,8 @@ impl Jobs {
             subscription.table = RelationId(id);
             let arrangements = vec![catalog.next_arrangement(), catalog.next_arrangement()];
             let (columns, key) = (subscription.columns.clone(), subscription.key.clone());
-            let body = Body::Table(TableBody { columns, key, arrangements, upstream: Some((source, subscription)) });
+            let upstream = Some((source, subscription));
+            let body = Body::Table(TableBody { columns, key, arrangements, upstream, stopped: None });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
         let id = self.announce(|| self.are_live(&[source]), make, &name).await?;
@@ -446,6 +448,35 @@ impl Jobs {
         self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
         self.mailbox.ask(|reply| Message::Consistent { id, reply }).await??;
         self.settled().await
+    }
+
+    /// Builds a view anew from its parents, and with it those that read it; they are what they were until they are there again.
+    async fn refresh(&self, name: &str, reply: &mut oneshot::Sender<Result<Done>>) -> Result<Vec<String>> {
+        let id = {
+            let _turn = self.turn.lock().await;
+            let catalog = self.catalog();
+            let object = catalog.by_name(name).ok_or_else(|| Error::undefined_relation(name))?;
+            if !is_kind(object, ObjectKind::MaterializedView) {
+                return Err(Error::new("42809", format!("\"{name}\" is not a materialized view")));
+            }
+            self.are_live(&[object.id])?;
+            RelationId(object.id)
+        };
+        let statement = format!("REFRESH MATERIALIZED VIEW {name}");
+        self.mailbox.tell(Message::Began { id: id.0, statement });
+        let work = async {
+            self.mailbox.ask(|reply| Message::Refresh { id, reply }).await??;
+            self.mailbox.ask(|reply| Message::Consistent { id, reply }).await??;
+            self.settled().await
+        };
+        let refreshed = tokio::select! {
+            biased;
+            refreshed = work => refreshed,
+            // What has begun goes on.
+            () = reply.closed() => Err(Error::new("57014", "canceling statement due to user request")),
+        };
+        self.mailbox.tell(Message::Ended { id: id.0 });
+        refreshed.map(|()| vec![])
     }
 
     /// What something is to be made of is there in full, and is not going.

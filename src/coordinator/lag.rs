@@ -49,7 +49,7 @@ impl Coordinator {
             if self.detached.contains_key(&relation.id) {
                 continue;
             }
-            if relation.failure().is_some() {
+            if relation.has_failed() {
                 // It takes nothing any more.
                 self.engine.detach(relation.id, Epoch::ZERO);
                 self.detached.insert(relation.id, Detached { at: Epoch::NEVER, reading: None });
@@ -167,7 +167,8 @@ impl Coordinator {
         });
     }
 
-    fn suspend(&mut self, id: RelationId) {
+    /// Lets go of a view and of those that read it, and builds them anew from their parents. Until then they are what they were.
+    pub(super) fn suspend(&mut self, id: RelationId) {
         let all = with_dependants(&self.catalog, &[id.0]).into_iter().map(RelationId);
         let all: Vec<RelationId> = all.filter(|id| self.held.contains_key(id)).collect();
         // A start must not let any of them go on from where it was.
@@ -183,7 +184,7 @@ impl Coordinator {
             if self.build(id).is_err() {
                 continue;
             }
-            tracing::warn!(view = %id, "a view is too far behind: it is built anew, and read as of where it was meanwhile");
+            tracing::warn!(view = %id, "a view is built anew, and read as of where it was meanwhile");
         }
     }
 }

@@ -25,6 +25,11 @@ pub enum Message {
         id: RelationId,
         reply: oneshot::Sender<Result<Epoch>>,
     },
+    /// Builds a view anew, with all that read it; answered when that has begun.
+    Refresh {
+        id: RelationId,
+        reply: oneshot::Sender<Result<()>>,
+    },
     /// Ends a relation's dataflow.
     Discard {
         id: RelationId,

@@ -3,6 +3,7 @@
 use super::backfill::Backfill;
 use super::checkpoint::{self, Draft, Part, Published};
 use super::ddl::Jobs;
+use super::failure::told;
 use super::housekeeping::{Housekeeping, Replacement};
 use super::lag::Detached;
 use super::message::{Mailbox, Message};
@@ -83,7 +84,7 @@ impl Held {
 }
 
 /// A checkpoint whose epoch is closed but not reached by every base table yet.
-struct Sealing {
+pub(super) struct Sealing {
     draft: Draft,
     relations: Vec<RelationId>,
     edit: u64,
@@ -121,6 +122,8 @@ pub struct Coordinator {
     /// Who waits for a table's copy or a view's backfill.
     pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     pub(super) backfills: BTreeMap<RelationId, Backfill>,
+    /// Views that are to be built anew once no checkpoint is under way.
+    pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     /// Tables whose copy ended at this epoch, and views that have everything from it on: readable when they have reached it.
     pub(super) becoming: Vec<(RelationId, Epoch)>,
     locks: BTreeMap<RelationId, Arc<Mutex<()>>>,
@@ -136,9 +139,9 @@ pub struct Coordinator {
     moved: bool,
     housekeeping: Housekeeping,
     merged: Vec<Replacement>,
-    sealing: Option<Sealing>,
+    pub(super) sealing: Option<Sealing>,
     /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
-    publishing: Option<(Epoch, u64, BTreeMap<RelationId, Epoch>)>,
+    pub(super) publishing: Option<(Epoch, u64, BTreeMap<RelationId, Epoch>)>,
     /// Views held further back than the last checkpoint's epoch: another one is due when one of them has come there.
     trailing: BTreeSet<RelationId>,
     confirming: bool,
@@ -215,6 +218,7 @@ impl Coordinator {
             waiters: Waiters::default(),
             consistent: vec![],
             backfills: BTreeMap::new(),
+            refreshes: vec![],
             becoming: vec![],
             locks: BTreeMap::new(),
             written: BTreeMap::new(),
@@ -269,6 +273,8 @@ impl Coordinator {
     fn act(&mut self) -> Result<u64> {
         let now = self.env.clock.monotonic();
         let mut next = now + 500_000;
+        self.tend_failures();
+        self.begin_refreshes();
         if let Some(finished) = self.finished() {
             self.pace.finished(finished);
         }
@@ -293,7 +299,7 @@ impl Coordinator {
         if let Some(due) = self.seal_if_reached(now) {
             next = next.min(due);
         }
-        self.waiters.settle(self.engine.relations(), self.durable, self.durable_edit);
+        self.waiters.settle(self.engine.relations(), &self.catalog, self.durable, self.durable_edit);
         if now >= self.confirmed_at + CONFIRM_US {
             self.confirm(now);
         }
@@ -306,7 +312,7 @@ impl Coordinator {
         let relations = self.engine.relations();
         let tables = self.catalog.objects.values().filter(|o| matches!(o.body, Body::Table(_)));
         let uppers =
-            tables.filter_map(|o| relations.get(RelationId(o.id))).filter(|r| r.failure().is_none()).map(|r| r.upper());
+            tables.filter_map(|o| relations.get(RelationId(o.id))).filter(|r| !r.has_failed()).map(|r| r.upper());
         Some(uppers.min().unwrap_or(self.closed))
     }
 
@@ -544,10 +550,10 @@ impl Coordinator {
     fn is_included(&self, id: RelationId) -> bool {
         let Some(object) = self.catalog.get(id.0) else { return false };
         let always = matches!(object.body, Body::Table(_)) || object.life == Life::Creating;
-        self.engine.relations().get(id).is_some_and(|r| r.failure().is_none() && (always || r.is_live()))
+        self.engine.relations().get(id).is_some_and(|r| !r.has_failed() && (always || r.is_live()))
     }
 
-    fn is_table(&self, id: RelationId) -> bool {
+    pub(super) fn is_table(&self, id: RelationId) -> bool {
         self.catalog.get(id.0).is_some_and(|object| matches!(object.body, Body::Table(_)))
     }
 
@@ -556,9 +562,8 @@ impl Coordinator {
     fn seal_if_reached(&mut self, now: u64) -> Option<u64> {
         let mut sealing = self.sealing.take()?;
         let epoch = sealing.draft.epoch;
-        let missing = |id: &RelationId| {
-            self.engine.relations().get(*id).is_some_and(|r| r.upper() < epoch && r.failure().is_none())
-        };
+        let missing =
+            |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.upper() < epoch && !r.has_failed());
         let awaited: Vec<RelationId> = sealing.relations.iter().copied().filter(missing).collect();
         let is_table = |id: &RelationId| self.is_table(*id);
         // One that has just been made is not behind.
@@ -637,7 +642,7 @@ impl Coordinator {
     fn read_from(&self, id: RelationId, to: Epoch, sealed: &BTreeMap<RelationId, Epoch>) -> Epoch {
         let relations = self.engine.relations();
         let reads = |reader: &RelationId| {
-            let relation = relations.get(*reader).filter(|r| r.failure().is_none());
+            let relation = relations.get(*reader).filter(|r| !r.has_failed());
             relation.is_some_and(|r| r.parents.iter().any(|parent| parent.id == id))
         };
         let readers = self.held.iter().filter(|(reader, _)| reads(reader));
@@ -652,7 +657,9 @@ impl Coordinator {
         self.durable = proof.epoch();
         self.durable_edit = edit;
         for (id, attached) in &self.sources {
-            if let Some(position) = manifest.positions.get(id) {
+            if let Some(position) = manifest.positions.get(id)
+                && self.is_sealed_whole(*id, self.durable, &sealed)
+            {
                 attached.source.acknowledge(&proof, &Position(position.clone()));
             }
         }
@@ -668,7 +675,7 @@ impl Coordinator {
         self.engine.compact(sealed);
         let trailing = self.held.iter().filter(|(id, held)| held.sealed < epoch && self.is_included(**id));
         self.trailing = trailing.map(|(id, _)| *id).collect();
-        let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.failure().is_none());
+        let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| !r.has_failed());
         let stands = self.held.iter().filter(|(id, _)| works(id)).map(|(_, held)| held.stands());
         let lowest = stands.min().unwrap_or(epoch).min(epoch);
         self.engine.relations().forget(lowest);
@@ -694,7 +701,7 @@ impl Coordinator {
 
     /// Forgets when epochs closed that everything has reached, and every second one if that leaves too many.
     fn forget_times(&mut self) {
-        let uppers = self.engine.relations().all().into_iter().filter(|r| r.failure().is_none()).map(|r| r.upper());
+        let uppers = self.engine.relations().all().into_iter().filter(|r| !r.has_failed()).map(|r| r.upper());
         let lowest = uppers.min().unwrap_or(self.closed);
         while self.closed_at.pop_front_if(|(epoch, _)| *epoch <= lowest).is_some() {}
         if self.closed_at.len() > TIMES {
@@ -750,6 +757,7 @@ impl Coordinator {
                 self.waiters.edits.push((self.edits, durable));
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
+            Message::Refresh { id, reply } => self.refreshes.push((id, reply)),
             Message::Discard { id } => self.discard(id),
             Message::Live { id } => self.set_live(id),
             Message::Attach { id, source, position } => {
@@ -811,6 +819,9 @@ impl Coordinator {
         let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
         let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
+        if let Some(error) = self.failed_among(body.parents()) {
+            return Err(error);
+        }
         let arrangements = body.arrangements(self.engine.workers());
         let from = self.closed;
         let name = object.name.clone();
@@ -824,6 +835,7 @@ impl Coordinator {
             fresh: true,
             portion,
             first: None,
+            failed: None,
         };
         self.engine.build(blueprint, vec![]);
         let ids = object.arrangements().to_vec();
@@ -866,6 +878,9 @@ impl Coordinator {
         match request {
             Request::Ddl { statement, text, settings, reply } => self.jobs.spawn(statement, text, settings, reply),
             Request::Write { changes, persist, lock, reply } => {
+                if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
+                    return drop(reply.send(Err(error)));
+                }
                 let rows = changes.iter().map(|(_, c)| rows(c)).sum::<usize>().max(1);
                 self.writes.push_back(Write { changes, rows, persist, lock, reply });
             }
@@ -914,7 +929,8 @@ impl Coordinator {
         let (object, relation) = (self.catalog.get(id.0)?, relations.serving(id).or_else(|| relations.get(id))?);
         let upper = relation.upper();
         let status = match (relation.failure(), object.life) {
-            (Some(_), _) => "stopped",
+            (Some(_), Life::Creating | Life::Live) => "failed",
+            (Some(_), Life::Dropping) => "dropping",
             (None, Life::Creating) => "creating",
             (None, Life::Live) if relation.is_suspended() => "suspended",
             (None, Life::Live) if self.detached.contains_key(&id) => "far behind",
@@ -927,6 +943,7 @@ impl Coordinator {
         Some(RelationFacts {
             id: id.0,
             status: status.into(),
+            error: relation.failure().map(|failure| told(&self.catalog, id, failure).to_string()),
             epoch: upper,
             freshness_ms: behind.max(0) as f64 / 1e3,
             rows: relation.rows.iter().map(|a| a.rows()).sum(),

@@ -9,15 +9,16 @@ use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Restored};
 use super::request::{Handle, Progress};
 use super::run::{CONFIRM_US, Coordinator, Held, Parts, body, fenced};
+use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
-use crate::catalog::{Catalog, Life, Object};
+use crate::catalog::{Body, Catalog, Life, Object};
 use crate::connector::Connectors;
 use crate::dataflow::build::{Blueprint, Log};
-use crate::dataflow::engine::{Engine, PART, World};
+use crate::dataflow::engine::{Engine, Ordeal, PART, World};
+use crate::dataflow::relations::{Failure, Readable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
@@ -47,8 +48,8 @@ pub struct Config {
     pub source_limit: usize,
     /// Runs what is below queries and dataflow in priority.
     pub pool: tokio::runtime::Handle,
-    /// Views whose operators rest so long before every step, for tests.
-    pub slow_views: Vec<(String, Duration)>,
+    /// What relations of these names go through, for tests.
+    pub ordeals: Vec<(String, Ordeal)>,
     /// Bytes of changes kept in memory for one view that is behind.
     pub history_limit: usize,
     /// Epochs a view may be behind before it takes several as one.
@@ -77,7 +78,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         Workers::Threads(workers) => Engine::start(workers, world),
         Workers::Given(start) => start(world),
     };
-    let engine = engine.slowed(config.slow_views);
+    let engine = engine.tried(config.ordeals);
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     #[expect(clippy::disallowed_methods, reason = "a job waits for the answer before its next message: few per job")]
     let (message_sender, messages) = mpsc::unbounded_channel();
@@ -163,13 +164,19 @@ impl Coordinator {
         for object in catalog.objects.values() {
             let reading = read_back(&env, workers, &manifest, &catalog, &held, object);
             let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(None) };
+            // Nothing of one relation ends a start.
+            let read = read.or_else(|error| Ok::<_, Error>(damaged(workers, &manifest, object, &error)))?;
             let Some(mut read) = read else { continue };
-            if read.fresh && !read.is_table {
+            let relations = self.engine.relations();
+            let inherited = read.parents.iter().find_map(|parent| relations.get(*parent)?.failure().cloned());
+            read.failed = read.failed.take().or(inherited);
+            if read.fresh && !read.is_table && read.failed.is_none() {
                 read.portion = self.next_portion(&read.parents, Portion::NOTHING);
             }
             let (id, portion, is_table) = (RelationId(object.id), read.portion, read.is_table);
             let built = read.build(&self.engine, object);
-            if !is_table && self.engine.relations().get(id).is_some_and(|view| !view.is_live()) {
+            let is_coming = |view: Arc<Readable>| !view.is_live() && !view.has_failed();
+            if !is_table && self.engine.relations().get(id).is_some_and(is_coming) {
                 self.give(id, portion, built.from);
             }
             held.insert(id, built);
@@ -183,7 +190,7 @@ impl Coordinator {
 async fn while_owner<T>(
     env: &Env,
     publisher: &Mutex<Publisher>,
-    work: impl Future<Output = Result<T>>,
+    work: impl Future<Output = T>,
     shutdown: &mut oneshot::Receiver<()>,
 ) -> Result<Option<T>> {
     let mut work = std::pin::pin!(work);
@@ -191,7 +198,7 @@ async fn while_owner<T>(
         tokio::select! {
             biased;
             _ = &mut *shutdown => return Ok(None),
-            done = &mut work => return done.map(Some),
+            done = &mut work => return Ok(Some(done)),
             () = env.clock.sleep(CONFIRM_US) => {
                 // A store that does not answer is asked again.
                 if let Err(error @ weir_storage::Error::Fenced(_)) = publisher.lock().await.confirm().await {
@@ -212,14 +219,18 @@ enum Finding {
     /// A view that the manifest does not hold, that was suspended, or whose parents' change logs do not reach back to it: built anew.
     /// What the manifest has of it is read meanwhile.
     Rebuild,
-    /// A table that should be there and is not.
+    /// A table that had failed: it stays as it was.
+    Failed,
+    /// A table that should be there and is not: it has failed.
     Lost,
 }
 
-/// `upper`: where the manifest has the relation in full. `reachable`: it can go on from there, by its parents' change logs.
-fn find(life: Life, is_table: bool, upper: Option<Epoch>, epoch: Epoch, reachable: bool) -> Finding {
+/// `upper`: where the manifest has the relation in full. `reachable`: it can go on from there, by its parents' change logs. `stopped`: a
+/// table that had failed.
+fn find(life: Life, is_table: bool, stopped: bool, upper: Option<Epoch>, epoch: Epoch, reachable: bool) -> Finding {
     match (life, is_table, upper) {
         (Life::Dropping, ..) => Finding::Unfinished,
+        (_, true, _) if stopped => Finding::Failed,
         (_, true, Some(upper)) if upper == epoch => Finding::Whole(upper),
         (Life::Creating, true, _) => Finding::Rebuild,
         (Life::Live, true, _) => Finding::Lost,
@@ -245,6 +256,27 @@ struct ReadBack {
     logs: Vec<Log>,
     /// Where the parent furthest behind stands.
     first: Option<Epoch>,
+    failed: Option<Failure>,
+}
+
+/// A relation of which the store cannot give back what it should hold. A view is built anew; a table has failed, with nothing in it.
+fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_storage::Error) -> Option<ReadBack> {
+    let shape = body(&object.body)?;
+    let is_table = matches!(object.body, Body::Table(_));
+    tracing::error!(relation = object.name, %error, is_table, "the state of a relation is damaged: a view is built anew, a table has failed");
+    let stopped = Stopped { sqlstate: "58030".into(), message: format!("its state in the store is damaged: {error}") };
+    Some(ReadBack {
+        arrangements: shape.arrangements(workers),
+        upper: manifest.epoch,
+        is_table,
+        parents: shape.parents(),
+        fresh: true,
+        portion: Portion::ALL,
+        suspended: None,
+        logs: vec![Log::new(); workers],
+        first: None,
+        failed: is_table.then(|| stopped.failure(RelationId(object.id))),
+    })
 }
 
 /// `None`: not a relation, or one that jobs finish.
@@ -255,7 +287,7 @@ async fn read_back(
     catalog: &Catalog,
     held: &BTreeMap<RelationId, Held>,
     object: &Object,
-) -> Result<Option<ReadBack>> {
+) -> weir_storage::Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
     let states = recover::states(manifest, &shape, object.arrangements());
     let upper = states.as_ref().map(|states| states[0].upper);
@@ -269,16 +301,20 @@ async fn read_back(
                 || held.sealed > upper && states.rev().take(2).flatten().filter(|s| s.since <= upper).count() == 2
         })
     };
-    let is_table = matches!(object.body, crate::catalog::Body::Table(_));
+    let stopped = match &object.body {
+        Body::Table(table) => table.stopped.clone(),
+        _ => None,
+    };
+    let is_table = matches!(object.body, Body::Table(_));
     let (given_up, portion) = match (&object.body, upper) {
-        (crate::catalog::Body::View(view), Some(upper)) => (view.suspended, view.portion(upper)),
+        (Body::View(view), Some(upper)) => (view.suspended, view.portion(upper)),
         _ => (false, Some(Portion::ALL)),
     };
     let reachable = !given_up && portion.is_some() && parents.iter().all(reachable);
-    let found = find(object.life, is_table, upper, manifest.epoch, reachable);
+    let found = find(object.life, is_table, stopped.is_some(), upper, manifest.epoch, reachable);
     match found {
         Finding::Unfinished => return Ok(None),
-        Finding::Whole(_) => {}
+        Finding::Whole(_) | Finding::Failed => {}
         Finding::Rebuild => {
             tracing::warn!(
                 relation = object.name,
@@ -287,13 +323,12 @@ async fn read_back(
         }
         Finding::Lost => {
             let manifest = Manifest::path(manifest.sequence);
-            let message = format!("{manifest} holds no state of table \"{}\" at its epoch", object.name);
-            return Err(Error::new("58000", message));
+            return Err(weir_storage::Error::Corrupt(format!("{manifest} holds no state of it at its epoch")));
         }
     }
     let fresh = found == Finding::Rebuild;
     let restored = match states.filter(|_| object.life == Life::Live || !fresh) {
-        Some(states) => Some(recover::restore(env, workers, &shape, &states).await.map_err(storage)?),
+        Some(states) => Some(recover::restore(env, workers, &shape, &states).await?),
         None => None,
     };
     let (suspended, restored) = if fresh { (restored, None) } else { (None, restored) };
@@ -309,17 +344,18 @@ async fn read_back(
                 let body = body(&parent.body).expect("a relation has a body");
                 let states = recover::states(manifest, &body, parent.arrangements()).expect("found above");
                 let parent = Parent { id: *id, body: &body, states: &states };
-                recover::changes(env, &parent, upper, stands, &mut logs).await.map_err(storage)?;
+                recover::changes(env, &parent, upper, stands, &mut logs).await?;
             }
         }
     }
     let portion = portion.unwrap_or(Portion::ALL);
-    Ok(Some(ReadBack { arrangements, upper, is_table, parents, fresh, portion, suspended, logs, first }))
+    let failed = stopped.map(|stopped| stopped.failure(RelationId(object.id)));
+    Ok(Some(ReadBack { arrangements, upper, is_table, parents, fresh, portion, suspended, logs, first, failed }))
 }
 
 impl ReadBack {
     fn build(self, engine: &Engine, object: &Object) -> Held {
-        let Self { arrangements, upper, fresh, portion, suspended, logs, first, .. } = self;
+        let Self { arrangements, upper, fresh, portion, suspended, logs, first, failed, .. } = self;
         let blueprint = || Blueprint {
             id: RelationId(object.id),
             name: object.name.clone(),
@@ -329,6 +365,7 @@ impl ReadBack {
             fresh,
             portion,
             first: first.filter(|first| *first > upper),
+            failed: failed.clone(),
         };
         let readable = engine.build(blueprint, logs);
         if object.life == Life::Live && !fresh {
@@ -360,9 +397,10 @@ mod tests {
         for life in [Life::Creating, Life::Live, Life::Dropping] {
             for is_table in [true, false] {
                 for upper in [None, Some(before), Some(now)] {
-                    for reachable in [true, false] {
+                    for (reachable, stopped) in [(true, false), (false, false), (true, true), (false, true)] {
                         let expected = match (life, is_table, upper.map(|upper| upper == now), reachable) {
                             (Life::Dropping, ..) => Finding::Unfinished,
+                            (_, true, ..) if stopped => Finding::Failed,
                             (Life::Creating, false, Some(_), true) => Finding::Whole(upper.unwrap()),
                             (Life::Creating, false, ..) => Finding::Unfinished,
                             (Life::Creating, true, Some(true), _) => Finding::Whole(now),
@@ -372,8 +410,10 @@ mod tests {
                             (Life::Live, false, Some(_), true) => Finding::Whole(upper.unwrap()),
                             (Life::Live, false, ..) => Finding::Rebuild,
                         };
-                        let found = find(life, is_table, upper, now, reachable);
-                        assert_eq!(found, expected, "{life:?}, table {is_table}, {upper:?}, reachable {reachable}");
+                        let found = find(life, is_table, stopped, upper, now, reachable);
+                        let case =
+                            format!("{life:?}, table {is_table}, {upper:?}, reachable {reachable}, stopped {stopped}");
+                        assert_eq!(found, expected, "{case}");
                     }
                 }
             }

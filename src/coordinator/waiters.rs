@@ -1,6 +1,8 @@
 //! Who waits for what: sessions for their writes, jobs for relations and for durability.
 
+use super::failure::told;
 use super::request::{Done, Lock};
+use crate::catalog::Catalog;
 use crate::dataflow::relations::Relations;
 use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
@@ -43,21 +45,31 @@ impl Waiters {
     }
 
     /// Answers everybody whose wait is over.
-    pub fn settle(&mut self, relations: &Relations, durable: Epoch, durable_edit: u64) {
+    pub fn settle(&mut self, relations: &Relations, catalog: &Catalog, durable: Epoch, durable_edit: u64) {
+        let failed = |id: RelationId| {
+            let relation = relations.get(id)?;
+            Some(told(catalog, id, relation.failure()?))
+        };
         for written in &mut self.written {
             if written.lock.is_some() && reached_all(relations, &written.tables, written.epoch) {
                 written.lock = None;
             }
         }
-        for written in self
-            .written
-            .extract_if(.., |w| (!w.durable || w.epoch <= durable) && reached_all(relations, &w.relations, w.epoch))
-        {
-            let _ = written.reply.send(Ok(Done { notices: vec![], epoch: written.epoch }));
+        let is_over = |written: &mut Written| {
+            let is_durable = !written.durable || written.epoch <= durable;
+            let has_failed = |id: &RelationId| relations.get(*id).is_some_and(|table| table.has_failed());
+            is_durable && reached_all(relations, &written.relations, written.epoch)
+                || written.tables.iter().any(has_failed)
+        };
+        for written in self.written.extract_if(.., is_over) {
+            // What a table that has failed took in is not what a start finds.
+            let failed = written.tables.iter().find_map(|table| failed(*table));
+            let done = Done { notices: vec![], epoch: written.epoch };
+            let _ = written.reply.send(failed.map_or(Ok(done), Err));
         }
         for reaching in self.reaching.extract_if(.., |r| has_reached(relations, r.id, r.epoch)) {
             let result = match relations.get(reaching.id) {
-                Some(relation) => relation.failure().cloned().map_or(Ok(()), Err),
+                Some(_) => failed(reaching.id).map_or(Ok(()), Err),
                 None => Err(Error::new("57014", "the relation was dropped meanwhile")),
             };
             let _ = reaching.reply.send(result);
@@ -72,7 +84,7 @@ fn reached_all(relations: &Relations, ids: &[RelationId], epoch: Epoch) -> bool 
     ids.iter().all(|id| has_reached(relations, *id, epoch))
 }
 
-/// Also true of one that never will: gone or broken.
+/// Also true of one that never will (I13): gone or failed.
 fn has_reached(relations: &Relations, id: RelationId, epoch: Epoch) -> bool {
-    relations.get(id).is_none_or(|r| r.upper() >= epoch || r.failure().is_some())
+    relations.get(id).is_none_or(|r| r.upper() >= epoch || r.has_failed())
 }

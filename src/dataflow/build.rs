@@ -6,15 +6,14 @@ use super::operator;
 use super::output::{filler, negate, output};
 use super::packet::Packet;
 use super::placement::Placement;
-use super::relations::Readable;
+use super::relations::{Failure, Readable};
 use super::source::{Follower, Following, Reading, source};
 use super::table::Table;
 use super::tap::Queue;
-use super::worker::{Feed, Relation, Running};
+use super::worker::{Feed, Ordeal, Relation, Running};
 use super::{errors, placement};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concatenate;
@@ -42,6 +41,8 @@ pub struct Blueprint {
     pub portion: Portion,
     /// The first step of a restored relation that is behind its parents: where the one furthest behind stands.
     pub first: Option<Epoch>,
+    /// It has failed already: it stays as it is restored.
+    pub failed: Option<Failure>,
 }
 
 /// What parents changed by after a restored view's epoch, up to where they stand, per parent. For one worker.
@@ -52,8 +53,7 @@ pub struct Plot {
     pub blueprint: Blueprint,
     pub follower: Follower,
     pub log: Log,
-    /// How long each operator rests before every step.
-    pub rest: Duration,
+    pub ordeal: Ordeal,
 }
 
 #[derive(Clone)]
@@ -236,7 +236,7 @@ impl<'s> Builder<'_, 's> {
             }
             Operator::Negate { input } => {
                 let stream = self.build(input);
-                each(stream, "negate", negate)
+                each(stream, "negate", self.relation.clone(), negate)
             }
             _ => self.operator(node),
         }
@@ -312,13 +312,16 @@ fn from_now_on(blueprint: &Blueprint, relation: &Rc<Relation>) -> (Rc<Queue>, Re
 fn each<'s>(
     stream: Stream<'s, u64, Packet>,
     name: &str,
+    relation: Rc<Relation>,
     f: impl Fn(Packet) -> Packet + 'static,
 ) -> Stream<'s, u64, Packet> {
     stream.unary::<CapacityContainerBuilder<Packet>, _, _, _>(Pipeline, name, move |_, _| {
         move |input, output| {
             input.for_each(|capability, packet| {
-                let mut packet = f(std::mem::take(packet));
-                output.session(&capability).give_container(&mut packet);
+                let packet = std::mem::take(packet);
+                if let Some(mut packet) = relation.contain(|| Ok(f(packet))) {
+                    output.session(&capability).give_container(&mut packet);
+                }
             });
         }
     })

@@ -8,13 +8,12 @@ use super::placement::Placement;
 use super::relations::{Readable, Relations};
 use super::source::Follower;
 use super::steps::Steps;
-pub use super::worker::Orders;
 use super::worker::{Command, Crew};
+pub use super::worker::{Ordeal, Orders};
 use crate::connector::{Cause, Changes, Fold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use timely::communication::Allocator;
 use timely::worker::Worker;
 use tokio::sync::Notify;
@@ -48,7 +47,7 @@ pub struct Engine {
     commands: Vec<(Sender<Command>, Alarm)>,
     relations: Relations,
     guards: Option<timely::communication::WorkerGuards<()>>,
-    slow: Vec<(String, Duration)>,
+    ordeals: Vec<(String, Ordeal)>,
     /// Worker that gets the next odd batch.
     turn: usize,
 }
@@ -89,12 +88,12 @@ impl Engine {
         leap_after: u64,
         guards: Option<timely::communication::WorkerGuards<()>>,
     ) -> Self {
-        Self { commands, relations: Relations::new(leap_after), guards, slow: vec![], turn: 0 }
+        Self { commands, relations: Relations::new(leap_after), guards, ordeals: vec![], turn: 0 }
     }
 
-    /// The operators of these views rest so long before every step: for tests of what a slow view does to others.
-    pub fn slowed(mut self, slow: Vec<(String, Duration)>) -> Self {
-        self.slow = slow;
+    /// What relations of these names go through.
+    pub fn tried(mut self, ordeals: Vec<(String, Ordeal)>) -> Self {
+        self.ordeals = ordeals;
         self
     }
 
@@ -120,13 +119,16 @@ impl Engine {
         }
         let readable = first.body.readable(first.id, &first.arrangements);
         let readable = self.relations.insert(readable.following(first.from, parents, steps));
+        if let Some(failure) = &first.failed {
+            readable.fail(failure.clone());
+        }
         let mut logs = log.into_iter();
         self.tell(|_| {
             let follower = Follower { view: readable.clone(), marks: self.relations.marks.clone() };
             let (blueprint, log) = (blueprint(), logs.next().unwrap_or_default());
-            let slow = self.slow.iter().find(|(name, _)| *name == blueprint.name);
-            let rest = slow.map_or(Duration::ZERO, |(_, rest)| *rest);
-            Command::Build(Box::new(Plot { blueprint, follower, log, rest }))
+            let ordeal = self.ordeals.iter().find(|(name, _)| *name == blueprint.name);
+            let ordeal = ordeal.map(|(_, ordeal)| *ordeal).unwrap_or_default();
+            Command::Build(Box::new(Plot { blueprint, follower, log, ordeal }))
         });
         readable
     }

@@ -202,8 +202,8 @@ impl Host {
 
     /// One batch through a linear operator.
     fn pass(&mut self, time: u64, delta: Delta, send: &mut dyn FnMut(Packet)) {
-        let result = self.operator.begin(Epoch::from_u64(time), vec![vec![delta]]);
-        let result = result.and_then(|()| {
+        self.relation.clone().contain(|| {
+            self.operator.begin(Epoch::from_u64(time), vec![vec![delta]])?;
             loop {
                 match self.operator.poll(BUDGET)? {
                     Piece::Rows(delta) if delta.is_empty() => {}
@@ -214,9 +214,6 @@ impl Host {
                 }
             }
         });
-        if let Err(error) = result {
-            self.relation.fail(error);
-        }
     }
 
     fn has_work(&self, frontiers: &[MutableAntichain<u64>]) -> bool {
@@ -240,7 +237,7 @@ impl Host {
 
     /// How long a relation that is to be slow still rests before the step it could do now.
     fn rest(&mut self, frontiers: &[MutableAntichain<u64>]) -> Option<Duration> {
-        let rest = self.relation.rest;
+        let rest = self.relation.ordeal.rest;
         if rest.is_zero() || self.current.is_some() || !self.has_work(frontiers) {
             return None;
         }
@@ -258,14 +255,8 @@ impl Host {
 
     /// One piece of work. False: nothing to do until the frontier moves.
     fn advance(&mut self, frontiers: &[MutableAntichain<u64>], send: &mut dyn FnMut(&Capability<u64>, Packet)) -> bool {
-        match self.work(frontiers, send) {
-            Ok(more) => more,
-            Err(error) => {
-                // The capability stays: the relation keeps its last epoch and never passes the one that failed.
-                self.relation.fail(error);
-                false
-            }
-        }
+        // After a failure the capability stays: the relation keeps its last epoch and never passes the one that failed.
+        self.relation.clone().contain(|| self.work(frontiers, send)).unwrap_or(false)
     }
 
     fn work(
@@ -273,9 +264,6 @@ impl Host {
         frontiers: &[MutableAntichain<u64>],
         send: &mut dyn FnMut(&Capability<u64>, Packet),
     ) -> Result<bool> {
-        if self.relation.has_failed() {
-            return Ok(false);
-        }
         let Some(current) = &mut self.current else {
             let early = self.is_early(frontiers);
             let Some(mut entry) = self.pending.first_entry().filter(|e| early || passed(frontiers, *e.key())) else {

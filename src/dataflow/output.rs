@@ -60,14 +60,14 @@ pub fn output<'s>(
                         current = Some(Applying::new(epoch, packets, &relation, &table, &placements));
                         continue;
                     };
-                    match applying.advance(&table, &relation) {
-                        Ok(true) => {}
-                        Ok(false) => {
+                    match relation.contain(|| applying.advance(&table, &relation)) {
+                        Some(true) => {}
+                        Some(false) => {
                             // Before the next epoch is applied: what is applied but not reached is in no reader's and no count's sight.
                             relation.reach(applying.epoch);
                             current = None;
                         }
-                        Err(error) => return relation.fail(error),
+                        None => return,
                     }
                     if slice.is_over() {
                         break;
@@ -211,13 +211,9 @@ pub fn filler<'s>(
                 let (capability, partials) = entry.remove();
                 let stored = relation.rows.latest();
                 for partial in partials {
-                    match fill(&partial, &key, &stored) {
-                        Ok(packets) => {
-                            for mut packet in packets.into_iter().filter(|p| p.rows() > 0) {
-                                output.session(&capability).give_container(&mut packet);
-                            }
-                        }
-                        Err(error) => return relation.fail(error),
+                    let Some(packets) = relation.contain(|| fill(&partial, &key, &stored)) else { return };
+                    for mut packet in packets.into_iter().filter(|p| p.rows() > 0) {
+                        output.session(&capability).give_container(&mut packet);
                     }
                 }
             }

@@ -6,7 +6,7 @@
 use super::steps::{LEAP_AFTER, Marks, Steps};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use timely::scheduling::activate::SyncActivator;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Column;
@@ -27,7 +27,9 @@ pub struct Readable {
     live: AtomicBool,
     /// Its dataflow has ended, and another is being built that takes its place.
     suspended: AtomicBool,
-    failure: OnceLock<weir_sql::Error>,
+    failure: OnceLock<Failure>,
+    /// Where it is told that it has failed.
+    failures: Failures,
     /// Before this epoch it was not there, or not as it is now: nobody reads it as of then.
     began: AtomicU64,
     /// What it reads; none for a base table.
@@ -39,6 +41,28 @@ pub struct Readable {
     pub work: Work,
     /// Sources that may have more to do when it moves, with the relations they feed.
     watchers: RwLock<Vec<(RelationId, SyncActivator)>>,
+}
+
+/// Why a relation goes no further.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The relation that failed: itself, or one that it reads, directly or not.
+    pub of: RelationId,
+    pub cause: weir_sql::Error,
+}
+
+/// Relations that have failed since somebody last looked.
+#[derive(Clone, Default)]
+pub struct Failures(Arc<Mutex<Vec<RelationId>>>);
+
+impl Failures {
+    fn push(&self, id: RelationId) {
+        self.0.lock().expect("nobody panics holding the failures").push(id);
+    }
+
+    fn take(&self) -> Vec<RelationId> {
+        std::mem::take(&mut *self.0.lock().expect("nobody panics holding the failures"))
+    }
 }
 
 /// Bytes of changes kept for a relation that has yet to take them.
@@ -102,6 +126,7 @@ impl Readable {
             live: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
             failure: OnceLock::new(),
+            failures: Failures::default(),
             began: AtomicU64::default(),
             parents: vec![],
             steps: Steps::default(),
@@ -141,14 +166,20 @@ impl Readable {
         self.watchers.write().expect("watchers lock").retain(|(other, _)| *other != of);
     }
 
-    /// The broken invariant that keeps it at its last epoch for good.
-    pub fn failure(&self) -> Option<&weir_sql::Error> {
+    /// Why it stays at its last epoch until it is built anew.
+    pub fn failure(&self) -> Option<&Failure> {
         self.failure.get()
     }
 
-    pub fn fail(&self, error: weir_sql::Error) {
-        // The first cause is the one that says most; later ones follow from it.
-        let _ = self.failure.set(error);
+    pub fn has_failed(&self) -> bool {
+        self.failure().is_some()
+    }
+
+    /// The first cause is the one that says most, and the only one that is told; later ones follow from it.
+    pub fn fail(&self, failure: Failure) {
+        if self.failure.set(failure).is_ok() {
+            self.failures.push(self.id);
+        }
     }
 
     /// The first epoch as of which it may be read.
@@ -187,6 +218,7 @@ pub struct Relations {
     all: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
     /// Read instead of those in `all` that are not live yet.
     suspended: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
+    failures: Failures,
     /// Where views that are behind may leap to.
     pub marks: Arc<Marks>,
 }
@@ -200,11 +232,16 @@ impl Default for Relations {
 impl Relations {
     /// None yet. Views leap when they are so many epochs behind.
     pub fn new(leap_after: u64) -> Self {
-        Self { all: Arc::default(), suspended: Arc::default(), marks: Arc::new(Marks::new(leap_after)) }
+        Self {
+            all: Arc::default(),
+            suspended: Arc::default(),
+            failures: Failures::default(),
+            marks: Arc::new(Marks::new(leap_after)),
+        }
     }
 
     pub fn insert(&self, readable: Readable) -> Arc<Readable> {
-        let readable = Arc::new(readable);
+        let readable = Arc::new(Readable { failures: self.failures.clone(), ..readable });
         self.all.write().expect("relations lock").insert(readable.id, readable.clone());
         readable
     }
@@ -225,9 +262,9 @@ impl Relations {
         self.suspended.write().expect("relations lock").insert(readable.id, readable);
     }
 
-    /// What is read by its name: while it is built anew, the relation as it was when it was given up.
+    /// What is read by its name: while it is built anew, the relation as it was when it was given up, unless that fails as well.
     pub fn serving(&self, id: RelationId) -> Option<Arc<Readable>> {
-        let live = self.get(id).filter(|readable| readable.is_live());
+        let live = self.get(id).filter(|readable| readable.is_live() || readable.has_failed());
         live.or_else(|| self.suspended.read().expect("relations lock").get(&id).cloned())
     }
 
@@ -237,6 +274,16 @@ impl Relations {
             readable.set_live();
             self.suspended.write().expect("relations lock").remove(&id);
         }
+    }
+
+    /// Those that have failed since the last call.
+    pub fn take_failures(&self) -> Vec<Arc<Readable>> {
+        self.failures
+            .take()
+            .into_iter()
+            .filter_map(|id| self.get(id))
+            .filter(|readable| readable.has_failed())
+            .collect()
     }
 
     pub fn all(&self) -> Vec<Arc<Readable>> {
@@ -255,13 +302,19 @@ impl Relations {
         self.all().iter().for_each(|relation| relation.steps.forget(epoch));
     }
 
-    /// Pins `ids` at the newest epoch at which all of them have stopped and that they still hold, at least `at_least` (a session's own
-    /// writes) and at most `at_most` (visibility_mode = checkpoint).
-    pub fn pin(&self, ids: &[RelationId], at_least: Epoch, at_most: Epoch) -> Result<Pin, Unreadable> {
+    /// Pins `ids` at the newest epoch at which all of them have stopped and that they still hold, and that `wanted` allows.
+    pub fn pin(&self, ids: &[RelationId], wanted: Wanted) -> Result<Pin, Unreadable> {
+        let Wanted { at_least, at_most, failed } = wanted;
         let mut found = Vec::with_capacity(ids.len());
         for &id in ids {
-            found.push(self.serving(id).ok_or(Unreadable::Building(id))?);
+            let serving = self.serving(id).ok_or(Unreadable::Building(id))?;
+            match serving.failure() {
+                Some(failure) if !failed => return Err(Unreadable::Failed(id, failure.clone())),
+                _ => found.push(serving),
+            }
         }
+        // A relation that has failed has no newer epoch to be waited for.
+        let at_least = if found.iter().any(|relation| relation.has_failed()) { Epoch::ZERO } else { at_least };
         // An epoch read here may be compacted away before it is pinned; then a newer one is chosen.
         for _ in 0..1000 {
             let Some(newest) = found.iter().map(|r| r.upper()).min() else {
@@ -296,10 +349,22 @@ impl Relations {
     }
 }
 
+/// At which epochs relations may be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// A session's own writes.
+    pub at_least: Epoch,
+    /// The last checkpoint (visibility_mode = checkpoint), or any.
+    pub at_most: Epoch,
+    /// Relations that have failed as of where they stand (weir.read_failed).
+    pub failed: bool,
+}
+
 /// Why there is no epoch to read at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Unreadable {
     Building(RelationId),
+    Failed(RelationId, Failure),
     Behind { reached: Epoch, wanted: Epoch },
     NoCommonEpoch,
 }

@@ -6,11 +6,12 @@ use super::engine::World;
 use super::host::Slice;
 use super::operator::Place;
 use super::packet::Packet;
-use super::relations::{Readable, Work};
+use super::relations::{Failure, Readable, Work};
 use super::tap::{Queue, Tap};
 use super::turns::{Turn, Turns};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -18,8 +19,8 @@ use std::time::Duration;
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 use tokio::sync::Notify;
-use weir_sql::Error;
 use weir_sql::catalog::RelationId;
+use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::env::Clock;
@@ -63,8 +64,9 @@ pub struct Relation {
     pub id: RelationId,
     pub place: Place,
     pub is_table: bool,
-    /// How long its operators rest before every step.
-    pub rest: Duration,
+    pub ordeal: Ordeal,
+    /// Pieces of work its operators have begun.
+    pieces: Cell<u64>,
     /// Fed by the epochs themselves, not by parents.
     pub is_root: bool,
     pub rows: Arrangement,
@@ -85,7 +87,6 @@ pub struct Relation {
     pub stood: Epoch,
     upper: Cell<Epoch>,
     stopped: Cell<bool>,
-    failed: Cell<bool>,
     /// Operators to wake when the relation moves or ends.
     watchers: RefCell<Vec<Activator>>,
 }
@@ -99,7 +100,7 @@ impl Relation {
             id: blueprint.id,
             place,
             is_table: blueprint.is_table(),
-            rest: plot.rest,
+            ordeal: plot.ordeal,
             is_root: blueprint.is_root(),
             rows: arrangements[arrangements.len() - 2].clone(),
             arrangements,
@@ -114,7 +115,7 @@ impl Relation {
             stood,
             upper: Cell::new(stood),
             stopped: Cell::new(false),
-            failed: Cell::new(false),
+            pieces: Cell::new(0),
             watchers: RefCell::default(),
         }
     }
@@ -179,7 +180,7 @@ impl Relation {
     }
 
     /// What it changed by after `after`, epoch by epoch.
-    fn log(&self, after: Epoch) -> weir_sql::Result<Vec<(Epoch, Packet)>> {
+    fn log(&self, after: Epoch) -> Result<Vec<(Epoch, Packet)>> {
         let mut log = vec![];
         let errors = self.arrangements.last().expect("rows and errors");
         let mut epoch = after;
@@ -199,7 +200,7 @@ impl Relation {
     }
 
     /// Gives a child's queue what this relation has changed by after `after`, and how far it has come.
-    pub fn tell(&self, queue: &Queue, after: Epoch) -> weir_sql::Result<()> {
+    pub fn tell(&self, queue: &Queue, after: Epoch) -> Result<()> {
         self.log(after)?.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet));
         queue.advance(self.upper());
         Ok(())
@@ -213,18 +214,35 @@ impl Relation {
         self.watchers.borrow().iter().for_each(Activator::activate);
     }
 
-    /// A broken invariant: the relation keeps its last epoch, says why, and everything else goes on (I12).
-    pub fn fail(&self, error: Error) {
-        if self.failed.replace(true) {
-            return;
+    /// Does work of one of its operators. An error or a panic in it is the relation's failure and nobody else's: it keeps its last epoch,
+    /// says why, and everything else goes on (I12). Sound, since what the work has changed is seen by nobody at a later epoch.
+    pub fn contain<T>(&self, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        if self.has_failed() {
+            return None;
         }
-        tracing::error!(relation = %self.id, worker = self.place.worker, %error, "relation stopped by an internal error");
-        self.readable.fail(error);
+        let piece = self.pieces.replace(self.pieces.get() + 1);
+        let work = || {
+            assert!(self.ordeal.panics_at != Some(piece), "a panic was asked for");
+            work()
+        };
+        let error = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(error)) => error,
+            Err(panic) => Error::internal(format!("an operator panicked: {}", reason(&*panic))),
+        };
+        self.fail(error);
+        None
+    }
+
+    pub fn fail(&self, cause: Error) {
+        tracing::debug!(relation = %self.id, worker = self.place.worker, %cause, "a relation has failed on a worker");
+        self.readable.fail(Failure { of: self.id, cause });
         self.wake.notify_one();
     }
 
+    /// On some worker, or because a relation that it reads has.
     pub fn has_failed(&self) -> bool {
-        self.failed.get()
+        self.readable.has_failed()
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -235,6 +253,21 @@ impl Relation {
         self.stopped.set(true);
         self.wake_watchers();
     }
+}
+
+/// What a panic says.
+fn reason(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
+}
+
+/// What the operators of a relation go through, for tests of what it does to others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ordeal {
+    /// How long those of a view rest before every step.
+    pub rest: Duration,
+    /// The piece of work, counted on each worker from 0, at which one panics.
+    pub panics_at: Option<u64>,
 }
 
 /// What a worker holds of a relation beside its dataflow.

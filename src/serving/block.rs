@@ -254,7 +254,13 @@ mod tests {
 
     fn table(key: Option<Vec<usize>>) -> Object {
         let column = |name: &str| Column { name: name.into(), kind: Type::Int4, nullable: true };
-        let body = TableBody { columns: vec![column("k"), column("v")], key, arrangements: vec![], upstream: None };
+        let body = TableBody {
+            columns: vec![column("k"), column("v")],
+            key,
+            arrangements: vec![],
+            upstream: None,
+            stopped: None,
+        };
         let body = Body::Table(body);
         Object { id: 1, name: "t".into(), life: Life::Live, definition: String::new(), created_at: 0, body }
     }

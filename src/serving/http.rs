@@ -1,6 +1,7 @@
-//! HTTP: `/health` (200 while this process may serve, 503 with the reason when it may not) and `/metrics` (Prometheus text).
+//! HTTP: `/health` (200 while this process may serve, then a line for each relation that has failed; 503 with the reason when it may not) and `/metrics` (Prometheus text).
 
 use super::metrics;
+use crate::coordinator::failure::told;
 use crate::coordinator::request::{Handle, Request};
 use axum::Router;
 use axum::extract::State;
@@ -40,10 +41,13 @@ pub async fn serve(
 }
 
 async fn health(State(shared): State<Shared>) -> (StatusCode, String) {
-    match &shared.handle.progress.borrow().stopped {
-        None => (StatusCode::OK, "ok\n".into()),
-        Some(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    if let Some(error) = &shared.handle.progress.borrow().stopped {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
     }
+    let catalog = shared.handle.catalog.borrow().clone();
+    let all = shared.handle.relations.all();
+    let failed = all.iter().filter_map(|relation| Some(told(&catalog, relation.id, relation.failure()?)));
+    (StatusCode::OK, failed.fold("ok\n".into(), |page, error| page + &format!("{error}\n")))
 }
 
 async fn scrape(State(shared): State<Shared>) -> impl IntoResponse {

@@ -23,6 +23,7 @@ const SOURCE_LEFT_BYTES: &str = "weir_source_safe_wal_bytes";
 const SOURCE_LAG_SECONDS: &str = "weir_source_lag_seconds";
 const RELATION_ROWS: &str = "weir_relation_rows";
 const RELATION_ERRORS: &str = "weir_relation_errors";
+const RELATION_FAILED: &str = "weir_relation_failed";
 const RELATION_BYTES: &str = "weir_relation_state_bytes";
 const RELATION_EPOCH: &str = "weir_relation_epoch";
 const FRESHNESS: &str = "weir_relation_freshness_seconds";
@@ -56,6 +57,7 @@ pub fn describe() {
     );
     describe_gauge!(RELATION_ROWS, Unit::Count, "Rows of a relation.");
     describe_gauge!(RELATION_ERRORS, Unit::Count, "Errors of a relation; readers get the first of them.");
+    describe_gauge!(RELATION_FAILED, Unit::Count, "1 when a relation has failed: readers get its error.");
     describe_gauge!(RELATION_BYTES, Unit::Bytes, "Memory of a relation's state.");
     describe_gauge!(RELATION_EPOCH, "Epoch a relation has reached.");
     describe_gauge!(FRESHNESS, Unit::Seconds, "Age of the data a SELECT sees now.");
@@ -123,6 +125,7 @@ pub fn export(inspection: &Inspection, progress: &Progress, catalog: &Catalog) {
         let Some(relation) = name(facts.id) else { continue };
         gauge!(RELATION_ROWS, "relation" => relation.clone()).set(facts.rows as f64);
         gauge!(RELATION_ERRORS, "relation" => relation.clone()).set(facts.errors as f64);
+        gauge!(RELATION_FAILED, "relation" => relation.clone()).set(if facts.error.is_some() { 1.0 } else { 0.0 });
         gauge!(RELATION_BYTES, "relation" => relation.clone()).set(facts.state_bytes as f64);
         gauge!(RELATION_EPOCH, "relation" => relation.clone()).set(facts.epoch.as_u64() as f64);
         gauge!(FRESHNESS, "relation" => relation).set(facts.freshness_ms / 1e3);

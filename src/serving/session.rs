@@ -14,8 +14,9 @@ use super::value::row::Formats;
 use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
 use crate::catalog::system::{self, Facts};
+use crate::coordinator::failure::told;
 use crate::coordinator::request::{Inspection, Request};
-use crate::dataflow::relations::Unreadable;
+use crate::dataflow::relations::{Unreadable, Wanted};
 use bytes::Bytes;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::Expr;
@@ -262,11 +263,14 @@ impl Session {
     fn tell_suspended(&mut self, bound: &Bound, ids: &[RelationId]) {
         for id in ids {
             let Some(Held::Now(pinned)) = bound.relations.get(id) else { continue };
-            if pinned.readable.is_suspended() {
+            let epoch = bound.epoch;
+            if let Some(failure) = pinned.readable.failure() {
+                let error = told(&self.catalog(), *id, failure);
+                self.notice(format!("{}; this is what it was at epoch {epoch}", error.message));
+            } else if pinned.readable.is_suspended() {
                 let name = self.catalog().get(id.0).map_or(id.to_string(), |object| object.name.clone());
                 self.notice(format!(
-                    "materialized view \"{name}\" is suspended: it was too far behind and is being built anew; this is what it was at epoch {}",
-                    bound.epoch
+                    "materialized view \"{name}\" is suspended: it is being built anew; this is what it was at epoch {epoch}"
                 ));
             }
         }
@@ -291,8 +295,10 @@ impl Session {
             }
             let durable_only = self.variables.is("visibility_mode", "checkpoint");
             let at_most = if durable_only { progress.durable } else { Epoch::NEVER };
-            match self.server.handle.relations.pin(ids, at_least, at_most) {
+            let wanted = Wanted { at_least, at_most, failed: self.variables.on("weir.read_failed") };
+            match self.server.handle.relations.pin(ids, wanted) {
                 Ok(pin) => return Ok(Bound::from(pin)),
+                Err(Unreadable::Failed(id, failure)) => return Err(told(&self.catalog(), id, &failure)),
                 // Only a session's own writes or an earlier writer's are waited for: they are on their way.
                 Err(Unreadable::Behind { .. }) => {}
                 Err(Unreadable::Building(id)) => {
@@ -337,21 +343,26 @@ impl Session {
                 .hint("Retry the transaction."));
         }
         for id in ids.iter().filter(|id| !held.relations.contains_key(id)) {
-            let pin = self.server.handle.relations.pin(&[*id], held.epoch, held.epoch).map_err(|_| {
-                Error::new("55000", "a relation cannot be read at the epoch of this transaction")
+            let pin = self.server.handle.relations.pin(&[*id], self.exactly(held.epoch)).map_err(|why| match why {
+                Unreadable::Failed(id, failure) => told(&self.catalog(), id, &failure),
+                _ => Error::new("55000", "a relation cannot be read at the epoch of this transaction")
                     .detail("It was created or rebuilt after the transaction began to read, or is behind.")
-                    .hint("Begin a new transaction.")
+                    .hint("Begin a new transaction."),
             })?;
             bound.add(pin);
         }
         Ok(bound)
     }
 
+    fn exactly(&self, epoch: Epoch) -> Wanted {
+        Wanted { at_least: epoch, at_most: epoch, failed: self.variables.on("weir.read_failed") }
+    }
+
     /// What else a block may come to read is pinned with its first query, as far as it is there.
     fn hold(&self, bound: &mut Bound) {
         for readable in self.server.handle.relations.all() {
             if !bound.relations.contains_key(&readable.id)
-                && let Ok(pin) = self.server.handle.relations.pin(&[readable.id], bound.epoch, bound.epoch)
+                && let Ok(pin) = self.server.handle.relations.pin(&[readable.id], self.exactly(bound.epoch))
             {
                 bound.add(pin);
             }

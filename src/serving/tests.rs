@@ -96,7 +96,7 @@ impl Coordinator {
                 }
                 let id = catalog.next_object();
                 let key = (!key.is_empty()).then_some(key);
-                let body = TableBody { columns, key, arrangements: vec![], upstream: None };
+                let body = TableBody { columns, key, arrangements: vec![], upstream: None, stopped: None };
                 let object = Object { id, name, life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
                 self.relations.insert(readable(&object)).set_live();
                 catalog.objects.insert(id, object);

@@ -106,6 +106,7 @@ const SPECS: &[Spec] = &[
         Rule::OneOf(&["default", "all", "checkpoint"]),
         "checkpoint: read durable epochs only.",
     ),
+    spec("weir.read_failed", "off", Rule::Bool, "Whether relations that have failed are read as of where they stand."),
     spec("xmloption", "content", Rule::Ignored, "Not used."),
 ];
 

@@ -4,9 +4,10 @@ use crate::error::Result;
 use crate::key::row_hashes;
 use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use std::sync::Arc;
 
 /// Weighted rows: `weights[i]` copies of row `i` appear (positive) or go (negative).
 ///
@@ -87,11 +88,13 @@ impl Delta {
         Self::new(self.rows.slice(from, len), self.weights.slice(from, len))
     }
 
-    /// One delta of all of `deltas`, in order. `schema` is what an empty list gets.
+    /// One delta of all of `deltas`, in order. `schema` is what an empty list gets; of others a column may be NULL if it may be in one of
+    /// them, since branches of a union differ in that.
     pub fn concat(schema: &SchemaRef, deltas: &[Delta]) -> Result<Self> {
         if let [one] = deltas {
             return Ok(one.clone());
         }
+        let schema = &widest(schema, deltas);
         let rows = arrow::compute::concat_batches(schema, deltas.iter().map(Delta::rows))?;
         let weights: Vec<i64> = deltas.iter().flat_map(|d| d.weights.iter().copied()).collect();
         Ok(Self::new(rows, weights))
@@ -111,6 +114,22 @@ impl Delta {
         let rows = take(&self.rows, &UInt32Array::from(indices))?;
         Ok(Self::new(rows, weights))
     }
+}
+
+/// `schema`, with columns nullable that are so in one of `deltas`.
+fn widest(schema: &SchemaRef, deltas: &[Delta]) -> SchemaRef {
+    let others = || deltas.iter().map(|delta| delta.rows.schema_ref()).filter(|other| !Arc::ptr_eq(other, schema));
+    let is_wider = |other: &SchemaRef| {
+        other.fields().iter().zip(schema.fields()).any(|(o, s)| o.is_nullable() && !s.is_nullable())
+    };
+    if !others().any(is_wider) {
+        return schema.clone();
+    }
+    let nullable = |index: usize| others().any(|other| other.field(index).is_nullable());
+    let fields = schema.fields().iter().enumerate();
+    let fields: Vec<_> =
+        fields.map(|(i, f)| f.as_ref().clone().with_nullable(f.is_nullable() || nullable(i))).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// The rows at `indices`, also of relations without columns (for which Arrow's own loses the number of rows).
@@ -144,9 +163,8 @@ pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> (Vec<u32>, Vec<i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{AsArray, Float64Array};
-    use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-    use std::sync::Arc;
+    use arrow::array::{Array, AsArray, Float64Array};
+    use arrow::datatypes::{DataType, Field, Float64Type};
 
     fn check(values: &[f64], weights: &[i64], expected: &[(f64, i64)]) {
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
@@ -170,6 +188,18 @@ mod tests {
     #[test]
     fn rows_of_other_bits_are_other_rows() {
         check(&[0.0, -0.0], &[1, -1], &[(0.0, 1), (-0.0, -1)]);
+    }
+
+    #[test]
+    fn a_column_is_nullable_if_it_is_in_one_part() {
+        let part = |nullable, values: Vec<Option<f64>>| {
+            let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, nullable)]));
+            Delta::uniform(RecordBatch::try_new(schema, vec![Arc::new(Float64Array::from(values))]).unwrap(), 1)
+        };
+        let (never, maybe) = (part(false, vec![Some(1.)]), part(true, vec![None]));
+        for parts in [[never.clone(), maybe.clone()], [maybe, never]] {
+            assert_eq!(Delta::concat(&parts[0].schema(), &parts).unwrap().rows().column(0).null_count(), 1);
+        }
     }
 
     #[test]

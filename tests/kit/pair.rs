@@ -22,8 +22,17 @@ impl Pair {
         Self::of(Version::Installed, settings).await
     }
 
+    /// With flags of `weir serve`.
+    pub async fn flagged(flags: &[&str]) -> Self {
+        Self::made(Version::Installed, &[], flags).await
+    }
+
     pub async fn of(version: Version, settings: &[&str]) -> Self {
-        let (postgres, weir) = tokio::join!(Postgres::of(version, settings), Weir::start());
+        Self::made(version, settings, &[]).await
+    }
+
+    async fn made(version: Version, settings: &[&str], flags: &[&str]) -> Self {
+        let (postgres, weir) = tokio::join!(Postgres::of(version, settings), Weir::with(flags));
         let (up, sql) = (postgres.client().await, weir.client().await);
         Self { postgres, weir, up, sql }
     }

@@ -23,8 +23,8 @@ use weir::connector::{Connectors, Position, State};
 use weir::coordinator::pace::Limits;
 use weir::coordinator::request::{Done, Handle, Request};
 use weir::coordinator::{self, Config, Workers};
-use weir::dataflow::engine::{Engine, Orders, Stepped, World as Shared};
-use weir::dataflow::relations::{Pinned, Readable, Unreadable};
+use weir::dataflow::engine::{Engine, Ordeal, Orders, Stepped, World as Shared};
+use weir::dataflow::relations::{Pinned, Readable, Unreadable, Wanted};
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
 use weir_storage::env::Objects;
@@ -32,6 +32,9 @@ use weir_storage::fault::{Faults, Faulty};
 use weir_storage::{Env, Epoch};
 
 pub type Result<T, E = String> = std::result::Result<T, E>;
+
+/// Whatever epoch there is.
+const ANY: Wanted = Wanted { at_least: Epoch::ZERO, at_most: Epoch::NEVER, failed: false };
 
 /// Microseconds within which everything has arrived once nothing goes wrong any more.
 const SETTLED_WITHIN: u64 = 120_000_000;
@@ -124,7 +127,7 @@ pub struct World {
     doubtful: BTreeSet<String>,
     /// Views by name, with their kind.
     views: BTreeMap<String, usize>,
-    slow: Vec<(String, Duration)>,
+    ordeals: Vec<(String, Ordeal)>,
     next: i64,
     /// Rows of the plain table: surely there, and maybe.
     inserted: BTreeSet<i64>,
@@ -173,7 +176,10 @@ impl World {
         // Few or most views are slow, some so slow that their history goes to the store.
         let rest = |dice: &Dice| Duration::from_micros([2_000, 30_000, 150_000, 400_000][dice.below(4) as usize]);
         let one_in = [5, 5, 1][dice.below(3) as usize];
-        let slow = (0..40).filter(|_| dice.once_in(one_in)).map(|n| (format!("v{n}"), rest(&dice))).collect();
+        let ordeals = (0..40)
+            .filter(|_| dice.once_in(one_in))
+            .map(|n| (format!("v{n}"), Ordeal { rest: rest(&dice), ..Ordeal::default() }))
+            .collect();
         Self {
             time,
             dice,
@@ -187,7 +193,7 @@ impl World {
             known: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             views: BTreeMap::new(),
-            slow,
+            ordeals,
             next: 0,
             inserted: BTreeSet::new(),
             maybe_inserted: BTreeSet::new(),
@@ -302,7 +308,7 @@ impl World {
         for node in &self.nodes {
             let failed = node.handle.relations.all().into_iter().find_map(|r| Some((r.id, r.failure()?.clone())));
             if let Some((id, error)) = failed {
-                return Err(format!("relation {id} stopped: {error}"));
+                return Err(format!("relation {id} stopped: {}", error.cause));
             }
             if !node.may_end && !node.gate.is_dead() && node.run.is_finished() {
                 let why = node.handle.progress.borrow().stopped.clone();
@@ -426,7 +432,7 @@ impl World {
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
             portion_rows: [2, 5, 1_000][self.dice.below(3) as usize],
             pool: tokio::runtime::Handle::current(),
-            slow_views: self.slow.clone(),
+            ordeals: self.ordeals.clone(),
             connectors: Connectors(&[&Scripted]),
             accept_data_loss: false,
         };
@@ -721,7 +727,7 @@ impl World {
         ids.sort_unstable();
         ids.dedup();
         let relations = self.node().handle.relations.clone();
-        let pin = match relations.pin(&ids, Epoch::ZERO, Epoch::NEVER) {
+        let pin = match relations.pin(&ids, ANY) {
             Ok(pin) => pin,
             Err(Unreadable::Building(_) | Unreadable::NoCommonEpoch) if !all => return Ok(()),
             Err(why) => return Err(format!("cannot be read: {why:?}")),
@@ -882,7 +888,7 @@ impl World {
 
     fn ticks(&self) -> Option<usize> {
         let id = RelationId(self.catalog().by_name("ticks")?.id);
-        let pin = self.node().handle.relations.pin(&[id], Epoch::ZERO, Epoch::NEVER).ok()?;
+        let pin = self.node().handle.relations.pin(&[id], ANY).ok()?;
         let (rows, _) = contents(&pin.relations[&id]).ok()?;
         rows.keys().next()?[1].as_ref()?.parse().ok()
     }

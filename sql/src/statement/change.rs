@@ -1,4 +1,4 @@
-//! DROP, ALTER SOURCE, and INSERT, UPDATE, DELETE.
+//! DROP, ALTER SOURCE, REFRESH, and INSERT, UPDATE, DELETE.
 
 use super::reader::Reader;
 use super::{ObjectKind, SourceChange, Statement};
@@ -50,6 +50,20 @@ pub fn alter(r: &mut Reader) -> Result<Statement> {
         _ => return Err(r.unexpected()),
     };
     r.skip(1, Statement::AlterSource { name, if_exists, change })
+}
+
+/// REFRESH MATERIALIZED VIEW [CONCURRENTLY] v [WITH DATA]: readers are never kept out here.
+pub fn refresh(r: &mut Reader) -> Result<Statement> {
+    r.expect("REFRESH")?;
+    r.expect("MATERIALIZED")?;
+    r.expect("VIEW")?;
+    let _ = r.accept(&["CONCURRENTLY"]);
+    let name = r.name()?;
+    if r.accept(&["WITH", "NO", "DATA"]) {
+        return Err(Error::unsupported("WITH NO DATA"));
+    }
+    let _ = r.accept(&["WITH", "DATA"]);
+    Ok(Statement::RefreshMaterializedView { name })
 }
 
 pub fn dml(r: &mut Reader) -> Result<Statement> {

@@ -67,6 +67,10 @@ pub enum Statement {
         if_exists: bool,
         change: SourceChange,
     },
+    /// REFRESH MATERIALIZED VIEW name: from its parents, anew.
+    RefreshMaterializedView {
+        name: String,
+    },
     Insert(Box<ast::Insert>),
     /// Holds an `ast::Statement::Update`.
     Update(Box<ast::Statement>),
@@ -193,6 +197,7 @@ fn statement(r: &mut Reader) -> Result<Statement> {
         "INSERT" | "UPDATE" | "DELETE" => change::dml(r),
         "EXPLAIN" => explain(r),
         "COPY" => copy::copy(r),
+        "REFRESH" => change::refresh(r),
         "FLUSH" => r.skip(1, Statement::Flush),
         "SHOW" => session::show(r),
         "DESCRIBE" | "DESC" => session::describe(r),

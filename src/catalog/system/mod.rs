@@ -400,6 +400,7 @@ mod tests {
             key: Some(vec![0]),
             arrangements: vec![],
             upstream: None,
+            stopped: None,
         };
         let definition = "CREATE TABLE notes (id INT PRIMARY KEY, body VARCHAR(9))".into();
         let object =

@@ -25,6 +25,7 @@ pub(super) const TABLE: Table = Table {
         ("rows", Int8),
         ("state_bytes", Int8),
         ("errors", Int8),
+        ("last_error", Text),
     ],
     rows,
 };
@@ -55,6 +56,7 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             known.map(|r| r.rows),
             known.map(|r| r.state_bytes as i64),
             known.map(|r| r.errors),
+            known.and_then(|r| r.error.clone()),
         ]);
     }
     rows

@@ -4,7 +4,7 @@ mod tables;
 mod views;
 
 use super::build::{Blueprint, Body};
-use super::engine::{Engine, PART, World};
+use super::engine::{Engine, Ordeal, PART, World};
 use super::relations::Readable;
 use super::steps::LEAP_AFTER;
 use crate::connector::Changes;
@@ -69,7 +69,7 @@ impl Rig {
 
     /// One relation rests so long before every step.
     pub fn slowed(mut self, id: u32, rest: Duration) -> Self {
-        self.engine = self.engine.slowed(vec![(format!("r{id}"), rest)]);
+        self.engine = self.engine.tried(vec![(format!("r{id}"), Ordeal { rest, ..Ordeal::default() })]);
         self
     }
 
@@ -99,6 +99,7 @@ impl Rig {
             fresh,
             portion: Portion::ALL,
             first: None,
+            failed: None,
         };
         self.engine.build(blueprint, vec![])
     }

@@ -3,7 +3,7 @@
 use super::{Contents, Rig, contents};
 use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
 use crate::dataflow::build::Body;
-use crate::dataflow::relations::Unreadable;
+use crate::dataflow::relations::{Unreadable, Wanted};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -198,7 +198,8 @@ fn nothing_is_read_as_of_before_it_was_there() {
     let later = rig.close(vec![]);
     rig.reach(&new, later);
     relations.set_live(new.id);
-    let read = |ids: &[RelationId]| relations.pin(ids, Epoch::ZERO, Epoch::NEVER);
+    let read =
+        |ids: &[RelationId]| relations.pin(ids, Wanted { at_least: Epoch::ZERO, at_most: Epoch::NEVER, failed: false });
     assert_eq!(read(&[old.id]).ok().map(|pin| pin.epoch), Some(epoch));
     assert_eq!(read(&[new.id]).ok().map(|pin| pin.epoch), Some(later));
     for _ in 0..2 {

@@ -8,8 +8,8 @@ use crate::dataflow::relations::{Pin, Pinned};
 use arrow::array::AsArray;
 use datafusion::common::DataFusionError;
 use datafusion::execution::context::SessionConfig;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::{Delta, Epoch};
@@ -83,38 +83,10 @@ pub fn first_error(deltas: impl Iterator<Item = weir_storage::Result<Delta>>, re
             text(rows, 0, row)
         );
         return Ok(Some(
-            Error::new(sqlstate(&text(rows, 2, row)), text(rows, 3, row))
+            Error::new(Error::sqlstate(&text(rows, 2, row)), text(rows, 3, row))
                 .detail(detail)
                 .hint("Change or delete the offending row upstream; the relation is readable again at once."),
         ));
     }
     Ok(None)
-}
-
-/// SQLSTATEs live as long as the process; there are few different ones.
-fn sqlstate(code: &str) -> &'static str {
-    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    if code.len() != 5 || !code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
-        return "XX000";
-    }
-    let mut known = KNOWN.lock().expect("sqlstates lock");
-    if let Some(known) = known.get(code) {
-        return known;
-    }
-    let code: &'static str = Box::leak(code.to_string().into_boxed_str());
-    known.insert(code);
-    code
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_malformed_sqlstate_is_an_internal_error() {
-        assert_eq!(sqlstate("22012"), "22012");
-        assert_eq!(sqlstate("22012"), "22012");
-        assert_eq!(sqlstate("oops"), "XX000");
-        assert_eq!(sqlstate("abcde"), "XX000");
-    }
 }

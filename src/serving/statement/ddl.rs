@@ -44,6 +44,7 @@ fn tag(statement: &Statement) -> &'static str {
         Statement::CreateTable { .. } | Statement::CreateTableFrom { .. } => "CREATE TABLE",
         Statement::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
         Statement::AlterSource { .. } => "ALTER SOURCE",
+        Statement::RefreshMaterializedView { .. } => "REFRESH MATERIALIZED VIEW",
         Statement::Drop { kind: ObjectKind::Table, .. } => "DROP TABLE",
         Statement::Drop { kind: ObjectKind::Source, .. } => "DROP SOURCE",
         Statement::Drop { kind: ObjectKind::MaterializedView, .. } => "DROP MATERIALIZED VIEW",

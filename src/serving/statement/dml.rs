@@ -296,7 +296,13 @@ pub(super) mod tests {
     pub fn target(columns: Vec<(&str, Type, bool)>, key: Vec<usize>) -> Target {
         let columns: Vec<Column> =
             columns.into_iter().map(|(name, kind, nullable)| Column { name: name.into(), kind, nullable }).collect();
-        let body = TableBody { columns: columns.clone(), key: Some(key.clone()), arrangements: vec![], upstream: None };
+        let body = TableBody {
+            columns: columns.clone(),
+            key: Some(key.clone()),
+            arrangements: vec![],
+            upstream: None,
+            stopped: None,
+        };
         let body = Body::Table(body);
         let object = Object { id: 1, name: "t".into(), life: Life::Live, definition: "".into(), created_at: 0, body };
         Target { object, columns, key }

@@ -85,6 +85,7 @@ impl Session {
             | Statement::CreateTableFrom { .. }
             | Statement::CreateMaterializedView { .. }
             | Statement::AlterSource { .. }
+            | Statement::RefreshMaterializedView { .. }
             | Statement::Drop { .. } => self.ddl(parsed).await,
             Statement::Other(other) => self.other(other).await,
         }
@@ -158,6 +159,7 @@ pub fn kind(statement: &Statement) -> &'static str {
         | Statement::CreateTableFrom { .. }
         | Statement::CreateMaterializedView { .. }
         | Statement::AlterSource { .. }
+        | Statement::RefreshMaterializedView { .. }
         | Statement::Drop { .. } => "ddl",
         _ => "other",
     }

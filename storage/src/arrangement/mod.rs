@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use state::State;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Rows that [`Arrangement::reclaim`] unlinks at most.
 const STEP: usize = 8192;
@@ -207,11 +207,12 @@ impl fmt::Debug for Arrangement {
 
 impl Shared {
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().expect("no writer panicked")
+        // A writer that panicked was a failed relation's: what it was about to add is of an epoch that nobody reads.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().expect("no writer panicked")
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pins(&self) -> std::sync::MutexGuard<'_, BTreeMap<Epoch, usize>> {
