@@ -9,7 +9,9 @@ use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
 use crate::connector::{self, Connectors, Definition, Source, Start, Subscription, Wanted};
+use futures::FutureExt;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, oneshot, watch};
@@ -46,7 +48,10 @@ impl Jobs {
     ) {
         let jobs = self.clone();
         tokio::spawn(async move {
-            let result = jobs.run(statement, text, settings, &mut reply).await;
+            let work = AssertUnwindSafe(jobs.run(statement, text, settings, &mut reply)).catch_unwind();
+            // What it has announced goes on at the next start.
+            let panicked = |_| Err(Error::internal("the statement failed unexpectedly; the server's log says more"));
+            let result = work.await.unwrap_or_else(panicked);
             let _ = reply.send(result);
         });
     }

@@ -5,7 +5,9 @@
 
 use super::checkpoint::{OnRetry, ulid, upload};
 use super::message::{Mailbox, Message};
+use futures::FutureExt;
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use weir_storage::arrangement::Spec;
@@ -108,7 +110,8 @@ impl Housekeeping {
         let path = run::path(self.generation, ulid(&env));
         // What blocks in there runs on the same pool.
         self.pool.spawn(async move {
-            let replacements = compact(&env, &manifest, &specs, path, &in_use, &on_retry).await;
+            let merging = AssertUnwindSafe(compact(&env, &manifest, &specs, path, &in_use, &on_retry)).catch_unwind();
+            let replacements = merging.await.unwrap_or_else(|_| Err(Error::Invalid("merging panicked".into())));
             if let Err(error) = &replacements {
                 tracing::warn!(%error, "runs could not be merged; trying again later");
             }

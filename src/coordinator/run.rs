@@ -15,7 +15,9 @@ use crate::catalog::{Body, Catalog, Life};
 use crate::connector::{Cause, Changes, Event, Position, Source, State, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
+use futures::FutureExt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
@@ -605,7 +607,10 @@ impl Coordinator {
         self.publishing = Some((epoch, edit, sealed));
         let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry());
         let mailbox = self.mailbox.clone();
-        tokio::spawn(async move { mailbox.tell(Message::Checkpoint(work.await)) });
+        // One that panicked is answered too: nobody may wait for a checkpoint that never comes (I13).
+        let panicked = |_| Err(weir_storage::Error::Invalid("it panicked".into()));
+        let made = AssertUnwindSafe(work).catch_unwind().map(move |made| made.unwrap_or_else(panicked));
+        tokio::spawn(async move { mailbox.tell(Message::Checkpoint(made.await)) });
         None
     }
 

@@ -309,7 +309,8 @@ impl Relations {
         for &id in ids {
             let serving = self.serving(id).ok_or(Unreadable::Building(id))?;
             match serving.failure() {
-                Some(failure) if !failed => return Err(Unreadable::Failed(id, failure.clone())),
+                // Half of one that failed while it was made is not to be read at all.
+                Some(failure) if !failed || !serving.is_live() => return Err(Unreadable::Failed(id, failure.clone())),
                 _ => found.push(serving),
             }
         }

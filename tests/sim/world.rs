@@ -4,6 +4,7 @@
 //! the commits that the read says it has seen (I1, I3, I11), what was answered stays true after any crash, and in the end, when nothing
 //! goes wrong any more, everything has arrived.
 
+use super::ASKED_FOR;
 use super::disk::{Disk, Gated};
 use super::model::{self, Rows};
 use super::source::{self, Scripted};
@@ -24,7 +25,7 @@ use weir::coordinator::pace::Limits;
 use weir::coordinator::request::{Done, Handle, Request};
 use weir::coordinator::{self, Config, Workers};
 use weir::dataflow::engine::{Engine, Ordeal, Orders, Stepped, World as Shared};
-use weir::dataflow::relations::{Pinned, Readable, Unreadable, Wanted};
+use weir::dataflow::relations::{Failure, Pinned, Readable, Unreadable, Wanted};
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
 use weir_storage::env::Objects;
@@ -176,10 +177,15 @@ impl World {
         // Few or most views are slow, some so slow that their history goes to the store.
         let rest = |dice: &Dice| Duration::from_micros([2_000, 30_000, 150_000, 400_000][dice.below(4) as usize]);
         let one_in = [5, 5, 1][dice.below(3) as usize];
-        let ordeals = (0..40)
-            .filter(|_| dice.once_in(one_in))
-            .map(|n| (format!("v{n}"), Ordeal { rest: rest(&dice), ..Ordeal::default() }))
-            .collect();
+        let slow: Vec<u64> = (0..40).filter(|_| dice.once_in(one_in)).collect();
+        // In every third run some views panic sooner or later, each time they are built.
+        let one_in = [12, u64::MAX, u64::MAX][dice.below(3) as usize];
+        let panics: Vec<u64> = (0..40).filter(|_| dice.once_in(one_in)).collect();
+        let ordeal = |n: u64| Ordeal {
+            rest: if slow.contains(&n) { rest(&dice) } else { Duration::ZERO },
+            panics_at: panics.contains(&n).then(|| dice.below([20, 300, 3_000][dice.below(3) as usize])),
+        };
+        let ordeals = (0..40).map(|n| (format!("v{n}"), ordeal(n))).collect();
         Self {
             time,
             dice,
@@ -306,9 +312,10 @@ impl World {
             return Err(broken);
         }
         for node in &self.nodes {
-            let failed = node.handle.relations.all().into_iter().find_map(|r| Some((r.id, r.failure()?.clone())));
-            if let Some((id, error)) = failed {
-                return Err(format!("relation {id} stopped: {}", error.cause));
+            let failed = node.handle.relations.all().into_iter().filter_map(|r| Some((r.id, r.failure()?.clone())));
+            let unasked = |(_, failure): &(RelationId, Failure)| !failure.cause.message.contains(ASKED_FOR);
+            if let Some((id, failure)) = failed.into_iter().find(unasked) {
+                return Err(format!("relation {id} has failed: {}", failure.cause));
             }
             if !node.may_end && !node.gate.is_dead() && node.run.is_finished() {
                 let why = node.handle.progress.borrow().stopped.clone();
@@ -730,6 +737,12 @@ impl World {
         let pin = match relations.pin(&ids, ANY) {
             Ok(pin) => pin,
             Err(Unreadable::Building(_) | Unreadable::NoCommonEpoch) if !all => return Ok(()),
+            // What failed is left out, and was right where it stands.
+            Err(Unreadable::Failed(id, _)) => {
+                self.read_failed(id)?;
+                let others: Vec<_> = wanted.iter().filter(|(_, other)| *other != id).cloned().collect();
+                return self.read_together(&others, all);
+            }
             Err(why) => return Err(format!("cannot be read: {why:?}")),
         };
         self.reads += 1;
@@ -779,6 +792,20 @@ impl World {
             self.seen = self.seen.max(commits);
         }
         self.trace.push(line);
+        Ok(())
+    }
+
+    /// Reads a relation that has failed, as of where it stands: if somebody has read others there, it is known what it has to be.
+    fn read_failed(&mut self, id: RelationId) -> Result<()> {
+        let Some(name) = self.catalog().get(id.0).map(|object| object.name.clone()) else { return Ok(()) };
+        let Ok(pin) = self.node().handle.relations.pin(&[id], Wanted { failed: true, ..ANY }) else { return Ok(()) };
+        let (Some(commits), Some(kind)) = (self.at.get(&pin.epoch), self.views.get(&name)) else { return Ok(()) };
+        let Some(expected) = self.upstream.contents(*commits) else { return Ok(()) };
+        let found = contents(&pin.relations[&id])?;
+        if found != model::evaluate(*kind, &expected) {
+            return Err(format!("\"{name}\" has failed, and was wrong at {} before", pin.epoch));
+        }
+        self.reads += 1;
         Ok(())
     }
 
@@ -852,7 +879,7 @@ impl World {
             let resting = catalog.objects.values().all(|object| object.life == Life::Live);
             let relations = &world.node().handle.relations;
             let closed = world.node().handle.progress.borrow().closed;
-            let reached = relations.all().iter().all(|r| r.is_live() && r.upper() == closed);
+            let reached = relations.all().iter().all(|r| r.has_failed() || r.is_live() && r.upper() == closed);
             let has_all = catalog.by_name("ticks").is_none() || world.ticks() == Some(world.upstream.commits());
             resting && reached && has_all
         };

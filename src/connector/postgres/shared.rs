@@ -9,9 +9,10 @@ use crate::connector::{Retained, Start, State};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use weir_storage::Env;
@@ -34,6 +35,8 @@ pub struct Shared {
     acknowledged: AtomicU64,
     handed: AtomicU64,
     stopped: AtomicBool,
+    /// A thread panicked: what it was at may be half done, so nothing is handed over any more.
+    broken: AtomicBool,
     sockets: Mutex<Sockets>,
 }
 
@@ -110,12 +113,14 @@ impl Shared {
             pulse: Pulse::default(),
             acknowledged: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             sockets: Mutex::default(),
         }
     }
 
     pub fn feed(&self) -> MutexGuard<'_, Feed> {
-        self.feed.lock().expect("no holder panics")
+        // What a holder that panicked has left is never handed over: see `contain`.
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something whole is waiting.
@@ -139,7 +144,7 @@ impl Shared {
         let mut held = false;
         while !self.ended() && full(&feed) {
             held = true;
-            feed = self.room.wait(feed).expect("no holder panics");
+            feed = self.room.wait(feed).unwrap_or_else(PoisonError::into_inner);
         }
         if self.ended() { Err(ended()) } else { Ok(held) }
     }
@@ -165,6 +170,9 @@ impl Shared {
 
     pub fn set_state(&self, state: State) {
         let mut health = self.health.lock().expect("no holder panics");
+        if self.is_broken() {
+            return;
+        }
         if let State::Retrying { reason } | State::Stopped { reason, .. } = &state {
             health.last_error = Some(reason.clone());
         }
@@ -177,6 +185,27 @@ impl Shared {
 
     pub fn set_retained(&self, retained: Option<Retained>) {
         self.health.lock().expect("no holder panics").retained = retained;
+    }
+
+    // --- panics
+
+    /// Does the work of a thread. A panic in it ends the source with a name, and nothing else.
+    pub fn contain(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_ok() {
+            return;
+        }
+        self.set_state(State::Stopped {
+            name: "internal_error".into(),
+            reason: "a thread of the source panicked; the server's log says where".into(),
+            remedy: "ALTER SOURCE … PAUSE and then RESUME reads again from the last position.".into(),
+        });
+        self.broken.store(true, Ordering::Release);
+        self.end();
+        self.wake();
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     // --- ending
@@ -233,4 +262,37 @@ impl Drop for Registered {
 
 pub fn ended() -> Failure {
     Failure::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the source was stopped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::{Definition, Position};
+    use serde_json::json;
+
+    #[test]
+    fn a_source_whose_thread_panics_has_stopped_by_name_whatever_comes_later() {
+        let option = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
+        let options = [("hostname", "h"), ("username", "u"), ("database.name", "d")].map(option).into();
+        let source = Definition { id: 1, name: "s".into(), options, details: json!(null) };
+        let place = Place { system_id: "1".into(), timeline: 1, lsn: Lsn(7) };
+        let objects = weir_storage::store::open("memory://").expect("a store in memory");
+        let start = Start {
+            env: Env::real(objects),
+            position: Position(json!(null)),
+            tables: vec![],
+            wake: Arc::default(),
+            limit: 1,
+            spill: PathBuf::new(),
+        };
+        let shared = Shared::new(Options::parse(&source).expect("options"), false, place, &start);
+        shared.contain(|| {
+            let _feed = shared.feed();
+            panic!("asked for");
+        });
+        shared.set_state(State::Connecting);
+        assert!(matches!(shared.state().0, State::Stopped { name, .. } if name == "internal_error"));
+        assert!(shared.is_broken() && shared.ended());
+        let _ = shared.feed().waiting();
+    }
 }

@@ -35,8 +35,8 @@ impl Running {
             let shared = reader.clone();
             stream::run(reader, move |attempt| copy(&shared, &threads, attempt));
         });
-        let shared = running.shared.clone();
-        running.spawn("postgres-watch", move || watch::run(&shared));
+        let watched = running.shared.clone();
+        running.spawn("postgres-watch", move || watch::run(&watched));
         Ok(running)
     }
 
@@ -45,17 +45,24 @@ impl Running {
     }
 
     fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) {
-        spawn(&self.threads, name, work);
+        spawn(&self.shared, &self.threads, name, work);
     }
 }
 
 fn copy(shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>, attempt: Attempt) {
-    let shared = shared.clone();
-    spawn(threads, "postgres-copy", move || snapshot::run(&shared, attempt));
+    let copied = shared.clone();
+    spawn(shared, threads, "postgres-copy", move || snapshot::run(&copied, attempt));
 }
 
-fn spawn(threads: &Mutex<Vec<JoinHandle<()>>>, name: &str, work: impl FnOnce() + Send + 'static) {
-    let thread = thread::Builder::new().name(name.into()).spawn(work).expect("the system has room for a thread");
+fn spawn(
+    shared: &Arc<Shared>,
+    threads: &Mutex<Vec<JoinHandle<()>>>,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) {
+    let shared = shared.clone();
+    let contained = move || shared.contain(work);
+    let thread = thread::Builder::new().name(name.into()).spawn(contained).expect("the system has room for a thread");
     let mut threads = threads.lock().expect("no holder panics");
     threads.retain(|t| !t.is_finished());
     threads.push(thread);
@@ -64,10 +71,13 @@ fn spawn(threads: &Mutex<Vec<JoinHandle<()>>>, name: &str, work: impl FnOnce() +
 #[async_trait]
 impl Source for Running {
     fn waiting(&self) -> Waiting {
-        self.shared.feed().waiting()
+        if self.shared.is_broken() { Waiting::default() } else { self.shared.feed().waiting() }
     }
 
     fn take(&self) -> Option<Batch> {
+        if self.shared.is_broken() {
+            return None;
+        }
         let batch = self.shared.feed().take()?;
         self.shared.taken(batch.place.lsn);
         Some(batch.fold(|table, cause| self.shared.feed().stop(table, cause)))

@@ -145,8 +145,8 @@ impl Sides {
             JoinKind::Inner | JoinKind::Left if right_once && self.left_key.is_some() => self.left_key.clone(),
             JoinKind::Inner | JoinKind::Right if left_once && self.right_key.is_some() => right_key(),
             JoinKind::Inner | JoinKind::Left | JoinKind::Right => both(),
-            // The NULLs that stand for "no match" must not be taken for values.
-            JoinKind::Full => both().filter(|key| key.iter().all(|&k| !self.nullable(k))),
+            // The NULLs that stand for "no match" must not be taken for values; and two single rows that do not match are two rows.
+            JoinKind::Full => both().filter(|key| !key.is_empty() && key.iter().all(|&k| !self.nullable(k))),
         }
     }
 
