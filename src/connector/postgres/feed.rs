@@ -1,7 +1,7 @@
 //! What has been read and not yet been taken: the log's messages in, whole transactions out. Pure.
 //!
 //! The rules of resuming (ARCHITECTURE.md, *Sources*) live here: a transaction that committed before the position is
-//! skipped (R3), the position moves only at commits and, between transactions, by keepalives (R4, idle rule), what
+//! skipped (R3), the position moves only at commits and, between transactions, by keepalives (R4, R9), what
 //! follows the last commit is dropped when the connection breaks. So do those of a table's copy: what the stream says
 //! of a table meanwhile is kept, what committed before the copy's consistent point is dropped, and the table is
 //! consistent once the stream has reached that point.
