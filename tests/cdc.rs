@@ -1,7 +1,7 @@
-//! The cases of change data capture that nearly everybody gets wrong, by the number under which this project keeps them.
+//! The cases of change data capture that nearly everybody gets wrong. The number in a name only gives the case a short name.
 //!
-//! Others of the list are where their subject is: T01, T04 and T05 in `upstream.rs`, `store.rs` and `postgres/resuming.rs`, T08 and
-//! T09 in `upstream.rs`, T14 in `bank.rs`.
+//! Others are where their subject is: a store that is away and an upstream that is idle or held back in `upstream.rs`, `store.rs` and
+//! `postgres/resuming.rs`; a connection that goes silent and a slot that is lost in `upstream.rs`; transfers of money in `bank.rs`.
 
 use crate::kit::{Client, Pair, Version, always, eventually};
 use bytes::Bytes;

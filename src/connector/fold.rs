@@ -1,4 +1,4 @@
-//! From changes in commit order to one final image or delete per key (design section 6, *Fold*).
+//! From changes in commit order to one final image or delete per key (ARCHITECTURE.md, *Sources*).
 //!
 //! Pure. A table's changes are kept as [`Segment`]s: columns of row images and a list of [`Op`]s over them. [`keyed`] folds
 //! them by these rules: the last image of a key wins; a value that was not sent takes the newest earlier value of the same

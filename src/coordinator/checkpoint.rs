@@ -1,4 +1,5 @@
-//! One checkpoint: seal what changed, upload it, publish the manifest (design section 5). Runs beside the event loop.
+//! One checkpoint: seal what changed, upload it, publish the manifest (ARCHITECTURE.md, *Checkpoints and manifests*). Runs beside
+//! the event loop.
 
 use super::housekeeping::{InUse, Replacement};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Statements that change the catalog, as jobs beside the loop (design section 7, *DDL*).
+//! Statements that change the catalog, as jobs beside the loop (ARCHITECTURE.md, *The life of an object*).
 //!
 //! Objects live creating -> live -> dropping -> gone, each step in a manifest; what changes upstream comes after the step that
 //! announces it and is asked again at start until confirmed. One job at a time checks names and changes the catalog; waiting for

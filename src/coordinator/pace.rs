@@ -1,4 +1,4 @@
-//! When epochs close and checkpoints begin: pure decisions from facts (design sections 4 and 5, *Pace*, *Back-pressure*).
+//! When epochs close and checkpoints begin: pure decisions from facts (ARCHITECTURE.md, *Pace and back-pressure*).
 
 use crate::connector::Waiting;
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! The error Z-set that stands beside every relation's rows (design idea 2, I12).
+//! The error Z-set that stands beside every relation's rows (ARCHITECTURE.md, *Z-sets*; I12).
 
 use arrow::array::{FixedSizeBinaryArray, RecordBatch, StringBuilder};
 use arrow::buffer::Buffer;

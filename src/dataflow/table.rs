@@ -1,4 +1,4 @@
-//! A base table: turns folded upserts into exact changes (design section 6), as pure functions over its arrangements.
+//! A base table: turns folded upserts into exact changes (ARCHITECTURE.md, *Sources*), as pure functions over its arrangements.
 
 use super::errors;
 use super::packet::Packet;

@@ -1,4 +1,4 @@
-//! A [`Delta`]: rows with weights. The one shape in which changes move (design idea 2).
+//! A [`Delta`]: rows with weights. The one shape in which changes move (ARCHITECTURE.md, *Z-sets*).
 
 use crate::error::Result;
 use crate::key::row_hashes;

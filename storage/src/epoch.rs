@@ -1,4 +1,4 @@
-//! Epochs: the one clock (design idea 1).
+//! Epochs: the one clock (ARCHITECTURE.md, *One clock*).
 //!
 //! An epoch is 24 bits of generation and 40 bits of counter, so that a number never names two contents, also after a
 //! crash: a new owner of the store starts a new generation and with it a higher range of epochs.

@@ -1,4 +1,4 @@
-//! The manifest: one small object per checkpoint that says everything (design idea 3).
+//! The manifest: one small object per checkpoint that says everything (ARCHITECTURE.md, *Checkpoints and manifests*).
 //!
 //! `manifest/<sequence, 20 digits>`; header with magic, format version, checksum, then JSON (self-describing; readable in a
 //! pinch with `tail -c +25`). It names only objects that were durably written before it (I6).

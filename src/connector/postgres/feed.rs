@@ -1,9 +1,10 @@
 //! What has been read and not yet been taken: the log's messages in, whole transactions out. Pure.
 //!
-//! The rules of resuming live here: a transaction that committed before the position is skipped (R3), the position moves
-//! only at commits and, between transactions, by keepalives (R4, idle rule), what follows the last commit is dropped when
-//! the connection breaks. So do those of a table's copy: what the stream says of a table meanwhile is kept, what committed
-//! before the copy's consistent point is dropped, and the table is consistent once the stream has reached that point.
+//! The rules of resuming (ARCHITECTURE.md, *Sources*) live here: a transaction that committed before the position is
+//! skipped (R3), the position moves only at commits and, between transactions, by keepalives (R4, R9), what
+//! follows the last commit is dropped when the connection breaks. So do those of a table's copy: what the stream says
+//! of a table meanwhile is kept, what committed before the copy's consistent point is dropped, and the table is
+//! consistent once the stream has reached that point.
 //!
 //! A table that is copied once more goes on as it is, with a *shadow* beside it: the new copy, and what the stream says since. When the
 //! stream has reached the shadow's consistent point, all of the shadow takes the place of what the table held, at once.

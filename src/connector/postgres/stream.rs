@@ -1,7 +1,8 @@
 //! The reader of one slot: connects, proves that the slot can serve the position, reads, and connects again.
 //!
 //! Two threads: one reads and decodes, one tells upstream how far we are. So keepalives are answered also while reading is
-//! held back, and nothing but what a proof of durability covers is ever acknowledged (I7, R1, R9).
+//! held back, and nothing but what a proof of durability covers is ever acknowledged (I7; R1 and R9 of
+//! ARCHITECTURE.md, *Sources*).
 
 use super::client::{Client, Frame, Purpose};
 use super::control::{self, Slot};

@@ -1,4 +1,4 @@
-//! Arrangements: indexed Z-sets that can be read as of an epoch (design section 5, hot tier).
+//! Arrangements: indexed Z-sets that can be read as of an epoch (ARCHITECTURE.md, *Arrangements and runs*).
 //!
 //! One thread (a dataflow worker) writes; any thread reads. An [`Arrangement`] is a cheap handle to shared state. Rows sit in
 //! immutable chunks of at most 8192 rows (fewer when rows are wide, so that no string column passes 2 GiB); a slot is
