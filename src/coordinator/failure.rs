@@ -15,7 +15,7 @@ use crate::catalog::{Body, Catalog, Object};
 use crate::dataflow::relations::Failure;
 #[cfg(doc)]
 use crate::dataflow::relations::Relations;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use weir_sql::Error;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
@@ -36,6 +36,8 @@ impl Coordinator {
                 }
             }
             let stopped = Stopped { sqlstate: failure.cause.sqlstate.into(), message: failure.cause.message.clone() };
+            // Nothing is kept that would lead on from where it is: a start builds a view anew.
+            self.set_suspended(&[relation.id], true);
             if self.is_table(relation.id) {
                 self.edit(|catalog| {
                     if let Some(Body::Table(table)) = catalog.objects.get_mut(&relation.id.0).map(|o| &mut o.body) {
@@ -63,6 +65,16 @@ impl Coordinator {
             };
             let _ = reply.send(begun);
         }
+    }
+
+    /// Views that have failed and of which the catalog says so: a manifest with this catalog keeps no change log for them.
+    pub(super) fn released(&self) -> BTreeSet<RelationId> {
+        let failed = self.engine.relations().all().into_iter().filter(|relation| relation.has_failed());
+        let is_released = |id: &RelationId| match self.catalog.get(id.0).map(|object| &object.body) {
+            Some(Body::View(view)) => view.suspended,
+            _ => false,
+        };
+        failed.map(|relation| relation.id).filter(is_released).collect()
     }
 
     /// Why none of `relations` can be written or read on: the first that has failed.

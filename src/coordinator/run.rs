@@ -90,6 +90,8 @@ pub(super) struct Sealing {
     draft: Draft,
     relations: Vec<RelationId>,
     edit: u64,
+    /// Views that have failed, for which no change log is kept.
+    released: BTreeSet<RelationId>,
     /// Views are waited for until then, monotonic microseconds.
     patience: Option<u64>,
 }
@@ -542,7 +544,8 @@ impl Coordinator {
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
         let draft = Draft { epoch, now: self.now, positions, catalog, parts: vec![], kept, merged, in_use, began };
-        self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, patience: None });
+        let released = self.released();
+        self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, released, patience: None });
         self.pace.checkpoint_began(began);
         self.changed = false;
         self.moved = false;
@@ -583,7 +586,7 @@ impl Coordinator {
                 return Some(until);
             }
         }
-        let Sealing { mut draft, mut relations, edit, .. } = sealing;
+        let Sealing { mut draft, mut relations, edit, released, .. } = sealing;
         let mut sealed: BTreeMap<RelationId, Epoch> = BTreeMap::new();
         // Ids ascend from parents to children. Workers go on meanwhile: a child may be seen where its parent was not yet seen, and
         // still must not be held further than it (I5, I8).
@@ -596,7 +599,7 @@ impl Coordinator {
         }
         for (id, to) in &sealed {
             let held = &self.held[id];
-            let since = self.read_from(*id, *to, &sealed);
+            let since = self.read_from(*id, *to, &sealed, &released);
             for (index, arrangement) in held.ids.iter().enumerate() {
                 let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
                 // Only rows and errors have readers elsewhere.
@@ -644,10 +647,16 @@ impl Coordinator {
     }
 
     /// From which epoch on the change log of a relation sealed up to `to` is needed: where the reader furthest behind stands.
-    fn read_from(&self, id: RelationId, to: Epoch, sealed: &BTreeMap<RelationId, Epoch>) -> Epoch {
+    fn read_from(
+        &self,
+        id: RelationId,
+        to: Epoch,
+        sealed: &BTreeMap<RelationId, Epoch>,
+        released: &BTreeSet<RelationId>,
+    ) -> Epoch {
         let relations = self.engine.relations();
         let reads = |reader: &RelationId| {
-            let relation = relations.get(*reader).filter(|r| !r.has_failed());
+            let relation = relations.get(*reader).filter(|r| !released.contains(&r.id));
             relation.is_some_and(|r| r.parents.iter().any(|parent| parent.id == id))
         };
         let readers = self.held.iter().filter(|(reader, _)| reads(reader));

@@ -169,6 +169,12 @@ impl Coordinator {
             let Some(mut read) = read else { continue };
             let relations = self.engine.relations();
             let inherited = read.parents.iter().find_map(|parent| relations.get(*parent)?.failure().cloned());
+            if inherited.is_some()
+                && let Some(Restored { arrangements, upper }) = read.suspended.take()
+            {
+                // It stays what it was, as what it reads does.
+                read = ReadBack { arrangements, upper, fresh: false, first: None, ..read };
+            }
             read.failed = read.failed.take().or(inherited);
             if read.fresh && !read.is_table && read.failed.is_none() {
                 read.portion = self.next_portion(&read.parents, Portion::NOTHING);
