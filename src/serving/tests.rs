@@ -840,8 +840,9 @@ fn what_has_been_handed_over_is_not_reported_as_cancelled() {
         let world = World::start().await;
         let client = world.client().await;
         client.check(NOTES, "(0)").await;
-        for (id, setting) in [(1, "SET statement_timeout = 1"), (2, "SET statement_timeout = 0")] {
-            client.check(setting, "(0)").await;
+        const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+        for (id, limit) in [(1, LIMIT.as_millis()), (2, 0)] {
+            client.check(&format!("SET statement_timeout = {limit}"), "(0)").await;
             world.coordinator.lock().expect("coordinator").held = Some(vec![]);
             let held = || world.coordinator.lock().expect("coordinator").held.as_ref().map_or(0, Vec::len);
             let sql = format!("INSERT INTO notes VALUES ({id}, 'x')");
@@ -853,6 +854,8 @@ fn what_has_been_handed_over_is_not_reported_as_cancelled() {
                 for _ in 0..20 {
                     client.cancel_token().cancel_query(NoTls).await.expect("asks");
                 }
+                // Longer than the statement may take.
+                let _ = tokio::time::timeout(LIMIT + LIMIT / 4, std::future::pending::<()>()).await;
             };
             tokio::select! {
                 answer = &mut insert => panic!("answered before its commit was: {answer}"),
@@ -860,7 +863,7 @@ fn what_has_been_handed_over_is_not_reported_as_cancelled() {
             }
             let held = world.coordinator.lock().expect("coordinator").held.take().expect("held");
             held.into_iter().for_each(|(reply, done)| drop(reply.send(Ok(done))));
-            assert_eq!(insert.await, "(1)", "{setting}");
+            assert_eq!(insert.await, "(1)", "limit {limit}");
         }
         client.check("SELECT count(*) FROM notes", "2\n(1)").await;
     });

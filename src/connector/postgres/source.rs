@@ -54,12 +54,7 @@ fn copy(shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>, attempt: Att
     spawn(shared, threads, "postgres-copy", move || snapshot::run(&copied, attempt));
 }
 
-fn spawn(
-    shared: &Arc<Shared>,
-    threads: &Mutex<Vec<JoinHandle<()>>>,
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) {
+fn spawn(shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>, name: &str, work: impl FnOnce() + Send + 'static) {
     let shared = shared.clone();
     let contained = move || shared.contain(work);
     let thread = thread::Builder::new().name(name.into()).spawn(contained).expect("the system has room for a thread");
