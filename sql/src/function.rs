@@ -11,6 +11,7 @@ mod calendar;
 pub mod cast;
 mod format;
 pub mod key;
+mod long;
 mod math;
 mod moment;
 mod part;
@@ -91,6 +92,7 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
         format::FUNCTIONS,
         text::FUNCTIONS,
         key::FUNCTIONS,
+        long::FUNCTIONS,
     ]
     .into_iter()
     .flatten()

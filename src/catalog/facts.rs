@@ -2,6 +2,7 @@
 
 use crate::connector::Status;
 use weir_storage::Epoch;
+use weir_storage::arrangement::Arrangement;
 
 /// Where the whole database is; changes with every epoch.
 #[derive(Clone, Debug, Default)]
@@ -50,5 +51,13 @@ pub struct RelationFacts {
     pub freshness_ms: f64,
     pub rows: i64,
     pub errors: i64,
-    pub state_bytes: u64,
+    /// Its arrangements on every worker.
+    pub state: Vec<Arrangement>,
+}
+
+impl RelationFacts {
+    /// Memory of its state. Walks all of it: whoever asks has the time, the coordinator has not.
+    pub fn state_bytes(&self) -> u64 {
+        self.state.iter().map(|arrangement| arrangement.stats().bytes as u64).sum()
+    }
 }

@@ -953,7 +953,6 @@ impl Coordinator {
         };
         let next = self.closed_at.get(self.closed_at.partition_point(|(epoch, _)| *epoch <= upper));
         let behind = next.map_or(0, |(_, closed_at)| self.env.clock.now() - closed_at);
-        let state = held.arrangements.iter().flatten().map(|a| a.stats().bytes as u64).sum();
         Some(RelationFacts {
             id: id.0,
             status: status.into(),
@@ -962,7 +961,7 @@ impl Coordinator {
             freshness_ms: behind.max(0) as f64 / 1e3,
             rows: relation.rows.iter().map(|a| a.rows()).sum(),
             errors: relation.errors.iter().map(|a| a.rows()).sum(),
-            state_bytes: state,
+            state: held.arrangements.iter().flatten().cloned().collect(),
         })
     }
 

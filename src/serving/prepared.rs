@@ -29,6 +29,8 @@ pub enum Life {
     Ready,
     /// Executed; more rows are there than the client has asked for.
     Suspended(Rows, Tag),
+    /// It runs, or it ended before it was done: failed or cancelled. There may have been more rows.
+    Broken,
     Done,
 }
 

@@ -2,12 +2,12 @@
 
 use crate::error::Result;
 use crate::key::row_hashes;
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Weighted rows: `weights[i]` copies of row `i` appear (positive) or go (negative).
 ///
@@ -62,9 +62,9 @@ impl Delta {
         self.len() == 0
     }
 
-    /// Memory held, in bytes; shared columns are counted in full.
+    /// Size of its values, in bytes, also where it shares their buffers with others.
     pub fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size() + self.weights.len() * 8
+        size(&self.rows) + self.weights.len() * 8
     }
 
     /// The same rows with every weight negated.
@@ -132,6 +132,42 @@ fn widest(schema: &SchemaRef, deltas: &[Delta]) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
+/// Memory that a column keeps alive beside what it uses before it is copied.
+const SPARE: usize = 4096;
+
+/// Bytes of the values of `rows`, also where they share buffers with other rows: a slice counts no more than it holds.
+pub fn size(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(used).sum()
+}
+
+fn used(column: &ArrayRef) -> usize {
+    let views = column.len() * size_of::<u128>();
+    match column.data_type() {
+        DataType::Utf8View => views + column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => views + column.as_binary_view().total_buffer_bytes_used(),
+        // What has no such size has too many values to count.
+        _ => column.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8),
+    }
+}
+
+/// `rows` with columns copied that would keep much more memory alive than they use.
+pub fn own(rows: RecordBatch) -> Result<RecordBatch> {
+    let indices = LazyLock::new(|| UInt32Array::from_iter_values(0..rows.num_rows() as u32));
+    let own = |column: &ArrayRef| -> Result<ArrayRef> {
+        if column.get_buffer_memory_size() <= 2 * used(column) + SPARE {
+            return Ok(column.clone());
+        }
+        Ok(match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => arrow::compute::take(column, &*indices, None)?,
+        })
+    };
+    let columns = rows.columns().iter().map(own).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
+}
+
 /// The rows at `indices`, also of relations without columns (for which Arrow's own loses the number of rows).
 pub(crate) fn take(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
     let columns = rows.columns().iter().map(|c| arrow::compute::take(c, indices, None)).collect::<Result<_, _>>()?;
@@ -163,8 +199,8 @@ pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> (Vec<u32>, Vec<i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, Float64Array};
-    use arrow::datatypes::{DataType, Field, Float64Type};
+    use arrow::array::{Float64Array, StringArray, StringViewArray};
+    use arrow::datatypes::{Field, Float64Type};
 
     fn check(values: &[f64], weights: &[i64], expected: &[(f64, i64)]) {
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
@@ -183,6 +219,21 @@ mod tests {
         check(&[1.], &[0], &[]);
         check(&[1., 1., 1.], &[1, -1, 1], &[(1., 1)]);
         check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn a_slice_counts_and_keeps_what_it_holds_and_not_what_it_shares() {
+        let texts = (0..1000).map(|n| format!("{n:>100}")).collect::<Vec<_>>();
+        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(&texts));
+        let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(&texts));
+        for column in [plain, views] {
+            let whole = RecordBatch::try_from_iter([("t", column)]).unwrap();
+            let parts: Vec<RecordBatch> = (0..100).map(|part| whole.slice(part * 10, 10)).collect();
+            let counted: usize = parts.iter().map(size).sum();
+            assert!((100_000..130_000).contains(&counted), "{counted}");
+            let kept: usize = parts.into_iter().map(|part| own(part).unwrap().get_array_memory_size()).sum();
+            assert!(kept < 400_000, "{kept}");
+        }
     }
 
     #[test]

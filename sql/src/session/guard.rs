@@ -5,6 +5,7 @@
 
 use super::extreme;
 use crate::scalar::Scalar;
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -13,7 +14,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
@@ -34,11 +35,13 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
     match plan {
         LogicalPlan::Filter(mut filter) => {
-            filter.predicate = condition(filter.predicate, &schema)?;
+            filter.predicate = bounded(condition(filter.predicate, &schema)?, &schema)?.data;
             Ok(Transformed::yes(LogicalPlan::Filter(filter)))
         }
         LogicalPlan::Join(mut join) => {
-            join.filter = join.filter.map(|filter| condition(filter, &schema)).transpose()?;
+            let filter: Option<Result<Expr>> =
+                join.filter.take().map(|filter| Ok(bounded(condition(filter, &schema)?, &schema)?.data));
+            join.filter = filter.transpose()?;
             Ok(Transformed::yes(LogicalPlan::Join(join)))
         }
         // What a table does with its filters is done again above it.
@@ -49,11 +52,29 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 let name = names.save(&expr);
                 let guarded = value(expr, &schema)?;
                 let guarded = guarded.transform_data(|expr| extreme::of_intervals(expr, &schema))?;
+                let guarded = guarded.transform_data(|expr| bounded(expr, &schema))?;
                 Ok(guarded.update_data(|expr| name.restore(expr)))
             })?;
             if guarded.transformed { guarded.map_data(LogicalPlan::recompute_schema) } else { Ok(guarded) }
         }
     }
+}
+
+/// `||` of texts as our function, which looks how long its results become. What yields no text stays.
+fn bounded(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
+            if is_text(&left, schema) && is_text(&right, schema) =>
+        {
+            let function = crate::function::lookup("||").expect("a function of ours");
+            Ok(Transformed::yes(function.call(vec![*left, *right])))
+        }
+        expr => Ok(Transformed::no(expr)),
+    })
+}
+
+fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|kind| kind == DataType::Utf8)
 }
 
 /// Where NULL is as good as false: `CASE WHEN a THEN b ELSE false END` for `a AND b`, and likewise OR.

@@ -111,8 +111,14 @@ pub enum Statement {
         value: Option<String>,
         local: bool,
     },
+    /// `None`: as the session's transactions are.
     Begin {
-        read_only: bool,
+        read_only: Option<bool>,
+    },
+    /// SET TRANSACTION, or SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetTransaction {
+        read_only: Option<bool>,
+        session: bool,
     },
     Commit,
     Rollback,
@@ -125,7 +131,7 @@ pub enum Statement {
     RollbackTo {
         name: String,
     },
-    /// DISCARD, DEALLOCATE ALL, LISTEN, SET TRANSACTION, …: accepted, nothing to do. Holds the command tag.
+    /// DISCARD, DEALLOCATE ALL, UNLISTEN, …: nothing to do but for the session itself. Holds the command tag.
     Accepted(&'static str),
     /// SQL-level PREPARE / EXECUTE / DEALLOCATE, cursors: whatever sqlparser reads and the server decides on.
     Other(Box<ast::Statement>),
@@ -217,22 +223,64 @@ fn statement(r: &mut Reader) -> Result<Statement> {
     }
 }
 
-/// EXPLAIN [VERBOSE] [(option [value], …)] statement. Options change nothing, except that ANALYZE is refused.
+/// EXPLAIN [VERBOSE] [(option [value], …)] statement.
 fn explain(r: &mut Reader) -> Result<Statement> {
     r.expect("EXPLAIN")?;
-    if r.word(0) == "ANALYZE" || (r.symbol(0, "(") && r.word(1) == "ANALYZE") {
+    if r.word(0) == "ANALYZE" {
         return Err(Error::unsupported("EXPLAIN ANALYZE"));
     }
     let _ = r.accept(&["VERBOSE"]);
     // A parenthesis begins the options or a query in parentheses.
     if r.symbol(0, "(") && !matches!(r.word(1).as_str(), "" | "SELECT" | "WITH" | "VALUES" | "TABLE") {
-        r.parenthesis()?;
+        r.expect_symbol("(")?;
+        r.list(explain_option)?;
+        r.expect_symbol(")")?;
     }
     match r.word(0).as_str() {
         "CREATE" | "INSERT" | "UPDATE" | "DELETE" | "SELECT" | "WITH" | "VALUES" | "TABLE" | "" => {
             Ok(Statement::Explain { statement: Box::new(statement(r)?) })
         }
         _ => Err(r.unexpected()),
+    }
+}
+
+/// An option is honoured or refused. The plan is text; it is what it is verbosely or not, and has no costs that could be left out.
+fn explain_option(r: &mut Reader) -> Result<()> {
+    let position = r.position();
+    let name = r.label()?;
+    let value = if r.symbol(0, ",") || r.symbol(0, ")") { None } else { Some(r.value()?.to_lowercase()) };
+    let on = match value.as_deref() {
+        None | Some("on" | "true" | "1") => Some(true),
+        Some("off" | "false" | "0") => Some(false),
+        Some(_) => None,
+    };
+    let shown = name.to_uppercase();
+    let refused = |what: String| Err(Error::unsupported(format!("EXPLAIN ({what})")).at(position));
+    match (name.as_str(), on) {
+        ("format", _) => match value.as_deref() {
+            Some("text") => Ok(()),
+            Some(format @ ("json" | "xml" | "yaml")) => refused(format!("FORMAT {}", format.to_uppercase())),
+            _ => {
+                let given = value.unwrap_or_default();
+                Err(Error::new("22023", format!("unrecognized value for EXPLAIN option \"format\": \"{given}\""))
+                    .at(position))
+            }
+        },
+        ("verbose" | "costs", Some(_)) => Ok(()),
+        (
+            "analyze" | "buffers" | "generic_plan" | "memory" | "serialize" | "settings" | "summary" | "timing" | "wal",
+            Some(on),
+        ) => {
+            if on {
+                refused(shown)
+            } else {
+                Ok(())
+            }
+        }
+        ("verbose" | "costs" | "analyze" | "buffers" | "settings" | "summary" | "timing" | "wal", None) => {
+            Err(Error::syntax(format!("{name} requires a Boolean value")).at(position))
+        }
+        _ => Err(Error::syntax(format!("unrecognized EXPLAIN option \"{name}\"")).at(position)),
     }
 }
 

@@ -73,6 +73,7 @@ impl Session {
             Statement::ShowVariable { name } => self.show_variable(name).await,
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
             Statement::Begin { read_only } => self.begin(*read_only),
+            Statement::SetTransaction { read_only, session } => self.set_transaction(*read_only, *session),
             Statement::Commit => self.end().await,
             Statement::Rollback => Ok(self.abandon()),
             Statement::Savepoint { name } => self.save(name),
@@ -92,7 +93,7 @@ impl Session {
     }
 
     /// Refuses everything but the end of a block that failed, and everything once the server has stopped.
-    fn usable(&self, ends: bool) -> Result<()> {
+    pub(in crate::serving) fn usable(&self, ends: bool) -> Result<()> {
         if let Some(error) = self.server.handle.progress.borrow().stopped.clone() {
             return Err(error);
         }

@@ -4,7 +4,7 @@ use super::chunk::{self, Chunk};
 use super::slot::Slot;
 use super::state::State;
 use super::{Kind, Spec};
-use crate::delta::{Delta, net, take};
+use crate::delta::{Delta, net, own, take};
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::{Keys, row_hashes};
@@ -193,7 +193,7 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appe
     };
     let chunk = |(start, len): (usize, usize)| {
         let range = &rows[start..start + len];
-        let columns = chunk::own(appended.slice(start, len))?;
+        let columns = own(appended.slice(start, len))?;
         let weights = change.weights[start..start + len].to_vec();
         let keys = incoming.keys.packed();
         let keys = if rows.len() == keys.len() { keys.slice(start, len) } else { keys.take(range)? };
@@ -202,5 +202,5 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appe
         let row_hashes = range.iter().filter_map(|&row| incoming.hashes.get(row as usize).copied()).collect();
         Ok((chunk, key_hashes, row_hashes))
     };
-    chunk::cut(&appended)?.into_iter().map(chunk).collect()
+    chunk::cut(&appended).into_iter().map(chunk).collect()
 }
