@@ -40,6 +40,7 @@ mod slt;
 mod snapshot;
 mod store;
 mod stream;
+mod totals;
 mod trust;
 mod types;
 mod upstream;

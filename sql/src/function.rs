@@ -1,10 +1,9 @@
-//! Postgres' scalar and aggregate functions for DataFusion, where its own differ or are missing. One family per file.
+//! Postgres' scalar functions for DataFusion, where its own differ or are missing. One family per file.
 //!
 //! A function is a [`Definition`]: a name, the choice of its types, and its evaluation over whole columns. Operators are
 //! functions too, named by their sign. Everything here is a pure function of its arguments; what depends on the session
 //! (time zone) is an argument, so that a stored expression means the same for ever.
 
-pub mod aggregate;
 mod arithmetic;
 mod array;
 mod calendar;

@@ -9,7 +9,6 @@ mod clock;
 mod coerce;
 mod common;
 mod counted;
-mod extreme;
 mod guard;
 pub mod names;
 mod operators;
@@ -23,7 +22,8 @@ mod using;
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 
-use crate::function::{self, aggregate};
+use crate::aggregate::select;
+use crate::function;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::functions::string;
@@ -69,7 +69,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     replace(functions, ours, |function| (function.name(), function.aliases()));
     functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
     let functions = builder.aggregate_functions().get_or_insert_default();
-    replace(functions, aggregate::all(), |function| (function.name(), function.aliases()));
+    replace(functions, select::all(), |function| (function.name(), function.aliases()));
     builder.build()
 }
 

@@ -959,8 +959,8 @@ impl Coordinator {
             error: relation.failure().map(|failure| told(&self.catalog, id, failure).to_string()),
             epoch: upper,
             freshness_ms: behind.max(0) as f64 / 1e3,
-            rows: relation.rows.iter().map(|a| a.rows()).sum(),
-            errors: relation.errors.iter().map(|a| a.rows()).sum(),
+            rows: relation.rows.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
+            errors: relation.errors.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
             state: held.arrangements.iter().flatten().cloned().collect(),
         })
     }

@@ -7,11 +7,13 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use std::ops::AddAssign;
 use std::sync::{Arc, LazyLock};
 
 /// Weighted rows: `weights[i]` copies of row `i` appear (positive) or go (negative).
 ///
-/// Not necessarily consolidated: the same row may stand several times. Cloning is cheap, the columns are shared.
+/// Not necessarily consolidated: the same row may stand several times. Cloning is cheap, the columns are shared. No
+/// weight is `i64::MIN`, so that each can be negated.
 #[derive(Clone, Debug)]
 pub struct Delta {
     rows: RecordBatch,
@@ -101,17 +103,26 @@ impl Delta {
     }
 
     /// Adds up the weights of equal rows and drops what is zero. Rows are equal when every column holds the same bits
-    /// (so numeric 1.0 and 1.00 are two rows); the first of equal rows keeps its place.
+    /// (so numeric 1.0 and 1.00 are two rows); the first of equal rows keeps its place. A row that adds up to more than
+    /// a weight can say stands as often as is needed to say it.
     pub fn consolidate(self) -> Result<Self> {
         if self.len() <= 1 && self.weights.iter().all(|&w| w != 0) {
             return Ok(self);
         }
         let hashes = row_hashes(&self.rows)?;
-        let (indices, weights) = net(&hashes, &self.weights);
-        if indices.len() == self.len() {
-            return Ok(self);
+        let Net { mut rows, mut weights, beyond } = net(&hashes, &self.weights);
+        for (row, mut rest) in beyond {
+            while rest != 0 {
+                let weight = rest.clamp(-i128::from(i64::MAX), i128::from(i64::MAX)) as i64;
+                rest -= i128::from(weight);
+                rows.push(row);
+                weights.push(weight);
+            }
         }
-        let rows = take(&self.rows, &UInt32Array::from(indices))?;
+        if rows.len() == self.len() && rows.is_sorted() {
+            return Ok(Self::new(self.rows, weights));
+        }
+        let rows = take(&self.rows, &UInt32Array::from(rows))?;
         Ok(Self::new(rows, weights))
     }
 }
@@ -175,25 +186,61 @@ pub(crate) fn take(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBa
     Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
 }
 
-/// The first row of each hash with the sum of its weights, without those that add up to zero.
-pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> (Vec<u32>, Vec<i64>) {
-    let mut first: HashTable<u32> = HashTable::with_capacity(hashes.len());
-    let mut sums = weights.to_vec();
+/// Rows with equal ones added up.
+#[derive(Default)]
+pub(crate) struct Net {
+    /// The first row of each hash, in order, without those that add up to zero.
+    pub rows: Vec<u32>,
+    pub weights: Vec<i64>,
+    /// First rows whose sums are no weights.
+    pub beyond: Vec<(u32, i128)>,
+}
+
+/// Adds up the weights of equal hashes.
+pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> Net {
+    // Every bit that any weight has: a bound of all of them that costs next to nothing.
+    let bits = weights.iter().fold(0, |bits, weight| bits | weight.unsigned_abs());
+    if u128::from(bits) * weights.len() as u128 <= i64::MAX as u128 {
+        let mut sums = weights.to_vec();
+        let repeated = add_up(hashes, &mut sums);
+        if !repeated && sums.iter().all(|&weight| weight != 0) {
+            return Net { rows: (0..hashes.len() as u32).collect(), weights: sums, beyond: vec![] };
+        }
+        let kept = (0..hashes.len() as u32).zip(sums).filter(|(_, weight)| *weight != 0);
+        let (rows, weights) = kept.unzip();
+        return Net { rows, weights, beyond: vec![] };
+    }
+    let mut sums: Vec<i128> = weights.iter().map(|&weight| weight.into()).collect();
+    add_up(hashes, &mut sums);
+    let mut net = Net::default();
+    for (row, sum) in (0..hashes.len() as u32).zip(sums).filter(|(_, sum)| *sum != 0) {
+        match i64::try_from(sum) {
+            Ok(weight) if weight != i64::MIN => {
+                net.rows.push(row);
+                net.weights.push(weight);
+            }
+            _ => net.beyond.push((row, sum)),
+        }
+    }
+    net
+}
+
+/// Moves the sums of later rows to the first of their hash. Whether there are any.
+fn add_up<W: AddAssign + Default>(hashes: &[u128], sums: &mut [W]) -> bool {
     let mut repeated = false;
+    let mut first: HashTable<u32> = HashTable::with_capacity(hashes.len());
     for (row, &hash) in hashes.iter().enumerate() {
         let same = |&other: &u32| hashes[other as usize] == hash;
         match first.entry(hash as u64, same, |&other| hashes[other as usize] as u64) {
             Entry::Vacant(entry) => drop(entry.insert(row as u32)),
             Entry::Occupied(entry) => {
                 repeated = true;
-                sums[*entry.get() as usize] += std::mem::take(&mut sums[row]);
+                let sum = std::mem::take(&mut sums[row]);
+                sums[*entry.get() as usize] += sum;
             }
         }
     }
-    if !repeated && sums.iter().all(|&w| w != 0) {
-        return ((0..hashes.len() as u32).collect(), sums);
-    }
-    (0..hashes.len() as u32).zip(sums).filter(|(_, weight)| *weight != 0).unzip()
+    repeated
 }
 
 #[cfg(test)]
@@ -234,6 +281,15 @@ mod tests {
             let kept: usize = parts.into_iter().map(|part| own(part).unwrap().get_array_memory_size()).sum();
             assert!(kept < 400_000, "{kept}");
         }
+    }
+
+    #[test]
+    fn sums_beyond_a_weight_are_said_in_several_rows() {
+        const MAX: i64 = i64::MAX;
+        check(&[1., 2., 1., 1.], &[MAX, 1, MAX, -MAX], &[(1., MAX), (2., 1)]);
+        check(&[1., 2., 1., 1.], &[MAX, 1, MAX, 2], &[(2., 1), (1., MAX), (1., MAX), (1., 2)]);
+        check(&[1., 1., 2.], &[-MAX, -1, 0], &[(1., -MAX), (1., -1)]);
+        check(&[1., 1.], &[MAX, -MAX], &[]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum Error {
     /// The caller or the operator asked for something that cannot be: explain and stop.
     #[error("{0}")]
     Invalid(String),
+    /// A row would be there more often than a weight can say: the relation that holds it cannot go on (SQLSTATE 22003).
+    #[error("bigint out of range: there are more equal rows than can be counted")]
+    Range,
 }
 
 impl From<arrow::error::ArrowError> for Error {

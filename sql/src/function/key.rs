@@ -2,11 +2,12 @@
 //! Postgres sorts. Comparisons, joins, groups and sorts of such types go through it.
 
 use super::{Call, Definition, Resolved, undefined};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::numeric;
+use crate::total::is_numeric;
 use crate::types::Type;
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
 use std::sync::Arc;
 
 pub const FUNCTIONS: &[Definition] =
@@ -14,7 +15,7 @@ pub const FUNCTIONS: &[Definition] =
 
 /// Whether values of this type are compared by their key.
 pub fn needed(kind: &Type) -> bool {
-    matches!(kind, Type::Numeric(None) | Type::Interval)
+    matches!(kind, Type::Numeric(None) | Type::Interval | Type::Float4 | Type::Float8)
 }
 
 fn resolve(given: &[Option<Type>]) -> Result<Resolved> {
@@ -25,19 +26,32 @@ fn resolve(given: &[Option<Type>]) -> Result<Resolved> {
 }
 
 fn call(call: &Call) -> Result<ArrayRef> {
-    let array = call.column(0)?;
-    match call.result {
-        Type::Numeric(None) => Ok(Arc::new(numeric::key(array.as_fixed_size_binary())?)),
-        Type::Interval => {
-            let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
-            Ok(Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(justified)))
+    canonical(&call.column(0)?)
+}
+
+/// The keys of `values`; values that need none as they are.
+pub fn canonical(values: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match values.data_type() {
+        kind if is_numeric(kind) => Arc::new(numeric::key(values.as_fixed_size_binary())?),
+        DataType::Interval(_) => {
+            let intervals = values.as_primitive::<IntervalMonthDayNanoType>();
+            Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(justified))
         }
-        other => Err(Error::internal(format!("key of {other}"))),
-    }
+        // There is one zero, and one NaN. Adding 0 turns -0 into 0.
+        DataType::Float32 => {
+            let floats = values.as_primitive::<Float32Type>();
+            Arc::new(floats.unary::<_, Float32Type>(|x| if x.is_nan() { f32::NAN } else { x + 0.0 }))
+        }
+        DataType::Float64 => {
+            let floats = values.as_primitive::<Float64Type>();
+            Arc::new(floats.unary::<_, Float64Type>(|x| if x.is_nan() { f64::NAN } else { x + 0.0 }))
+        }
+        _ => values.clone(),
+    })
 }
 
 /// A month is 30 days and a day 24 hours: all in months, days and time of one sign and below their next unit.
-fn justified(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+pub fn justified(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
     const DAY: i128 = 86_400_000_000_000;
     let days = interval.months as i128 * 30 + interval.days as i128;
     let total = days * DAY + interval.nanoseconds as i128;

@@ -6,6 +6,7 @@
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
 use super::{counted, operators, regroup};
+use crate::aggregate;
 use crate::error::{Error, Result};
 use crate::function::cast::Cast;
 use crate::function::{self, key};
@@ -66,7 +67,7 @@ impl Coerce {
             LogicalPlan::Union(union) => LogicalPlan::Union(self.union(union)?),
             plan => plan,
         };
-        counted::outputs(regroup::by_keys(plan.recompute_schema()?)?)
+        counted::outputs(regroup::by_keys(plan.recompute_schema()?, regroup::everywhere)?)
     }
 
     /// Every expression of a node, its name kept: it may be what a parent calls a column.
@@ -307,20 +308,17 @@ impl Coerce {
     }
 
     fn aggregated(&self, name: &str, distinct: bool, arg: Expr, schema: &DFSchema) -> Result<Expr> {
-        match name {
+        match (name, aggregate::Function::named(name)) {
             // Which of several equal values counts does not matter to these.
-            "count" | "sum" | "avg" if distinct => keyed(arg, schema),
-            "count" | "sum" | "avg" | "min" | "max" | "array_agg" | "first_value" | "last_value" => Ok(arg),
+            (_, Some(function)) if distinct && function.counts => keyed(arg, schema),
+            (_, Some(_)) | ("array_agg" | "first_value" | "last_value", _) => Ok(arg),
             _ => self.plain(arg, schema),
         }
     }
 
     fn window(&self, mut call: WindowFunction, schema: &DFSchema) -> Result<Expr> {
-        let name = call.fun.name().to_string();
-        if let ("min" | "max", [argument]) = (name.as_str(), &call.params.args[..])
-            && kind(argument, schema)? == Some(Type::Interval)
-        {
-            return Err(Error::unsupported(format!("{name} of intervals as a window function")));
+        if call.params.distinct {
+            return Err(Error::new("0A000", "DISTINCT is not implemented for window functions"));
         }
         for part in &mut call.params.partition_by {
             *part = keyed(std::mem::take(part), schema)?;

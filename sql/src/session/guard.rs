@@ -1,9 +1,11 @@
-//! SELECT evaluates AND and OR row by row, as views do: `a <> 0 AND b / a > 1` does not fail where a is 0.
+//! SELECT evaluates AND and OR row by row, as views do: `a <> 0 AND b / a > 1` does not fail where a is 0. And it
+//! groups floats by their keys, as views do.
 //!
-//! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will change any
-//! more, connectives whose later operands can fail become CASE. The rules before keep the order of such operands.
+//! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will
+//! change any more, connectives whose later operands can fail become CASE. The rules before keep the order of such
+//! operands.
 
-use super::extreme;
+use super::regroup;
 use crate::scalar::Scalar;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
@@ -19,7 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
 
-/// DataFusion's own planner, over guarded plans with what views compute in their own way.
+/// DataFusion's own planner, over guarded plans.
 #[derive(Debug)]
 pub struct Planner;
 
@@ -51,11 +53,11 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let guarded = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let guarded = value(expr, &schema)?;
-                let guarded = guarded.transform_data(|expr| extreme::of_intervals(expr, &schema))?;
                 let guarded = guarded.transform_data(|expr| bounded(expr, &schema))?;
                 Ok(guarded.update_data(|expr| name.restore(expr)))
             })?;
-            if guarded.transformed { guarded.map_data(LogicalPlan::recompute_schema) } else { Ok(guarded) }
+            let plan = if guarded.transformed { guarded.data.recompute_schema()? } else { guarded.data };
+            Ok(Transformed::yes(regroup::by_keys(plan, regroup::in_select)?))
         }
     }
 }
