@@ -40,6 +40,9 @@ const STARTUP: Duration = Duration::from_secs(60);
 /// Prepared statements of one session; a client that makes more has forgotten to close them.
 const MOST_PREPARED: usize = 10_000;
 
+/// How often somebody who waits looks whether there is a reason to tell, microseconds.
+const LOOK_US: u64 = 1_000_000;
+
 /// Rows encoded before the socket gets a turn.
 const AT_ONCE: usize = 128;
 
@@ -191,7 +194,8 @@ impl Connection {
     async fn sync(&mut self) -> Result<(), End> {
         self.skipping = false;
         if matches!(self.session.block, Block::Implicit(_)) {
-            let work = self.session.commit();
+            let server = self.session.server.clone();
+            let work = attended(&server, &mut self.outgoing, self.session.commit());
             if let Err(error) = watched(&mut self.incoming, &self.wake, timed(None, work)).await? {
                 self.failed(&error);
             }
@@ -394,6 +398,9 @@ async fn simple(
     let work = async {
         let outcome = match stream {
             Some(Stream { destination, rows }) => session.copy_in(destination, rows).await?,
+            None if matches!(parsed.statement, Statement::Commit) => {
+                attended(&server, outgoing, session.execute(parsed, &Arguments::default())).await?
+            }
             None => session.execute(parsed, &Arguments::default()).await?,
         };
         let tag = match outcome {
@@ -407,13 +414,13 @@ async fn simple(
             }
         };
         if last && matches!(session.block, Block::Implicit(_)) {
-            session.commit().await?;
+            attended(&server, outgoing, session.commit()).await?;
         }
         tell(session, outgoing);
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
         Ok(())
     };
-    measured(server, parsed, timed(limit, work)).await
+    measured(server.clone(), parsed, timed(limit, work)).await
 }
 
 /// Runs a portal, or goes on with it.
@@ -442,6 +449,9 @@ async fn execute(
                 let Some(Stream { destination, rows }) = stream else { unreachable!("there is one") };
                 session.copy_in(destination, rows).await?
             }
+            Life::Ready if matches!(parsed.statement, Statement::Commit) => {
+                attended(&server, outgoing, session.execute(parsed, &arguments)).await?
+            }
             Life::Ready => as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?,
             Life::Suspended(rows, tag) => Outcome::Rows(rows, tag),
             Life::Done if has_rows => Outcome::Done(Tag::Select.counted(0)),
@@ -466,7 +476,7 @@ async fn execute(
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
         Ok(())
     };
-    measured(server, parsed, timed(limit, work)).await
+    measured(server.clone(), parsed, timed(limit, work)).await
 }
 
 struct Sent {
@@ -565,6 +575,28 @@ async fn watched<T>(
         () = wake.notified() => Ok(Err(Error::new("57014", "canceling statement due to user request"))),
         () = incoming.closed() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
     }
+}
+
+/// Who waits for a write to become durable hears why it takes long, once; the write itself cannot be taken back any more.
+async fn attended<T>(server: &Server, outgoing: &mut Outgoing, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    let trouble = async {
+        loop {
+            server.config.env.clock.sleep(LOOK_US).await;
+            let now = server.config.env.clock.monotonic();
+            if let Some(trouble) = server.handle.progress.borrow().lasting_trouble(now) {
+                break trouble;
+            }
+        }
+    };
+    let trouble = tokio::select! {
+        biased;
+        done = &mut work => return done,
+        trouble = trouble => trouble,
+    };
+    outgoing.notice("WARNING", trouble.sqlstate, &format!("this statement waits: {}", trouble.message));
+    outgoing.flush().await.map_err(|e| Error::new("08006", e.to_string()))?;
+    work.await
 }
 
 async fn timed<T>(limit: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
