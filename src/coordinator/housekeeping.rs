@@ -268,6 +268,14 @@ fn due(
     work
 }
 
+async fn fetched(env: &Env, runs: &[Run]) -> Result<Vec<(Run, bytes::Bytes)>> {
+    let mut fetched = vec![];
+    for run in runs {
+        fetched.push((run.clone(), run::fetch(env, run).await?));
+    }
+    Ok(fetched)
+}
+
 /// Merges into one object.
 async fn compact(
     env: &Env,
@@ -278,17 +286,25 @@ async fn compact(
 ) -> Result<Vec<Replacement>> {
     let (mut writer, mut replacements) = (Writer::new(path.clone(), env.limits), vec![]);
     for Merge { id, spec, since, old } in work {
-        let mut runs = vec![];
-        for run in &old {
-            runs.push((run.clone(), run::fetch(env, run).await?));
-        }
+        let runs = match fetched(env, &old).await {
+            Ok(runs) => runs,
+            // Damage to one relation's state keeps nobody else's from being merged.
+            Err(error @ Error::Corrupt(_)) => {
+                tracing::warn!(%error, "runs are left as they are");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let merged = move || {
             let new = merge(&mut writer, &spec, since, &runs);
             (writer, new)
         };
         let new;
         (writer, new) = env.compute(merged).await?;
-        replacements.push(Replacement { id, old, new: new? });
+        match new {
+            Ok(new) => replacements.push(Replacement { id, old, new }),
+            Err(error) => tracing::warn!(%error, "runs are left as they are"),
+        }
     }
     if !writer.is_empty() {
         in_use.add(&path);
