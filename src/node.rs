@@ -13,7 +13,8 @@ use crate::serving::pool::Pool;
 use crate::spill::Spill;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -125,6 +126,7 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
     let env = env(&options.store).await?;
     let spill = Spill::new(&options.spill_dir.clone().unwrap_or_else(std::env::temp_dir));
     let spill = spill.map_err(|e| Error::new("58030", format!("the spill directory cannot be made: {e}")))?;
+    [&options.password_file, &options.secret_key_file].into_iter().flatten().for_each(|path| warn_if_readable(path));
     let keeper = Keeper::open(options.secret_key_file.as_deref())?;
     if !keeper.is_sealing() {
         tracing::warn!("stored passwords are not encrypted: give --secret-key-file");
@@ -162,12 +164,13 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
     };
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.map_err(|e| Error::internal(format!("metrics cannot be recorded: {e}")))?;
+    let clock = env.clock.clone();
     let (coordinator, handle) = coordinator::start(env, config).await?;
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = watch::channel(false);
     let mut running = tokio::spawn(coordinator.run(stopped));
     let mut sessions = tokio::spawn(serving::serve(listener, handle.clone(), serving, until(ended.clone())));
-    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, until(ended)));
+    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, clock, until(ended)));
     tracing::info!(listen = %options.listen, http = %options.http, "ready");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     tokio::select! {
@@ -211,6 +214,14 @@ fn descriptors() -> usize {
 fn room(descriptors: usize) -> Room {
     let rest = descriptors.saturating_sub(RESERVED);
     Room { sessions: (rest / 4 * 3).clamp(1, 1000), waiting: (rest / 4).clamp(1, 256) }
+}
+
+/// A secret in a file that everybody may read is none.
+fn warn_if_readable(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "other users of this machine may read this file: run chmod 600 on it");
+    }
 }
 
 async fn until(mut ended: watch::Receiver<bool>) {

@@ -23,6 +23,7 @@ macro_rules! on_each_postgres {
 mod bank;
 mod cdc;
 mod copy;
+mod damage;
 mod drivers;
 mod first;
 mod growth;
@@ -31,6 +32,7 @@ mod kit;
 mod lag;
 mod observe;
 mod past;
+mod place;
 mod postgres;
 mod psql;
 mod servers;

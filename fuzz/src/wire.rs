@@ -119,7 +119,7 @@ fn handle() -> Handle {
     let mut catalog = Catalog::default();
     let id = catalog.next_object();
     let object = Object { id, name: "t".into(), life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
-    catalog.objects.insert(id, object);
+    catalog.objects.insert(id, object.into());
 
     let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
     let rows = Arrangement::new(Spec { kind: Kind::Keyed, schema: schema.clone(), key: vec![0] });

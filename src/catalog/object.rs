@@ -1,8 +1,10 @@
 //! One object of the catalog and its life.
 
-use crate::connector::Subscription;
-use serde::{Deserialize, Serialize};
+use crate::connector::{Identity, Subscription};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use weir_sql::catalog::{Relation, RelationId};
 use weir_sql::function::identifier;
 use weir_sql::plan::Plan;
@@ -24,6 +26,42 @@ pub struct Object {
     /// Microseconds since 1970-01-01 UTC.
     pub created_at: i64,
     pub body: Body,
+}
+
+/// An object as catalogs share it: one that is changed copies what it changes, and not the thousands beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shared(Arc<Object>);
+
+impl From<Object> for Shared {
+    fn from(object: Object) -> Self {
+        Self(Arc::new(object))
+    }
+}
+
+impl Deref for Shared {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.0
+    }
+}
+
+impl DerefMut for Shared {
+    fn deref_mut(&mut self) -> &mut Object {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Object::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shared {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// Each step is in a manifest before its upstream effects begin; they are retried at start until confirmed.
@@ -57,6 +95,18 @@ pub struct SourceBody {
     /// By ALTER SOURCE … PAUSE: it does not read, and its position stays.
     #[serde(default)]
     pub paused: bool,
+    #[serde(default)]
+    pub identity: Identity,
+    /// Where the store was when the source was made or taken over. At any other place the source rests and nothing upstream is touched.
+    /// `None`: made before stores knew their place.
+    #[serde(default)]
+    pub place: Option<String>,
+}
+
+impl SourceBody {
+    pub fn is_at(&self, place: &str) -> bool {
+        self.place.as_ref().is_none_or(|own| own == place)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //! the event loop.
 
 use super::housekeeping::{InUse, Replacement};
+use crate::catalog::Catalog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -34,7 +35,7 @@ pub struct Draft {
     /// `now` of the epoch, microseconds since 1970-01-01 UTC.
     pub now: i64,
     pub positions: BTreeMap<u32, serde_json::Value>,
-    pub catalog: serde_json::Value,
+    pub catalog: Arc<Catalog>,
     pub parts: Vec<Part>,
     /// Arrangements whose state stays as the last manifest has it.
     pub kept: Vec<ArrangementId>,
@@ -63,18 +64,19 @@ pub async fn make(
     on_retry: OnRetry,
 ) -> Result<Published> {
     let mut publisher = publisher.lock().await;
-    let generation = publisher.generation();
+    let maker = publisher.maker();
     let workers = draft.parts.iter().map(|p| p.handles.len()).max().unwrap_or(0);
-    let objects: Vec<String> = (0..workers).map(|_| run::path(generation, ulid(&env))).collect();
+    let objects: Vec<String> = (0..workers).map(|_| run::path(maker, ulid(&env))).collect();
     let in_use = draft.in_use.clone();
     objects.iter().for_each(|path| in_use.add(path));
     let uploads = objects.clone();
     let limits = env.limits;
     let seal = move || {
         let sealed = seal(&draft, objects, limits);
-        (draft, sealed)
+        let catalog = serde_json::to_value(&*draft.catalog).expect("the catalog is plain data");
+        (draft, catalog, sealed)
     };
-    let (draft, sealed) = env.compute(seal).await?;
+    let (draft, catalog, sealed) = env.compute(seal).await?;
     let sealed = sealed?;
     let mut bytes = 0;
     for (path, object) in sealed.objects {
@@ -106,7 +108,7 @@ pub async fn make(
         committed_at: env.clock.now(),
         now: draft.now,
         positions: draft.positions,
-        catalog: draft.catalog,
+        catalog,
         arrangements,
         uploaded_bytes: bytes,
         duration_us: env.clock.monotonic() - draft.began,

@@ -42,6 +42,9 @@ const STARTUP: Duration = Duration::from_secs(10);
 /// Prepared statements of one session; a client that makes more has forgotten to close them.
 const MOST_PREPARED: usize = 10_000;
 
+/// How often somebody who waits looks whether there is a reason to tell, microseconds.
+const LOOK_US: u64 = 1_000_000;
+
 /// Rows encoded before the socket gets a turn.
 const AT_ONCE: usize = 128;
 
@@ -210,7 +213,8 @@ impl Connection {
     async fn sync(&mut self) -> Result<(), End> {
         self.skipping = false;
         if matches!(self.session.block, Block::Implicit(_)) {
-            let work = self.session.commit();
+            let server = self.session.server.clone();
+            let work = attended(&server, &mut self.outgoing, self.session.commit());
             if let Err(error) = self.breaks.watched(&mut self.incoming, None, work).await? {
                 self.failed(&error);
             }
@@ -426,6 +430,9 @@ async fn simple(
     let work = async {
         let outcome = match copied {
             Some(copied) => copied.tag(),
+            None if matches!(parsed.statement, Statement::Commit) => {
+                attended(&server, outgoing, session.execute(parsed, &Arguments::default())).await?
+            }
             None => session.execute(parsed, &Arguments::default()).await?,
         };
         let tag = match outcome {
@@ -439,13 +446,13 @@ async fn simple(
             }
         };
         if last && matches!(session.block, Block::Implicit(_)) {
-            session.commit().await?;
+            attended(&server, outgoing, session.commit()).await?;
         }
         tell(session, outgoing);
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
         Ok(())
     };
-    measured(server, parsed, timed(&handed, limit, work)).await
+    measured(server.clone(), parsed, timed(&handed, limit, work)).await
 }
 
 /// Runs a portal, or goes on with it.
@@ -471,6 +478,9 @@ async fn execute(
     let work = async {
         let outcome = match (state, copied) {
             (Life::Ready, Some(copied)) => copied.tag(),
+            (Life::Ready, None) if matches!(parsed.statement, Statement::Commit) => {
+                attended(&server, outgoing, session.execute(parsed, &arguments)).await?
+            }
             (Life::Ready, None) => {
                 as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?
             }
@@ -505,7 +515,7 @@ async fn execute(
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
         Ok(())
     };
-    measured(server, parsed, timed(&handed, limit, work)).await
+    measured(server.clone(), parsed, timed(&handed, limit, work)).await
 }
 
 struct Sent {
@@ -640,6 +650,28 @@ impl Breaks {
 
 fn late_error() -> Error {
     Error::new("57014", "canceling statement due to statement timeout")
+}
+
+/// Who waits for a write to become durable hears why it takes long, once; the write itself cannot be taken back any more.
+async fn attended<T>(server: &Server, outgoing: &mut Outgoing, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    let trouble = async {
+        loop {
+            server.config.env.clock.sleep(LOOK_US).await;
+            let now = server.config.env.clock.monotonic();
+            if let Some(trouble) = server.handle.progress.borrow().lasting_trouble(now) {
+                break trouble;
+            }
+        }
+    };
+    let trouble = tokio::select! {
+        biased;
+        done = &mut work => return done,
+        trouble = trouble => trouble,
+    };
+    outgoing.notice("WARNING", trouble.sqlstate, &format!("this statement waits: {}", trouble.message));
+    outgoing.flush().await.map_err(|e| Error::new("08006", e.to_string()))?;
+    work.await
 }
 
 async fn timed<T>(handed: &Handed, limit: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {

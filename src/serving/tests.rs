@@ -111,7 +111,7 @@ impl Coordinator {
                 let body = TableBody { columns, key, arrangements: vec![], upstream: None, stopped: None };
                 let object = Object { id, name, life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
                 self.relations.insert(readable(&object)).set_live();
-                catalog.objects.insert(id, object);
+                catalog.objects.insert(id, object.into());
             }
             Statement::Drop { kind: ObjectKind::Table, names, .. } => {
                 let id =

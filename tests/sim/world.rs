@@ -269,7 +269,7 @@ impl World {
         let asked: Vec<&str> = self.asked.iter().map(|asked| asked.text.as_str()).collect();
         let Some(node) = self.nodes.last() else { return "no server runs".into() };
         let (progress, relations) = (node.handle.progress.borrow().clone(), &node.handle.relations);
-        let relation = |object: &weir::catalog::Object| {
+        let relation = |object: &weir::catalog::Shared| {
             let found = relations.get(RelationId(object.id));
             let at = |r: Arc<Readable>| format!("{}, live {}, failure {:?}", r.upper(), r.is_live(), r.failure());
             let at = found.map_or("not there".into(), at);

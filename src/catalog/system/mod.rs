@@ -170,7 +170,7 @@ impl Facts {
 
     /// Objects that can be named, by id.
     fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.catalog.objects.values().filter(|o| o.life != super::Life::Dropping)
+        self.catalog.objects.values().filter(|o| o.life != super::Life::Dropping).map(|o| &**o)
     }
 }
 
@@ -413,7 +413,7 @@ mod tests {
         let definition = "CREATE TABLE notes (id INT PRIMARY KEY, body VARCHAR(9))".into();
         let object =
             Object { id, name: "notes".into(), life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
-        catalog.objects.insert(id, object);
+        catalog.objects.insert(id, object.into());
         let (catalog, inspection) = (Arc::new(catalog), Some(Inspection::default()));
         Facts { catalog, inspection, users: vec!["root".into()], database: "dev", ..Facts::default() }
     }
