@@ -6,6 +6,8 @@
 
 mod arithmetic;
 mod array;
+mod bits;
+mod bytes;
 mod calendar;
 pub mod cast;
 mod format;
@@ -14,7 +16,9 @@ mod long;
 mod math;
 mod moment;
 mod part;
+mod pattern;
 pub mod print;
+pub mod quantified;
 pub mod read;
 pub mod span;
 mod temporal;
@@ -24,6 +28,7 @@ pub mod zone;
 pub use arithmetic::decimal_of;
 pub use cast::Cast;
 pub use moment::reads_clock;
+pub use pattern::translated;
 pub use text::identifier;
 
 use crate::error::{Error, Result};
@@ -85,6 +90,8 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
     [
         arithmetic::FUNCTIONS,
         array::FUNCTIONS,
+        bits::FUNCTIONS,
+        bytes::FUNCTIONS,
         math::FUNCTIONS,
         part::FUNCTIONS,
         moment::FUNCTIONS,
@@ -92,6 +99,8 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
         text::FUNCTIONS,
         key::FUNCTIONS,
         long::FUNCTIONS,
+        pattern::FUNCTIONS,
+        quantified::FUNCTIONS,
     ]
     .into_iter()
     .flatten()

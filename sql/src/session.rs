@@ -2,9 +2,11 @@
 //!
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
-//! its own, then any of its optimizers, then [`guard`] on what is to be run.
+//! its own, then [`sound`], which refuses what the optimizer would get wrong, then any of its optimizers, then [`guard`] on what
+//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
 
 mod alias;
+mod checked;
 mod clock;
 mod coerce;
 mod common;
@@ -12,8 +14,11 @@ mod counted;
 mod guard;
 pub mod names;
 mod operators;
+mod precedence;
 mod prepare;
+mod refuse;
 mod regroup;
+mod sound;
 mod subquery;
 #[cfg(test)]
 mod tests;
@@ -31,6 +36,8 @@ use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingF
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -55,6 +62,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
             Arc::new(ResolveGroupingFunction::new()),
             Arc::new(coerce::Coerce::new(&settings.timezone)),
             Arc::new(TypeCoercion::new()),
+            Arc::new(sound::Sound),
         ]);
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
@@ -62,7 +70,8 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
         .with_type_planner(Arc::new(operators::Types))
         .with_relation_planners(vec![Arc::new(alias::Aliases)])
         .with_query_planner(Arc::new(guard::Planner))
-        .with_optimizer_rules(rules());
+        .with_optimizer_rules(rules())
+        .with_physical_optimizer_rules(physical_rules());
     let mut ours: Vec<_> = function::all().filter_map(|definition| function::lookup(definition.name)).collect();
     ours.extend(clock::functions(now));
     let functions = builder.scalar_functions().get_or_insert_default();
@@ -90,6 +99,14 @@ fn replace<F>(functions: &mut Vec<Arc<F>>, ours: Vec<Arc<F>>, names: fn(&F) -> (
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.retain(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
+    rules
+}
+
+/// All but the rule that pushes filters down: it finds columns by their names alone, which two sides of a join may share, and our
+/// scans take no filters from it.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
     rules
 }
 

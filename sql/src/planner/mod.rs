@@ -2,7 +2,7 @@
 //! maintained is 0A000 with the construct's name; never a wrong result.
 //!
 //! In reading order: [`names`] (output columns named as Postgres names them), [`context`] (what DataFusion asks about
-//! relations and functions), [`check`] (constructs whose rewriting would be wrong are refused before it), [`optimize`] (which
+//! relations and functions), [`check`] (what views refuse beyond what every statement does), [`optimize`] (which
 //! of DataFusion's rules run), [`lower`] (logical plan to incremental plan), [`explain`], [`fault`] (DataFusion's errors as
 //! Postgres clients read them).
 
@@ -55,7 +55,7 @@ fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: 
 fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> Result<LogicalPlan> {
     let mut query = query.clone();
     session::names::name_outputs(&mut query);
-    session::prepare(&mut query);
+    session::prepare(&mut query)?;
     let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = session::rewrite_subqueries(plan).map_err(fault::of)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(fault::of)

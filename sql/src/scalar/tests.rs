@@ -30,7 +30,7 @@ fn sample() -> RecordBatch {
 /// The select list of `sql` over `rows`, stored and read back.
 fn stored(sql: &str, rows: &RecordBatch) -> Result<Vec<Scalar>> {
     let statement::Statement::Query(mut query) = statement::parse(sql)?.remove(0).statement else { panic!("{sql}") };
-    prepare(&mut query);
+    prepare(&mut query)?;
     let context = SessionContext::new_with_state(state(&Settings::default(), None));
     let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
     context.register_table("t", Arc::new(table))?;

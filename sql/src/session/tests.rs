@@ -43,7 +43,7 @@ fn check_in(settings: &Settings, script: &str) {
 fn run(settings: &Settings, sql: &str) -> Result<String, Error> {
     let mut parsed = statement::parse(sql)?;
     let statement::Statement::Query(mut query) = parsed.remove(0).statement else { panic!("{sql}") };
-    prepare(&mut query);
+    prepare(&mut query)?;
     let context = SessionContext::new_with_state(state(settings, Some(NOW)));
     context.register_table("t", Arc::new(table()?)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -139,7 +139,7 @@ impl Planner {
         let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra)
             .as_of(self.past.as_deref());
         let mut query = query.clone();
-        weir_sql::session::prepare(&mut query);
+        weir_sql::session::prepare(&mut query)?;
         let statement = ast::Statement::Query(Box::new(query));
         let fields = parameters.iter().map(|kind| kind.as_ref().map(|k| FieldRef::new(k.field("", true)))).collect();
         let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
@@ -197,7 +197,7 @@ fn infer(plan: &LogicalPlan, known: &mut [Option<Type>]) -> Result<()> {
     let mut found: BTreeMap<usize, Type> = BTreeMap::new();
     let mut note = |id: &str, field: &FieldRef| {
         if let (Some(number), Ok(kind)) = (id.strip_prefix('$').and_then(|n| n.parse().ok()), Type::of(field)) {
-            found.entry(number).or_insert(kind);
+            found.entry(number).or_insert(kind.loose());
         }
     };
     let count: FieldRef = Arc::new(Type::Int8.field("", true));

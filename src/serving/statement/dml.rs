@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_sql::catalog::RelationId;
+use weir_sql::function::cast::trimmed;
 use weir_sql::types::{Column, Type};
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -211,8 +212,8 @@ pub fn fit(batch: &RecordBatch, from: usize, target: &Target) -> Result<RecordBa
         .map(|(index, column)| {
             let array = typed(batch.column(from + index), column)?;
             let array = match column.kind {
-                Type::Varchar(Some(n)) => limited(&array, n as usize, false, &column.kind)?,
-                Type::Char(n) => limited(&array, n as usize, true, &column.kind)?,
+                Type::Varchar(Some(n)) => limited(&array, n as usize, &column.kind)?,
+                Type::Char(n @ 1..) => trimmed(&limited(&array, n as usize, &column.kind)?),
                 _ => array,
             };
             if !column.nullable && array.null_count() > 0 {
@@ -261,14 +262,12 @@ pub fn count(batches: &[RecordBatch]) -> usize {
 }
 
 /// As Postgres assigns to `varchar(n)` and `char(n)`: blanks beyond the length go, anything else is an error.
-fn limited(array: &ArrayRef, length: usize, pad: bool, kind: &Type) -> Result<ArrayRef> {
+fn limited(array: &ArrayRef, length: usize, kind: &Type) -> Result<ArrayRef> {
     let one = |text: &str| {
-        let count = text.chars().count();
-        let kept: String = text.chars().take(length).collect();
         if text.chars().skip(length).any(|c| c != ' ') {
             return Err(Error::new("22001", format!("value too long for type {kind}")));
         }
-        Ok(if pad && count < length { format!("{kept}{}", " ".repeat(length - count)) } else { kept })
+        Ok(text.chars().take(length).collect::<String>())
     };
     let texts = array.as_string::<i32>().iter().map(|text| text.map(one).transpose());
     Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
@@ -358,8 +357,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn char_is_padded() {
-        assert_eq!(fitted(Type::Char(3), true, vec![Some("a")]).expect("fits"), [Some("a  ".into())]);
+    fn char_is_held_without_blanks() {
+        assert_eq!(fitted(Type::Char(3), true, vec![Some("a     ")]).expect("fits"), [Some("a".into())]);
     }
 
     #[test]

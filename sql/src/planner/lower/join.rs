@@ -12,6 +12,9 @@ use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::{self as logical, Expr, JoinType, cast, lit};
 
 pub fn join(join: &logical::Join) -> Result<Draft> {
+    if join.null_aware {
+        return Err(Error::unsupported("NOT IN with a nullable column").hint("Use NOT EXISTS."));
+    }
     let (kind, swapped) = match join.join_type {
         JoinType::Inner => (JoinKind::Inner, false),
         JoinType::Left => (JoinKind::Left, false),
