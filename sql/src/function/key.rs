@@ -34,7 +34,7 @@ pub fn needed(kind: &Type) -> bool {
 
 fn resolve(given: &[Option<Type>]) -> Result<Resolved> {
     match given {
-        [Some(kind @ (Type::Numeric(None) | Type::Interval))] => {
+        [Some(kind)] if needed(kind) && function(kind) == "key" => {
             Ok(Resolved { arguments: vec![kind.clone()], result: kind.clone() })
         }
         _ => Err(undefined("key", given)),
