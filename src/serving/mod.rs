@@ -26,15 +26,19 @@ pub mod wire;
 use crate::coordinator::request::Handle;
 use auth::Auth;
 use cancel::Registry;
+use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
+use weir_sql::session::Settings;
 use weir_storage::Env;
 
 /// Clients at once; each costs a task and some buffers.
@@ -57,7 +61,12 @@ pub struct Server {
     pub config: Config,
     pub registry: Arc<Registry>,
     pub runtime: Arc<RuntimeEnv>,
+    /// A DataFusion session for each of the settings in use.
+    bases: Mutex<HashMap<Settings, Arc<SessionState>>>,
 }
+
+/// Settings in use at once; a client that sets another time zone with every statement keeps no more.
+const MOST_BASES: usize = 64;
 
 impl Server {
     pub fn new(handle: Handle, config: Config) -> Result<Self, String> {
@@ -71,7 +80,22 @@ impl Server {
             .build_arc()
             .map_err(|e| format!("queries cannot be run: {e}"))?;
         let registry = Arc::new(Registry::new(config.env.random.clone()));
-        Ok(Self { handle, config, registry, runtime })
+        Ok(Self { handle, config, registry, runtime, bases: Mutex::default() })
+    }
+
+    /// What sessions with `settings` have in common; made once.
+    pub fn base(&self, settings: &Settings) -> Arc<SessionState> {
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(base) = bases.get(settings) {
+            return base.clone();
+        }
+        if bases.len() >= MOST_BASES {
+            bases.clear();
+        }
+        let state = SessionStateBuilder::new_from_existing(weir_sql::session::state(settings, None));
+        let base = Arc::new(state.with_runtime_env(self.runtime.clone()).build());
+        bases.insert(settings.clone(), base.clone());
+        base
     }
 
     /// Who may log in, as far as that is known: everybody is trusted or has a password.

@@ -1,5 +1,6 @@
 //! Running a plan: on the queries' own threads, batch by batch, no further ahead than the client reads.
 
+use super::apart;
 use super::bound::Bound;
 use super::failure::failure;
 use crate::serving::value::row::{self, Column};
@@ -84,10 +85,11 @@ impl Rows {
 /// Starts `plan` over what `bound` holds; returns when its first rows or its error are there.
 pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>, pool: &Handle) -> Result<Rows> {
     state.config_mut().set_extension(bound);
+    let (state, threads) = (Arc::new(state), pool.clone());
     let (told, shape) = oneshot::channel();
     let (sender, batches) = mpsc::channel(AHEAD);
     let task = pool.spawn(async move {
-        if let Err(error) = produce(&state, &plan, told, &sender).await {
+        if let Err(error) = produce(state, plan, threads, told, &sender).await {
             let _ = sender.send(Err(error)).await;
         }
     });
@@ -108,12 +110,16 @@ pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>
 }
 
 async fn produce(
-    state: &SessionState,
-    plan: &LogicalPlan,
+    state: Arc<SessionState>,
+    plan: LogicalPlan,
+    pool: Handle,
     told: oneshot::Sender<SchemaRef>,
     sender: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let physical = yielding(state.create_physical_plan(plan).await.map_err(failure)?).map_err(failure)?;
+    // Planning does not yield: here it would keep other queries from running.
+    let (planner, threads) = (state.clone(), pool.clone());
+    let physical = apart::run(&pool, move |_| threads.block_on(planner.create_physical_plan(&plan)).map_err(failure));
+    let physical = yielding(physical.await?).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {

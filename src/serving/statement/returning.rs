@@ -30,13 +30,13 @@ impl Session {
         let Some(items) = returning else { return Ok(Outcome::Done(tag)) };
         let query = self.readable(&query(items, target, alias)?)?;
         let planner = over(self.planner()?, rows)?;
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         Ok(Outcome::Rows(rows, Tag::Fixed(tag)))
     }
 }
 
-pub(super) fn columns_of(
+pub(super) async fn columns_of(
     session: &mut Session,
     target: &Target,
     alias: Option<Ident>,
@@ -46,8 +46,8 @@ pub(super) fn columns_of(
     let query = session.readable(&query(items, target, alias)?)?;
     let schema = Schema::new(target.columns.iter().map(|c| c.field()).collect::<Vec<_>>());
     let planner = over(session.planner()?, &RecordBatch::new_empty(Arc::new(schema)))?;
-    let planned = planner.plan(&query, &[])?;
-    Ok(Some(planner.columns(&planned.plan)?))
+    let (_, columns) = planner.describe(&query, &[]).await?;
+    Ok(Some(columns))
 }
 
 fn over(planner: Planner, rows: &RecordBatch) -> Result<Planner> {
