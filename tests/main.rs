@@ -31,6 +31,7 @@ mod kit;
 mod lag;
 mod observe;
 mod past;
+mod plans;
 mod postgres;
 mod psql;
 mod servers;
