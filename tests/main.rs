@@ -33,6 +33,7 @@ mod lag;
 mod observe;
 mod past;
 mod place;
+mod plans;
 mod postgres;
 mod psql;
 mod servers;

@@ -41,7 +41,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 /// A scalar function or operator.
@@ -177,12 +177,12 @@ impl ScalarUDFImpl for Function {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
-        let names: Vec<_> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        let names: Vec<_> = args.iter().map(|arg| short(arg.schema_name().to_string())).collect();
         Ok(shown(self.definition.name, &names))
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
-        let names: Vec<_> = args.iter().map(|arg| arg.to_string()).collect();
+        let names: Vec<_> = args.iter().map(|arg| short(arg.to_string())).collect();
         Ok(shown(self.definition.name, &names))
     }
 
@@ -212,6 +212,19 @@ impl ScalarUDFImpl for Function {
         }
         Ok(ColumnarValue::Array(array))
     }
+}
+
+/// A name that nobody can read any more, as a short one that stands for it alone: DataFusion puts names of calls together at every
+/// level of nested ones.
+fn short(name: String) -> String {
+    const READABLE: usize = 1000;
+    if name.len() <= READABLE {
+        return name;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let begin: String = name.chars().take(READABLE / 10).collect();
+    format!("{begin}… {:016x}", hasher.finish())
 }
 
 /// A call as it is written: operators between their operands.

@@ -1,7 +1,9 @@
 //! The incremental plan: what a view does, in nodes that each have a one-sentence definition over Z-sets.
 //!
-//! Stored in the catalog as JSON with [`VERSION`]; an unknown node, kind or flag refuses to decode. Every node's output is a pair
-//! of Z-sets, rows and errors; the definitions below speak of rows, errors of the inputs are always passed on.
+//! Stored in the catalog as JSON with [`VERSION`], see [`stored`]; an unknown node, kind or flag refuses to decode. Every node's
+//! output is a pair of Z-sets, rows and errors; the definitions below speak of rows, errors of the inputs are always passed on.
+
+mod stored;
 
 use crate::aggregate::Function;
 use crate::catalog::RelationId;
@@ -11,19 +13,18 @@ use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Raised when the meaning of anything stored changes.
-pub const VERSION: u32 = 1;
+/// Raised when the meaning of anything stored changes, or how it is stored.
+pub const VERSION: u32 = 2;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "stored::Read")]
 pub struct Plan {
-    pub version: u32,
     pub root: Node,
     /// A unique key of the root's rows, derived from what the engine enforces; the view is stored by it (else as a bag).
     pub key: Option<Vec<usize>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
     pub operator: Operator,
@@ -31,7 +32,7 @@ pub struct Node {
     pub columns: Vec<Column>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub enum Operator {
     /// The rows of a relation, some columns of it.
     Scan { relation: RelationId, name: String, projection: Vec<usize> },

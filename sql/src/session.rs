@@ -6,6 +6,7 @@
 //! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
 
 mod alias;
+mod chain;
 mod checked;
 mod clock;
 mod coerce;
@@ -28,10 +29,13 @@ pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 
 use crate::aggregate::select;
+use crate::error::Result;
 use crate::function;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::functions::string;
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
@@ -43,7 +47,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What of a client's session changes the meaning of SQL. Stored with every view.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     pub timezone: String,
     pub search_path: Vec<String>,
@@ -67,7 +71,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
     builder = builder
-        .with_type_planner(Arc::new(operators::Types))
+        .with_type_planner(types())
         .with_relation_planners(vec![Arc::new(alias::Aliases)])
         .with_query_planner(Arc::new(guard::Planner))
         .with_optimizer_rules(rules())
@@ -76,10 +80,24 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     ours.extend(clock::functions(now));
     let functions = builder.scalar_functions().get_or_insert_default();
     replace(functions, ours, |function| (function.name(), function.aliases()));
+    functions.push(chain::function());
     functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
     let functions = builder.aggregate_functions().get_or_insert_default();
     replace(functions, select::all(), |function| (function.name(), function.aliases()));
     builder.build()
+}
+
+/// The same session at another time.
+pub fn at(state: &mut SessionState, now: i64) -> Result<()> {
+    for function in clock::functions(Some(now)) {
+        state.register_udf(function)?;
+    }
+    Ok(())
+}
+
+/// What types' names mean. A session knows it, but does not tell.
+pub fn types() -> Arc<dyn TypePlanner> {
+    Arc::new(operators::Types)
 }
 
 /// Puts our functions in the place of DataFusion's that share a name or alias with them. Those have to go, not only to be

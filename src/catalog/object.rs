@@ -9,8 +9,9 @@ use weir_sql::catalog::{Relation, RelationId};
 use weir_sql::function::identifier;
 use weir_sql::plan::Plan;
 use weir_sql::session::Settings;
-use weir_sql::statement::Statement;
+use weir_sql::statement::{Statement, written};
 use weir_sql::types::Column;
+use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::key::Portion;
 use weir_storage::manifest::ArrangementId;
@@ -158,6 +159,19 @@ pub struct Filled {
 }
 
 impl ViewBody {
+    /// Whether a start will read what is stored of the plan; to be asked before the view is.
+    pub fn read_back(&self) -> Result<()> {
+        // As a manifest holds it: a start reads that as a value first.
+        let stored = serde_json::to_vec(self).and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
+        let read = stored.and_then(serde_json::from_value::<Self>);
+        let why = match read {
+            Ok(read) if read == *self => return Ok(()),
+            Ok(_) => "it would be read as another one".to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::internal("the plan of this view cannot be stored").detail(why))
+    }
+
     /// What it has of its parents' rows at an epoch it stood at. `None`: that was before it was begun as it is now.
     pub fn portion(&self, at: Epoch) -> Option<Portion> {
         match self.filled.is_empty() {
@@ -185,6 +199,7 @@ impl Object {
     pub fn query(&self) -> Option<String> {
         let statement = weir_sql::statement::parse(&self.definition).ok()?.pop()?.statement;
         let Statement::CreateMaterializedView { columns, query, .. } = statement else { return None };
+        let query = written(query.as_ref());
         let names = columns.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
         Some(if names.is_empty() { format!("{query};") } else { format!("SELECT * FROM ({query}) AS q ({names});") })
     }

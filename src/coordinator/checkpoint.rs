@@ -114,10 +114,19 @@ pub async fn make(
         duration_us: env.clock.monotonic() - draft.began,
         ..Manifest::default()
     };
+    let manifest = env.compute(move || read_back(&manifest).map(|()| manifest)).await??;
     let (manifest, proof) = publisher.publish(manifest, &|reason| on_retry(reason)).await?;
     let merged = draft.merged.iter().filter_map(|merged| merged.new.as_ref()).map(|run| &run.object);
     uploads.iter().chain(merged).for_each(|path| in_use.remove(path));
     Ok(Published { manifest, proof })
+}
+
+/// Refuses to publish what a start could not read: it would be the end of the store.
+fn read_back(manifest: &Manifest) -> Result<()> {
+    let unreadable = |why: String| Error::Corrupt(format!("the next manifest could not be read by a start: {why}"));
+    let read = Manifest::decode(&Manifest::path(manifest.sequence), &manifest.encode());
+    let read = read.map_err(|error| unreadable(error.to_string()))?;
+    Catalog::of(&read).map(drop).map_err(|error| unreadable(error.message))
 }
 
 struct Sealed {
@@ -165,4 +174,24 @@ pub fn ulid(env: &Env) -> ulid::Ulid {
     let milliseconds = (env.clock.now() / 1000) as u64;
     let random = u128::from(env.random.next()) << 64 | u128::from(env.random.next());
     ulid::Ulid::from_parts(milliseconds, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_manifest_that_no_start_could_read_is_not_published() {
+        let catalog = serde_json::to_value(Catalog::default()).expect("plain data");
+        let good = Manifest { catalog, ..Manifest::default() };
+        read_back(&good).expect("fine");
+        let unknown = Manifest { catalog: json!({"objects": {}, "frobnicated": 1}), ..Manifest::default() };
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        let deep = Manifest { catalog: json!({ "objects": deep }), ..Manifest::default() };
+        for bad in [unknown, deep] {
+            let error = read_back(&bad).expect_err("not to be read").to_string();
+            assert!(error.contains("could not be read by a start"), "{error}");
+        }
+    }
 }

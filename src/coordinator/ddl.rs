@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 use weir_sql::catalog::RelationId;
+use weir_sql::planner::Planned;
 use weir_sql::session::Settings;
 use weir_sql::statement::{ObjectKind, Options, SourceChange, Statement};
 use weir_sql::types::Column;
@@ -492,8 +493,10 @@ impl Jobs {
         settings: Settings,
         reply: &mut oneshot::Sender<Result<Done>>,
     ) -> Result<Vec<String>> {
-        let catalog = self.catalog();
-        let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
+        let planned = self.planned(query, names, settings.clone()).await?;
+        if reply.is_closed() {
+            return Err(Error::new("57014", "canceling statement due to user request"));
+        }
         let parents: Vec<u32> = planned.plan.root.relations().into_iter().map(|relation| relation.0).collect();
         self.are_live(&parents)?;
         let (now, object_name, notices) = (self.env.clock.now(), name.clone(), planned.notices);
@@ -508,6 +511,25 @@ impl Jobs {
         let id = self.announce(|| self.are_live(&parents), make, &name).await?;
         self.finish_or_drop(id, &name, self.backfill(id), reply).await?;
         Ok(notices)
+    }
+
+    /// Planned where nobody else waits for it, and known to be read by a start as it is written.
+    async fn planned(
+        &self,
+        query: datafusion::sql::sqlparser::ast::Query,
+        names: Vec<String>,
+        settings: Settings,
+    ) -> Result<Planned> {
+        let catalog = self.catalog();
+        let plan = move || {
+            let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
+            let (columns, plan) = (planned.columns.clone(), planned.plan.clone());
+            ViewBody { columns, plan, settings, arrangements: vec![], suspended: false, filled: vec![] }.read_back()?;
+            Ok(planned)
+        };
+        self.env.compute(plan).await.map_err(|_| {
+            Error::internal("the statement failed unexpectedly while it was planned; the server's log says more")
+        })?
     }
 
     /// Builds a view, or goes on with it, and waits until it is live.

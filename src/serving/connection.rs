@@ -7,7 +7,7 @@ use super::block::Block;
 use super::decode::Bad;
 use super::doors::Waiting;
 use super::metrics;
-use super::prepared::{Life, Portal, offset};
+use super::prepared::{self, Life, Portal, offset};
 use super::query::run::Rows;
 use super::session::{Arguments, Handed, Session};
 use super::startup::{self, Client};
@@ -175,7 +175,8 @@ impl Connection {
     async fn simple(&mut self, sql: &str) -> Result<(), End> {
         // A simple query ends what an interrupted extended one left behind.
         self.skipping = false;
-        let parsed = match weir_sql::statement::parse(sql) {
+        let reading = prepared::parsed(&self.session.server.config.pool, sql);
+        let parsed = match watched(&mut self.incoming, &self.wake, reading).await? {
             Ok(parsed) => parsed,
             Err(error) => {
                 self.failed(&error);
@@ -246,7 +247,7 @@ impl Connection {
 
     async fn extended(&mut self, message: Frontend) -> Result<Result<()>, End> {
         Ok(match message {
-            Frontend::Parse(parse) => self.parse(parse).await,
+            Frontend::Parse(parse) => self.parse(parse).await?,
             Frontend::Bind(bind) => self.bind(bind),
             Frontend::Describe(describe) => self.describe(&describe),
             Frontend::Execute(message) => {
@@ -328,19 +329,25 @@ impl Connection {
         }
     }
 
-    async fn parse(&mut self, message: Parse) -> Result<()> {
+    async fn parse(&mut self, message: Parse) -> Result<Result<()>, End> {
         let declared = message.type_oids.iter().map(|oid| pg_type::kind(*oid)).collect();
         let name = message.name.unwrap_or_default();
         if !name.is_empty() && self.session.prepared.contains_key(&name) {
-            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
+            return Ok(Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists"))));
         }
         if self.session.prepared.len() >= MOST_PREPARED {
-            return Err(Error::new("54000", format!("a session can have at most {MOST_PREPARED} prepared statements")));
+            let text = format!("a session can have at most {MOST_PREPARED} prepared statements");
+            return Ok(Err(Error::new("54000", text)));
         }
-        let prepared = self.session.prepare(&message.query, declared).await?;
+        let limit = self.session.variables.duration("statement_timeout");
+        let work = timed(limit, self.session.prepare(&message.query, declared));
+        let prepared = match watched(&mut self.incoming, &self.wake, work).await? {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Err(error)),
+        };
         self.session.prepared.insert(name, Arc::new(prepared));
         self.outgoing.send(Backend::ParseComplete(ParseComplete::new()));
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn bind(&mut self, message: Bind) -> Result<()> {

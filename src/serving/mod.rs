@@ -30,20 +30,25 @@ pub mod wire;
 use crate::coordinator::request::Handle;
 use auth::Auth;
 use cancel::Registry;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use doors::{Doors, Room};
 use pool::Pool;
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use weir_sql::session::Settings;
 use weir_storage::Env;
 
 /// For sessions to say that the server ends.
@@ -75,7 +80,12 @@ pub struct Server {
     pub doors: Arc<Doors>,
     /// Sessions end when it is cancelled.
     pub ending: CancellationToken,
+    /// A DataFusion session for each of the settings in use.
+    bases: Mutex<HashMap<Settings, Arc<SessionState>>>,
 }
+
+/// Settings in use at once; a client that sets another time zone with every statement keeps no more.
+const MOST_BASES: usize = 64;
 
 impl Server {
     pub fn new(handle: Handle, config: Config) -> Result<Self, String> {
@@ -90,7 +100,27 @@ impl Server {
             .map_err(|e| format!("queries cannot be run: {e}"))?;
         let registry = Arc::new(Registry::new(config.env.random.clone()));
         let doors = Arc::new(Doors::new(config.room));
-        Ok(Self { handle, config, registry, runtime, doors, ending: CancellationToken::new() })
+        let (ending, bases) = (CancellationToken::new(), Mutex::default());
+        Ok(Self { handle, config, registry, runtime, doors, ending, bases })
+    }
+
+    /// What sessions with `settings` have in common; made once.
+    pub fn base(&self, settings: &Settings) -> Arc<SessionState> {
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(base) = bases.get(settings) {
+            return base.clone();
+        }
+        if bases.len() >= MOST_BASES {
+            bases.clear();
+        }
+        let state = SessionStateBuilder::new_from_existing(weir_sql::session::state(settings, None));
+        let mut state = state.with_runtime_env(self.runtime.clone()).build();
+        for function in &self.config.functions {
+            state.register_udf(function.clone()).expect("a session takes any function");
+        }
+        let base = Arc::new(state);
+        bases.insert(settings.clone(), base.clone());
+        base
     }
 
     /// Who may log in, as far as that is known: everybody is trusted or has a password.

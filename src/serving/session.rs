@@ -4,10 +4,9 @@ use super::Server;
 use super::block::{Block, Finished, Room, Transaction};
 use super::prepared::{Portal, Prepared};
 use super::query::bound::{Bound, Held};
-use super::query::function::Sizes;
 use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
-use super::query::{self, Planned, Planner, function, names, rewrite};
+use super::query::{self, Ground, Planned, Planner, names, rewrite};
 use super::statement;
 use super::value::parameter;
 use super::value::row::Formats;
@@ -18,7 +17,6 @@ use crate::coordinator::failure::told;
 use crate::coordinator::request::{Inspection, Request};
 use crate::dataflow::relations::{Unreadable, Wanted};
 use bytes::Bytes;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast;
 use std::collections::HashMap;
@@ -166,20 +164,9 @@ impl Session {
     /// A planner over the catalog as of now.
     pub fn planner(&mut self) -> Result<Planner> {
         let now = self.transaction()?.started;
-        let catalog = self.catalog();
-        let state = weir_sql::session::state(&self.variables.settings(), Some(now));
-        let mut state =
-            SessionStateBuilder::new_from_existing(state).with_runtime_env(self.server.runtime.clone()).build();
-        let sizes = Sizes::default();
-        for function in function::all(&catalog, &sizes) {
-            use datafusion::execution::FunctionRegistry;
-            state.register_udf(function).map_err(query::failure::failure)?;
-        }
-        for function in &self.server.config.functions {
-            use datafusion::execution::FunctionRegistry;
-            state.register_udf(function.clone()).map_err(query::failure::failure)?;
-        }
-        Ok(Planner::new(state, catalog).with_sizes(sizes).with_search_path(self.variables.search_path()))
+        let ground = Ground::new(self.server.base(&self.variables.settings()), now, self.catalog());
+        let pool = self.server.config.pool.clone();
+        Ok(Planner::new(ground, pool).with_search_path(self.variables.search_path()))
     }
 
     /// Brings a query into the form that can be planned. Its tables are read as they are: [`Session::read`] reads the past, too.
@@ -208,7 +195,7 @@ impl Session {
     /// Plans and starts a query.
     pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
         let (query, planner) = self.read(query).await?;
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         self.open(&planner, planned, arguments, Epoch::ZERO).await
     }
 
@@ -217,7 +204,10 @@ impl Session {
         let mut query = query.clone();
         let times = past::take(&mut query)?;
         let (query, planner) = (self.rewritten(query)?, self.planner()?);
-        let mut asked = times.into_iter().map(|time| self.time(&planner, time)).collect::<Result<Vec<_>>>()?;
+        let mut asked = vec![];
+        for time in times {
+            asked.push(self.time(&planner, time).await?);
+        }
         asked.dedup();
         match asked.as_slice() {
             [] => Ok((query, planner)),
@@ -228,15 +218,12 @@ impl Session {
     }
 
     /// What a constant after FOR SYSTEM_TIME AS OF means.
-    fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
-        let plan = |time: ast::Expr| {
-            let query = self.rewritten(statement::constant(time)?)?;
-            Ok::<_, Error>(planner.plan(&query, &[])?.plan)
-        };
-        let columns = planner.columns(&plan(time.clone())?)?;
+    async fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
+        let query = |time: ast::Expr| self.rewritten(statement::constant(time)?);
+        let (_, columns) = planner.describe(&query(time.clone())?, &[]).await?;
         let kind = columns.first().ok_or_else(|| Error::internal("a time without a column"))?;
-        let time = plan(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
-        past::at(&planner.constant(&time)?.ok_or_else(past::not_constant)?)
+        let time = query(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
+        past::at(&planner.evaluate(&time).await?.ok_or_else(past::not_constant)?)
     }
 
     async fn past(&self, at: At) -> Result<Arc<Past>> {

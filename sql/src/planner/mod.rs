@@ -15,7 +15,7 @@ mod optimize;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::plan::{Plan, VERSION};
+use crate::plan::Plan;
 use crate::session::{self, Settings};
 use crate::types::Column;
 use context::Context;
@@ -48,7 +48,7 @@ fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: 
     let optimized = optimize::run(&state, logical)?;
     let (root, key) = lower::lower(&optimized, &outputs)?;
     let columns = root.columns.clone();
-    Ok(Planned { plan: Plan { version: VERSION, root, key }, columns, notices })
+    Ok(Planned { plan: Plan { root, key }, columns, notices })
 }
 
 /// SQL to a logical plan with all names and types resolved.
@@ -77,3 +77,6 @@ fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {
         Some(name) => Err(Error::new("42701", format!("column \"{name}\" specified more than once"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! interval) are compared, joined, grouped and sorted by their key.
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
-use super::{counted, operators, regroup};
+use super::{chain, counted, operators, regroup};
 use crate::aggregate;
 use crate::error::{Error, Result};
 use crate::function::cast::Cast;
@@ -131,6 +131,17 @@ impl Coerce {
         }
     }
 
+    /// One of the operators of a chain.
+    fn operator(&self, sign: &'static str, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+        if sign == "||" {
+            return self.concatenation(left, right, schema);
+        }
+        match operators::call(sign, left, right, schema)? {
+            Expr::ScalarFunction(call) => self.function(call, schema),
+            other => Ok(other),
+        }
+    }
+
     fn binary(&self, binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
         let BinaryExpr { left, op, right } = binary;
         let sign = match op {
@@ -171,11 +182,7 @@ impl Coerce {
             }
             _ => return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right })),
         };
-        let call = operators::call(sign, *left, *right, schema)?;
-        match call {
-            Expr::ScalarFunction(call) => self.function(call, schema),
-            other => Ok(other),
-        }
+        self.operator(sign, *left, *right, schema)
     }
 
     fn concatenation(&self, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
@@ -274,6 +281,12 @@ impl Coerce {
     }
 
     fn function(&self, call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+        let mut call = call;
+        if let Some((steps, operands)) = chain::taken(&mut call)? {
+            return chain::settled(steps, operands, schema, |sign, left, right, schema| {
+                self.operator(sign, left, right, schema)
+            });
+        }
         let ScalarFunction { mut func, mut args } = call;
         let mut given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
         if function::reads_clock(func.name(), &given) {

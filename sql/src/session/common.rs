@@ -73,7 +73,23 @@ pub fn kind(expr: &Expr, schema: &DFSchema) -> Result<Option<Type>> {
     match expr {
         Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None) => Ok(None),
         Expr::Placeholder(Placeholder { field: None, .. }) => Ok(None),
-        _ => function::given(expr.to_field(schema)?.1.as_ref()),
+        _ => typed(expr, schema),
+    }
+}
+
+/// The type of an expression, of a string literal too. DataFusion asks at each level for the name of what is below; here calls of
+/// our own functions are asked for nothing but their types.
+fn typed(expr: &Expr, schema: &DFSchema) -> Result<Option<Type>> {
+    let Expr::ScalarFunction(call) = expr else { return function::given(expr.to_field(schema)?.1.as_ref()) };
+    if let Some(cast) = call.func.inner().downcast_ref::<Cast>() {
+        return Ok(Some(cast.to().clone()));
+    }
+    match function::definition(&call.func) {
+        Some(definition) => {
+            let given = call.args.iter().map(|arg| typed(arg, schema)).collect::<Result<Vec<_>>>()?;
+            Ok(Some((definition.resolve)(&given)?.result))
+        }
+        None => function::given(expr.to_field(schema)?.1.as_ref()),
     }
 }
 
@@ -150,7 +166,7 @@ pub fn convert(expr: Expr, to: &Type, schema: &DFSchema, zone: &str) -> Result<E
             return literal(value.clone(), to);
         }
         Expr::Literal(ScalarValue::Utf8(_), None) if is_string(to) => return Ok(expr),
-        _ => function::given(expr.to_field(schema)?.1.as_ref())?,
+        _ => typed(&expr, schema)?,
     };
     match (&expr, &from) {
         (Expr::Literal(..), None) => return literal(ScalarValue::try_from(&to.arrow())?, to),
@@ -246,7 +262,7 @@ pub fn keyed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     if is_key(&expr) {
         return Ok(expr);
     }
-    match function::given(expr.to_field(schema)?.1.as_ref())? {
+    match typed(&expr, schema)? {
         Some(kind) if key::needed(&kind) => key_of(expr, &kind),
         _ => Ok(expr),
     }

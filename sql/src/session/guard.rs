@@ -79,17 +79,18 @@ fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|kind| kind == DataType::Utf8)
 }
 
-/// Where NULL is as good as false: `CASE WHEN a THEN b ELSE false END` for `a AND b`, and likewise OR.
+/// Where NULL is as good as false: `CASE WHEN a IS NOT TRUE THEN false ELSE b END` for `a AND b`, and likewise OR.
 fn condition(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let Some((op, operands)) = connected(&expr) else { return Ok(value(expr, schema)?.data) };
     let mut operands = operands.into_iter().map(|operand| condition(operand, schema)).collect::<Result<_>>()?;
     operands = steps(op, operands, schema);
     let decided = lit(op == Operator::Or);
-    let nest = |rest, step| match op {
-        Operator::And => case(vec![(step, rest)], decided.clone()),
-        _ => case(vec![(step, decided.clone())], rest),
-    };
-    Ok(operands.into_iter().rev().reduce(nest).unwrap_or(decided))
+    let Some(last) = operands.pop() else { return Ok(decided) };
+    if operands.is_empty() {
+        return Ok(last);
+    }
+    let decides = |step: Expr| if op == Operator::Or { step } else { step.is_not_true() };
+    Ok(case(operands.into_iter().map(|step| (decides(step), decided.clone())).collect(), last))
 }
 
 /// With NULL as it is: `CASE WHEN NOT a THEN false ELSE a AND b END`.
@@ -141,9 +142,13 @@ fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
     Scalar::from_logical(expr, schema).map_or(true, |scalar| scalar.is_fallible())
 }
 
-fn join(op: Operator, operands: Vec<Expr>) -> Expr {
-    let pair = |left, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
-    operands.into_iter().reduce(pair).unwrap_or_else(|| lit(op == Operator::And))
+/// As a tree that is as flat as can be, the operands in their order.
+fn join(op: Operator, mut operands: Vec<Expr>) -> Expr {
+    if operands.len() < 2 {
+        return operands.pop().unwrap_or_else(|| lit(op == Operator::And));
+    }
+    let right = operands.split_off(operands.len() / 2);
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(join(op, operands)), op, Box::new(join(op, right))))
 }
 
 fn case(pairs: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {

@@ -1,15 +1,18 @@
 //! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
 //!
 //! In reading order: this file (the statements and which word begins which), [`text`] (one string to the tokens of each
-//! statement), [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
+//! statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`chain`] (long
+//! expressions made flat), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
 //! types), [`session`] (SET, SHOW, BEGIN and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
 
+mod chain;
 mod change;
 pub mod copy;
 mod create;
 mod depth;
+mod dialect;
 mod ignored;
 pub mod kind;
 mod past;
@@ -19,6 +22,7 @@ mod text;
 
 use crate::error::{Error, Result};
 use crate::types::Column;
+pub use chain::{CHAIN, Step, is_chain, steps, text as chain_text, written};
 use datafusion::sql::sqlparser::ast;
 pub use kind::type_name;
 use reader::Reader;
@@ -181,7 +185,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     for piece in text::split(sql)? {
         let offset = piece.offset;
         let statement = depth::check(&piece.tokens)
-            .and_then(|()| one(Reader::new(piece.tokens, &piece.text)))
+            .and_then(|()| depth::with_room(piece.tokens.len(), || one(Reader::new(piece.tokens, &piece.text))))
             .map_err(|error| Error { position: error.position.map(|position| position + offset), ..error })?;
         parsed.push(Parsed { statement, text: piece.text, offset });
     }

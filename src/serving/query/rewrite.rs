@@ -492,9 +492,16 @@ pub fn null() -> Expr {
 
 /// `kind` as it is written in SQL.
 pub fn cast(expr: Expr, kind: &str) -> Expr {
+    cast_to(expr, written_type(kind))
+}
+
+/// What `kind` says. Who casts many values reads it once.
+pub fn written_type(kind: &str) -> DataType {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(kind).and_then(|mut p| p.parse_data_type());
-    let data_type = parsed
-        .unwrap_or_else(|_| DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(kind))]), vec![]));
+    parsed.unwrap_or_else(|_| DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(kind))]), vec![]))
+}
+
+pub fn cast_to(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 

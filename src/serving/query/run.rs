@@ -2,6 +2,7 @@
 //!
 //! No result is shorter than it says (I15): rows end only with the word of the task that makes them, never because nothing comes any more.
 
+use super::apart;
 use super::bound::Bound;
 use super::failure::{failure, panicked};
 use super::scan::counting;
@@ -19,6 +20,7 @@ use futures::StreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
 use weir_sql::{Error, Result};
 use weir_storage::delta::{own, size};
@@ -124,9 +126,10 @@ impl Rows {
 /// Starts `plan` over what `bound` holds; returns when its first rows or its error are there.
 pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>, pool: &Pool) -> Result<Rows> {
     state.config_mut().set_extension(bound);
+    let (state, threads) = (Arc::new(state), pool.clone());
     let (told, shape) = oneshot::channel();
     let (sender, batches) = mpsc::channel(AHEAD);
-    let task = pool.spawn(async move { produce(&state, &plan, told, sender).await });
+    let task = pool.spawn(async move { produce(state, plan, threads, told, sender).await });
     let mut running = Running { batches, task };
     let Ok(schema) = shape.await else {
         return match outcome((&mut running.task).await) {
@@ -144,13 +147,18 @@ pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>
 }
 
 async fn produce(
-    state: &SessionState,
-    plan: &LogicalPlan,
+    state: Arc<SessionState>,
+    plan: LogicalPlan,
+    pool: Pool,
     told: oneshot::Sender<SchemaRef>,
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
-    let physical = state.create_physical_plan(plan).await.map_err(failure)?;
-    let physical = counting(physical).and_then(yielding).map_err(failure)?;
+    // Planning does not yield: here it would keep other queries from running.
+    let planner = state.clone();
+    let physical = apart::run(&pool, move |_| {
+        Handle::current().block_on(planner.create_physical_plan(&plan)).map_err(failure)
+    });
+    let physical = counting(physical.await?).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {
@@ -219,7 +227,7 @@ mod tests {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(4));
         let bound = Arc::new(Bound::default());
         let plan = plan.build().expect("a plan");
-        let mut rows = start(context.state(), plan, bound, &Pool::of(tokio::runtime::Handle::current())).await?;
+        let mut rows = start(context.state(), plan, bound, &Pool::of(Handle::current())).await?;
         let mut count = 0;
         loop {
             match rows.next().await {

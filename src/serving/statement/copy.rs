@@ -44,7 +44,7 @@ impl Session {
             Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(failure)?);
         let arguments = Arguments::default();
         let planner = self.planner()?.with_table("copied", table);
-        let planned = planner.plan(&source, &arguments.types)?;
+        let planned = planner.plan(&source, &arguments.types).await?;
         let rows = self.open(&planner, planned, &arguments, Epoch::ZERO).await?;
         self.put(target, rows).await
     }

@@ -5,7 +5,7 @@ use super::dml::{Target, count, first_rows, fit, fold, parsed_query, query, quot
 use super::returning::columns_of;
 use crate::serving::block::Change;
 use crate::serving::query::Planner;
-use crate::serving::query::rewrite::{cast, null};
+use crate::serving::query::rewrite::{cast, cast_to, null, written_type};
 use crate::serving::session::{Arguments, Session};
 use crate::serving::value::row::Column;
 use arrow::array::{Array, RecordBatch};
@@ -27,7 +27,7 @@ impl Session {
         self.writable("INSERT")?;
         let (target, source, planner) = self.insert_source(insert).await?;
         let conflict = conflict(insert, &target)?;
-        let planned = planner.plan(&source, &arguments.types)?;
+        let planned = planner.plan(&source, &arguments.types).await?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         if conflict.is_none() && insert.returning.is_none() {
             return Ok(Outcome::Done(format!("INSERT 0 {}", self.put(&target, rows).await?)));
@@ -57,8 +57,8 @@ impl Session {
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let (target, source, planner) = self.insert_source(insert).await?;
-        let planned = planner.plan(&source, declared)?;
-        let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref())?;
+        let planned = planner.plan(&source, declared).await?;
+        let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref()).await?;
         Ok((planned.parameters, columns))
     }
 
@@ -79,21 +79,22 @@ impl Session {
         let arity = match source.body.as_mut() {
             SetExpr::Values(values) => {
                 let mut arity = None;
+                let kinds: Vec<_> = named.iter().map(|c| written_type(&stored(&target.columns[*c].kind))).collect();
                 for row in &mut values.rows {
                     let row = &mut row.content;
                     if *arity.get_or_insert(row.len()) != row.len() {
                         return Err(Error::syntax("VALUES lists must all be the same length"));
                     }
-                    for (expr, column) in row.iter_mut().zip(&named) {
+                    for (expr, kind) in row.iter_mut().zip(&kinds) {
                         // Every value takes its column's type by itself: one row's text must not make the others text.
                         let value = std::mem::replace(expr, null());
                         let value = if is_default(&value) { null() } else { value };
-                        *expr = cast(value, &stored(&target.columns[*column].kind));
+                        *expr = cast_to(value, kind.clone());
                     }
                 }
                 arity.unwrap_or(0)
             }
-            _ => planner.plan(&source, &[])?.plan.schema().fields().len(),
+            _ => planner.plan(&source, &[]).await?.plan.schema().fields().len(),
         };
         check_arity(arity, named.len(), !insert.columns.is_empty())?;
         let source = wrapped(source, arity, &named, &target)?;
@@ -140,7 +141,7 @@ impl Session {
     ) -> Result<Vec<RecordBatch>> {
         let query = self.readable(&query)?;
         let planner = self.planner()?.with_table(EXCLUDED, excluded.clone());
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(self.server.config.query_memory).await
     }
 }

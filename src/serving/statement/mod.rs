@@ -66,7 +66,7 @@ impl Session {
                 other => Err(Error::unsupported(first_word(other))),
             },
             Statement::Delete(delete) => self.delete(delete, arguments).await,
-            Statement::Explain { statement } => self.explain(statement),
+            Statement::Explain { statement } => self.explain(statement).await,
             Statement::ShowObjects(kind) => self.show_objects(*kind),
             Statement::ShowCreate { kind, name } => self.show_create(*kind, name),
             Statement::Describe { name } => self.describe(name),
@@ -132,16 +132,15 @@ pub async fn described(
     match statement {
         Statement::Query(query) => {
             let (query, planner) = session.read(query).await?;
-            let planned = planner.plan(&query, declared)?;
-            let columns = planner.columns(&planned.plan)?;
+            let (planned, columns) = planner.describe(&query, declared).await?;
             Ok((planned.parameters, Some(columns)))
         }
         Statement::Insert(insert) => session.describe_insert(insert, declared).await,
         Statement::Update(update) => match update.as_ref() {
-            ast::Statement::Update(update) => session.describe_update(update, declared),
+            ast::Statement::Update(update) => session.describe_update(update, declared).await,
             other => Err(Error::unsupported(first_word(other))),
         },
-        Statement::Delete(delete) => session.describe_delete(delete, declared),
+        Statement::Delete(delete) => session.describe_delete(delete, declared).await,
         other => Ok((nothing(), show::columns(other))),
     }
 }

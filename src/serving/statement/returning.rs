@@ -29,13 +29,13 @@ impl Session {
         let Some(items) = returning else { return Ok(Outcome::Done(tag)) };
         let query = self.readable(&query(items, target, alias)?)?;
         let planner = over(self.planner()?, target, rows)?;
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         Ok(Outcome::Rows(rows, Tag::Fixed(tag)))
     }
 }
 
-pub(super) fn columns_of(
+pub(super) async fn columns_of(
     session: &mut Session,
     target: &Target,
     alias: Option<Ident>,
@@ -44,8 +44,8 @@ pub(super) fn columns_of(
     let Some(items) = returning else { return Ok(None) };
     let query = session.readable(&query(items, target, alias)?)?;
     let planner = over(session.planner()?, target, &[])?;
-    let planned = planner.plan(&query, &[])?;
-    Ok(Some(planner.columns(&planned.plan)?))
+    let (_, columns) = planner.describe(&query, &[]).await?;
+    Ok(Some(columns))
 }
 
 fn over(planner: Planner, target: &Target, rows: &[RecordBatch]) -> Result<Planner> {

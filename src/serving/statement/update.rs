@@ -77,40 +77,40 @@ impl Session {
         Ok(outcome)
     }
 
-    pub(super) fn describe_update(
+    pub(super) async fn describe_update(
         &mut self,
         update: &Update,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let work = self.update_work(update)?;
-        self.describe_work(work, update.returning.as_deref(), declared)
+        self.describe_work(work, update.returning.as_deref(), declared).await
     }
 
-    pub(super) fn describe_delete(
+    pub(super) async fn describe_delete(
         &mut self,
         delete: &Delete,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let work = self.delete_work(delete)?;
-        self.describe_work(work, delete.returning.as_deref(), declared)
+        self.describe_work(work, delete.returning.as_deref(), declared).await
     }
 
-    fn describe_work(
+    async fn describe_work(
         &mut self,
         work: Work,
         returning: Option<&[datafusion::sql::sqlparser::ast::SelectItem]>,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let planner = self.planner()?;
-        let planned = planner.plan(&work.query, declared)?;
-        let columns = columns_of(self, &work.target, work.alias, returning)?;
+        let planned = planner.plan(&work.query, declared).await?;
+        let columns = columns_of(self, &work.target, work.alias, returning).await?;
         Ok((planned.parameters, columns))
     }
 
     /// Evaluates at the epoch of the table's last writer, holding the right to write it until the transaction ends.
     async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<Vec<RecordBatch>> {
         let planner = self.planner()?;
-        let planned = planner.plan(&work.query, &arguments.types)?;
+        let planned = planner.plan(&work.query, &arguments.types).await?;
         self.written_before_read(&planned.relations).await?;
         let epoch = self.lock(work.target.id()).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(self.server.config.query_memory).await
