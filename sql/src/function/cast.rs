@@ -216,7 +216,7 @@ fn limited(array: &ArrayRef, limit: Option<u32>) -> Result<ArrayRef> {
 }
 
 /// With blanks up to `length` characters.
-fn padded(array: &ArrayRef, length: usize) -> ArrayRef {
+pub(super) fn padded(array: &ArrayRef, length: usize) -> ArrayRef {
     let strings = array.as_string::<i32>();
     let mut out = StringBuilder::with_capacity(strings.len(), strings.len() * length);
     for value in strings {

@@ -401,9 +401,10 @@ impl Coerce {
                 Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr: None }))
             }
             // With its blanks, which a cast to text would take.
-            Some(Type::Char(_)) => {
-                let text = Type::Varchar(None);
-                Ok(Cast::udf(text.clone(), text, &self.zone).call(vec![common::blanks(arg, schema)?]))
+            Some(Type::Char(length)) => {
+                let function = function::lookup("padded").ok_or_else(|| Error::internal("no function padded"))?;
+                let length = Expr::Literal(ScalarValue::Int32(Some(length as i32)), None);
+                Ok(function.call(vec![arg, length]))
             }
             Some(_) => convert(arg, &Type::Text, schema, &self.zone),
         }
