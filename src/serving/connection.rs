@@ -176,7 +176,7 @@ impl Connection {
         // A simple query ends what an interrupted extended one left behind.
         self.skipping = false;
         let reading = prepared::parsed(&self.session.server.config.pool, sql);
-        let parsed = match watched(&mut self.incoming, &self.wake, reading).await? {
+        let parsed = match self.breaks.watched(&mut self.incoming, None, reading).await? {
             Ok(parsed) => parsed,
             Err(error) => {
                 self.failed(&error);
@@ -340,8 +340,9 @@ impl Connection {
             return Ok(Err(Error::new("54000", text)));
         }
         let limit = self.session.variables.duration("statement_timeout");
-        let work = timed(limit, self.session.prepare(&message.query, declared));
-        let prepared = match watched(&mut self.incoming, &self.wake, work).await? {
+        let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
+        let work = self.session.prepare(&message.query, declared);
+        let prepared = match self.breaks.watched(&mut self.incoming, deadline, work).await? {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };

@@ -1,12 +1,12 @@
 //! Prepared statements and portals of the extended protocol, and what can be said about a statement before it runs.
 
+use super::pool::Pool;
 use super::query::apart;
 use super::query::run::Rows;
 use super::session::{Arguments, Session};
 use super::statement::{Tag, described};
 use super::value::row::{Column, Formats};
 use std::sync::Arc;
-use tokio::runtime::Handle;
 use weir_sql::statement::Parsed;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -56,7 +56,7 @@ impl Session {
 const SHORT: usize = 256;
 
 /// What a client sent, read where it keeps nobody waiting.
-pub async fn parsed(pool: &Handle, sql: &str) -> Result<Vec<Parsed>> {
+pub async fn parsed(pool: &Pool, sql: &str) -> Result<Vec<Parsed>> {
     if sql.len() <= SHORT {
         return weir_sql::statement::parse(sql);
     }
