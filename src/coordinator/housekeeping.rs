@@ -22,7 +22,7 @@ use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Epoch, Error, Result};
 
 /// How often garbage is looked for while there may be some, microseconds: listing costs requests.
-const COLLECT_EVERY_US: u64 = 20_000_000;
+const COLLECT_EVERY_US: u64 = 30_000_000;
 /// So much written, or so many manifests, is reason to look sooner, though no sooner than after a moment.
 const COLLECT_AFTER_BYTES: u64 = 64 << 20;
 const COLLECT_AFTER_MANIFESTS: u64 = 64;
