@@ -76,7 +76,11 @@ fn aggregated(aggregate: Aggregate, needs: fn(&Field) -> bool) -> Result<Logical
     for (index, group) in group_expr.iter_mut().enumerate().filter(|(index, _)| keyed[*index]) {
         let value = std::mem::take(group).unalias();
         // DataFusion's own knows more than one NaN.
-        let least = if schema.field(index).data_type().is_floating() { least.call(vec![value.clone()]) } else { min(value.clone()) };
+        let least = if schema.field(index).data_type().is_floating() {
+            least.call(vec![value.clone()])
+        } else {
+            min(value.clone())
+        };
         *group = key_of(value, &Type::of(schema.field(index))?)?.alias(format!("key{index}"));
         aggr_expr.push(least.alias(format!("shown{index}")));
         shown.push((index, format!("shown{index}")));

@@ -19,8 +19,8 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use weir_sql::{Error, Result};
 use weir_storage::delta::{own, size};
@@ -155,9 +155,8 @@ async fn produce(
 ) -> Result<()> {
     // Planning does not yield: here it would keep other queries from running.
     let planner = state.clone();
-    let physical = apart::run(&pool, move |_| {
-        Handle::current().block_on(planner.create_physical_plan(&plan)).map_err(failure)
-    });
+    let physical =
+        apart::run(&pool, move |_| Handle::current().block_on(planner.create_physical_plan(&plan)).map_err(failure));
     let physical = counting(physical.await?).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
