@@ -6,6 +6,7 @@ use crate::Target;
 use crate::memory::Bound;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use weir::catalog::object::Stopped;
 use weir::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
 use weir::connector::{Identity, Position};
 use weir::connector::postgres::lsn::Place;
@@ -98,6 +99,7 @@ fn catalog() -> Catalog {
         key: Some(vec![0]),
         arrangements: vec![ArrangementId(1), ArrangementId(2)],
         upstream: None,
+        stopped: Some(Stopped { sqlstate: "XX000".into(), message: "m".into() }),
     };
     add("t", Body::Table(body));
     let sql = "SELECT a.t, count(*) AS c, sum(a.n + 1) AS s FROM t AS a LEFT JOIN t AS b ON a.id = b.id \

@@ -786,7 +786,7 @@ fn a_statement_whose_task_panics_fails_and_does_nothing() {
             "SELECT id FROM notes ORDER BY broken(id)",
             "SELECT a.id FROM notes a JOIN notes b ON broken(a.id) = b.id",
             "INSERT INTO notes SELECT broken(id), 'x' FROM notes",
-            "INSERT INTO notes SELECT id + 10, 'x' FROM notes ON CONFLICT (id) DO UPDATE SET body = broken(1)::varchar",
+            "INSERT INTO notes SELECT id + 10, 'x' FROM notes ON CONFLICT (id) DO UPDATE SET body = broken(notes.id)::varchar",
             "UPDATE notes SET body = 'x' WHERE broken(id) = 1",
             "DELETE FROM notes WHERE broken(id) = 1",
             "COPY (SELECT broken(id) FROM notes) TO STDOUT",
