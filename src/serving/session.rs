@@ -240,7 +240,7 @@ impl Session {
         }
         let found = self.server.handle.history.open(env, at).await;
         match found.map_err(|e| Error::new("58030", format!("the past cannot be read: {e}")))? {
-            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(snapshot))?)),
+            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(*snapshot))?)),
             Found::Later(oldest) => Err(past::too_old(oldest)),
         }
     }

@@ -12,7 +12,7 @@ pub const FUNCTIONS: &[Definition] = &[
     bitwise("&", |given| alike("&", given), |call| pairs(call, (|a, b| a & b, |a, b| a & b, |a, b| a & b))),
     bitwise("|", |given| alike("|", given), |call| pairs(call, (|a, b| a | b, |a, b| a | b, |a, b| a | b))),
     bitwise("#", |given| alike("#", given), |call| pairs(call, (|a, b| a ^ b, |a, b| a ^ b, |a, b| a ^ b))),
-    bitwise("<<", |given| shift("<<", given), |call| shifted(call, (i32::wrapping_shl, i64::wrapping_shl))),
+    bitwise("<<", |given| shift("<<", given), |call| shifted(call, i32::wrapping_shl, i64::wrapping_shl)),
     Definition {
         name: "to_hex",
         aliases: &[],
@@ -35,7 +35,7 @@ pub const FUNCTIONS: &[Definition] = &[
         strict: true,
         fallible: false,
     },
-    bitwise(">>", |given| shift(">>", given), |call| shifted(call, (i32::wrapping_shr, i64::wrapping_shr))),
+    bitwise(">>", |given| shift(">>", given), |call| shifted(call, i32::wrapping_shr, i64::wrapping_shr)),
 ];
 
 const fn bitwise(
@@ -95,7 +95,7 @@ fn each<T: ArrowPrimitiveType>(left: &ArrayRef, right: &ArrayRef, op: Pair<T::Na
 }
 
 /// Distances beyond the width of a type wrap around, as they do in Postgres; two bytes are shifted as four.
-fn shifted(call: &Call, (narrow, wide): (fn(i32, u32) -> i32, fn(i64, u32) -> i64)) -> Result<ArrayRef> {
+fn shifted(call: &Call, narrow: fn(i32, u32) -> i32, wide: fn(i64, u32) -> i64) -> Result<ArrayRef> {
     let (values, by) = (call.column(0)?, call.column(1)?);
     let by: &PrimitiveArray<Int32Type> = by.as_primitive();
     Ok(match values.data_type() {

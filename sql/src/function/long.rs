@@ -108,7 +108,7 @@ fn fits(length: usize, all: usize) -> Result<()> {
 
 /// A product that is too large is larger than any length that is allowed.
 fn times(length: usize, count: usize) -> usize {
-    length.checked_mul(count).unwrap_or(usize::MAX)
+    length.saturating_mul(count)
 }
 
 /// `text`, `count` times, in pieces that are not too small; `block` is room for one of them.
