@@ -299,7 +299,8 @@ impl Coerce {
         if let Some(operator) = quantified::operator(func.name()) {
             return Ok(func.call(self.elements(operator, args, schema)?));
         }
-        if func.name() == "format" {
+        // They print what they are given.
+        if matches!(func.name(), "format" | "concat" | "concat_ws") {
             args = args.into_iter().map(|arg| self.printed(arg, schema)).collect::<Result<_>>()?;
         }
         if let Some(definition) = function::definition(&func) {
@@ -335,10 +336,6 @@ impl Coerce {
             },
             // The ones that see the blanks of char(n).
             "octet_length" => args.into_iter().map(|arg| common::blanks(arg, schema)).collect::<Result<_>>()?,
-            "concat" | "concat_ws" => args.into_iter().map(|arg| self.printed(arg, schema)).collect::<Result<_>>()?,
-            // DataFusion's panic below zero.
-            "lpad" | "rpad" => self.padding(args, schema)?,
-            "replace" => self.replacing(args, schema)?,
             "array_remove" => {
                 // DataFusion's takes away the first one only, and what it does with NULL was not compared.
                 if !matches!(args.get(1), Some(Expr::Literal(value, _)) if !value.is_null()) {
@@ -408,38 +405,6 @@ impl Coerce {
             }
             Some(_) => convert(arg, &Type::Text, schema, &self.zone),
         }
-    }
-
-    /// Text, a length that is nowhere below zero, and what fills it.
-    fn padding(&self, args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
-        let pad = |(index, arg): (usize, Expr)| {
-            if index != 1 {
-                return self.plain(arg, schema);
-            }
-            let length = convert(arg, &Type::Int4, schema, &self.zone)?;
-            let zero = || Expr::Literal(ScalarValue::Int32(Some(0)), None);
-            let negative = operators::compare(Operator::Lt, length.clone(), zero(), schema, &self.zone)?;
-            let when_then_expr = vec![(Box::new(negative), Box::new(zero()))];
-            Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(length)) }))
-        };
-        args.into_iter().enumerate().map(pad).collect()
-    }
-
-    /// Nothing is found nowhere: DataFusion finds it between all characters, so it is looked for as what no text holds.
-    fn replacing(&self, args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
-        let [text, from, to] =
-            <[Expr; 3]>::try_from(args.into_iter().map(|arg| self.plain(arg, schema)).collect::<Result<Vec<_>>>()?)
-                .map_err(|args| function::undefined("replace", &vec![None; args.len()]))?;
-        let literal = |text: &str| Expr::Literal(ScalarValue::from(text), None);
-        let from = match &from {
-            Expr::Literal(ScalarValue::Utf8(Some(from)), _) if !from.is_empty() => literal(from),
-            _ => {
-                let empty = operators::compare(Operator::Eq, from.clone(), literal(""), schema, &self.zone)?;
-                let when_then_expr = vec![(Box::new(empty), Box::new(literal("\0")))];
-                Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(from)) })
-            }
-        };
-        Ok(vec![text, from, to])
     }
 
     /// An array as its elements' texts, and what stands between them.
