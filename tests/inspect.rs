@@ -129,7 +129,8 @@ async fn what_would_be_collected_is_told_and_why_the_rest_is_not() {
     let stays: Vec<&str> = list(&report, "/garbage/stays").iter().filter_map(|stays| stays["why"].as_str()).collect();
     let why = "younger than the newest manifest: an upload that the next one may name";
     assert!(stays.contains(&why), "{stays:?}");
-    for why in ["not named as this store names its objects", "of a newer generation, which may be about to publish it"] {
+    for why in ["not named as this store names its objects", "of a newer generation, which may be about to publish it"]
+    {
         assert!(stays.contains(&why), "{stays:?}");
     }
     // Nobody knows what a damaged manifest names.

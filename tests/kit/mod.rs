@@ -19,6 +19,7 @@ pub use proxy::Proxy;
 pub use s3::S3;
 pub use weir::Weir;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,10 @@ pub async fn same(weir: &Client, postgres: &Client, sql: &str) -> Rows {
 
 /// The first few rows in which two sorted results differ, for messages.
 pub fn difference(ours: &Rows, theirs: &Rows) -> String {
-    let only = |a: &Rows, b: &Rows| a.iter().filter(|row| !b.contains(row)).take(5).cloned().collect::<Vec<_>>();
+    let only = |a: &Rows, b: &Rows| {
+        let known: HashSet<_> = b.iter().collect();
+        a.iter().filter(|row| !known.contains(row)).take(5).cloned().collect::<Vec<_>>()
+    };
     format!(
         "{} rows against {}; only in weir {:?}, only in postgres {:?}",
         ours.len(),

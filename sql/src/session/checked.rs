@@ -56,13 +56,7 @@ const NAMES: &[&[&str]] = &[
         "trim",
         "unnest",
     ],
-    &[
-        "array_agg",
-        "first_value",
-        "grouping",
-        "last_value",
-        "string_agg",
-    ],
+    &["array_agg", "first_value", "grouping", "last_value", "string_agg"],
     &["cume_dist", "dense_rank", "lag", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"],
 ];
 
