@@ -101,8 +101,8 @@ impl World {
 fn handle() -> Handle {
     let column = |name: &str, kind, nullable| Column { name: name.into(), kind, nullable };
     let columns = vec![column("id", Type::Int4, false), column("body", Type::Text, true)];
-    let (columns, key) = (columns.clone(), Some(vec![0]));
-    let body = TableBody { columns, key, arrangements: vec![], upstream: None, stopped: None };
+    let key = Some(vec![0]);
+    let body = TableBody { columns: columns.clone(), key, arrangements: vec![], upstream: None, stopped: None };
     let definition = "CREATE TABLE t (id INT PRIMARY KEY, body TEXT)".into();
     let mut catalog = Catalog::default();
     let id = catalog.next_object();
