@@ -37,9 +37,10 @@ sim:
 mutants:
 	python3 tests/sim/mutate.py $(CACHE)/mutants
 
-# The bank under two hundred kills; prints its seed and how many reads were made.
+# The bank under two hundred kills; prints its seed and how many reads were made. A thousand stores of which one object is damaged.
 soak: setup
 	KILLS=200 cargo test --workspace --test main bank:: -- --nocapture
+	TRIALS=1000 cargo test --workspace --test main damage:: -- --nocapture
 
 lint: cxx fuzz/Cargo.lock
 	cargo fmt --all --check

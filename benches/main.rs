@@ -13,6 +13,7 @@ mod kit;
 mod arrangement;
 mod fresh;
 mod idle;
+mod plans;
 mod report;
 mod state;
 mod stream;
@@ -69,6 +70,9 @@ async fn main() {
     }
     if runs("l") {
         views::many(scale, &mut report).await;
+    }
+    if runs("o") {
+        plans::run(&mut report).await;
     }
     println!("\n{report}");
 }

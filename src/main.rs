@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use weir::{inspect, node};
+use weir::{backup, inspect, node};
 
 /// Batches come and go by the megabyte: the system's allocator gives such memory back each time and faults it in anew. Huge
 /// pages are not asked for (a feature of the crate): faulting one in holds a worker for several milliseconds on some virtual machines.
@@ -23,12 +23,17 @@ enum Command {
     Serve(Box<node::Options>),
     /// Print a store's manifests, positions, relations and runs. Changes nothing.
     Inspect(inspect::Options),
+    /// Copy a store to an empty place: `weir backup STORE TO DEST`. The server may go on meanwhile.
+    Backup(backup::Options),
+    /// Bring a backup back to an empty place: `weir restore DEST TO STORE`.
+    Restore(backup::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(options) => node::serve(*options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Backup(options) | Command::Restore(options) => backup::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,10 +8,13 @@ use crate::dataflow::engine::Ordeal;
 use crate::dataflow::steps::LEAP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
+use crate::serving::doors::Room;
+use crate::serving::pool::Pool;
 use crate::spill::Spill;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -83,9 +86,9 @@ pub fn serve(options: Options) -> Result<()> {
     init_log(&options.log)?;
     options.check()?;
     let main = runtime("weir", 2, 0)?;
-    let queries = runtime("weir-query", cores().max(2), 10)?;
-    let result = main.block_on(run(&options, &queries));
-    queries.shutdown_background();
+    let background = runtime("weir-background", cores().max(2), NICE)?;
+    let result = main.block_on(run(&options, &background));
+    background.shutdown_background();
     main.shutdown_background();
     result
 }
@@ -102,7 +105,9 @@ impl Options {
     fn auth(&self, env: &Env) -> Result<Auth> {
         match &self.password_file {
             None => Ok(Auth::Trust),
-            Some(path) => Ok(Auth::Passwords(Passwords::read(path, &*env.random).map_err(|e| Error::new("58P01", e))?)),
+            Some(path) => {
+                Ok(Auth::Passwords(Passwords::read(path, env.random.clone()).map_err(|e| Error::new("58P01", e))?))
+            }
         }
     }
 
@@ -117,10 +122,11 @@ impl Options {
     }
 }
 
-async fn run(options: &Options, queries: &Runtime) -> Result<()> {
+async fn run(options: &Options, background: &Runtime) -> Result<()> {
     let env = env(&options.store).await?;
     let spill = Spill::new(&options.spill_dir.clone().unwrap_or_else(std::env::temp_dir));
     let spill = spill.map_err(|e| Error::new("58030", format!("the spill directory cannot be made: {e}")))?;
+    [&options.password_file, &options.secret_key_file].into_iter().flatten().for_each(|path| warn_if_readable(path));
     let keeper = Keeper::open(options.secret_key_file.as_deref())?;
     if !keeper.is_sealing() {
         tracing::warn!("stored passwords are not encrypted: give --secret-key-file");
@@ -139,7 +145,7 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
         leap_after: LEAP_AFTER,
         lag_limit: options.lag_limit as u64,
         portion_rows: options.portion_rows.max(1),
-        pool: queries.handle().clone(),
+        pool: background.handle().clone(),
         ordeals: options.ordeals(),
         connectors: Connectors::default(),
         accept_data_loss: options.accept_data_loss,
@@ -149,18 +155,22 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
     let serving = serving::Config {
         auth: options.auth(&env)?,
         env: env.clone(),
-        pool: queries.handle().clone(),
+        pool: pool()?,
         query_memory: options.memory() / 4,
         spill_dir: Some(spill.path().to_path_buf()),
+        room: room(descriptors()),
+        kept_memory: (options.memory() / 64).clamp(4 << 20, 256 << 20),
+        functions: vec![],
     };
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.map_err(|e| Error::internal(format!("metrics cannot be recorded: {e}")))?;
+    let clock = env.clock.clone();
     let (coordinator, handle) = coordinator::start(env, config).await?;
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = watch::channel(false);
     let mut running = tokio::spawn(coordinator.run(stopped));
     let mut sessions = tokio::spawn(serving::serve(listener, handle.clone(), serving, until(ended.clone())));
-    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, until(ended)));
+    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, clock, until(ended)));
     tracing::info!(listen = %options.listen, http = %options.http, "ready");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     tokio::select! {
@@ -172,11 +182,45 @@ async fn run(options: &Options, queries: &Runtime) -> Result<()> {
     }
     end.send_replace(true);
     let _ = stop.send(());
-    match tokio::time::timeout(LAST_CHECKPOINT, running).await {
+    let (ended, _) = tokio::join!(tokio::time::timeout(LAST_CHECKPOINT, running), sessions);
+    match ended {
         Ok(ended) => flatten(ended)?,
         Err(_) => {
             Err(Error::new("57P01", "the last checkpoint could not be published in time; the one before it holds"))
         }
+    }
+}
+
+/// File descriptors for what is not a client: the store, spilled rows, sources, HTTP, threads, the log.
+const RESERVED: usize = 512;
+
+/// How many file descriptors the process may have, once it has asked for as many as it can get.
+fn descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls take a pointer to a value that outlives them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return RESERVED * 4;
+        }
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raised) == 0 {
+            limit = raised;
+        }
+    }
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// Clients that so many file descriptors are enough for: none takes one from the store.
+fn room(descriptors: usize) -> Room {
+    let rest = descriptors.saturating_sub(RESERVED);
+    Room { sessions: (rest / 4 * 3).clamp(1, 1000), waiting: (rest / 4).clamp(1, 256) }
+}
+
+/// A secret in a file that everybody may read is none.
+fn warn_if_readable(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "other users of this machine may read this file: run chmod 600 on it");
     }
 }
 
@@ -217,6 +261,19 @@ fn on(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
 
 /// Planning recurses with the depth of a statement, in large frames when not optimised. Only what is used is taken.
 const STACK: usize = 16 << 20;
+
+/// Priority of queries and of housekeeping: below the workers'.
+const NICE: i32 = 10;
+
+/// Threads of all lanes together, at most.
+const QUERY_THREADS: usize = 512;
+
+/// Queries that have threads of their own: as many as processors, so that one alone uses all of them.
+fn pool() -> Result<Pool> {
+    let lanes = (QUERY_THREADS / cores()).clamp(8, 64);
+    let open = || runtime("weir-query", cores(), NICE).map_err(|e| std::io::Error::other(e.message));
+    Pool::new(lanes, open).map_err(|e| Error::internal(format!("queries have no threads: {e}")))
+}
 
 /// A pool of threads; `nice` lowers their priority below the dataflow workers'.
 fn runtime(name: &str, threads: usize, nice: i32) -> Result<Runtime> {

@@ -109,11 +109,18 @@ async fn what_would_be_collected_is_told_and_why_the_rest_is_not() {
     fill(&weir).await;
     assert!(weir.stop().success());
     let before = weir.inspect(&[]);
-    let put = |name: &str| fs::write(Path::new(weir.store()).join("data").join(name), b"12345").expect("put");
-    put("1-01ARZ3NDEKTSV4RRFFQ69G5FAV.runs");
-    put("7-01ARZ3NDEKTSV4RRFFQ69G5FAV.runs");
+    let data = Path::new(weir.store()).join("data");
+    // Objects are named after their generation, their time and their store.
+    let named = fs::read_dir(&data).expect("the objects").flatten().map(|entry| entry.file_name());
+    let named = named.filter_map(|name| name.into_string().ok()).next().expect("an object");
+    let own = named.rsplit_once('-').expect("a store").1.to_string();
+    let put = |name: &str| fs::write(data.join(name), b"12345").expect("put");
+    put(&format!("1-01ARZ3NDEKTSV4RRFFQ69G5FAV-{own}"));
+    put(&format!("7-01ARZ3NDEKTSV4RRFFQ69G5FAV-{own}"));
     // Far in the future.
-    put("1-7ZZZZZZZZZZZZZZZZZZZZZZZZZ.runs");
+    put(&format!("1-7ZZZZZZZZZZZZZZZZZZZZZZZZZ-{own}"));
+    // Another store's, and nobody's.
+    put("1-01ARZ3NDEKTSV4RRFFQ69G5FAV-1.runs");
     put("notes.txt");
     let report = weir.inspect(&[]);
     check(&report);
@@ -122,7 +129,8 @@ async fn what_would_be_collected_is_told_and_why_the_rest_is_not() {
     let stays: Vec<&str> = list(&report, "/garbage/stays").iter().filter_map(|stays| stays["why"].as_str()).collect();
     let why = "younger than the newest manifest: an upload that the next one may name";
     assert!(stays.contains(&why), "{stays:?}");
-    for why in ["not named as Weir names its objects", "of a newer generation, which may be about to publish it"] {
+    for why in ["not named as this store names its objects", "of a newer generation, which may be about to publish it"]
+    {
         assert!(stays.contains(&why), "{stays:?}");
     }
     // Nobody knows what a damaged manifest names.

@@ -2,6 +2,7 @@
 
 use crate::kit::{Client, PATIENCE, Postgres, Weir, eventually, output};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
@@ -81,6 +82,27 @@ async fn a_query_can_be_cancelled() {
     let error = long.await.expect("the task ends").err().expect("the query fails");
     assert!(error.starts_with("57014"), "{error}");
     assert_eq!(weir.client().await.one("SELECT count(*) FROM n").await, "2000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_statements_get_their_turn_beside_many_endless_ones() {
+    let (weir, sql) = shop().await;
+    let endless = "SELECT count(*) FROM generate_series(1, 200000) a(x) JOIN generate_series(1, 200000) b(y) ON x <> y";
+    for _ in 0..40 {
+        let client = weir.client().await;
+        tokio::spawn(async move { client.rows(endless).await });
+    }
+    let mut took = vec![];
+    for n in 0..15 {
+        for statement in ["SELECT 1".to_string(), format!("INSERT INTO items VALUES ({}, 'x', 1)", 100 + n)] {
+            let begun = Instant::now();
+            sql.run(&statement).await;
+            took.push(begun.elapsed());
+        }
+    }
+    took.sort();
+    // A tenth of that on processors that have nothing else to do.
+    assert!(took[took.len() / 2] < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

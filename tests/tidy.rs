@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coordinator", &["catalog", "connector", "dataflow", "weir_sql", "weir_storage"]),
     ("serving", &["catalog", "connector", "coordinator", "dataflow", "weir_sql", "weir_storage"]),
     ("inspect", EVERYTHING),
+    ("backup", &["weir_sql", "weir_storage"]),
     ("spill", &[]),
     ("node", EVERYTHING),
     ("main", EVERYTHING),
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 const EVERYTHING: &[&str] = &[
+    "backup",
     "catalog",
     "connector",
     "coordinator",

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use weir::catalog::object::Stopped;
 use weir::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
-use weir::connector::Position;
 use weir::connector::postgres::lsn::Place;
+use weir::connector::{Identity, Position};
 use weir_sql::session::Settings;
 use weir_sql::statement::Statement;
 use weir_sql::types::{Column, Type};
@@ -77,7 +77,8 @@ fn catalog() -> Catalog {
     let mut add = |name: &str, body| {
         let id = catalog.next_object();
         let (name, definition) = (name.to_string(), format!("CREATE {name}"));
-        catalog.objects.insert(id, Object { id, name, life: Life::Live, definition, created_at: 0, body });
+        let object = Object { id, name, life: Life::Live, definition, created_at: 0, body };
+        catalog.objects.insert(id, object.into());
     };
     add(
         "s",
@@ -87,6 +88,8 @@ fn catalog() -> Catalog {
             secrets: BTreeMap::new(),
             details: serde_json::json!({"slot": "s"}),
             paused: false,
+            identity: Identity { store: 1, token: 2, before: Some(3) },
+            place: Some("file:///s".into()),
         }),
     );
     let column = |name: &str, kind| Column { name: name.into(), kind, nullable: name != "id" };

@@ -19,6 +19,8 @@ use weir::coordinator::request::{Handle, Progress};
 use weir::dataflow::errors;
 use weir::dataflow::relations::{Readable, Relations};
 use weir::serving::auth::{Auth, Passwords};
+use weir::serving::doors::Room;
+use weir::serving::pool::Pool;
 use weir::serving::{Config, Server, connection};
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
@@ -38,7 +40,8 @@ fn run(bytes: &[u8]) {
     let start: &[u8] = if how & 2 == 0 { b"" } else { b"\0\0\0\x13\0\x03\0\0user\0root\0\0" };
     let client = Client { sent: [start, sent].concat(), at: 0, piece: usize::from(piece) + 1, turns: TURNS };
     let server = world.servers[usize::from(how & 1)].clone();
-    world.runtime.block_on(connection::talk(server, client, sink(), how & 4 != 0));
+    let waiting = server.doors.enter();
+    world.runtime.block_on(connection::talk(server, client, sink(), "fuzz", waiting));
 }
 
 struct Client {
@@ -85,12 +88,22 @@ impl World {
         let env = Env { random: Arc::new(Always), ..Env::real(objects) };
         let folder = std::env::temp_dir().join(format!("weir-fuzz-{}", std::process::id()));
         std::fs::write(&folder, "root:secret\n").expect("a password file");
-        let passwords = Passwords::read(&folder, &Always).expect("passwords");
+        let passwords = Passwords::read(&folder, Arc::new(Always)).expect("passwords");
         let _ = std::fs::remove_file(&folder);
         let handle = handle();
         let servers = [Auth::Trust, Auth::Passwords(passwords)].map(|auth| {
-            let pool = runtime.handle().clone();
-            let config = Config { env: env.clone(), auth, pool, query_memory: 8 << 20, spill_dir: None };
+            let pool = Pool::of(runtime.handle().clone());
+            let room = Room { sessions: 4, waiting: 4 };
+            let config = Config {
+                env: env.clone(),
+                auth,
+                pool,
+                query_memory: 8 << 20,
+                spill_dir: None,
+                kept_memory: 1 << 20,
+                room,
+                functions: vec![],
+            };
             Arc::new(Server::new(handle.clone(), config).expect("a server"))
         });
         Self { runtime, servers }
@@ -107,7 +120,7 @@ fn handle() -> Handle {
     let mut catalog = Catalog::default();
     let id = catalog.next_object();
     let object = Object { id, name: "t".into(), life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
-    catalog.objects.insert(id, object);
+    catalog.objects.insert(id, object.into());
 
     let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
     let rows = Arrangement::new(Spec { kind: Kind::Keyed, schema: schema.clone(), key: vec![0] });

@@ -1,20 +1,24 @@
-//! Postgres' scalar and aggregate functions for DataFusion, where its own differ or are missing. One family per file.
+//! Postgres' scalar functions for DataFusion, where its own differ or are missing. One family per file.
 //!
 //! A function is a [`Definition`]: a name, the choice of its types, and its evaluation over whole columns. Operators are
 //! functions too, named by their sign. Everything here is a pure function of its arguments; what depends on the session
 //! (time zone) is an argument, so that a stored expression means the same for ever.
 
-pub mod aggregate;
 mod arithmetic;
 mod array;
+mod bits;
+mod bytes;
 mod calendar;
 pub mod cast;
 mod format;
 pub mod key;
+mod long;
 mod math;
 mod moment;
 mod part;
+mod pattern;
 pub mod print;
+pub mod quantified;
 pub mod read;
 pub mod span;
 mod temporal;
@@ -24,6 +28,7 @@ pub mod zone;
 pub use arithmetic::decimal_of;
 pub use cast::Cast;
 pub use moment::reads_clock;
+pub use pattern::translated;
 pub use text::identifier;
 
 use crate::error::{Error, Result};
@@ -36,7 +41,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 /// A scalar function or operator.
@@ -85,12 +90,17 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
     [
         arithmetic::FUNCTIONS,
         array::FUNCTIONS,
+        bits::FUNCTIONS,
+        bytes::FUNCTIONS,
         math::FUNCTIONS,
         part::FUNCTIONS,
         moment::FUNCTIONS,
         format::FUNCTIONS,
         text::FUNCTIONS,
         key::FUNCTIONS,
+        long::FUNCTIONS,
+        pattern::FUNCTIONS,
+        quantified::FUNCTIONS,
     ]
     .into_iter()
     .flatten()
@@ -167,12 +177,12 @@ impl ScalarUDFImpl for Function {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
-        let names: Vec<_> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        let names: Vec<_> = args.iter().map(|arg| short(arg.schema_name().to_string())).collect();
         Ok(shown(self.definition.name, &names))
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
-        let names: Vec<_> = args.iter().map(|arg| arg.to_string()).collect();
+        let names: Vec<_> = args.iter().map(|arg| short(arg.to_string())).collect();
         Ok(shown(self.definition.name, &names))
     }
 
@@ -202,6 +212,19 @@ impl ScalarUDFImpl for Function {
         }
         Ok(ColumnarValue::Array(array))
     }
+}
+
+/// A name that nobody can read any more, as a short one that stands for it alone: DataFusion puts names of calls together at every
+/// level of nested ones.
+fn short(name: String) -> String {
+    const READABLE: usize = 1000;
+    if name.len() <= READABLE {
+        return name;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let begin: String = name.chars().take(READABLE / 10).collect();
+    format!("{begin}… {:016x}", hasher.finish())
 }
 
 /// A call as it is written: operators between their operands.

@@ -1,12 +1,13 @@
 //! Weir's SQL: statements, types, Postgres' functions, and the planner from SQL to incremental plans.
 //!
 //! In reading order: [`types`] (Postgres types and their Arrow shapes), [`numeric`] (exact decimals of varying scale),
-//! [`statement`] (what a client can say), [`catalog`] (what the planner asks about relations), [`function`] (Postgres' scalar and
-//! aggregate functions for DataFusion), [`session`] (a DataFusion session with our semantics), [`scalar`] (stored expressions
+//! [`statement`] (what a client can say), [`catalog`] (what the planner asks about relations), [`function`] (Postgres' scalar
+//! functions for DataFusion), [`total`] (what is kept of groups of values), [`aggregate`] (what is made of it), [`session`] (a DataFusion session with our semantics), [`scalar`] (stored expressions
 //! and their evaluation row-error by row-error), [`plan`] (the incremental plan), [`planner`] (SQL to plan).
 //!
 //! No I/O, no clock, no async. Knows nothing of storage.
 
+pub mod aggregate;
 pub mod catalog;
 pub mod error;
 pub mod function;
@@ -16,6 +17,7 @@ pub mod planner;
 pub mod scalar;
 pub mod session;
 pub mod statement;
+pub mod total;
 pub mod types;
 
 pub use error::{Error, Result};

@@ -16,6 +16,7 @@ mod transcendental;
 
 pub use array::{Numbers, build, from_column, key, to_column};
 pub use sum::Sum;
+pub use transcendental::exact;
 
 use crate::error::{Error, Result};
 use crate::types::NUMERIC_WIDTH;
@@ -140,6 +141,11 @@ impl Numeric {
     /// Digits shown after the point.
     pub fn scale(&self) -> u16 {
         self.scale
+    }
+
+    /// Of a finite value the integer and the power of ten whose product it is, and its display scale.
+    pub(crate) fn parts(&self) -> Option<(i128, i32, u16)> {
+        self.is_finite().then_some((self.coefficient, self.exponent, self.scale))
     }
 
     /// The value times 10^`scale`, rounded half away from zero; `None` when it is not finite or does not fit 38 digits.

@@ -1,8 +1,11 @@
 //! The incremental plan: what a view does, in nodes that each have a one-sentence definition over Z-sets.
 //!
-//! Stored in the catalog as JSON with [`VERSION`]; an unknown node, kind or flag refuses to decode. Every node's output is a pair
-//! of Z-sets, rows and errors; the definitions below speak of rows, errors of the inputs are always passed on.
+//! Stored in the catalog as JSON with [`VERSION`], see [`stored`]; an unknown node, kind or flag refuses to decode. Every node's
+//! output is a pair of Z-sets, rows and errors; the definitions below speak of rows, errors of the inputs are always passed on.
 
+mod stored;
+
+use crate::aggregate::Function;
 use crate::catalog::RelationId;
 use crate::scalar::Scalar;
 use crate::types::Column;
@@ -10,19 +13,18 @@ use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Raised when the meaning of anything stored changes.
-pub const VERSION: u32 = 1;
+/// Raised when the meaning of anything stored changes, or how it is stored.
+pub const VERSION: u32 = 2;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "stored::Read")]
 pub struct Plan {
-    pub version: u32,
     pub root: Node,
     /// A unique key of the root's rows, derived from what the engine enforces; the view is stored by it (else as a bag).
     pub key: Option<Vec<usize>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
     pub operator: Operator,
@@ -30,7 +32,7 @@ pub struct Node {
     pub columns: Vec<Column>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub enum Operator {
     /// The rows of a relation, some columns of it.
     Scan { relation: RelationId, name: String, projection: Vec<usize> },
@@ -77,26 +79,13 @@ pub enum JoinKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Aggregate {
-    pub function: AggregateFunction,
+    pub function: Function,
     /// Column of the input; `None` is count(*).
     pub argument: Option<usize>,
     pub distinct: bool,
     /// A boolean column of the input: FILTER (WHERE …).
     pub filter: Option<usize>,
     pub output: Column,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AggregateFunction {
-    Count,
-    /// Result types as in Postgres: sum(int2|int4) bigint, sum(int8) numeric, sum(numeric) numeric, sum(float) float.
-    Sum,
-    /// avg of integers and numerics is numeric (unconstrained), of floats float8.
-    Avg,
-    Min,
-    Max,
-    BoolAnd,
-    BoolOr,
 }
 
 impl Aggregate {
@@ -106,21 +95,6 @@ impl Aggregate {
         let distinct = if self.distinct { "distinct " } else { "" };
         let filter = self.filter.map(|f| format!(" filter (where {})", columns[f].name)).unwrap_or_default();
         format!("{}({distinct}{argument}){filter}", self.function)
-    }
-}
-
-/// As in SQL.
-impl std::fmt::Display for AggregateFunction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            AggregateFunction::Count => "count",
-            AggregateFunction::Sum => "sum",
-            AggregateFunction::Avg => "avg",
-            AggregateFunction::Min => "min",
-            AggregateFunction::Max => "max",
-            AggregateFunction::BoolAnd => "bool_and",
-            AggregateFunction::BoolOr => "bool_or",
-        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Stored scalar expressions, and their evaluation that turns a failing row into an error instead of failing the batch.
 //!
-//! In reading order: [`Scalar`] (the stored form), `lower` (from DataFusion's logical expressions), `show` (as EXPLAIN prints
-//! them), [`Program`] (compiled to DataFusion's physical expressions and run), `guard` (AND, OR and COALESCE that evaluate their
-//! later operands only where the earlier ones leave the result open).
+//! In reading order: [`Scalar`], [`flat`] (its stored form), `lower` (from DataFusion's logical expressions), `show` (as EXPLAIN
+//! prints them), [`Program`] (compiled to DataFusion's physical expressions and run), [`chain`] (long chains of operators), `guard`
+//! (AND, OR and COALESCE that evaluate their later operands only where the earlier ones leave the result open).
 
+pub mod chain;
+pub mod flat;
 mod guard;
 mod lower;
 mod program;
@@ -11,7 +13,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-pub use lower::from_logical;
+pub use lower::{connected, from_logical};
 pub use program::{Evaluated, Failure, Program};
 pub use show::Named;
 
@@ -20,9 +22,9 @@ use crate::function;
 use crate::types::{Column, Type};
 use serde::{Deserialize, Serialize};
 
-/// An expression over the columns of one input, in Weir's own stable encoding: no name of DataFusion's is stored except
-/// through function names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An expression over the columns of one input, of which [`flat`] is Weir's own stable encoding: no name of DataFusion's is stored
+/// except through function names. Read as it is only from plans of the first version, which nested expressions.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Scalar {
     Column {
@@ -90,6 +92,45 @@ pub enum Scalar {
         negated: bool,
         insensitive: bool,
     },
+    /// `first` after every link in turn: a chain of operators, which as nested calls would be as deep as it is long.
+    Chain {
+        first: Box<Scalar>,
+        /// Over the columns [`chain::SO_FAR`] and [`chain::OPERAND`], each once however many links take it.
+        steps: Vec<Scalar>,
+        links: Vec<Link>,
+        kind: Type,
+    },
+}
+
+/// One step of a chain, and its operand unless that is part of the step.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    pub step: usize,
+    pub operand: Option<Scalar>,
+}
+
+/// The parts of a deep expression are dropped one after the other, not one within the other.
+impl Drop for Scalar {
+    fn drop(&mut self) {
+        let mut open = vec![];
+        take_deep(self, &mut open);
+        while let Some(mut part) = open.pop() {
+            take_deep(&mut part, &mut open);
+        }
+    }
+}
+
+/// Moves those parts of `scalar` out that have parts themselves.
+fn take_deep(scalar: &mut Scalar, open: &mut Vec<Scalar>) {
+    if matches!(scalar, Scalar::Column { .. } | Scalar::Literal { .. }) {
+        return;
+    }
+    for child in scalar.children_mut() {
+        if !matches!(child, Scalar::Column { .. } | Scalar::Literal { .. }) {
+            open.push(std::mem::replace(child, Scalar::Literal { value: None, kind: Type::Bool }));
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +201,7 @@ impl Scalar {
             | Scalar::Cast { kind, .. }
             | Scalar::Case { kind, .. }
             | Scalar::Coalesce { kind, .. }
+            | Scalar::Chain { kind, .. }
             | Scalar::Binary { kind, .. } => kind.clone(),
             Scalar::And { .. }
             | Scalar::Or { .. }
@@ -194,11 +236,21 @@ impl Scalar {
             Scalar::Like { .. } => true,
             _ => false,
         };
-        own || self.parts().into_iter().any(Scalar::is_fallible)
+        own || self.children().into_iter().any(Scalar::is_fallible)
     }
 
-    /// The expressions it is directly made of, in order.
-    pub fn parts(&self) -> Vec<&Scalar> {
+    /// How many levels of expressions there are in it.
+    pub fn depth(&self) -> usize {
+        let (mut deepest, mut open) = (0, vec![(self, 1)]);
+        while let Some((scalar, depth)) = open.pop() {
+            deepest = deepest.max(depth);
+            open.extend(scalar.children().into_iter().map(|child| (child, depth + 1)));
+        }
+        deepest
+    }
+
+    /// The expressions it is directly made of, in order; of a chain also its steps.
+    pub fn children(&self) -> Vec<&Scalar> {
         match self {
             Scalar::Column { .. } | Scalar::Literal { .. } => vec![],
             Scalar::Call { arguments, .. } | Scalar::Coalesce { arguments, .. } => arguments.iter().collect(),
@@ -210,6 +262,29 @@ impl Scalar {
             Scalar::Binary { left, right, .. } => vec![left, right],
             Scalar::InList { argument, list, .. } => std::iter::once(argument.as_ref()).chain(list).collect(),
             Scalar::Like { argument, pattern, .. } => vec![argument, pattern],
+            Scalar::Chain { first, steps, links, .. } => {
+                let operands = links.iter().filter_map(|link| link.operand.as_ref());
+                std::iter::once(first.as_ref()).chain(steps).chain(operands).collect()
+            }
+        }
+    }
+
+    fn children_mut(&mut self) -> Vec<&mut Scalar> {
+        match self {
+            Scalar::Column { .. } | Scalar::Literal { .. } => vec![],
+            Scalar::Call { arguments, .. } | Scalar::Coalesce { arguments, .. } => arguments.iter_mut().collect(),
+            Scalar::And { operands } | Scalar::Or { operands } => operands.iter_mut().collect(),
+            Scalar::Cast { argument, .. } | Scalar::Not { argument } | Scalar::Is { argument, .. } => vec![argument],
+            Scalar::Case { pairs, otherwise, .. } => {
+                pairs.iter_mut().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref_mut()).collect()
+            }
+            Scalar::Binary { left, right, .. } => vec![left, right],
+            Scalar::InList { argument, list, .. } => std::iter::once(argument.as_mut()).chain(list).collect(),
+            Scalar::Like { argument, pattern, .. } => vec![argument, pattern],
+            Scalar::Chain { first, steps, links, .. } => {
+                let operands = links.iter_mut().filter_map(|link| link.operand.as_mut());
+                std::iter::once(first.as_mut()).chain(steps).chain(operands).collect()
+            }
         }
     }
 

@@ -2,19 +2,24 @@
 //!
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
-//! its own, then any of its optimizers, then [`guard`] on what is to be run.
+//! its own, then [`sound`], which refuses what the optimizer would get wrong, then any of its optimizers, then [`guard`] on what
+//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
 
 mod alias;
+mod chain;
+mod checked;
 mod clock;
 mod coerce;
 mod common;
 mod counted;
-mod extreme;
 mod guard;
 pub mod names;
 mod operators;
+mod precedence;
 mod prepare;
+mod refuse;
 mod regroup;
+mod sound;
 mod subquery;
 #[cfg(test)]
 mod tests;
@@ -23,20 +28,26 @@ mod using;
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 
-use crate::function::{self, aggregate};
+use crate::aggregate::select;
+use crate::error::Result;
+use crate::function;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::functions::string;
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What of a client's session changes the meaning of SQL. Stored with every view.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     pub timezone: String,
     pub search_path: Vec<String>,
@@ -55,22 +66,38 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
             Arc::new(ResolveGroupingFunction::new()),
             Arc::new(coerce::Coerce::new(&settings.timezone)),
             Arc::new(TypeCoercion::new()),
+            Arc::new(sound::Sound),
         ]);
     // The first planner that takes an expression has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(operators::Operators));
     builder = builder
-        .with_type_planner(Arc::new(operators::Types))
+        .with_type_planner(types())
         .with_relation_planners(vec![Arc::new(alias::Aliases)])
         .with_query_planner(Arc::new(guard::Planner))
-        .with_optimizer_rules(rules());
+        .with_optimizer_rules(rules())
+        .with_physical_optimizer_rules(physical_rules());
     let mut ours: Vec<_> = function::all().filter_map(|definition| function::lookup(definition.name)).collect();
     ours.extend(clock::functions(now));
     let functions = builder.scalar_functions().get_or_insert_default();
     replace(functions, ours, |function| (function.name(), function.aliases()));
+    functions.push(chain::function());
     functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
     let functions = builder.aggregate_functions().get_or_insert_default();
-    replace(functions, aggregate::all(), |function| (function.name(), function.aliases()));
+    replace(functions, select::all(), |function| (function.name(), function.aliases()));
     builder.build()
+}
+
+/// The same session at another time.
+pub fn at(state: &mut SessionState, now: i64) -> Result<()> {
+    for function in clock::functions(Some(now)) {
+        state.register_udf(function)?;
+    }
+    Ok(())
+}
+
+/// What types' names mean. A session knows it, but does not tell.
+pub fn types() -> Arc<dyn TypePlanner> {
+    Arc::new(operators::Types)
 }
 
 /// Puts our functions in the place of DataFusion's that share a name or alias with them. Those have to go, not only to be
@@ -90,6 +117,14 @@ fn replace<F>(functions: &mut Vec<Arc<F>>, ours: Vec<Arc<F>>, names: fn(&F) -> (
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.retain(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
+    rules
+}
+
+/// All but the rule that pushes filters down: it finds columns by their names alone, which two sides of a join may share, and our
+/// scans take no filters from it.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
     rules
 }
 

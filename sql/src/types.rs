@@ -5,7 +5,7 @@
 //! | bool, int2/4/8, float4/8 | Boolean, Int16/32/64, Float32/64 |
 //! | numeric(p,s), p <= 38 / <= 76 | Decimal128(p,s) / Decimal256(p,s) |
 //! | numeric | FixedSizeBinary(21): see [`crate::numeric`]; the width itself says "numeric" |
-//! | text, varchar, char(n) | Utf8 (varchar and char with field metadata) |
+//! | text, varchar, char(n) | Utf8 (varchar and char with field metadata); char(n) without the blanks it is shown with |
 //! | uuid, json, jsonb | Utf8 with metadata `weir.type`; uuid in canonical lower case, jsonb as Postgres prints it |
 //! | bytea | Binary |
 //! | date | Date32; infinity = i32::MAX, -infinity = i32::MIN |
@@ -40,6 +40,8 @@ pub enum Type {
     Numeric(Option<(u8, i8)>),
     Text,
     Varchar(Option<u32>),
+    /// char(n), held without blanks at its end. 0 is bpchar without a length: what the values of several lengths are together,
+    /// held with the blanks they are shown with.
     Char(u32),
     Bytea,
     Date,
@@ -101,6 +103,17 @@ impl Type {
             _ => return field,
         };
         field.with_metadata(HashMap::from([(TYPE_KEY.to_string(), tag)]))
+    }
+
+    /// Without length, precision and scale: what a literal or a parameter is read as that meets this type.
+    pub fn loose(&self) -> Self {
+        match self {
+            Type::Numeric(_) => Type::Numeric(None),
+            Type::Varchar(_) => Type::Varchar(None),
+            Type::Char(_) => Type::Char(0),
+            Type::Array(element) => Type::Array(Box::new(element.loose())),
+            other => other.clone(),
+        }
     }
 
     /// The type a field of DataFusion's or ours holds; `Error` 0A000 names what we have no type for.
@@ -166,6 +179,7 @@ impl fmt::Display for Type {
             Type::Text => f.write_str("text"),
             Type::Varchar(None) => f.write_str("character varying"),
             Type::Varchar(Some(n)) => write!(f, "character varying({n})"),
+            Type::Char(0) => f.write_str("character"),
             Type::Char(n) => write!(f, "character({n})"),
             Type::Bytea => f.write_str("bytea"),
             Type::Date => f.write_str("date"),

@@ -6,7 +6,7 @@ pub mod object;
 pub mod secret;
 pub mod system;
 
-pub use object::{Body, Life, Object, SourceBody, TableBody, ViewBody};
+pub use object::{Body, Life, Object, Shared, SourceBody, TableBody, ViewBody};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use weir_storage::manifest::{ArrangementId, Manifest};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
-    pub objects: BTreeMap<u32, Object>,
+    pub objects: BTreeMap<u32, Shared>,
     pub last_object: u32,
     pub last_arrangement: u64,
 }
@@ -39,11 +39,11 @@ impl Catalog {
     }
 
     pub fn by_name(&self, name: &str) -> Option<&Object> {
-        self.objects.values().find(|o| o.name == name)
+        self.objects.values().find(|o| o.name == name).map(|o| &**o)
     }
 
     pub fn get(&self, id: u32) -> Option<&Object> {
-        self.objects.get(&id)
+        self.objects.get(&id).map(|o| &**o)
     }
 
     pub fn next_object(&mut self) -> u32 {
@@ -58,7 +58,7 @@ impl Catalog {
 
     /// Objects that read `id` directly (views over a relation, tables of a source).
     pub fn dependants(&self, id: u32) -> Vec<&Object> {
-        self.objects.values().filter(|o| o.depends_on(id)).collect()
+        self.objects.values().filter(|o| o.depends_on(id)).map(|o| &**o).collect()
     }
 }
 

@@ -1,14 +1,17 @@
 //! One object of the catalog and its life.
 
-use crate::connector::Subscription;
-use serde::{Deserialize, Serialize};
+use crate::connector::{Identity, Subscription};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use weir_sql::catalog::{Relation, RelationId};
 use weir_sql::function::identifier;
 use weir_sql::plan::Plan;
 use weir_sql::session::Settings;
-use weir_sql::statement::Statement;
+use weir_sql::statement::{Statement, written};
 use weir_sql::types::Column;
+use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::key::Portion;
 use weir_storage::manifest::ArrangementId;
@@ -24,6 +27,42 @@ pub struct Object {
     /// Microseconds since 1970-01-01 UTC.
     pub created_at: i64,
     pub body: Body,
+}
+
+/// An object as catalogs share it: one that is changed copies what it changes, and not the thousands beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shared(Arc<Object>);
+
+impl From<Object> for Shared {
+    fn from(object: Object) -> Self {
+        Self(Arc::new(object))
+    }
+}
+
+impl Deref for Shared {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.0
+    }
+}
+
+impl DerefMut for Shared {
+    fn deref_mut(&mut self) -> &mut Object {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Object::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shared {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// Each step is in a manifest before its upstream effects begin; they are retried at start until confirmed.
@@ -57,6 +96,18 @@ pub struct SourceBody {
     /// By ALTER SOURCE … PAUSE: it does not read, and its position stays.
     #[serde(default)]
     pub paused: bool,
+    #[serde(default)]
+    pub identity: Identity,
+    /// Where the store was when the source was made or taken over. At any other place the source rests and nothing upstream is touched.
+    /// `None`: made before stores knew their place.
+    #[serde(default)]
+    pub place: Option<String>,
+}
+
+impl SourceBody {
+    pub fn is_at(&self, place: &str) -> bool {
+        self.place.as_ref().is_none_or(|own| own == place)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +159,19 @@ pub struct Filled {
 }
 
 impl ViewBody {
+    /// Whether a start will read what is stored of the plan; to be asked before the view is.
+    pub fn read_back(&self) -> Result<()> {
+        // As a manifest holds it: a start reads that as a value first.
+        let stored = serde_json::to_vec(self).and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
+        let read = stored.and_then(serde_json::from_value::<Self>);
+        let why = match read {
+            Ok(read) if read == *self => return Ok(()),
+            Ok(_) => "it would be read as another one".to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::internal("the plan of this view cannot be stored").detail(why))
+    }
+
     /// What it has of its parents' rows at an epoch it stood at. `None`: that was before it was begun as it is now.
     pub fn portion(&self, at: Epoch) -> Option<Portion> {
         match self.filled.is_empty() {
@@ -135,6 +199,7 @@ impl Object {
     pub fn query(&self) -> Option<String> {
         let statement = weir_sql::statement::parse(&self.definition).ok()?.pop()?.statement;
         let Statement::CreateMaterializedView { columns, query, .. } = statement else { return None };
+        let query = written(query.as_ref());
         let names = columns.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
         Some(if names.is_empty() { format!("{query};") } else { format!("SELECT * FROM ({query}) AS q ({names});") })
     }

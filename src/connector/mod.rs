@@ -165,6 +165,23 @@ pub struct Status {
     pub copies: Vec<(RelationId, u64, u64)>,
 }
 
+impl Status {
+    /// Of a source that rests because the store is not where it was.
+    pub fn displaced(reason: String, remedy: &str) -> Self {
+        Self {
+            state: State::Stopped { name: "other_place".into(), reason, remedy: remedy.into() },
+            position: None,
+            upstream_position: None,
+            acknowledged: None,
+            lag_bytes: None,
+            committed_at: None,
+            last_error: None,
+            retained: None,
+            copies: vec![],
+        }
+    }
+}
+
 /// What upstream does not delete because this source has yet to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retained {
@@ -225,11 +242,25 @@ impl Connectors {
     }
 }
 
+/// As whom a source speaks upstream. What bears another's name there is not to be touched, be it of a source of the same name: that is
+/// another Weir's, or of the store that this one is a copy of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The store's; zero: made before stores had one.
+    pub store: u64,
+    /// Drawn when the source is made and when it is taken over; zero likewise.
+    pub token: u64,
+    /// Whose place it took, by order of an operator: what that one still holds upstream may be taken from it.
+    pub before: Option<u64>,
+}
+
 /// A source as the catalog stores it.
 #[derive(Clone, Debug)]
 pub struct Definition {
     pub id: u32,
     pub name: String,
+    pub identity: Identity,
     /// Options as given, secrets in clear.
     pub options: BTreeMap<String, String>,
     /// What the connector said it wants to remember; null before the first [`Connector::check`].

@@ -32,7 +32,7 @@ impl Coordinator {
         let relations = self.engine.relations();
         let rows = |parent: &RelationId| {
             let relation = relations.get(*parent)?;
-            Some(relation.rows.iter().map(|own| own.rows().max(0) as usize).sum::<usize>())
+            Some(relation.rows.iter().fold(0, |sum: usize, own| sum.saturating_add(own.rows().max(0) as usize)))
         };
         let most = parents.iter().filter_map(rows).max().unwrap_or(0);
         let portions = most.div_ceil(self.portion_rows).clamp(1, Portion::PARTS as usize);

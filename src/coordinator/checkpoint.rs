@@ -2,6 +2,7 @@
 //! the event loop.
 
 use super::housekeeping::{InUse, Replacement};
+use crate::catalog::Catalog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -34,7 +35,7 @@ pub struct Draft {
     /// `now` of the epoch, microseconds since 1970-01-01 UTC.
     pub now: i64,
     pub positions: BTreeMap<u32, serde_json::Value>,
-    pub catalog: serde_json::Value,
+    pub catalog: Arc<Catalog>,
     pub parts: Vec<Part>,
     /// Arrangements whose state stays as the last manifest has it.
     pub kept: Vec<ArrangementId>,
@@ -63,18 +64,19 @@ pub async fn make(
     on_retry: OnRetry,
 ) -> Result<Published> {
     let mut publisher = publisher.lock().await;
-    let generation = publisher.generation();
+    let maker = publisher.maker();
     let workers = draft.parts.iter().map(|p| p.handles.len()).max().unwrap_or(0);
-    let objects: Vec<String> = (0..workers).map(|_| run::path(generation, ulid(&env))).collect();
+    let objects: Vec<String> = (0..workers).map(|_| run::path(maker, ulid(&env))).collect();
     let in_use = draft.in_use.clone();
     objects.iter().for_each(|path| in_use.add(path));
     let uploads = objects.clone();
     let limits = env.limits;
     let seal = move || {
         let sealed = seal(&draft, objects, limits);
-        (draft, sealed)
+        let catalog = serde_json::to_value(&*draft.catalog).expect("the catalog is plain data");
+        (draft, catalog, sealed)
     };
-    let (draft, sealed) = env.compute(seal).await?;
+    let (draft, catalog, sealed) = env.compute(seal).await?;
     let sealed = sealed?;
     let mut bytes = 0;
     for (path, object) in sealed.objects {
@@ -106,16 +108,25 @@ pub async fn make(
         committed_at: env.clock.now(),
         now: draft.now,
         positions: draft.positions,
-        catalog: draft.catalog,
+        catalog,
         arrangements,
         uploaded_bytes: bytes,
         duration_us: env.clock.monotonic() - draft.began,
         ..Manifest::default()
     };
+    let manifest = env.compute(move || read_back(&manifest).map(|()| manifest)).await??;
     let (manifest, proof) = publisher.publish(manifest, &|reason| on_retry(reason)).await?;
     let merged = draft.merged.iter().filter_map(|merged| merged.new.as_ref()).map(|run| &run.object);
     uploads.iter().chain(merged).for_each(|path| in_use.remove(path));
     Ok(Published { manifest, proof })
+}
+
+/// Refuses to publish what a start could not read: it would be the end of the store.
+fn read_back(manifest: &Manifest) -> Result<()> {
+    let unreadable = |why: String| Error::Corrupt(format!("the next manifest could not be read by a start: {why}"));
+    let read = Manifest::decode(&Manifest::path(manifest.sequence), &manifest.encode());
+    let read = read.map_err(|error| unreadable(error.to_string()))?;
+    Catalog::of(&read).map(drop).map_err(|error| unreadable(error.message))
 }
 
 struct Sealed {
@@ -163,4 +174,24 @@ pub fn ulid(env: &Env) -> ulid::Ulid {
     let milliseconds = (env.clock.now() / 1000) as u64;
     let random = u128::from(env.random.next()) << 64 | u128::from(env.random.next());
     ulid::Ulid::from_parts(milliseconds, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_manifest_that_no_start_could_read_is_not_published() {
+        let catalog = serde_json::to_value(Catalog::default()).expect("plain data");
+        let good = Manifest { catalog, ..Manifest::default() };
+        read_back(&good).expect("fine");
+        let unknown = Manifest { catalog: json!({"objects": {}, "frobnicated": 1}), ..Manifest::default() };
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        let deep = Manifest { catalog: json!({ "objects": deep }), ..Manifest::default() };
+        for bad in [unknown, deep] {
+            let error = read_back(&bad).expect_err("not to be read").to_string();
+            assert!(error.contains("could not be read by a start"), "{error}");
+        }
+    }
 }

@@ -7,8 +7,8 @@
 use super::message::{Mailbox, Message};
 use super::request::Done;
 use crate::catalog::secret::Keeper;
-use crate::catalog::{Body, Catalog, Life, Object, SourceBody, TableBody, ViewBody};
-use crate::connector::{self, Connectors, Definition, Source, Start, Subscription, Wanted};
+use crate::catalog::{Body, Catalog, Life, Object, Shared, SourceBody, TableBody, ViewBody};
+use crate::connector::{self, Connectors, Definition, Identity, Source, Start, Subscription, Wanted};
 use futures::FutureExt;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -16,16 +16,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 use weir_sql::catalog::RelationId;
+use weir_sql::planner::Planned;
 use weir_sql::session::Settings;
 use weir_sql::statement::{ObjectKind, Options, SourceChange, Statement};
 use weir_sql::types::Column;
 use weir_sql::{Error, Result};
 use weir_storage::Env;
+use weir_storage::identity::StoreId;
 
 /// What jobs need. Cheap to clone.
 #[derive(Clone)]
 pub struct Jobs {
     pub env: Env,
+    pub store: StoreId,
+    /// Where the store is: sources of other places are not ours to run.
+    pub place: String,
     pub keeper: Keeper,
     pub connectors: Connectors,
     pub mailbox: Mailbox,
@@ -130,7 +135,7 @@ impl Jobs {
             .edit(move |catalog| {
                 let object = make(catalog);
                 let _ = tell.send(object.id);
-                catalog.objects.insert(object.id, object);
+                catalog.objects.insert(object.id, object.into());
             })
             .await?;
         id.await.map_err(|_| Error::internal("an object without an id"))
@@ -142,15 +147,24 @@ impl Jobs {
                 .hint("For example: WITH (connector = 'postgres-cdc', …).")
         })?;
         let connector = self.connectors.find(&kind)?;
-        let unnamed =
-            Definition { id: 0, name: name.clone(), options: options.clone(), details: serde_json::Value::Null };
+        let identity = self.identity(None);
+        let details = serde_json::Value::Null;
+        let unnamed = Definition { id: 0, name: name.clone(), identity, options: options.clone(), details };
         // The id is part of default names upstream, so the source is announced before it is checked in full; a check that fails
         // takes the announcement back before anything was made upstream.
         let (shown, secrets) = self.split_secrets(connector, options);
         let definition = source_definition(&name, &kind, &shown, connector.secrets());
         let (now, body) = (
             self.env.clock.now(),
-            SourceBody { connector: kind, options: shown, secrets, details: serde_json::Value::Null, paused: false },
+            SourceBody {
+                connector: kind,
+                options: shown,
+                secrets,
+                details: serde_json::Value::Null,
+                paused: false,
+                identity,
+                place: Some(self.place.clone()),
+            },
         );
         let object_name = name.clone();
         let make = move |catalog: &mut Catalog| {
@@ -176,6 +190,13 @@ impl Jobs {
                 Err(error)
             }
         }
+    }
+
+    /// For a source that is made here, or that takes the place of one that spoke as `before`.
+    fn identity(&self, before: Option<Identity>) -> Identity {
+        let before = before.map(|before| before.token);
+        // Zero is taken.
+        Identity { store: self.store.0, token: self.env.random.next().max(1), before }
     }
 
     /// The server itself cannot tell while the other source is not connected.
@@ -241,6 +262,9 @@ impl Jobs {
         let catalog = self.catalog();
         let object = catalog.get(id).ok_or_else(|| Error::new("42704", "the source was dropped meanwhile"))?;
         let Body::Source(body) = &object.body else { return Err(Error::internal("a source of another kind")) };
+        if change == SourceChange::Resume && !body.is_at(&self.place) {
+            return self.take_over(object).await;
+        }
         match (change, body.paused) {
             (SourceChange::Resnapshot, _) => Err(Error::internal("a copy is no change of state")),
             (SourceChange::Pause, true) => Ok(vec![format!("source \"{}\" is paused already", object.name)]),
@@ -253,15 +277,38 @@ impl Jobs {
                 Ok(vec![])
             }
             (SourceChange::Resume, true) => {
-                let (connector, definition) = self.definition(object)?;
-                let position = self.mailbox.ask(|reply| Message::PositionOf { id, reply }).await?;
-                let position = position.ok_or_else(|| Error::internal("a source without a position"))?;
                 self.edit_source(id, |body| body.paused = false).await?;
-                let tables = subscriptions(&self.catalog(), id);
-                self.attach(connector, &definition, position, tables).await?;
+                self.go_on(id).await?;
                 Ok(vec![])
             }
         }
+    }
+
+    /// From where it stands.
+    async fn go_on(&self, id: u32) -> Result<()> {
+        let catalog = self.catalog();
+        let object = catalog.get(id).ok_or_else(|| Error::new("42704", "the source was dropped meanwhile"))?;
+        let (connector, definition) = self.definition(object)?;
+        let position = self.mailbox.ask(|reply| Message::PositionOf { id, reply }).await?;
+        let position = position.ok_or_else(|| Error::internal("a source without a position"))?;
+        let tables = subscriptions(&catalog, id);
+        self.attach(connector, &definition, position, tables).await.map(drop)
+    }
+
+    /// A source of a store that was opened at another place becomes this one's, by order of whoever names it.
+    async fn take_over(&self, object: &Object) -> Result<Vec<String>> {
+        let Body::Source(body) = &object.body else { return Err(Error::internal("a source of another kind")) };
+        let (identity, place) = (self.identity(Some(body.identity)), self.place.clone());
+        self.edit_source(object.id, move |body| {
+            (body.identity, body.place, body.paused) = (identity, Some(place), false);
+        })
+        .await?;
+        self.go_on(object.id).await?;
+        Ok(vec![format!(
+            "source \"{}\" is taken over: the server that has the store at {} does not read it any more",
+            object.name,
+            body.place.as_deref().unwrap_or("another place")
+        )])
     }
 
     /// Copies every table of a source again; returns when all are replaced. Nothing of it outlives a restart.
@@ -284,9 +331,21 @@ impl Jobs {
     /// A source that reads.
     async fn running(&self, id: u32) -> Result<Arc<dyn Source>> {
         let running = self.mailbox.ask(|reply| Message::Source { id, reply }).await?;
-        running.ok_or_else(|| {
-            Error::new("55000", "the source is paused").hint("ALTER SOURCE … RESUME makes it read again.")
+        running.ok_or_else(|| match self.displaced(&self.catalog(), id) {
+            Some(reason) => Error::new("55000", reason).hint(REMEDY),
+            None => Error::new("55000", "the source is paused").hint("ALTER SOURCE … RESUME makes it read again."),
         })
+    }
+
+    /// Why a source rests that was made at another place, if that is so.
+    pub fn displaced(&self, catalog: &Catalog, id: u32) -> Option<String> {
+        let Body::Source(body) = &catalog.get(id)?.body else { return None };
+        let own = body.place.as_ref().filter(|own| **own != self.place)?;
+        Some(format!(
+            "this store was opened at another place ({}) than the one where it reads this source ({own}): it may be a copy or a \
+             restored backup, so nothing upstream is touched",
+            self.place
+        ))
     }
 
     async fn edit_source(&self, id: u32, edit: impl FnOnce(&mut SourceBody) + Send + 'static) -> Result<()> {
@@ -335,8 +394,13 @@ impl Jobs {
         for (name, sealed) in &body.secrets {
             options.insert(name.clone(), self.keeper.open_secret(sealed)?);
         }
-        let definition =
-            Definition { id: object.id, name: object.name.clone(), options, details: body.details.clone() };
+        let definition = Definition {
+            id: object.id,
+            name: object.name.clone(),
+            identity: body.identity,
+            options,
+            details: body.details.clone(),
+        };
         Ok((self.connectors.find(&body.connector)?, definition))
     }
 
@@ -429,8 +493,10 @@ impl Jobs {
         settings: Settings,
         reply: &mut oneshot::Sender<Result<Done>>,
     ) -> Result<Vec<String>> {
-        let catalog = self.catalog();
-        let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
+        let planned = self.planned(query, names, settings.clone()).await?;
+        if reply.is_closed() {
+            return Err(Error::new("57014", "canceling statement due to user request"));
+        }
         let parents: Vec<u32> = planned.plan.root.relations().into_iter().map(|relation| relation.0).collect();
         self.are_live(&parents)?;
         let (now, object_name, notices) = (self.env.clock.now(), name.clone(), planned.notices);
@@ -445,6 +511,25 @@ impl Jobs {
         let id = self.announce(|| self.are_live(&parents), make, &name).await?;
         self.finish_or_drop(id, &name, self.backfill(id), reply).await?;
         Ok(notices)
+    }
+
+    /// Planned where nobody else waits for it, and known to be read by a start as it is written.
+    async fn planned(
+        &self,
+        query: datafusion::sql::sqlparser::ast::Query,
+        names: Vec<String>,
+        settings: Settings,
+    ) -> Result<Planned> {
+        let catalog = self.catalog();
+        let plan = move || {
+            let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
+            let (columns, plan) = (planned.columns.clone(), planned.plan.clone());
+            ViewBody { columns, plan, settings, arrangements: vec![], suspended: false, filled: vec![] }.read_back()?;
+            Ok(planned)
+        };
+        self.env.compute(plan).await.map_err(|_| {
+            Error::internal("the statement failed unexpectedly while it was planned; the server's log says more")
+        })?
     }
 
     /// Builds a view, or goes on with it, and waits until it is live.
@@ -585,6 +670,12 @@ impl Jobs {
         if let Ok(Some(running)) = self.mailbox.ask(|reply| Message::Detach { id, reply }).await {
             running.stop().await;
         }
+        if self.displaced(&self.catalog(), id).is_some() {
+            return vec![format!(
+                "what source \"{}\" has upstream was left there: it belongs to this store at another place",
+                object.name
+            )];
+        }
         match self.definition(object) {
             Ok((connector, definition)) if !definition.details.is_null() => connector.drop(&definition).await,
             Ok(_) => vec![],
@@ -600,7 +691,7 @@ impl Jobs {
     pub fn resume(&self, catalog: &Catalog) {
         let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping);
         let dropping: Vec<u32> = dropping.map(|o| o.id).collect();
-        let creating: Vec<Object> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
+        let creating: Vec<Shared> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
         let jobs = self.clone();
         tokio::spawn(async move {
             for object in creating {
@@ -623,6 +714,9 @@ impl Jobs {
     async fn resume_creating(&self, object: &Object) -> Result<()> {
         let id = object.id;
         match &object.body {
+            Body::Source(_) if self.displaced(&self.catalog(), id).is_some() => {
+                Err(Error::new("55000", "it was being made by this store at another place"))
+            }
             Body::Source(_) => {
                 let (connector, mut source) = self.definition(object)?;
                 self.make_upstream(connector, &mut source).await.map(drop)
@@ -644,10 +738,14 @@ impl Jobs {
 
     /// Starts the live sources with their tables.
     pub async fn start_sources(&self, catalog: &Catalog, positions: &BTreeMap<u32, serde_json::Value>) -> Result<()> {
-        let runs = |object: &&Object| {
+        let runs = |object: &&Shared| {
             object.life == Life::Live && matches!(&object.body, Body::Source(source) if !source.paused)
         };
         for object in catalog.objects.values().filter(runs) {
+            if let Some(reason) = self.displaced(catalog, object.id) {
+                tracing::warn!(source = object.name, reason, remedy = REMEDY, "source rests");
+                continue;
+            }
             let Some(position) = positions.get(&object.id) else { continue };
             let (connector, definition) = self.definition(object)?;
             let tables = subscriptions(catalog, object.id);
@@ -656,6 +754,10 @@ impl Jobs {
         Ok(())
     }
 }
+
+/// For sources of a store that was opened at another place.
+pub const REMEDY: &str =
+    "To read it from here, stop the server at the other place, and run ALTER SOURCE … RESUME: that takes it over.";
 
 /// What the tables of a source subscribe to.
 fn subscriptions(catalog: &Catalog, source: u32) -> Vec<Subscription> {

@@ -5,11 +5,13 @@ use super::housekeeping::Replacement;
 use super::lag::Stretch;
 use crate::catalog::Catalog;
 use crate::connector::{Position, Source};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
+use weir_storage::gc::Sparse;
 
 /// A change of the catalog.
 pub type Edit = Box<dyn FnOnce(&mut Catalog) + Send>;
@@ -88,6 +90,8 @@ pub enum Message {
     Checkpoint(weir_storage::Result<Published>),
     /// Runs were merged and uploaded: the next manifest names the result.
     Merged(Vec<Replacement>),
+    /// Garbage was collected, and these objects stay for little of what is in them; or it could not be.
+    Collected(Option<BTreeMap<String, Sparse>>),
     /// History of a view that is behind was read from the store.
     Stretch(Stretch),
     /// The store was asked whether this process still owns it.

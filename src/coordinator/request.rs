@@ -2,7 +2,7 @@
 //! MATERIALIZED VIEW (Ctrl-C) drops the half-made view.
 
 use crate::catalog::Catalog;
-pub use crate::catalog::facts::{Checkpoint, Inspection, Progress, RelationFacts};
+pub use crate::catalog::facts::{Checkpoint, Inspection, Progress, RelationFacts, Trouble};
 use crate::connector::Changes;
 use crate::dataflow::relations::Relations;
 use std::sync::Arc;

@@ -2,17 +2,17 @@
 
 use super::backfill::Backfill;
 use super::checkpoint::{self, Draft, Part, Published};
-use super::ddl::Jobs;
+use super::ddl::{Jobs, REMEDY};
 use super::failure::told;
-use super::housekeeping::{Housekeeping, Replacement};
+use super::housekeeping::{Housekeeping, Kept, Replacement};
 use super::lag::Detached;
 use super::message::{Mailbox, Message};
 use super::pace::{Close, Pace, Wanted};
-use super::request::{self, Done, Inspection, Progress, RelationFacts, Request};
+use super::request::{self, Done, Inspection, Progress, RelationFacts, Request, Trouble};
 use super::waiters::{Reaching, Waiters, Written};
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life};
-use crate::connector::{Cause, Changes, Event, Position, Source, State, Subscription, Waiting};
+use crate::connector::{Cause, Changes, Event, Position, Source, State, Status, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
 use futures::FutureExt;
@@ -184,13 +184,13 @@ pub(super) struct Parts {
 impl Coordinator {
     pub(super) fn new(parts: Parts) -> Self {
         let positions = parts.manifest.positions.iter().map(|(id, p)| (*id, Position(p.clone()))).collect();
-        let generation = parts.publisher.generation();
-        let closed = generation.start();
+        let maker = parts.publisher.maker();
+        let closed = maker.generation.start();
         let housekeeping = Housekeeping::new(
             parts.env.clone(),
             parts.mailbox.clone(),
-            generation,
-            on_retry(),
+            maker,
+            on_retry(&parts.env, &parts.progress),
             parts.pool,
             parts.history,
         );
@@ -303,12 +303,27 @@ impl Coordinator {
         if let Some(due) = self.seal_if_reached(now) {
             next = next.min(due);
         }
+        if !self.stopping {
+            self.keep_house();
+        }
         self.waiters.settle(self.engine.relations(), &self.catalog, self.durable, self.durable_edit);
         if now >= self.confirmed_at + CONFIRM_US {
             self.confirm(now);
         }
         self.publish_progress();
         Ok(next)
+    }
+
+    /// Also at rest.
+    fn keep_house(&mut self) {
+        let held = &self.held;
+        let kept = |id| {
+            let (held, index) = held.values().find_map(|h| Some((h, h.ids.iter().position(|own| *own == id)?)))?;
+            let workers = || held.arrangements.iter().map(|worker| &worker[index]);
+            let spec = workers().next()?.spec().clone();
+            Some(Kept { spec, live: workers().map(|arrangement| arrangement.rows().max(0) as u64).sum() })
+        };
+        self.housekeeping.tend(&self.manifest, &kept);
     }
 
     /// The lowest epoch that every base table has reached.
@@ -540,7 +555,7 @@ impl Coordinator {
         let mut positions: BTreeMap<u32, serde_json::Value> =
             self.positions.iter().map(|(id, p)| (*id, p.0.clone())).collect();
         positions.extend(self.sources.iter().map(|(id, attached)| (*id, attached.position.0.clone())));
-        let catalog = serde_json::to_value(&*self.catalog).expect("the catalog is plain data");
+        let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
         let draft = Draft { epoch, now: self.now, positions, catalog, parts: vec![], kept, merged, in_use, began };
@@ -597,9 +612,10 @@ impl Coordinator {
                 None => draft.kept.extend(self.held.get(&id).iter().flat_map(|held| held.ids.iter().copied())),
             }
         }
+        let needed = self.needed(&sealed, &released);
         for (id, to) in &sealed {
             let held = &self.held[id];
-            let since = self.read_from(*id, *to, &sealed, &released);
+            let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
             for (index, arrangement) in held.ids.iter().enumerate() {
                 let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
                 // Only rows and errors have readers elsewhere.
@@ -608,7 +624,8 @@ impl Coordinator {
             }
         }
         self.publishing = Some((epoch, edit, sealed));
-        let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry());
+        let on_retry = on_retry(&self.env, &self.progress);
+        let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry);
         let mailbox = self.mailbox.clone();
         // One that panicked is answered too: nobody may wait for a checkpoint that never comes (I13).
         let panicked = |_| Err(weir_storage::Error::Invalid("it panicked".into()));
@@ -646,28 +663,30 @@ impl Coordinator {
         }
     }
 
-    /// From which epoch on the change log of a relation sealed up to `to` is needed: where the reader furthest behind stands.
-    fn read_from(
+    /// From which epoch on the change log of each relation that is read is needed: where the reader furthest behind stands.
+    fn needed(
         &self,
-        id: RelationId,
-        to: Epoch,
         sealed: &BTreeMap<RelationId, Epoch>,
         released: &BTreeSet<RelationId>,
-    ) -> Epoch {
+    ) -> BTreeMap<RelationId, Epoch> {
         let relations = self.engine.relations();
-        let reads = |reader: &RelationId| {
-            let relation = relations.get(*reader).filter(|r| !released.contains(&r.id));
-            relation.is_some_and(|r| r.parents.iter().any(|parent| parent.id == id))
-        };
-        let readers = self.held.iter().filter(|(reader, _)| reads(reader));
-        let stands = readers.map(|(reader, held)| sealed.get(reader).copied().unwrap_or(held.stands()));
-        stands.min().map_or(to, |lowest| lowest.min(to))
+        let mut needed: BTreeMap<RelationId, Epoch> = BTreeMap::new();
+        for (reader, held) in &self.held {
+            let Some(relation) = relations.get(*reader).filter(|r| !released.contains(&r.id)) else { continue };
+            let stands = sealed.get(reader).copied().unwrap_or(held.stands());
+            for parent in &relation.parents {
+                let lowest = needed.entry(parent.id).or_insert(stands);
+                *lowest = stands.min(*lowest);
+            }
+        }
+        needed
     }
 
     /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
     fn published(&mut self, published: Published) {
         let Published { manifest, proof } = published;
         let Some((epoch, edit, sealed)) = self.publishing.take() else { return };
+        self.progress.send_if_modified(|progress| progress.trouble.take().is_some());
         self.durable = proof.epoch();
         self.durable_edit = edit;
         for (id, attached) in &self.sources {
@@ -699,13 +718,7 @@ impl Coordinator {
         self.forget_times();
         self.remember(&manifest);
         self.manifest = Arc::new(manifest);
-        let held = &self.held;
-        let specs = || {
-            held.values()
-                .flat_map(|h| h.ids.iter().copied().zip(h.arrangements[0].iter().map(|a| a.spec().clone())))
-                .collect()
-        };
-        self.housekeeping.after(&self.manifest, specs);
+        self.housekeeping.published(&self.manifest, self.merged.is_empty());
         self.pace.checkpoint_ended();
         self.confirmed_at = self.env.clock.monotonic();
         if !self.stopping {
@@ -793,16 +806,21 @@ impl Coordinator {
             Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
             Message::Ended { id } => self.ddl.retain(|(other, ..)| *other != id),
             Message::Merged(replacements) => {
-                self.housekeeping.merged();
+                // What they replace is garbage only when a manifest says so, also at rest; until then nothing is merged again.
+                self.housekeeping.merged(&replacements);
+                self.changed |= !replacements.is_empty();
                 self.merged.extend(replacements);
             }
+            Message::Collected(sparse) => self.housekeeping.collected(sparse),
             Message::Stretch(stretch) => self.refill(stretch),
             Message::Checkpoint(Ok(published)) => self.published(published),
             Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
             Message::Confirmed(confirmed) => {
                 self.confirming = false;
                 match confirmed {
-                    Err(error @ weir_storage::Error::Fenced(_)) => return Err(self.lost(error)),
+                    Err(error @ (weir_storage::Error::Fenced(_) | weir_storage::Error::Lost(_))) => {
+                        return Err(self.lost(error));
+                    }
                     Err(error) => tracing::warn!(%error, "the store could not be asked who owns it"),
                     Ok(()) => {}
                 }
@@ -819,6 +837,7 @@ impl Coordinator {
     fn lost(&mut self, error: weir_storage::Error) -> Error {
         let error = match &error {
             weir_storage::Error::Fenced(_) => fenced(&error),
+            weir_storage::Error::Lost(why) => Error::new("58030", why),
             other => Error::new("58000", format!("a checkpoint failed: {other}")),
         };
         self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
@@ -930,8 +949,12 @@ impl Coordinator {
 
     fn inspect(&self) -> Inspection {
         let relations = self.held.iter().filter_map(|(id, held)| self.facts(*id, held)).collect();
+        let resting =
+            self.catalog.objects.keys().filter_map(|id| Some((*id, self.jobs.displaced(&self.catalog, *id)?)));
+        let resting = resting.map(|(id, reason)| (id, Status::displaced(reason, REMEDY)));
+        let running = self.sources.iter().map(|(id, attached)| (*id, attached.source.status()));
         Inspection {
-            sources: self.sources.iter().map(|(id, attached)| (*id, attached.source.status())).collect(),
+            sources: running.chain(resting).collect(),
             ddl: self.ddl.iter().map(|(id, text, at)| (text.clone(), *id, self.job_progress(*id), *at)).collect(),
             checkpoints: self.checkpoints.iter().cloned().collect(),
             relations,
@@ -953,16 +976,15 @@ impl Coordinator {
         };
         let next = self.closed_at.get(self.closed_at.partition_point(|(epoch, _)| *epoch <= upper));
         let behind = next.map_or(0, |(_, closed_at)| self.env.clock.now() - closed_at);
-        let state = held.arrangements.iter().flatten().map(|a| a.stats().bytes as u64).sum();
         Some(RelationFacts {
             id: id.0,
             status: status.into(),
             error: relation.failure().map(|failure| told(&self.catalog, id, failure).to_string()),
             epoch: upper,
             freshness_ms: behind.max(0) as f64 / 1e3,
-            rows: relation.rows.iter().map(|a| a.rows()).sum(),
-            errors: relation.errors.iter().map(|a| a.rows()).sum(),
-            state_bytes: state,
+            rows: relation.rows.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
+            errors: relation.errors.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
+            state: held.arrangements.iter().flatten().cloned().collect(),
         })
     }
 
@@ -1045,8 +1067,16 @@ pub(super) fn body(body: &Body) -> Option<build::Body> {
     }
 }
 
-fn on_retry() -> checkpoint::OnRetry {
-    Arc::new(|reason| tracing::warn!(reason, "object store does not answer; checkpoints wait, nothing is acknowledged"))
+/// What the store answers is told to everybody until a checkpoint gets through.
+fn on_retry(env: &Env, progress: &watch::Sender<Progress>) -> checkpoint::OnRetry {
+    let (clock, progress) = (env.clock.clone(), progress.clone());
+    Arc::new(move |reason| {
+        tracing::warn!(reason, "the store does not answer; checkpoints wait, nothing is acknowledged");
+        progress.send_modify(|progress| {
+            let since = progress.trouble.as_ref().map_or_else(|| clock.monotonic(), |trouble| trouble.since);
+            progress.trouble = Some(Trouble { reason: reason.into(), since });
+        });
+    })
 }
 
 #[cfg(test)]

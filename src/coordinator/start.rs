@@ -11,7 +11,7 @@ use super::request::{Handle, Progress};
 use super::run::{CONFIRM_US, Coordinator, Held, Parts, body, fenced};
 use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
-use crate::catalog::{Body, Catalog, Life, Object};
+use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
 use crate::dataflow::build::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, Ordeal, PART, World};
@@ -69,6 +69,10 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     let newest = Publisher::newest(&env, config.accept_data_loss).await.map_err(storage)?;
     let (publisher, manifest) = Publisher::take_over(&env, newest).await.map_err(storage)?;
     let catalog = Catalog::of(&manifest)?;
+    let holds_passwords = catalog.objects.values().any(|o| matches!(&o.body, Body::Source(s) if !s.secrets.is_empty()));
+    if let Some(exposure) = env.objects.exposure().filter(|_| holds_passwords) {
+        tracing::warn!(exposure, "the store holds passwords of sources");
+    }
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
@@ -84,11 +88,14 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     let (message_sender, messages) = mpsc::unbounded_channel();
     let catalog = Arc::new(catalog);
     let (catalog_sender, catalog_receiver) = watch::channel(catalog.clone());
-    let progress = Progress { closed: manifest.epoch, now: manifest.now, durable: manifest.epoch, stopped: None };
+    let progress =
+        Progress { closed: manifest.epoch, now: manifest.now, durable: manifest.epoch, ..Progress::default() };
     let (progress_sender, progress_receiver) = watch::channel(progress);
     let mailbox = Mailbox(message_sender);
     let jobs = Jobs {
         env: env.clone(),
+        store: manifest.store,
+        place: manifest.place.clone(),
         keeper: config.keeper,
         connectors: config.connectors,
         mailbox: mailbox.clone(),
@@ -147,10 +154,27 @@ impl Coordinator {
             }
         };
         self.held = restored;
+        self.settle_sources();
         self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
         self.jobs.resume(&self.catalog);
         self.restoring.send_replace(None);
         Ok(true)
+    }
+
+    /// Sources from before stores knew their place are at home where they are first found.
+    fn settle_sources(&mut self) {
+        let homeless = |object: &Shared| matches!(&object.body, Body::Source(source) if source.place.is_none());
+        if !self.catalog.objects.values().any(homeless) {
+            return;
+        }
+        let place = self.jobs.place.clone();
+        self.edit(|catalog| {
+            for object in catalog.objects.values_mut().filter(|object| homeless(object)) {
+                if let Body::Source(source) = &mut object.body {
+                    source.place.get_or_insert_with(|| place.clone());
+                }
+            }
+        });
     }
 
     async fn bring_all_back(
@@ -207,8 +231,10 @@ async fn while_owner<T>(
             done = &mut work => return Ok(Some(done)),
             () = env.clock.sleep(CONFIRM_US) => {
                 // A store that does not answer is asked again.
-                if let Err(error @ weir_storage::Error::Fenced(_)) = publisher.lock().await.confirm().await {
-                    return Err(fenced(&error));
+                match publisher.lock().await.confirm().await {
+                    Err(error @ weir_storage::Error::Fenced(_)) => return Err(fenced(&error)),
+                    Err(error @ weir_storage::Error::Lost(_)) => return Err(storage(error)),
+                    _ => {}
                 }
             }
         }

@@ -282,7 +282,7 @@ impl<'s> Builder<'_, 's> {
         if taken != Portion::ALL {
             let rows = parent.rows.rows() as usize;
             self.relation.work().comes(rows);
-            self.relation.work().is_done(rows * taken.to() as usize / Portion::PARTS as usize);
+            self.relation.work().is_done(rows / Portion::PARTS as usize * taken.to() as usize);
         }
         self.feeds.push(Feed { of: parent.id, queue: queue.clone(), backfill: backfill.clone() });
         for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {

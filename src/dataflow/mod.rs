@@ -1,8 +1,8 @@
 //! The engine: pure operators, the timely host that runs them, and the relations that anybody can read.
 //!
-//! One timely dataflow per relation; taps between them. `engine` is what the coordinator talks to, `worker` the loop of one thread,
-//! `build` turns a relation's blueprint into a dataflow of `source` (with its `backfill`) -> operators in their `host` -> `output`, `steps` says at which
-//! epochs a view stops.
+//! One timely dataflow per relation; taps between them. `engine` is what the coordinator talks to, `worker` the loop of
+//! one thread, `build` turns a relation's blueprint into a dataflow of `source` (with its `backfill`) -> operators in
+//! their `host` -> `output`, `steps` says at which epochs a view stops.
 
 mod backfill;
 pub mod build;
@@ -24,7 +24,10 @@ mod tests;
 mod turns;
 mod worker;
 
-/// A broken invariant or damaged memory: XX000, with what storage says.
+/// A broken invariant or damaged memory: XX000, with what storage says; or a row that is there too often.
 fn internal(error: weir_storage::Error) -> weir_sql::Error {
-    weir_sql::Error::internal(error.to_string())
+    match error {
+        weir_storage::Error::Range => weir_sql::Error::new("22003", error.to_string()),
+        error => weir_sql::Error::internal(error.to_string()),
+    }
 }

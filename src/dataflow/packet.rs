@@ -10,6 +10,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use timely::Accountable;
 use timely::dataflow::channels::ContainerBytes;
+use weir_storage::delta::size;
 use weir_storage::{Delta, Result};
 
 /// Changes on their way. Views only see `Rows` and `Errors`; the rest is what base tables are fed with.
@@ -77,8 +78,7 @@ impl Packet {
             Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => rows,
             Packet::Partial(partial) => &partial.rows,
         };
-        // What has no such size has too many values to count.
-        rows.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8)).sum()
+        size(rows)
     }
 
     /// The rows at `indices`.

@@ -5,7 +5,8 @@ use super::report::{Checkpoint, Garbage, Listed, Stays, epoch, time};
 use super::store::Store;
 use std::collections::BTreeMap;
 use weir_storage::Generation;
-use weir_storage::gc::{Fate, Kept, fate, retained};
+use weir_storage::gc::{Candidate, Content, Fate, Kept, fate, retained};
+use weir_storage::identity::{Maker, StoreId};
 use weir_storage::manifest::Manifest;
 use weir_storage::run;
 
@@ -29,20 +30,24 @@ pub fn manifests(store: &Store, now: i64) -> Vec<Listed> {
 }
 
 fn kept(store: &Store, now: i64) -> BTreeMap<u64, Kept> {
-    let committed = |(sequence, found): (&u64, &super::store::Found)| {
-        (*sequence, found.content.as_ref().map(|content| content.committed_at))
-    };
-    retained(&store.manifests.iter().map(committed).collect::<Vec<_>>(), now)
+    let mut candidates = vec![];
+    for (&sequence, found) in &store.manifests {
+        let content = found.content.as_ref();
+        let content = content.map(|c| Content { committed_at: c.committed_at, objects: &c.objects });
+        candidates.push(Candidate { sequence, bytes: found.bytes, content });
+    }
+    retained(&candidates, now, &|object| store.objects.get(object).copied().unwrap_or(0))
 }
 
 pub fn objects(store: &Store, now: i64) -> Garbage {
     let kept = kept(store, now);
     let committed = store.newest.as_ref().map(|manifest| (manifest.committed_at / 1000) as u64);
-    let own = store.newest.as_ref().map_or(Generation(0), |manifest| manifest.generation);
+    let own = store.newest.as_ref().map_or((StoreId(0), Generation(0)), |newest| (newest.store, newest.generation));
+    let own = Maker { store: own.0, generation: own.1 };
     // Of those that name an object the newest is told.
     let mut named: BTreeMap<&str, u64> = BTreeMap::new();
     for (sequence, found) in store.manifests.iter().filter(|(sequence, _)| kept.contains_key(sequence)) {
-        let objects = found.content.iter().flat_map(|content| &content.objects);
+        let objects = found.content.iter().flat_map(|content| content.objects.keys());
         named.extend(objects.map(|object| (object.as_str(), *sequence)));
     }
     let newest = store.manifests.keys().next_back().copied();
@@ -51,7 +56,7 @@ pub fn objects(store: &Store, now: i64) -> Garbage {
     for (path, size) in &store.objects {
         let named = named.get(path.as_str()).copied();
         let why = match fate(path, named.is_some(), false, own) {
-            Fate::Foreign => "not named as Weir names its objects".into(),
+            Fate::Foreign => "not named as this store names its objects".into(),
             Fate::Newer => "of a newer generation, which may be about to publish it".into(),
             Fate::Named if named == newest => "named by the newest manifest".into(),
             Fate::Named => format!("named by manifest {}, which is kept", named.unwrap_or_default()),

@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 async fn describe(options: &Options) -> Result<Report> {
-    let objects = weir_storage::store::open(&options.store).map_err(failed)?;
+    let objects = weir_storage::store::open_to_read(&options.store).map_err(failed)?;
     let env = Env::real(objects);
     let store = Store::read(&env).await?;
     let mut relations = vec![];

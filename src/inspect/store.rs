@@ -3,7 +3,7 @@
 use super::failed;
 use crate::coordinator::past::Arranged;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use weir_sql::Result;
 use weir_storage::manifest::{self, Manifest};
 use weir_storage::publish::Publisher;
@@ -32,7 +32,8 @@ pub struct Content {
     pub now: i64,
     pub committed_at: i64,
     pub uploaded_bytes: u64,
-    pub objects: BTreeSet<String>,
+    /// Bytes that it needs of each.
+    pub objects: BTreeMap<String, u64>,
 }
 
 impl Store {
@@ -57,7 +58,7 @@ async fn found(env: &Env, sequence: u64, bytes: u64) -> Result<Option<(u64, Foun
         now: manifest.now,
         committed_at: manifest.committed_at,
         uploaded_bytes: manifest.uploaded_bytes,
-        objects: manifest.objects().into_iter().map(str::to_string).collect(),
+        objects: manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes)).collect(),
     });
     Ok(Some((sequence, Found { bytes, content })))
 }

@@ -51,5 +51,6 @@ pub fn writes(store: &Store) -> Option<Writes> {
 }
 
 fn added(store: &Store, last: &Content, next: &Content) -> u64 {
-    next.objects.difference(&last.objects).filter_map(|object| store.objects.get(object)).sum()
+    let added = next.objects.keys().filter(|object| !last.objects.contains_key(*object));
+    added.filter_map(|object| store.objects.get(object)).sum()
 }

@@ -1,18 +1,22 @@
-//! Transactions of a session: reads at one pinned epoch, writes kept until COMMIT and then applied as one transaction.
+//! Transactions of a session: reads at one pinned epoch, writes kept ([`super::kept`]) until COMMIT and then applied as one transaction.
 
+use super::kept::{self, Kept};
 use super::query::bound::Bound;
 use super::variable::Variables;
 use crate::catalog::Object;
 use crate::connector::{Bag, Changes, Fold};
 use crate::coordinator::request::Lock;
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use hashbrown::HashTable;
 use pgwire::messages::response::TransactionStatus;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Delta;
+use weir_storage::delta::{own, size};
 use weir_storage::key::Keys;
 
 #[derive(Default)]
@@ -74,14 +78,18 @@ pub struct Transaction {
     /// As they were before SET LOCAL: COMMIT brings these back.
     pub local: Vec<(String, String)>,
     savepoints: Vec<Savepoint>,
+    room: Room,
+    /// Bytes written, and those of them that are in memory.
+    bytes: usize,
+    here: usize,
     writes: Vec<(RelationId, Pending)>,
     locks: Vec<Lock>,
     locked: HashSet<RelationId>,
 }
 
 impl Transaction {
-    pub fn new(started: i64, read_only: bool) -> Self {
-        Self { started, read_only, ..Self::default() }
+    pub fn new(started: i64, read_only: bool, room: Room) -> Self {
+        Self { started, read_only, room, ..Self::default() }
     }
 
     pub fn wrote(&self, table: RelationId) -> bool {
@@ -105,14 +113,48 @@ impl Transaction {
         self.locks.push(lock);
     }
 
+    /// Rows written so far.
+    pub fn written(&self) -> usize {
+        self.writes.iter().map(|(_, pending)| pending.rows).sum()
+    }
+
     /// Adds what a statement does to `table`.
-    pub fn write(&mut self, table: &Object, change: Change) {
+    pub fn write(&mut self, table: &Object, change: Change) -> Result<()> {
+        let (kind, rows) = match change {
+            Change::Put(rows) => (Kind::Put, rows),
+            Change::Remove(rows) => (Kind::Remove, rows),
+            Change::Truncate => (Kind::Truncate, RecordBatch::new_empty(SchemaRef::new(Schema::empty()))),
+        };
+        let rows = own(rows).map_err(|e| Error::internal(e.to_string()))?;
+        let bytes = size(&rows);
+        (self.bytes, self.here) = (self.bytes + bytes, self.here + bytes);
+        if self.bytes > self.room.most {
+            return Err(Error::new("53200", format!("a transaction can write at most {} bytes", self.room.most))
+                .detail("What it writes has to fit into memory when it is committed.")
+                .hint("Write fewer rows at once."));
+        }
         let id = RelationId(table.id);
         let position = self.writes.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
             self.writes.push((id, Pending::new(table)));
             self.writes.len() - 1
         });
-        self.writes[position].1.changes.push(change);
+        let pending = &mut self.writes[position].1;
+        pending.rows += rows.num_rows();
+        pending.changes.push((kind, Kept::Here(rows)));
+        if self.here > self.room.here { self.spill() } else { Ok(()) }
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        let Some(folder) = &self.room.folder else { return Ok(()) };
+        for (_, pending) in &mut self.writes {
+            // Rows that are removed have columns of their own.
+            for wanted in [Kind::Put, Kind::Remove] {
+                let of = pending.changes.iter_mut().filter(|(kind, _)| *kind == wanted);
+                kept::spill(folder, of.map(|(_, kept)| kept))?;
+            }
+        }
+        self.here = 0;
+        Ok(())
     }
 
     /// A point to come back to. `variables`: as they are now.
@@ -138,6 +180,7 @@ impl Transaction {
         for ((_, pending), changes) in self.writes.iter_mut().zip(writes) {
             pending.changes.truncate(*changes);
         }
+        self.here = self.writes.iter().flat_map(|(_, pending)| &pending.changes).map(|(_, kept)| kept.bytes()).sum();
         Ok(variables.clone())
     }
 
@@ -166,7 +209,24 @@ struct Savepoint {
 }
 
 /// What a block wrote to each table, and the right to write them.
-type Finished = (Vec<(RelationId, Changes)>, Option<Lock>);
+pub type Finished = (Vec<(RelationId, Changes)>, Option<Lock>);
+
+/// How much a transaction may write.
+#[derive(Clone)]
+pub struct Room {
+    /// Bytes in memory before rows go to `folder`.
+    pub here: usize,
+    /// Bytes in all.
+    pub most: usize,
+    pub folder: Option<PathBuf>,
+}
+
+/// As much as one likes.
+impl Default for Room {
+    fn default() -> Self {
+        Self { here: usize::MAX, most: usize::MAX, folder: None }
+    }
+}
 
 /// What one statement does to one table.
 pub enum Change {
@@ -178,70 +238,76 @@ pub enum Change {
 }
 
 struct Pending {
-    schema: SchemaRef,
     /// Empty: a table without a key.
     key: Vec<usize>,
-    changes: Vec<Change>,
+    /// In the order in which they were made.
+    changes: Vec<(Kind, Kept)>,
+    /// Rows in them, also in those that were undone.
+    rows: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Put,
+    Remove,
+    Truncate,
 }
 
 impl Pending {
     fn new(table: &Object) -> Self {
-        let fields: Vec<_> = table.columns().unwrap_or_default().iter().map(|c| c.field()).collect();
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        Self { schema, key: table.key().unwrap_or_default().to_vec(), changes: vec![] }
+        Self { key: table.key().unwrap_or_default().to_vec(), changes: vec![], rows: 0 }
     }
 
     fn fold(self) -> Result<Changes> {
-        let last = self.changes.iter().rposition(|change| matches!(change, Change::Truncate));
+        let last = self.changes.iter().rposition(|(kind, _)| *kind == Kind::Truncate);
         let truncated = last.is_some();
-        let changes: Vec<Change> = self.changes.into_iter().skip(last.map_or(0, |i| i + 1)).collect();
+        let changes = &self.changes[last.map_or(0, |i| i + 1)..];
         if self.key.is_empty() {
-            let delta = |change| match change {
-                Change::Put(rows) => Delta::uniform(rows, 1),
-                Change::Remove(rows) => Delta::uniform(rows, -1),
-                Change::Truncate => Delta::empty(self.schema.clone()),
-            };
-            let rows = changes.into_iter().map(delta).filter(|d| !d.is_empty()).collect();
+            let delta =
+                |(kind, kept): &(Kind, Kept)| Ok(Delta::uniform(kept.rows()?, if *kind == Kind::Put { 1 } else { -1 }));
+            let rows: Vec<Delta> = changes.iter().map(delta).collect::<Result<_>>()?;
+            let rows = rows.into_iter().filter(|delta| !delta.is_empty()).collect();
             return Ok(Changes::Bag(Bag { truncated, rows, failed: vec![] }));
         }
-        let (upserts, deletes) = last_per_key(&changes, &self.key)?;
+        let (upserts, deletes) = last_per_key(changes, &self.key)?;
         Ok(Changes::Keyed(Fold { truncated, upserts, deletes, partial: vec![], failed: vec![] }))
     }
 }
 
-/// Of all changes of one key the last one counts.
-fn last_per_key(changes: &[Change], key: &[usize]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
-    let mut last: HashMap<Vec<u8>, (usize, u32)> = HashMap::new();
-    for (index, change) in changes.iter().enumerate() {
-        let keys = match change {
-            Change::Put(rows) => Keys::of(rows, key),
-            Change::Remove(keys) => Keys::of(keys, &(0..key.len()).collect::<Vec<_>>()),
-            Change::Truncate => continue,
-        };
-        let keys = keys.map_err(|e| Error::internal(e.to_string()))?;
-        for row in 0..keys.len() {
-            last.insert(keys.get(row).to_vec(), (index, row as u32));
-        }
-    }
-    let mut kept: Vec<Vec<u32>> = changes.iter().map(|_| vec![]).collect();
-    last.into_values().for_each(|(index, row)| kept[index].push(row));
+/// Of all changes of one key the last one counts. Keys are the same if their hashes of 128 bits are, as everywhere.
+fn last_per_key(changes: &[(Kind, Kept)], key: &[usize]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+    let own_key: Vec<usize> = (0..key.len()).collect();
+    let mut seen: HashTable<u128> = HashTable::new();
     let (mut upserts, mut deletes) = (vec![], vec![]);
-    for (change, mut rows) in changes.iter().zip(kept) {
-        rows.sort_unstable();
-        let (from, to) = match change {
-            Change::Put(batch) => (batch, &mut upserts),
-            Change::Remove(batch) => (batch, &mut deletes),
-            Change::Truncate => continue,
+    for (kind, kept) in changes.iter().rev() {
+        let rows = kept.rows()?;
+        let (columns, to) = match kind {
+            Kind::Put => (key, &mut upserts),
+            _ => (&own_key[..], &mut deletes),
         };
-        if rows.len() == from.num_rows() {
-            to.push(from.clone());
-        } else if !rows.is_empty() {
-            let taken = arrow::compute::take_record_batch(from, &UInt32Array::from(rows));
+        let keys = Keys::of(&rows, columns).map_err(|e| Error::internal(e.to_string()))?;
+        let mut is_last = |row: &u32| {
+            let hash = xxhash_rust::xxh3::xxh3_128(keys.get(*row as usize));
+            let entry = seen.entry(hash as u64, |other| *other == hash, |other| *other as u64);
+            match entry {
+                hashbrown::hash_table::Entry::Occupied(_) => false,
+                hashbrown::hash_table::Entry::Vacant(entry) => {
+                    entry.insert(hash);
+                    true
+                }
+            }
+        };
+        let mut last: Vec<u32> = (0..keys.len() as u32).rev().filter(|row| is_last(row)).collect();
+        last.reverse();
+        if last.len() == rows.num_rows() {
+            to.push(rows);
+        } else if !last.is_empty() {
+            let taken = arrow::compute::take_record_batch(&rows, &UInt32Array::from(last));
             to.push(taken.map_err(|e| Error::internal(e.to_string()))?);
         }
     }
-    let filled = |batches: Vec<RecordBatch>| batches.into_iter().filter(|b| b.num_rows() > 0).collect();
-    Ok((filled(upserts), filled(deletes)))
+    let in_order = |batches: Vec<RecordBatch>| batches.into_iter().rev().filter(|b| b.num_rows() > 0).collect();
+    Ok((in_order(upserts), in_order(deletes)))
 }
 
 #[cfg(test)]
@@ -287,7 +353,7 @@ mod tests {
     fn folded(key: Option<Vec<usize>>, changes: Vec<Change>) -> Changes {
         let table = table(key);
         let mut transaction = Transaction::default();
-        changes.into_iter().for_each(|change| transaction.write(&table, change));
+        changes.into_iter().for_each(|change| transaction.write(&table, change).expect("room"));
         let (mut changes, lock) = transaction.finish().expect("folds");
         assert!(lock.is_none() && changes.len() == 1);
         changes.remove(0).1
@@ -325,11 +391,11 @@ mod tests {
     fn what_was_written_after_a_savepoint_can_be_undone() {
         let table = table(Some(vec![0]));
         let mut transaction = Transaction::default();
-        transaction.write(&table, Change::Put(rows(&[&[1], &[10]])));
+        transaction.write(&table, Change::Put(rows(&[&[1], &[10]]))).expect("room");
         transaction.save("a".into(), Variables::default());
-        transaction.write(&table, Change::Put(rows(&[&[2], &[20]])));
+        transaction.write(&table, Change::Put(rows(&[&[2], &[20]]))).expect("room");
         transaction.save("b".into(), Variables::default());
-        transaction.write(&table, Change::Remove(rows(&[&[1]])));
+        transaction.write(&table, Change::Remove(rows(&[&[1]]))).expect("room");
         transaction.roll_back_to("b").expect("there is b");
         transaction.roll_back_to("a").expect("there is a");
         assert_eq!(transaction.roll_back_to("b").expect_err("b is gone").sqlstate, "3B001");
@@ -337,11 +403,28 @@ mod tests {
         block.fail();
         let Block::Failed(mut transaction) = block else { panic!("failed") };
         transaction.roll_back_to("a").expect("a outlives a failed statement");
-        transaction.write(&table, Change::Put(rows(&[&[3], &[30]])));
+        transaction.write(&table, Change::Put(rows(&[&[3], &[30]]))).expect("room");
         transaction.release("a").expect("a is still there");
         let Changes::Keyed(fold) = transaction.finish().expect("folds").0.remove(0).1 else { panic!("keyed") };
         assert_eq!(pairs(&fold.upserts), [[1, 10], [3, 30]]);
         assert!(fold.deletes.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_much_for_memory_is_spilled_and_committed_like_the_rest() {
+        let table = table(Some(vec![0]));
+        let folder = tempfile::tempdir().expect("a folder");
+        let room = Room { here: 1, most: 1000, folder: Some(folder.path().to_path_buf()) };
+        let mut transaction = Transaction::new(0, false, room);
+        transaction.write(&table, Change::Put(rows(&[&[1, 2], &[10, 20]]))).expect("room");
+        transaction.write(&table, Change::Remove(rows(&[&[1]]))).expect("room");
+        transaction.write(&table, Change::Put(rows(&[&[2, 3], &[21, 30]]))).expect("room");
+        assert_eq!(transaction.here, 0);
+        let Changes::Keyed(fold) = transaction.finish().expect("folds").0.remove(0).1 else { panic!("keyed") };
+        assert_eq!((pairs(&fold.upserts), pairs(&fold.deletes)), (vec![vec![2, 21], vec![3, 30]], vec![vec![1]]));
+        let many: Vec<i32> = (0..1000).collect();
+        let refused = transaction.write(&table, Change::Put(rows(&[&many, &many]))).expect_err("too much");
+        assert_eq!(refused.sqlstate, "53200");
     }
 
     #[test]

@@ -1,21 +1,21 @@
 //! One connection: messages to statements, results to messages. A running statement ends early when it is cancelled, takes too
-//! long, or its client goes away; what it was doing is dropped where it stands.
+//! long, or its client goes away; what it was doing is dropped where it stands. Once its commit has been handed over it is not
+//! cancelled any more: it ends with what became of it.
 
 use super::Server;
 use super::block::Block;
 use super::decode::Bad;
+use super::doors::Waiting;
 use super::metrics;
-use super::prepared::{Life, Portal, offset};
+use super::prepared::{self, Life, Portal, offset};
 use super::query::run::Rows;
-use super::session::{Arguments, Session};
+use super::session::{Arguments, Handed, Session};
 use super::startup::{self, Client};
-use super::statement::copy::Destination;
 use super::statement::{Outcome, Tag};
 use super::value::copy::{self, Lines};
 use super::value::row::{self, Column, Encoder, Formats};
 use super::wire::{End, Incoming, Outgoing};
 use crate::catalog::system::pg_type;
-use arrow::array::RecordBatch;
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{
@@ -25,49 +25,67 @@ use pgwire::messages::extendedquery::{
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::{PgWireBackendMessage as Backend, PgWireFrontendMessage as Frontend};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use weir_sql::statement::copy::{Format, Kind};
 use weir_sql::statement::{Parsed, Statement};
 use weir_sql::{Error, Result};
 
-/// As long as Postgres' authentication_timeout.
-const STARTUP: Duration = Duration::from_secs(60);
+/// For a client to say who it is.
+const STARTUP: Duration = Duration::from_secs(10);
 /// Prepared statements of one session; a client that makes more has forgotten to close them.
 const MOST_PREPARED: usize = 10_000;
+
+/// How often somebody who waits looks whether there is a reason to tell, microseconds.
+const LOOK_US: u64 = 1_000_000;
 
 /// Rows encoded before the socket gets a turn.
 const AT_ONCE: usize = 128;
 
-/// `full`: too many clients are there already.
-pub async fn run(server: Arc<Server>, socket: TcpStream, full: bool) {
+/// `peer`: from where the client comes.
+pub async fn run(server: Arc<Server>, socket: TcpStream, peer: SocketAddr, waiting: Waiting) {
     let _ = socket.set_nodelay(true);
     let (reader, writer) = socket.into_split();
-    talk(server, reader, writer, full).await;
+    talk(server, reader, writer, &peer.to_string(), waiting).await;
 }
 
-/// The whole of a connection, over whatever carries it.
+/// The whole of a connection, over whatever carries it. What a session takes is made once the client has logged in.
 pub async fn talk(
     server: Arc<Server>,
     reader: impl AsyncRead + Send + Unpin + 'static,
     writer: impl AsyncWrite + Send + Unpin + 'static,
-    full: bool,
+    peer: &str,
+    waiting: Waiting,
 ) {
     let (mut incoming, mut outgoing) = (Incoming::new(reader), Outgoing::new(writer));
-    let client = match tokio::time::timeout(STARTUP, startup::shake(&server, &mut incoming, &mut outgoing)).await {
-        Ok(Ok(Some(client))) if !full => client,
-        Ok(Ok(Some(_))) => return refuse(outgoing, Error::new("53300", "sorry, too many clients already")).await,
-        Ok(Ok(None)) | Err(_) => return,
-        Ok(Err(error)) => return refuse(outgoing, error).await,
+    let shaken = tokio::select! {
+        shaken = startup::shake(&server, &mut incoming, &mut outgoing, peer) => shaken,
+        () = tokio::time::sleep(STARTUP) => return debug!(peer, "client did not log in in time"),
+        () = waiting.turned_out() => return debug!(peer, "too many clients that have not logged in"),
+        () = server.ending.cancelled() => Err(Error::new("57P03", "the database system is shutting down")),
     };
+    drop(waiting);
+    match shaken {
+        Ok(Some(client)) => Box::pin(session(server, incoming, outgoing, client)).await,
+        Ok(None) => {}
+        Err(error) => refuse(outgoing, error).await,
+    }
+}
+
+async fn session(server: Arc<Server>, mut incoming: Incoming, outgoing: Outgoing, client: Client) {
+    incoming.logged_in();
     let _counted = metrics::Session::open();
-    let Client { user, variables, ticket } = client;
+    let Client { user, variables, ticket, seat: _seat } = client;
+    let ending = server.ending.clone();
     let session = Session::new(server, user, ticket.pid, variables);
-    let mut connection = Connection { incoming, outgoing, session, wake: ticket.wake.clone(), skipping: false };
+    let breaks = Breaks { wake: ticket.wake.clone(), handed: session.handed.clone(), ending };
+    let mut connection = Connection { incoming, outgoing, session, breaks, skipping: false };
     if let Err(end) = connection.serve().await {
         debug!(reason = %end, "client connection ended");
         if let End::Lost(error) = end {
@@ -85,7 +103,7 @@ struct Connection {
     incoming: Incoming,
     outgoing: Outgoing,
     session: Session,
-    wake: Arc<Notify>,
+    breaks: Breaks,
     /// An extended-protocol message failed: everything up to Sync is skipped.
     skipping: bool,
 }
@@ -125,14 +143,18 @@ impl Connection {
             Block::Explicit(_) => self.session.variables.duration("idle_in_transaction_session_timeout"),
             _ => None,
         };
-        let Some(limit) = limit else { return self.incoming.message().await };
-        match tokio::time::timeout(limit, self.incoming.message()).await {
-            Ok(message) => message,
-            Err(_) => {
-                let text = "terminating connection due to idle-in-transaction timeout";
-                self.outgoing.fatal(&Error::new("25P03", text));
-                self.outgoing.flush().await?;
-                Ok(None)
+        let late = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.breaks.ending.cancelled() => Err(End::Lost(terminated())),
+            message = self.incoming.message() => message,
+            () = late => {
+                Err(End::Lost(Error::new("25P03", "terminating connection due to idle-in-transaction timeout")))
             }
         }
     }
@@ -153,7 +175,8 @@ impl Connection {
     async fn simple(&mut self, sql: &str) -> Result<(), End> {
         // A simple query ends what an interrupted extended one left behind.
         self.skipping = false;
-        let parsed = match weir_sql::statement::parse(sql) {
+        let reading = prepared::parsed(&self.session.server.config.pool, sql);
+        let parsed = match self.breaks.watched(&mut self.incoming, None, reading).await? {
             Ok(parsed) => parsed,
             Err(error) => {
                 self.failed(&error);
@@ -167,9 +190,9 @@ impl Connection {
         for (index, parsed) in parsed.iter().enumerate() {
             let last = index + 1 == count;
             let done = match self.receive(&parsed.statement).await? {
-                Ok(stream) => {
-                    let work = simple(&mut self.session, &mut self.outgoing, parsed, stream, last);
-                    watched(&mut self.incoming, &self.wake, work).await?
+                Ok(copied) => {
+                    let work = simple(&mut self.session, &mut self.outgoing, parsed, copied, last);
+                    self.breaks.watched(&mut self.incoming, None, work).await?
                 }
                 Err(error) => Err(error),
             };
@@ -191,8 +214,9 @@ impl Connection {
     async fn sync(&mut self) -> Result<(), End> {
         self.skipping = false;
         if matches!(self.session.block, Block::Implicit(_)) {
-            let work = self.session.commit();
-            if let Err(error) = watched(&mut self.incoming, &self.wake, timed(None, work)).await? {
+            let server = self.session.server.clone();
+            let work = attended(&server, &mut self.outgoing, self.session.commit());
+            if let Err(error) = self.breaks.watched(&mut self.incoming, None, work).await? {
                 self.failed(&error);
             }
         }
@@ -223,22 +247,22 @@ impl Connection {
 
     async fn extended(&mut self, message: Frontend) -> Result<Result<()>, End> {
         Ok(match message {
-            Frontend::Parse(parse) => self.parse(parse).await,
+            Frontend::Parse(parse) => self.parse(parse).await?,
             Frontend::Bind(bind) => self.bind(bind),
             Frontend::Describe(describe) => self.describe(&describe),
             Frontend::Execute(message) => {
                 let name = message.name.as_deref().unwrap_or_default();
                 let parsed = self.session.portals.get(name).and_then(|portal| portal.statement.parsed.clone());
-                let stream = match parsed {
+                let copied = match parsed {
                     Some(parsed) => self.receive(&parsed.statement).await?,
                     None => Ok(None),
                 };
-                let stream = match stream {
-                    Ok(stream) => stream,
+                let copied = match copied {
+                    Ok(copied) => copied,
                     Err(error) => return Ok(Err(error)),
                 };
-                let work = execute(&mut self.session, &mut self.outgoing, message, stream);
-                let done = watched(&mut self.incoming, &self.wake, work).await?;
+                let work = execute(&mut self.session, &mut self.outgoing, message, copied);
+                let done = self.breaks.watched(&mut self.incoming, None, work).await?;
                 self.outgoing.relieve().await?;
                 done
             }
@@ -250,12 +274,11 @@ impl Connection {
         })
     }
 
-    /// The stream of a COPY FROM STDIN, until the client ends it; `None` for any other statement.
-    async fn receive(&mut self, statement: &Statement) -> Result<Result<Option<Stream>>, End> {
+    /// Takes in the stream of a COPY FROM STDIN, some rows at a time, until the client ends it; `None` for any other statement.
+    async fn receive(&mut self, statement: &Statement) -> Result<Result<Option<Copied>>, End> {
         let Statement::CopyIn { table, columns, format } = statement else { return Ok(Ok(None)) };
-        let limit = self.session.server.config.query_memory;
         let begun = self.session.destination(table, columns).and_then(|destination| {
-            let lines = Lines::new(format.clone(), destination.names(), limit)?;
+            let lines = Lines::new(format.clone(), destination.names())?;
             Ok((destination, lines))
         });
         let (destination, mut lines) = match begun {
@@ -265,49 +288,67 @@ impl Connection {
         let width = destination.names().len();
         self.outgoing.send(Backend::CopyInResponse(CopyInResponse::new(0, width as i16, vec![0; width])));
         self.outgoing.flush().await?;
+        let limit = self.session.variables.duration("statement_timeout");
+        let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
+        let mut count = 0;
         loop {
             let message = tokio::select! {
                 message = self.incoming.message() => message?,
-                () = self.wake.notified() => {
-                    return Ok(Err(Error::new("57014", "canceling statement due to user request")));
-                }
+                error = self.breaks.interrupted(deadline) => return Ok(Err(error)),
             };
             let message = match message {
                 Some(Ok(message)) => message,
                 Some(Err(bad)) => return Ok(Err(bad.error)),
                 None => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
             };
-            match message {
-                Frontend::CopyData(data) => {
-                    if let Err(error) = lines.push(&data.data) {
-                        return Ok(Err(error));
-                    }
-                }
-                Frontend::CopyDone(_) => {
-                    return Ok(lines.finish().map(|rows| Some(Stream { destination, rows })));
-                }
+            let (rows, ended) = match message {
+                Frontend::CopyData(data) => match lines.push(&data.data) {
+                    Ok(()) if lines.is_full() => (lines.batch(), false),
+                    Ok(()) => continue,
+                    Err(error) => return Ok(Err(error)),
+                },
+                Frontend::CopyDone(_) => (lines.last(), true),
                 Frontend::CopyFail(fail) => {
                     return Ok(Err(Error::new("57014", format!("COPY from stdin failed: {}", fail.message))));
                 }
-                Frontend::Flush(_) | Frontend::Sync(_) => {}
+                Frontend::Flush(_) | Frontend::Sync(_) => continue,
                 _ => return Ok(Err(Error::new("08P01", "unexpected message during COPY from stdin"))),
+            };
+            let rows = match rows {
+                Ok(rows) => rows,
+                Err(error) => return Ok(Err(error)),
+            };
+            let work = self.session.copy_in(&destination, rows);
+            match self.breaks.watched(&mut self.incoming, deadline, work).await? {
+                Ok(written) => count += written,
+                Err(error) => return Ok(Err(error)),
+            }
+            if ended {
+                return Ok(Ok(Some(Copied(count))));
             }
         }
     }
 
-    async fn parse(&mut self, message: Parse) -> Result<()> {
+    async fn parse(&mut self, message: Parse) -> Result<Result<()>, End> {
         let declared = message.type_oids.iter().map(|oid| pg_type::kind(*oid)).collect();
         let name = message.name.unwrap_or_default();
         if !name.is_empty() && self.session.prepared.contains_key(&name) {
-            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
+            return Ok(Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists"))));
         }
         if self.session.prepared.len() >= MOST_PREPARED {
-            return Err(Error::new("54000", format!("a session can have at most {MOST_PREPARED} prepared statements")));
+            let text = format!("a session can have at most {MOST_PREPARED} prepared statements");
+            return Ok(Err(Error::new("54000", text)));
         }
-        let prepared = self.session.prepare(&message.query, declared).await?;
+        let limit = self.session.variables.duration("statement_timeout");
+        let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
+        let work = self.session.prepare(&message.query, declared);
+        let prepared = match self.breaks.watched(&mut self.incoming, deadline, work).await? {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Err(error)),
+        };
         self.session.prepared.insert(name, Arc::new(prepared));
         self.outgoing.send(Backend::ParseComplete(ParseComplete::new()));
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn bind(&mut self, message: Bind) -> Result<()> {
@@ -375,10 +416,13 @@ fn no_portal(name: &str) -> Error {
     Error::new("34000", format!("portal \"{name}\" does not exist"))
 }
 
-/// What came for a COPY FROM STDIN.
-struct Stream {
-    destination: Destination,
-    rows: RecordBatch,
+/// How many rows came by a COPY FROM STDIN. They are written.
+struct Copied(usize);
+
+impl Copied {
+    fn tag(&self) -> Outcome {
+        Outcome::Done(format!("COPY {}", self.0))
+    }
 }
 
 /// Runs one statement of a simple query. The last one of several ends their common transaction.
@@ -386,14 +430,17 @@ async fn simple(
     session: &mut Session,
     outgoing: &mut Outgoing,
     parsed: &Parsed,
-    stream: Option<Stream>,
+    copied: Option<Copied>,
     last: bool,
 ) -> Result<()> {
     let limit = session.variables.duration("statement_timeout");
-    let server = session.server.clone();
+    let (server, handed) = (session.server.clone(), session.handed.clone());
     let work = async {
-        let outcome = match stream {
-            Some(Stream { destination, rows }) => session.copy_in(destination, rows).await?,
+        let outcome = match copied {
+            Some(copied) => copied.tag(),
+            None if matches!(parsed.statement, Statement::Commit) => {
+                attended(&server, outgoing, session.execute(parsed, &Arguments::default())).await?
+            }
             None => session.execute(parsed, &Arguments::default()).await?,
         };
         let tag = match outcome {
@@ -407,13 +454,13 @@ async fn simple(
             }
         };
         if last && matches!(session.block, Block::Implicit(_)) {
-            session.commit().await?;
+            attended(&server, outgoing, session.commit()).await?;
         }
         tell(session, outgoing);
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
         Ok(())
     };
-    measured(server, parsed, timed(limit, work)).await
+    measured(server.clone(), parsed, timed(&handed, limit, work)).await
 }
 
 /// Runs a portal, or goes on with it.
@@ -421,7 +468,7 @@ async fn execute(
     session: &mut Session,
     outgoing: &mut Outgoing,
     message: Execute,
-    stream: Option<Stream>,
+    copied: Option<Copied>,
 ) -> Result<()> {
     let name = message.name.unwrap_or_default();
     let limit = session.variables.duration("statement_timeout");
@@ -431,21 +478,28 @@ async fn execute(
         outgoing.send(Backend::EmptyQueryResponse(EmptyQueryResponse::new()));
         return Ok(());
     };
-    let state = std::mem::replace(&mut portal.state, Life::Done);
+    let state = std::mem::replace(&mut portal.state, Life::Broken);
     let arguments = portal.arguments.clone();
     let most = usize::try_from(message.max_rows).unwrap_or(0);
-    let server = session.server.clone();
+    let (server, handed) = (session.server.clone(), session.handed.clone());
     let has_rows = statement.columns.is_some();
     let work = async {
-        let outcome = match state {
-            Life::Ready if stream.is_some() => {
-                let Some(Stream { destination, rows }) = stream else { unreachable!("there is one") };
-                session.copy_in(destination, rows).await?
+        let outcome = match (state, copied) {
+            (Life::Ready, Some(copied)) => copied.tag(),
+            (Life::Ready, None) if matches!(parsed.statement, Statement::Commit) => {
+                attended(&server, outgoing, session.execute(parsed, &arguments)).await?
             }
-            Life::Ready => as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?,
-            Life::Suspended(rows, tag) => Outcome::Rows(rows, tag),
-            Life::Done if has_rows => Outcome::Done(Tag::Select.counted(0)),
-            Life::Done => return Err(Error::new("55000", format!("portal \"{name}\" cannot be run"))),
+            (Life::Ready, None) => {
+                as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?
+            }
+            (state, _) => {
+                session.usable(false)?;
+                match state {
+                    Life::Suspended(rows, tag) => Outcome::Rows(rows, tag),
+                    Life::Done if has_rows => Outcome::Done(Tag::Select.counted(0)),
+                    _ => return Err(Error::new("55000", format!("portal \"{name}\" cannot be run"))),
+                }
+            }
         };
         let tag = match outcome {
             Outcome::Done(tag) => tag,
@@ -462,11 +516,14 @@ async fn execute(
                 tag.counted(sent.count)
             }
         };
+        if let Some(portal) = session.portals.get_mut(&name) {
+            portal.state = Life::Done;
+        }
         tell(session, outgoing);
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));
         Ok(())
     };
-    measured(server, parsed, timed(limit, work)).await
+    measured(server.clone(), parsed, timed(&handed, limit, work)).await
 }
 
 struct Sent {
@@ -553,26 +610,100 @@ fn tell(session: &mut Session, outgoing: &mut Outgoing) {
     }
 }
 
-/// The outer error ends the connection.
-async fn watched<T>(
-    incoming: &mut Incoming,
-    wake: &Notify,
-    work: impl Future<Output = Result<T>>,
-) -> Result<Result<T>, End> {
-    tokio::select! {
-        biased;
-        done = work => Ok(done),
-        () = wake.notified() => Ok(Err(Error::new("57014", "canceling statement due to user request"))),
-        () = incoming.closed() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+/// What ends a statement early.
+struct Breaks {
+    wake: Arc<Notify>,
+    handed: Arc<Handed>,
+    /// Of the server.
+    ending: CancellationToken,
+}
+
+fn terminated() -> Error {
+    Error::new("57P01", "terminating connection due to administrator command")
+}
+
+impl Breaks {
+    /// Ends with the reason when the statement is cancelled or its time is over.
+    async fn interrupted(&self, deadline: Option<tokio::time::Instant>) -> Error {
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.wake.notified() => Error::new("57014", "canceling statement due to user request"),
+            () = late => late_error(),
+            () = self.ending.cancelled() => terminated(),
+        }
+    }
+
+    /// The outer error ends the connection.
+    async fn watched<T>(
+        &self,
+        incoming: &mut Incoming,
+        deadline: Option<tokio::time::Instant>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<Result<T>, End> {
+        tokio::select! {
+            biased;
+            done = unless(&self.handed, self.interrupted(deadline), work) => match done {
+                Err(error) if self.ending.is_cancelled() && error == terminated() => Err(End::Lost(error)),
+                done => Ok(done),
+            },
+            () = incoming.closed() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()),
+        }
     }
 }
 
-async fn timed<T>(limit: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
+fn late_error() -> Error {
+    Error::new("57014", "canceling statement due to statement timeout")
+}
+
+/// Who waits for a write to become durable hears why it takes long, once; the write itself cannot be taken back any more.
+async fn attended<T>(server: &Server, outgoing: &mut Outgoing, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    let trouble = async {
+        loop {
+            server.config.env.clock.sleep(LOOK_US).await;
+            let now = server.config.env.clock.monotonic();
+            if let Some(trouble) = server.handle.progress.borrow().lasting_trouble(now) {
+                break trouble;
+            }
+        }
+    };
+    let trouble = tokio::select! {
+        biased;
+        done = &mut work => return done,
+        trouble = trouble => trouble,
+    };
+    outgoing.notice("WARNING", trouble.sqlstate, &format!("this statement waits: {}", trouble.message));
+    outgoing.flush().await.map_err(|e| Error::new("08006", e.to_string()))?;
+    work.await
+}
+
+async fn timed<T>(handed: &Handed, limit: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(limit) = limit else { return work.await };
-    match tokio::time::timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => Err(Error::new("57014", "canceling statement due to statement timeout")),
-    }
+    let late = async {
+        tokio::time::sleep(limit).await;
+        late_error()
+    };
+    unless(handed, late, work).await
+}
+
+/// Runs `work`, unless it is `interrupted` before its commit has been handed over.
+async fn unless<T>(
+    handed: &Handed,
+    interrupted: impl Future<Output = Error>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::pin!(work);
+    let error = tokio::select! {
+        biased;
+        done = &mut work => return done,
+        error = interrupted => error,
+    };
+    if handed.is_set() { work.await } else { Err(error) }
 }
 
 /// Notes what a statement cost and whether it failed.

@@ -1,4 +1,5 @@
-//! HTTP: `/health` (200 while this process may serve, then a line for each relation that has failed; 503 with the reason when it may not) and `/metrics` (Prometheus text).
+//! HTTP: `/health` (200 while this process may serve and what is written becomes durable, then a line for each relation that has
+//! failed; 503 with the reason when not) and `/metrics` (Prometheus text).
 
 use super::metrics;
 use crate::coordinator::failure::told;
@@ -12,9 +13,11 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use weir_storage::env::Clock;
 
 /// A scrape without the coordinator's newest facts is better than none.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Shared {
     handle: Handle,
     recorder: PrometheusHandle,
+    clock: Arc<dyn Clock>,
 }
 
 /// Serves until `shutdown` is done.
@@ -30,18 +34,24 @@ pub async fn serve(
     listener: TcpListener,
     handle: Handle,
     recorder: PrometheusHandle,
+    clock: Arc<dyn Clock>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     metrics::describe();
-    let router = Router::new()
-        .route("/health", get(health))
-        .route("/metrics", get(scrape))
-        .with_state(Shared { handle, recorder });
+    let router = Router::new().route("/health", get(health)).route("/metrics", get(scrape)).with_state(Shared {
+        handle,
+        recorder,
+        clock,
+    });
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
 async fn health(State(shared): State<Shared>) -> (StatusCode, String) {
-    if let Some(error) = &shared.handle.progress.borrow().stopped {
+    let stopped = {
+        let progress = shared.handle.progress.borrow();
+        progress.stopped.clone().or_else(|| progress.lasting_trouble(shared.clock.monotonic()))
+    };
+    if let Some(error) = stopped {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
     }
     let catalog = shared.handle.catalog.borrow().clone();
@@ -70,9 +80,9 @@ mod tests {
     use crate::catalog::Catalog;
     use crate::coordinator::request::{Inspection, Progress};
     use metrics_exporter_prometheus::PrometheusBuilder;
-    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{mpsc, watch};
+    use weir_storage::env::SystemClock;
 
     async fn get(port: u16, path: &str) -> String {
         let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
@@ -103,7 +113,8 @@ mod tests {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        tokio::spawn(serve(listener, handle, rendered, std::future::pending()));
+        let clock = Arc::new(SystemClock::default());
+        tokio::spawn(serve(listener, handle, rendered, clock.clone(), std::future::pending()));
         assert!(get(port, "/health").await.starts_with("HTTP/1.1 200"));
         assert!(get(port, "/metrics").await.contains("weir_durable_epoch 0"));
         told.send_modify(|p| p.stopped = Some(weir_sql::Error::new("57P01", "fenced")));

@@ -126,7 +126,7 @@ pub fn export(inspection: &Inspection, progress: &Progress, catalog: &Catalog) {
         gauge!(RELATION_ROWS, "relation" => relation.clone()).set(facts.rows as f64);
         gauge!(RELATION_ERRORS, "relation" => relation.clone()).set(facts.errors as f64);
         gauge!(RELATION_FAILED, "relation" => relation.clone()).set(if facts.error.is_some() { 1.0 } else { 0.0 });
-        gauge!(RELATION_BYTES, "relation" => relation.clone()).set(facts.state_bytes as f64);
+        gauge!(RELATION_BYTES, "relation" => relation.clone()).set(facts.state_bytes() as f64);
         gauge!(RELATION_EPOCH, "relation" => relation.clone()).set(facts.epoch.as_u64() as f64);
         gauge!(FRESHNESS, "relation" => relation).set(facts.freshness_ms / 1e3);
     }

@@ -1,8 +1,8 @@
 //! Serving: clients over the Postgres wire protocol, and HTTP for health and metrics.
 //!
-//! In reading order: this file (accepting), [`wire`] and [`decode`] (messages), [`startup`], [`auth`] and [`cancel`] (who connects), [`connection`]
+//! In reading order: this file (accepting), [`wire`] and [`decode`] (messages), [`doors`], [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`]
 //! (the simple and the extended protocol), [`session`] (one client's state; planning and pinning), [`variable`], [`block`]
-//! (transactions), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`value`] (types on the wire),
+//! and [`kept`] (transactions), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types on the wire),
 //! [`http`] and [`metrics`].
 
 pub mod auth;
@@ -10,10 +10,14 @@ pub mod block;
 pub mod cancel;
 pub mod connection;
 pub mod decode;
+pub mod doors;
 pub mod http;
+pub mod kept;
 pub mod metrics;
+pub mod pool;
 pub mod prepared;
 pub mod query;
+pub mod scram;
 pub mod session;
 pub mod startup;
 pub mod statement;
@@ -26,29 +30,45 @@ pub mod wire;
 use crate::coordinator::request::Handle;
 use auth::Auth;
 use cancel::Registry;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
+use doors::{Doors, Room};
+use pool::Pool;
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use weir_sql::session::Settings;
 use weir_storage::Env;
 
-/// Clients at once; each costs a task and some buffers.
-const MOST_SESSIONS: usize = 1000;
+/// For sessions to say that the server ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 pub struct Config {
     pub env: Env,
     pub auth: Auth,
-    /// Where queries run: threads of their own, below the workers in priority.
-    pub pool: tokio::runtime::Handle,
+    /// Where queries run.
+    pub pool: Pool,
     /// Bytes that all queries together may use before they spill.
     pub query_memory: usize,
     /// Where they spill to; `None`: the system's temporary directory.
     pub spill_dir: Option<PathBuf>,
+    /// Bytes of rows that one transaction keeps in memory before it spills them.
+    pub kept_memory: usize,
+    /// Clients that are let in.
+    pub room: Room,
+    /// Functions beside the server's own: tests have one that panics.
+    pub functions: Vec<Arc<ScalarUDF>>,
 }
 
 /// What all sessions share.
@@ -57,7 +77,15 @@ pub struct Server {
     pub config: Config,
     pub registry: Arc<Registry>,
     pub runtime: Arc<RuntimeEnv>,
+    pub doors: Arc<Doors>,
+    /// Sessions end when it is cancelled.
+    pub ending: CancellationToken,
+    /// A DataFusion session for each of the settings in use.
+    bases: Mutex<HashMap<Settings, Arc<SessionState>>>,
 }
+
+/// Settings in use at once; a client that sets another time zone with every statement keeps no more.
+const MOST_BASES: usize = 64;
 
 impl Server {
     pub fn new(handle: Handle, config: Config) -> Result<Self, String> {
@@ -71,7 +99,28 @@ impl Server {
             .build_arc()
             .map_err(|e| format!("queries cannot be run: {e}"))?;
         let registry = Arc::new(Registry::new(config.env.random.clone()));
-        Ok(Self { handle, config, registry, runtime })
+        let doors = Arc::new(Doors::new(config.room));
+        let (ending, bases) = (CancellationToken::new(), Mutex::default());
+        Ok(Self { handle, config, registry, runtime, doors, ending, bases })
+    }
+
+    /// What sessions with `settings` have in common; made once.
+    pub fn base(&self, settings: &Settings) -> Arc<SessionState> {
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(base) = bases.get(settings) {
+            return base.clone();
+        }
+        if bases.len() >= MOST_BASES {
+            bases.clear();
+        }
+        let state = SessionStateBuilder::new_from_existing(weir_sql::session::state(settings, None));
+        let mut state = state.with_runtime_env(self.runtime.clone()).build();
+        for function in &self.config.functions {
+            state.register_udf(function.clone()).expect("a session takes any function");
+        }
+        let base = Arc::new(state);
+        bases.insert(settings.clone(), base.clone());
+        base
     }
 
     /// Who may log in, as far as that is known: everybody is trusted or has a password.
@@ -108,17 +157,19 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
                     debug!(%peer, "client connected");
-                    let full = sessions.len() >= MOST_SESSIONS;
-                    sessions.spawn(connection::run(server.clone(), socket, full));
+                    sessions.spawn(connection::run(server.clone(), socket, peer, server.doors.enter()));
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: trying again at once would only spin.
                     warn!(%error, "cannot accept a client");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
         }
     }
+    server.ending.cancel();
+    let all = async { while sessions.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_WORDS, all).await;
     sessions.shutdown().await;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Prepared statements and portals of the extended protocol, and what can be said about a statement before it runs.
 
+use super::pool::Pool;
+use super::query::apart;
 use super::query::run::Rows;
 use super::session::{Arguments, Session};
 use super::statement::{Tag, described};
@@ -29,13 +31,15 @@ pub enum Life {
     Ready,
     /// Executed; more rows are there than the client has asked for.
     Suspended(Rows, Tag),
+    /// It runs, or it ended before it was done: failed or cancelled. There may have been more rows.
+    Broken,
     Done,
 }
 
 impl Session {
     /// Parses and plans one statement; types that the client left open come from the plan.
     pub async fn prepare(&mut self, sql: &str, declared: Vec<Option<Type>>) -> Result<Prepared> {
-        let mut statements = weir_sql::statement::parse(sql)?;
+        let mut statements = parsed(&self.server.config.pool, sql).await?;
         if statements.len() > 1 {
             return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
         }
@@ -46,6 +50,18 @@ impl Session {
             described(self, &parsed.statement, &declared).await.map_err(|error| offset(error, parsed.offset))?;
         Ok(Prepared { parsed: Some(parsed), parameters, columns })
     }
+}
+
+/// Bytes of SQL that are read in no time.
+const SHORT: usize = 256;
+
+/// What a client sent, read where it keeps nobody waiting.
+pub async fn parsed(pool: &Pool, sql: &str) -> Result<Vec<Parsed>> {
+    if sql.len() <= SHORT {
+        return weir_sql::statement::parse(sql);
+    }
+    let sql = sql.to_string();
+    apart::run(pool, move |_| weir_sql::statement::parse(&sql)).await
 }
 
 /// Positions are in the statement; the client sent what is before it too.

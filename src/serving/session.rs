@@ -1,13 +1,12 @@
 //! One client's session: its variables, its transaction, and how a statement is planned, bound to an epoch and run.
 
 use super::Server;
-use super::block::{Block, Transaction};
+use super::block::{Block, Finished, Room, Transaction};
 use super::prepared::{Portal, Prepared};
 use super::query::bound::{Bound, Held};
-use super::query::function::Sizes;
 use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
-use super::query::{self, Planned, Planner, function, names, rewrite};
+use super::query::{self, Ground, Planned, Planner, names, rewrite};
 use super::statement;
 use super::value::parameter;
 use super::value::row::Formats;
@@ -18,11 +17,11 @@ use crate::coordinator::failure::told;
 use crate::coordinator::request::{Inspection, Request};
 use crate::dataflow::relations::{Unreadable, Wanted};
 use bytes::Bytes;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
@@ -34,8 +33,13 @@ use weir_storage::history::{At, Found, Snapshot};
 /// Nothing tells when a relation reaches an epoch; epochs are at least a millisecond apart.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(20);
-/// System tables answer without the coordinator's facts rather than not at all.
+/// System tables that need nothing of the coordinator's answer without it rather than not at all.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Rows of a transaction that are put together at once: the threads of sessions are for what takes a moment.
+const FEW: usize = 4096;
+
+/// The variable that is the transaction's.
+pub const READ_ONLY: &str = "transaction_read_only";
 
 pub struct Session {
     pub server: Arc<Server>,
@@ -51,6 +55,31 @@ pub struct Session {
     pub reports: Vec<(&'static str, String)>,
     pub prepared: HashMap<String, Arc<Prepared>>,
     pub portals: HashMap<String, Portal>,
+    pub handed: Arc<Handed>,
+}
+
+/// Whether the commit of the statement that runs has been handed over: what becomes of it is decided elsewhere.
+#[derive(Default)]
+pub struct Handed(AtomicBool);
+
+impl Handed {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Until the answer is there.
+    fn set(&self) -> Answered<'_> {
+        self.0.store(true, Ordering::Relaxed);
+        Answered(self)
+    }
+}
+
+struct Answered<'a>(&'a Handed);
+
+impl Drop for Answered<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// What a client bound to a statement's parameters.
@@ -87,6 +116,7 @@ impl Session {
             reports: vec![],
             prepared: HashMap::new(),
             portals: HashMap::new(),
+            handed: Arc::default(),
         }
     }
 
@@ -105,28 +135,38 @@ impl Session {
     /// The transaction a statement belongs to; begun if there is none.
     pub fn transaction(&mut self) -> Result<&mut Transaction> {
         if matches!(self.block, Block::Idle) {
-            let started = self.server.config.env.clock.now();
-            let read_only = self.variables.on("default_transaction_read_only");
-            self.block = Block::Implicit(Transaction::new(started, read_only));
+            self.block = Block::Implicit(self.new_transaction());
         }
         self.block.transaction().ok_or_else(|| {
             Error::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
         })
     }
 
+    /// The value of a variable, of which some belong to the transaction.
+    pub fn setting(&self, name: &str) -> Result<String> {
+        let read_only = match &self.block {
+            Block::Implicit(t) | Block::Explicit(t) | Block::Failed(t) => t.read_only,
+            Block::Idle => self.variables.on("default_transaction_read_only"),
+        };
+        match name.eq_ignore_ascii_case(READ_ONLY) {
+            true => Ok(if read_only { "on" } else { "off" }.into()),
+            false => Ok(self.variables.get(name)?.to_string()),
+        }
+    }
+
+    pub fn new_transaction(&self) -> Transaction {
+        let config = &self.server.config;
+        let folder = config.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let room = Room { here: config.kept_memory, most: config.query_memory, folder: Some(folder) };
+        Transaction::new(config.env.clock.now(), self.variables.on("default_transaction_read_only"), room)
+    }
+
     /// A planner over the catalog as of now.
     pub fn planner(&mut self) -> Result<Planner> {
         let now = self.transaction()?.started;
-        let catalog = self.catalog();
-        let state = weir_sql::session::state(&self.variables.settings(), Some(now));
-        let mut state =
-            SessionStateBuilder::new_from_existing(state).with_runtime_env(self.server.runtime.clone()).build();
-        let sizes = Sizes::default();
-        for function in function::all(&catalog, &sizes) {
-            use datafusion::execution::FunctionRegistry;
-            state.register_udf(function).map_err(query::failure::failure)?;
-        }
-        Ok(Planner::new(state, catalog).with_sizes(sizes).with_search_path(self.variables.search_path()))
+        let ground = Ground::new(self.server.base(&self.variables.settings()), now, self.catalog());
+        let pool = self.server.config.pool.clone();
+        Ok(Planner::new(ground, pool).with_search_path(self.variables.search_path()))
     }
 
     /// Brings a query into the form that can be planned. Its tables are read as they are: [`Session::read`] reads the past, too.
@@ -146,7 +186,7 @@ impl Session {
             pid: self.pid,
             version: VERSION,
             search_path: &search_path,
-            setting: &|name| self.variables.get(name).ok().map(str::to_string),
+            setting: &|name| self.setting(name).ok(),
         };
         rewrite::rewrite(&mut query, &scope)?;
         Ok(query)
@@ -155,7 +195,7 @@ impl Session {
     /// Plans and starts a query.
     pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
         let (query, planner) = self.read(query).await?;
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         self.open(&planner, planned, arguments, Epoch::ZERO).await
     }
 
@@ -164,7 +204,10 @@ impl Session {
         let mut query = query.clone();
         let times = past::take(&mut query)?;
         let (query, planner) = (self.rewritten(query)?, self.planner()?);
-        let mut asked = times.into_iter().map(|time| self.time(&planner, time)).collect::<Result<Vec<_>>>()?;
+        let mut asked = vec![];
+        for time in times {
+            asked.push(self.time(&planner, time).await?);
+        }
         asked.dedup();
         match asked.as_slice() {
             [] => Ok((query, planner)),
@@ -175,15 +218,12 @@ impl Session {
     }
 
     /// What a constant after FOR SYSTEM_TIME AS OF means.
-    fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
-        let plan = |time: ast::Expr| {
-            let query = self.rewritten(statement::constant(time)?)?;
-            Ok::<_, Error>(planner.plan(&query, &[])?.plan)
-        };
-        let columns = planner.columns(&plan(time.clone())?)?;
+    async fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
+        let query = |time: ast::Expr| self.rewritten(statement::constant(time)?);
+        let (_, columns) = planner.describe(&query(time.clone())?, &[]).await?;
         let kind = columns.first().ok_or_else(|| Error::internal("a time without a column"))?;
-        let time = plan(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
-        past::at(&planner.constant(&time)?.ok_or_else(past::not_constant)?)
+        let time = query(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
+        past::at(&planner.evaluate(&time).await?.ok_or_else(past::not_constant)?)
     }
 
     async fn past(&self, at: At) -> Result<Arc<Past>> {
@@ -200,7 +240,7 @@ impl Session {
         }
         let found = self.server.handle.history.open(env, at).await;
         match found.map_err(|e| Error::new("58030", format!("the past cannot be read: {e}")))? {
-            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(snapshot))?)),
+            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(*snapshot))?)),
             Found::Later(oldest) => Err(past::too_old(oldest)),
         }
     }
@@ -220,7 +260,7 @@ impl Session {
                 self.bind(&planned.relations, planned.system, at_least).await?
             }
         };
-        bound.facts.iter().for_each(|facts| planner.measure(&facts.inspection));
+        bound.facts.iter().filter_map(|facts| facts.inspection.as_ref()).for_each(|known| planner.measure(known));
         let catalog = self.catalog();
         bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
         let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
@@ -374,7 +414,8 @@ impl Session {
             return Error::new("42P01", format!("relation {id} was dropped"));
         };
         let error = Error::new("55000", format!("{} \"{}\" is not readable yet", object.kind(), object.name));
-        match self.inspect().await.ddl.into_iter().find(|(_, job, ..)| *job == id.0) {
+        let jobs = self.inspect().await.unwrap_or_default().ddl;
+        match jobs.into_iter().find(|(_, job, ..)| *job == id.0) {
             Some((_, _, progress, _)) => error.detail(format!("It is being created: {progress}.")),
             None => error.detail("Its first rows are being copied."),
         }
@@ -408,23 +449,34 @@ impl Session {
         named
     }
 
-    async fn inspect(&self) -> Inspection {
+    /// `None`: the coordinator does not say in time.
+    async fn inspect(&self) -> Option<Inspection> {
         let answer = self.ask(|reply| Request::Inspect { reply });
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(inspection)) => inspection,
-            _ => Inspection::default(),
-        }
+        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
     }
 
     /// Sends a request to the coordinator and waits for its answer.
     pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let gone = || match self.server.handle.progress.borrow().stopped.clone() {
+        self.server.handle.requests.send(request(reply)).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())
+    }
+
+    /// The same of a request that changes something whether its answer is waited for or not: from when it is sent on, the statement
+    /// ends with the answer only.
+    pub async fn hand_over<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let place = self.server.handle.requests.reserve().await.map_err(|_| self.gone())?;
+        let _handed = self.handed.set();
+        place.send(request(reply));
+        answer.await.map_err(|_| self.gone().detail("Whether the statement has taken effect is not known."))
+    }
+
+    fn gone(&self) -> Error {
+        match self.server.handle.progress.borrow().stopped.clone() {
             Some(error) => error,
             None => Error::new("57P01", "the server is shutting down"),
-        };
-        self.server.handle.requests.send(request(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+        }
     }
 
     /// Applies what the transaction wrote, and ends it.
@@ -433,19 +485,30 @@ impl Session {
             Block::Implicit(t) | Block::Explicit(t) => t,
             Block::Idle | Block::Failed(_) => return Ok(()),
         };
-        let (changes, lock) = transaction.finish()?;
         // Reads are over: history need not be kept while the write is made durable.
         drop(transaction.bound.take());
+        let (local, (changes, lock)) = self.finished(transaction).await?;
         if !changes.is_empty() {
             let persist = self.variables.on("dml_wait_persistence");
-            let done = self.ask(|reply| Request::Write { changes, persist, lock, reply }).await??;
+            let done = self.hand_over(|reply| Request::Write { changes, persist, lock, reply }).await??;
             self.wrote = self.wrote.max(done.epoch);
             done.notices.into_iter().for_each(|text| self.notice(text));
         }
-        for (name, value) in transaction.local.into_iter().rev() {
+        for (name, value) in local.into_iter().rev() {
             self.reports.extend(self.variables.set(&name, Some(&value))?);
         }
         Ok(())
+    }
+
+    /// What a transaction has set locally, and what it wrote: much of that is put together where queries run.
+    async fn finished(&self, mut transaction: Transaction) -> Result<(Vec<(String, String)>, Finished)> {
+        let few = transaction.written() <= FEW;
+        let mut finish = move || transaction.finish().map(|written| (std::mem::take(&mut transaction.local), written));
+        if few {
+            return finish();
+        }
+        let finishing = self.server.config.pool.spawn_blocking(finish);
+        finishing.await.unwrap_or_else(|_| Err(query::failure::panicked()))
     }
 
     /// Forgets what the transaction wrote and which variables it set, and ends it.

@@ -10,6 +10,8 @@ use pgwire::messages::response::{GssEncResponse, SslResponse, TransactionStatus}
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, Startup};
 use pgwire::messages::{PgWireBackendMessage, ProtocolVersion};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::warn;
 use weir_sql::{Error, Result};
 
 /// Who connected.
@@ -17,17 +19,26 @@ pub struct Client {
     pub user: String,
     pub variables: Variables,
     pub ticket: Ticket,
+    pub seat: OwnedSemaphorePermit,
 }
 
-/// `None`: nothing more to do (a cancel request, or the client went away).
-pub async fn shake(server: &Arc<Server>, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Result<Option<Client>> {
+/// `None`: nothing more to do (a cancel request, or the client went away). `peer`: from where it comes, for the log.
+pub async fn shake(
+    server: &Arc<Server>,
+    incoming: &mut Incoming,
+    outgoing: &mut Outgoing,
+    peer: &str,
+) -> Result<Option<Client>> {
     let Some(startup) = hello(server, incoming, outgoing).await? else { return Ok(None) };
     let version = agree(&startup, outgoing)?;
     let parameter = |name: &str| startup.parameters.get(name).map(String::as_str);
     let user = parameter("user")
         .filter(|user| !user.is_empty())
         .ok_or_else(|| Error::new("28000", "no PostgreSQL user name specified in startup packet"))?;
-    server.config.auth.check(user, incoming, outgoing).await?;
+    if let Err(error) = server.config.auth.check(user, incoming, outgoing).await {
+        warn!(user, peer, sqlstate = error.sqlstate, "login failed");
+        return Err(error);
+    }
     match parameter("database") {
         None | Some("" | DATABASE) => {}
         Some(other) => {
@@ -36,6 +47,8 @@ pub async fn shake(server: &Arc<Server>, incoming: &mut Incoming, outgoing: &mut
         }
     }
     let variables = variables(&startup)?;
+    let full = || Error::new("53300", "sorry, too many clients already");
+    let seat = server.doors.seat().ok_or_else(full)?;
     let ticket = server.registry.register(version);
     outgoing.send(PgWireBackendMessage::Authentication(Authentication::Ok));
     for (name, value) in variables.reported() {
@@ -44,7 +57,7 @@ pub async fn shake(server: &Arc<Server>, incoming: &mut Incoming, outgoing: &mut
     outgoing.parameter("session_authorization", user);
     outgoing.send(PgWireBackendMessage::BackendKeyData(BackendKeyData::new(ticket.pid, ticket.secret.clone())));
     outgoing.ready(TransactionStatus::Idle);
-    Ok(Some(Client { user: user.to_string(), variables, ticket }))
+    Ok(Some(Client { user: user.to_string(), variables, ticket, seat }))
 }
 
 /// Up to the start-up message.

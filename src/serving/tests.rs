@@ -2,14 +2,17 @@
 //! once.
 
 use super::auth::{Auth, Passwords};
-use super::{Config, serve};
+use super::doors::Room;
+use super::pool::Pool;
+use super::{Config, connection, serve};
 use crate::catalog::{Body, Catalog, Life, Object, TableBody};
 use crate::connector::{Changes, Fold};
 use crate::coordinator::request::{Checkpoint, Done, Handle, Inspection, Lock, Progress, RelationFacts, Request};
 use crate::dataflow::errors;
 use crate::dataflow::relations::{Readable, Relations};
 use arrow::array::{FixedSizeBinaryArray, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -27,6 +30,7 @@ use weir_storage::key::{Keys, owner};
 use weir_storage::{Delta, Env, Epoch};
 
 const WORKERS: usize = 2;
+const SEATS: usize = 12;
 
 /// The coordinator of these tests: every write is an epoch, applied and durable at once.
 struct Coordinator {
@@ -36,6 +40,8 @@ struct Coordinator {
     locks: HashMap<RelationId, Arc<tokio::sync::Mutex<()>>>,
     /// CREATE MATERIALIZED VIEW never ends here: who waits for one.
     building: Vec<oneshot::Sender<weir_sql::Result<Done>>>,
+    /// While there is a list, writes get their answers when it goes.
+    held: Option<Vec<(oneshot::Sender<weir_sql::Result<Done>>, Done)>>,
 }
 
 impl Coordinator {
@@ -52,7 +58,7 @@ impl Coordinator {
             history: History::default(),
             restoring: watch::channel(None).1,
         };
-        let coordinator = Self { catalog, progress, relations, locks: HashMap::new(), building: vec![] };
+        let coordinator = Self { catalog, progress, relations, locks: HashMap::new(), building: vec![], held: None };
         let coordinator = Arc::new(Mutex::new(coordinator));
         let shared = coordinator.clone();
         tokio::spawn(async move {
@@ -70,7 +76,13 @@ impl Coordinator {
                 Statement::CreateMaterializedView { .. } => this.building.push(reply),
                 statement => drop(reply.send(this.ddl(statement, text))),
             },
-            Request::Write { changes, reply, .. } => drop(reply.send(Ok(this.write(changes)))),
+            Request::Write { changes, reply, .. } => {
+                let done = this.write(changes);
+                match &mut this.held {
+                    Some(held) => held.push((reply, done)),
+                    None => drop(reply.send(Ok(done))),
+                }
+            }
             Request::Lock { tables, reply } => {
                 let lock = this.locks.entry(tables[0]).or_default().clone();
                 let shared = shared.clone();
@@ -99,7 +111,7 @@ impl Coordinator {
                 let body = TableBody { columns, key, arrangements: vec![], upstream: None, stopped: None };
                 let object = Object { id, name, life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
                 self.relations.insert(readable(&object)).set_live();
-                catalog.objects.insert(id, object);
+                catalog.objects.insert(id, object.into());
             }
             Statement::Drop { kind: ObjectKind::Table, names, .. } => {
                 let id =
@@ -206,6 +218,14 @@ fn apply(relation: &Readable, fold: Fold, epoch: Epoch) {
 struct World {
     port: u16,
     coordinator: Arc<Mutex<Coordinator>>,
+    /// Ends the server when it is dropped.
+    end: Option<oneshot::Sender<()>>,
+}
+
+/// A function with a bug.
+fn broken() -> Arc<ScalarUDF> {
+    let body = |_: &[ColumnarValue]| panic!("broken on purpose");
+    Arc::new(create_udf("broken", vec![DataType::Int32], DataType::Int32, Volatility::Volatile, Arc::new(body)))
 }
 
 impl World {
@@ -218,10 +238,19 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let env = Env::real(weir_storage::store::open("memory://").expect("a store"));
-        let pool = tokio::runtime::Handle::current();
-        let config = Config { env, auth, pool, query_memory: 64 << 20, spill_dir: None };
-        tokio::spawn(serve(listener, handle, config, std::future::pending()));
-        Self { port, coordinator }
+        let config = Config {
+            env,
+            auth,
+            pool: Pool::of(tokio::runtime::Handle::current()),
+            query_memory: 64 << 20,
+            spill_dir: None,
+            kept_memory: 1 << 20,
+            room: Room { sessions: SEATS, waiting: 4 },
+            functions: vec![broken()],
+        };
+        let (end, ended) = oneshot::channel::<()>();
+        tokio::spawn(serve(listener, handle, config, async move { drop(ended.await) }));
+        Self { port, coordinator, end: Some(end) }
     }
 
     async fn client(&self) -> Client {
@@ -312,7 +341,9 @@ impl Client {
 const NOTES: &str = "CREATE TABLE notes (id INT PRIMARY KEY, body VARCHAR(10))";
 
 fn threads(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // As large as the server's: planning recurses, in large frames when it is not optimised.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).thread_stack_size(16 << 20).enable_all().build();
     runtime.expect("a runtime").block_on(test);
 }
 
@@ -579,6 +610,12 @@ fn a_portal_gives_as_many_rows_as_asked() {
             counts.push(transaction.query_portal(&portal, 3).await.expect("rows").len());
         }
         assert_eq!(counts, [3, 3, 1, 0]);
+        let statement = transaction.prepare("SELECT broken(value::int) FROM generate_series(1, 7) g").await;
+        let portal = transaction.bind(&statement.expect("prepares"), &[]).await.expect("binds");
+        for code in ["XX000", "25P02"] {
+            let error = transaction.query_portal(&portal, 3).await.expect_err("no rows, and no end of rows");
+            assert_eq!(error.code().map(|found| found.code()), Some(code));
+        }
     });
 }
 
@@ -722,7 +759,7 @@ fn passwords_are_asked_for_and_checked() {
     threads(async {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "ann:secret\n").expect("writes");
-        let passwords = Passwords::read(file.path(), &SystemRandom).expect("reads");
+        let passwords = Passwords::read(file.path(), Arc::new(SystemRandom)).expect("reads");
         let world = World::with_auth(Auth::Passwords(passwords)).await;
         let client = world.connect("user=ann password=secret dbname=dev").await.expect("the right password");
         client.check("SELECT current_user", "ann\n(1)").await;
@@ -735,13 +772,230 @@ fn passwords_are_asked_for_and_checked() {
     });
 }
 
+#[test]
+fn a_statement_whose_task_panics_fails_and_does_nothing() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        client.check("INSERT INTO notes VALUES (1, 'a'), (2, 'b'), (3, 'c')", "(3)").await;
+        let failed = "XX000: the query failed unexpectedly; the server's log says more";
+        for sql in [
+            "SELECT broken(id) FROM notes",
+            "SELECT broken(id), count(*) FROM notes GROUP BY 1",
+            "SELECT id FROM notes ORDER BY broken(id)",
+            "SELECT a.id FROM notes a JOIN notes b ON broken(a.id) = b.id",
+            "INSERT INTO notes SELECT broken(id), 'x' FROM notes",
+            "INSERT INTO notes SELECT id + 10, 'x' FROM notes ON CONFLICT (id) DO UPDATE SET body = broken(notes.id)::varchar",
+            "UPDATE notes SET body = 'x' WHERE broken(id) = 1",
+            "DELETE FROM notes WHERE broken(id) = 1",
+            "COPY (SELECT broken(id) FROM notes) TO STDOUT",
+        ] {
+            if sql.contains("CONFLICT") {
+                // The conflicting row has to be there for the function to be called.
+                client.check("INSERT INTO notes VALUES (11, 'k')", "(1)").await;
+            }
+            assert_eq!(client.ask(sql).await, failed, "{sql}");
+        }
+        client.check("SELECT count(*), count(distinct body) FROM notes", "4|4\n(1)").await;
+        let error = client.query("SELECT broken(id) FROM notes WHERE id > $1", &[&0i32]).await.expect_err("a panic");
+        assert_eq!(error.code().map(|code| code.code()), Some("XX000"));
+    });
+}
+
+#[test]
+fn a_copy_of_any_length_is_one_transaction_of_bounded_memory() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check("CREATE TABLE lines (id INT PRIMARY KEY, body VARCHAR)", "(0)").await;
+        let copy = async |rows: std::ops::Range<i32>, last: &str| {
+            let sink = client.copy_in("COPY lines FROM STDIN CSV").await.expect("begins");
+            let mut sink = std::pin::pin!(sink);
+            for from in rows.clone().step_by(1000) {
+                let lines: String = (from..rows.end.min(from + 1000)).map(|n| format!("{n},{n:>100}\n")).collect();
+                futures::SinkExt::send(&mut sink, bytes::Bytes::from(lines)).await?;
+            }
+            futures::SinkExt::send(&mut sink, bytes::Bytes::from(last.to_string())).await?;
+            sink.finish().await
+        };
+        // Much more than a transaction keeps in memory.
+        assert_eq!(copy(0..100_000, "").await.expect("fits"), 100_000);
+        client.check("SELECT count(*), sum(length(body)) FROM lines", "100000|10000000\n(1)").await;
+        let error = copy(100_000..200_000, "x,y\n").await.expect_err("the last line is no row");
+        assert_eq!(error.code().map(|code| code.code()), Some("22P02"));
+        client.check("SELECT count(*) FROM lines", "100000\n(1)").await;
+        client.check("INSERT INTO lines SELECT id + 1000000, body FROM lines", "(100000)").await;
+        client.check("SELECT count(*) FROM lines", "200000\n(1)").await;
+        // More than a transaction may write.
+        let error = copy(200_000..900_000, "").await.expect_err("too much");
+        assert_eq!(error.code().map(|code| code.code()), Some("53200"));
+        client.check("SELECT count(*) FROM lines", "200000\n(1)").await;
+    });
+}
+
+#[test]
+fn what_has_been_handed_over_is_not_reported_as_cancelled() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+        for (id, limit) in [(1, LIMIT.as_millis()), (2, 0)] {
+            client.check(&format!("SET statement_timeout = {limit}"), "(0)").await;
+            world.coordinator.lock().expect("coordinator").held = Some(vec![]);
+            let held = || world.coordinator.lock().expect("coordinator").held.as_ref().map_or(0, Vec::len);
+            let sql = format!("INSERT INTO notes VALUES ({id}, 'x')");
+            let mut insert = std::pin::pin!(client.ask(&sql));
+            let cancelled = async {
+                while held() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                for _ in 0..20 {
+                    client.cancel_token().cancel_query(NoTls).await.expect("asks");
+                }
+                // Longer than the statement may take.
+                let _ = tokio::time::timeout(LIMIT + LIMIT / 4, std::future::pending::<()>()).await;
+            };
+            tokio::select! {
+                answer = &mut insert => panic!("answered before its commit was: {answer}"),
+                () = cancelled => {}
+            }
+            let held = world.coordinator.lock().expect("coordinator").held.take().expect("held");
+            held.into_iter().for_each(|(reply, done)| drop(reply.send(Ok(done))));
+            assert_eq!(insert.await, "(1)", "limit {limit}");
+        }
+        client.check("SELECT count(*) FROM notes", "2\n(1)").await;
+    });
+}
+
+#[test]
+fn a_read_only_transaction_writes_nothing() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        let refused = "25006: cannot execute INSERT in a read-only transaction";
+        let insert = "INSERT INTO notes VALUES (1, 'x')";
+        for begin in [
+            "BEGIN READ ONLY",
+            "BEGIN; SET TRANSACTION READ ONLY",
+            "BEGIN; SET transaction_read_only = on",
+            "SET default_transaction_read_only = on; BEGIN",
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; BEGIN",
+        ] {
+            client.ask(begin).await;
+            client.check("SHOW transaction_read_only", "on\n(0)").await;
+            client.check(insert, refused).await;
+            client.check("ROLLBACK", "(0)").await;
+            client.check("RESET default_transaction_read_only", "(0)").await;
+        }
+        client.check("SET default_transaction_read_only = on", "(0)").await;
+        client.check(insert, refused).await;
+        client.check("CREATE TABLE u (a INT)", "25006: cannot execute CREATE TABLE in a read-only transaction").await;
+        client.check("BEGIN READ WRITE", "(0)").await;
+        client.check(insert, "(1)").await;
+        client.check("COMMIT", "(0)").await;
+        client.check("BEGIN; SELECT 1 FROM notes", "(0)\n1\n(1)").await;
+        let late = "25001: transaction read-write mode must be set before any query";
+        client.check("SET TRANSACTION READ WRITE", late).await;
+        client.check("ROLLBACK", "(0)").await;
+        client.check("DISCARD ALL", "(0)").await;
+        client.check("UNLISTEN *", "(0)").await;
+        client.check("LISTEN x", "0A000: LISTEN is not supported").await;
+    });
+}
+
+#[test]
+fn who_comes_when_all_seats_are_taken_is_told_so_instead_of_being_let_in() {
+    threads(async {
+        let world = World::start().await;
+        let mut all = vec![];
+        for _ in 0..SEATS {
+            all.push(world.client().await);
+        }
+        let told = talk_from(&world, b"", b'\0').await;
+        assert_eq!(told, "E53300");
+        drop(all);
+        loop {
+            match world.connect("user=root dbname=dev").await {
+                Ok(client) => break client.check("SELECT 1", "1\n(1)").await,
+                Err(error) => assert_eq!(error.code().map(|code| code.code()), Some("53300")),
+            }
+        }
+    });
+}
+
+#[test]
+fn those_who_do_not_say_who_they_are_lock_nobody_out() {
+    threads(async {
+        use tokio::io::AsyncReadExt;
+        let world = World::start().await;
+        let mut silent = vec![];
+        for _ in 0..20 {
+            silent.push(tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.expect("connects"));
+        }
+        world.client().await.check("SELECT 1", "1\n(1)").await;
+        // The first ones have made room.
+        assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap_or(0), 0);
+    });
+}
+
+#[test]
+fn a_connection_costs_little_before_login() {
+    threads(async {
+        let (handle, _) = Coordinator::start();
+        let env = Env::real(weir_storage::store::open("memory://").expect("a store"));
+        let config = Config {
+            env,
+            auth: Auth::Trust,
+            pool: Pool::of(tokio::runtime::Handle::current()),
+            query_memory: 1 << 20,
+            spill_dir: None,
+            kept_memory: 1 << 20,
+            room: Room { sessions: 1, waiting: 1 },
+            functions: vec![],
+        };
+        let server = Arc::new(super::Server::new(handle, config).expect("a server"));
+        let waiting = server.doors.enter();
+        let task = connection::talk(server, tokio::io::empty(), tokio::io::sink(), "nobody", waiting);
+        assert!(std::mem::size_of_val(&task) < 8 << 10, "{} bytes", std::mem::size_of_val(&task));
+    });
+}
+
+#[test]
+fn sessions_are_told_that_the_server_ends() {
+    threads(async {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut world = World::start().await;
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.expect("connects");
+        socket.write_all(START).await.expect("writes");
+        let mut told = vec![];
+        while !told.ends_with(b"Z\0\0\0\x05I") {
+            told.push(socket.read_u8().await.expect("goes on"));
+        }
+        drop(world.end.take());
+        let mut last = vec![];
+        socket.read_to_end(&mut last).await.expect("reads");
+        let last = String::from_utf8_lossy(&last);
+        assert!(last.contains("SFATAL") && last.contains("C57P01"), "{last:?}");
+    });
+}
+
+const START: &[u8] = b"\0\0\0\x13\0\x03\0\0user\0root\0\0";
+
 /// What the server says to `sent` after login, until it closes the connection: each message's type, with its SQLSTATE if it has one.
 async fn talk(world: &World, sent: &[u8]) -> String {
+    talk_from(world, sent, b'Z').await
+}
+
+/// The same after a message of type `first`; after none if it is zero.
+async fn talk_from(world: &World, sent: &[u8], first: u8) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.expect("connects");
-    socket.write_all(b"\0\0\0\x13\0\x03\0\0user\0root\0\0").await.expect("writes");
+    socket.write_all(START).await.expect("writes");
     socket.write_all(sent).await.expect("writes");
-    let (mut told, mut started) = (vec![], false);
+    let (mut told, mut started) = (vec![], first == 0);
     while let Ok(tag) = socket.read_u8().await {
         let length = socket.read_u32().await.expect("a length") as usize;
         let mut body = vec![0; length - 4];
@@ -750,7 +1004,7 @@ async fn talk(world: &World, sent: &[u8]) -> String {
         if started {
             told.push(format!("{}{}", tag as char, String::from_utf8_lossy(state.unwrap_or_default())));
         }
-        started |= tag == b'Z';
+        started |= tag == first;
     }
     told.join(" ")
 }

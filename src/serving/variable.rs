@@ -26,14 +26,14 @@ enum Rule {
     Millis,
     OneOf(&'static [&'static str]),
     Zone,
-    /// ISO, in any order of day and month.
+    /// ISO; the month comes before the day.
     DateStyle,
     Encoding,
     Names,
     Text,
     /// Says what is; cannot be set.
     Fixed,
-    /// Accepted because RisingWave has it; changes nothing.
+    /// Accepted because RisingWave has it: how it does what it does, not what. Changes nothing.
     Ignored,
 }
 
@@ -43,7 +43,7 @@ const ISOLATION: &[&str] = &["read uncommitted", "read committed", "repeatable r
 /// Sorted by name.
 const SPECS: &[Spec] = &[
     spec("application_name", "", Rule::Text, "Name of the client's application."),
-    spec("backfill_rate_limit", "default", Rule::Ignored, "Not used."),
+    spec("backfill_rate_limit", "default", Rule::OneOf(&["default"]), "There is no limit."),
     spec("background_ddl", "off", Rule::OneOf(&["off", "false"]), "CREATE returns when the relation is readable."),
     spec("batch_parallelism", "default", Rule::Ignored, "Not used."),
     spec("bytea_output", "hex", Rule::OneOf(&["hex"]), "Format of bytea as text."),
@@ -60,7 +60,7 @@ const SPECS: &[Spec] = &[
         "A block reads one epoch at any level.",
     ),
     spec("default_transaction_read_only", "off", Rule::Bool, "Whether new transactions are read-only."),
-    spec("dml_rate_limit", "default", Rule::Ignored, "Not used."),
+    spec("dml_rate_limit", "default", Rule::OneOf(&["default"]), "There is no limit."),
     spec("dml_wait_persistence", "on", Rule::Bool, "Whether DML returns only when it survives a crash."),
     spec("enable_index_selection", "on", Rule::Ignored, "Not used."),
     spec("extra_float_digits", "1", Rule::Integer(-15, 3), "Floats are always printed with the fewest exact digits."),
@@ -90,7 +90,7 @@ const SPECS: &[Spec] = &[
     spec("server_version_num", "150000", Rule::Fixed, "The Postgres whose behaviour is followed."),
     spec("session_replication_role", "origin", Rule::OneOf(&["origin"]), "Not used."),
     spec("sink_decouple", "default", Rule::Ignored, "Not used."),
-    spec("source_rate_limit", "default", Rule::Ignored, "Not used."),
+    spec("source_rate_limit", "default", Rule::OneOf(&["default"]), "There is no limit."),
     spec("standard_conforming_strings", "on", Rule::OneOf(&["on"]), "A backslash in '…' is a backslash."),
     spec("statement_timeout", "0", Rule::Millis, "Longest time a statement may take."),
     spec("streaming_max_parallelism", "default", Rule::Ignored, "Not used."),
@@ -152,6 +152,12 @@ impl Variables {
 
     fn value(&self, spec: &Spec) -> &str {
         self.values.get(spec.name).map_or(spec.default, String::as_str)
+    }
+
+    /// A value as it would be kept.
+    pub fn checked(name: &str, value: &str) -> Result<String> {
+        let spec = find(name)?;
+        spec.rule.check(spec.name, value)
     }
 
     /// `None` resets. Returns what has to be reported to the client.
@@ -267,11 +273,18 @@ impl Rule {
             Rule::Zone => zone(value).ok_or_else(invalid),
             Rule::DateStyle => {
                 let parts: Vec<String> = value.split(',').map(|p| p.trim().to_uppercase()).collect();
-                let fine = |p: &String| matches!(p.as_str(), "ISO" | "DMY" | "MDY" | "YMD" | "EURO" | "US" | "DEFAULT");
-                if parts.iter().all(fine) {
-                    Ok("ISO, MDY".into())
-                } else {
-                    Err(invalid().hint("Only ISO is supported."))
+                let known =
+                    |p: &String| matches!(p.as_str(), "ISO" | "MDY" | "US" | "NONEURO" | "NONEUROPEAN" | "DEFAULT");
+                let other = |p: &String| {
+                    let orders = ["DMY", "YMD", "EURO", "EUROPEAN", "POSTGRES", "SQL", "GERMAN"];
+                    orders.contains(&p.as_str())
+                };
+                match parts.iter().find(|p| !known(p)) {
+                    None => Ok("ISO, MDY".into()),
+                    Some(p) if other(p) => {
+                        Err(Error::unsupported(format!("DateStyle {p}")).hint("The one style is \"ISO, MDY\"."))
+                    }
+                    Some(_) => Err(invalid().hint("The one style is \"ISO, MDY\".")),
                 }
             }
             Rule::Encoding => match value.to_uppercase().replace(['-', '_', '\''], "").as_str() {
@@ -381,6 +394,10 @@ mod tests {
         v.set("statement_timeout", Some("3s")).expect("a duration");
         assert_eq!(v.duration("statement_timeout"), Some(Duration::from_secs(3)));
         assert!(v.set("background_ddl", Some("true")).is_err());
+        assert_eq!(v.set("DateStyle", Some("iso, mdy")).expect("ours"), Some(("DateStyle", "ISO, MDY".into())));
+        assert_eq!(v.set("DateStyle", Some("ISO, DMY")).expect_err("another order").sqlstate, "0A000");
+        assert_eq!(v.set("DateStyle", Some("x")).expect_err("no style").sqlstate, "22023");
+        assert!(v.set("source_rate_limit", Some("100")).is_err());
         assert_eq!(v.search_path(), ["public"]);
     }
 }

@@ -12,6 +12,9 @@ use weir_sql::Error;
 
 /// What a client may have sent ahead while its statement runs; then it has to wait. Large enough for a driver's pipeline.
 const AHEAD: usize = 1 << 20;
+/// Room that is made for what a client sends: until it has logged in it has little to say.
+const LOGIN_ROOM: usize = 512;
+const ROOM: usize = 8192;
 /// Buffered rows are written to the socket from this size on.
 const FULL: usize = 64 << 10;
 /// Postgres' own messages are shorter; libpq refuses packets of errors beyond 30,000 bytes.
@@ -44,11 +47,17 @@ impl fmt::Display for End {
 pub struct Incoming {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
+    room: usize,
 }
 
 impl Incoming {
     pub fn new(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self { reader: Box::new(reader), buffer: BytesMut::with_capacity(8192) }
+        Self { reader: Box::new(reader), buffer: BytesMut::new(), room: LOGIN_ROOM }
+    }
+
+    /// From now on larger messages are expected.
+    pub fn logged_in(&mut self) {
+        self.room = ROOM;
     }
 
     /// The next packet of a client that has not said which protocol it speaks; `None` when it has closed the connection.
@@ -74,6 +83,7 @@ impl Incoming {
             if let Some(message) = decode(&mut self.buffer).map_err(End::Lost)? {
                 return Ok(Some(message));
             }
+            self.buffer.reserve(self.room);
             if self.reader.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);
             }
@@ -83,6 +93,7 @@ impl Incoming {
     /// Ends when the client closes the connection; what it sends meanwhile is kept for later.
     pub async fn closed(&mut self) {
         while self.buffer.len() < AHEAD {
+            self.buffer.reserve(self.room);
             match self.reader.read_buf(&mut self.buffer).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -99,7 +110,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub fn new(writer: impl AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self { writer: Box::new(writer), buffer: BytesMut::with_capacity(8192) }
+        Self { writer: Box::new(writer), buffer: BytesMut::new() }
     }
 
     /// Where rows are encoded; whole messages only.

@@ -2,16 +2,18 @@
 
 use crate::error::Result;
 use crate::key::row_hashes;
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use std::sync::Arc;
+use std::ops::AddAssign;
+use std::sync::{Arc, LazyLock};
 
 /// Weighted rows: `weights[i]` copies of row `i` appear (positive) or go (negative).
 ///
-/// Not necessarily consolidated: the same row may stand several times. Cloning is cheap, the columns are shared.
+/// Not necessarily consolidated: the same row may stand several times. Cloning is cheap, the columns are shared. No
+/// weight is `i64::MIN`, so that each can be negated.
 #[derive(Clone, Debug)]
 pub struct Delta {
     rows: RecordBatch,
@@ -62,9 +64,9 @@ impl Delta {
         self.len() == 0
     }
 
-    /// Memory held, in bytes; shared columns are counted in full.
+    /// Size of its values, in bytes, also where it shares their buffers with others.
     pub fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size() + self.weights.len() * 8
+        size(&self.rows) + self.weights.len() * 8
     }
 
     /// The same rows with every weight negated.
@@ -101,17 +103,26 @@ impl Delta {
     }
 
     /// Adds up the weights of equal rows and drops what is zero. Rows are equal when every column holds the same bits
-    /// (so numeric 1.0 and 1.00 are two rows); the first of equal rows keeps its place.
+    /// (so numeric 1.0 and 1.00 are two rows); the first of equal rows keeps its place. A row that adds up to more than
+    /// a weight can say stands as often as is needed to say it.
     pub fn consolidate(self) -> Result<Self> {
         if self.len() <= 1 && self.weights.iter().all(|&w| w != 0) {
             return Ok(self);
         }
         let hashes = row_hashes(&self.rows)?;
-        let (indices, weights) = net(&hashes, &self.weights);
-        if indices.len() == self.len() {
-            return Ok(self);
+        let Net { mut rows, mut weights, beyond } = net(&hashes, &self.weights);
+        for (row, mut rest) in beyond {
+            while rest != 0 {
+                let weight = rest.clamp(-i128::from(i64::MAX), i128::from(i64::MAX)) as i64;
+                rest -= i128::from(weight);
+                rows.push(row);
+                weights.push(weight);
+            }
         }
-        let rows = take(&self.rows, &UInt32Array::from(indices))?;
+        if rows.len() == self.len() && rows.is_sorted() {
+            return Ok(Self::new(self.rows, weights));
+        }
+        let rows = take(&self.rows, &UInt32Array::from(rows))?;
         Ok(Self::new(rows, weights))
     }
 }
@@ -132,6 +143,42 @@ fn widest(schema: &SchemaRef, deltas: &[Delta]) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
+/// Memory that a column keeps alive beside what it uses before it is copied.
+const SPARE: usize = 4096;
+
+/// Bytes of the values of `rows`, also where they share buffers with other rows: a slice counts no more than it holds.
+pub fn size(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(used).sum()
+}
+
+fn used(column: &ArrayRef) -> usize {
+    let views = column.len() * size_of::<u128>();
+    match column.data_type() {
+        DataType::Utf8View => views + column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => views + column.as_binary_view().total_buffer_bytes_used(),
+        // What has no such size has too many values to count.
+        _ => column.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8),
+    }
+}
+
+/// `rows` with columns copied that would keep much more memory alive than they use.
+pub fn own(rows: RecordBatch) -> Result<RecordBatch> {
+    let indices = LazyLock::new(|| UInt32Array::from_iter_values(0..rows.num_rows() as u32));
+    let own = |column: &ArrayRef| -> Result<ArrayRef> {
+        if column.get_buffer_memory_size() <= 2 * used(column) + SPARE {
+            return Ok(column.clone());
+        }
+        Ok(match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => arrow::compute::take(column, &*indices, None)?,
+        })
+    };
+    let columns = rows.columns().iter().map(own).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
+}
+
 /// The rows at `indices`, also of relations without columns (for which Arrow's own loses the number of rows).
 pub(crate) fn take(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
     let columns = rows.columns().iter().map(|c| arrow::compute::take(c, indices, None)).collect::<Result<_, _>>()?;
@@ -139,32 +186,68 @@ pub(crate) fn take(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBa
     Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
 }
 
-/// The first row of each hash with the sum of its weights, without those that add up to zero.
-pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> (Vec<u32>, Vec<i64>) {
-    let mut first: HashTable<u32> = HashTable::with_capacity(hashes.len());
-    let mut sums = weights.to_vec();
+/// Rows with equal ones added up.
+#[derive(Default)]
+pub(crate) struct Net {
+    /// The first row of each hash, in order, without those that add up to zero.
+    pub rows: Vec<u32>,
+    pub weights: Vec<i64>,
+    /// First rows whose sums are no weights.
+    pub beyond: Vec<(u32, i128)>,
+}
+
+/// Adds up the weights of equal hashes.
+pub(crate) fn net(hashes: &[u128], weights: &[i64]) -> Net {
+    // Every bit that any weight has: a bound of all of them that costs next to nothing.
+    let bits = weights.iter().fold(0, |bits, weight| bits | weight.unsigned_abs());
+    if u128::from(bits) * weights.len() as u128 <= i64::MAX as u128 {
+        let mut sums = weights.to_vec();
+        let repeated = add_up(hashes, &mut sums);
+        if !repeated && sums.iter().all(|&weight| weight != 0) {
+            return Net { rows: (0..hashes.len() as u32).collect(), weights: sums, beyond: vec![] };
+        }
+        let kept = (0..hashes.len() as u32).zip(sums).filter(|(_, weight)| *weight != 0);
+        let (rows, weights) = kept.unzip();
+        return Net { rows, weights, beyond: vec![] };
+    }
+    let mut sums: Vec<i128> = weights.iter().map(|&weight| weight.into()).collect();
+    add_up(hashes, &mut sums);
+    let mut net = Net::default();
+    for (row, sum) in (0..hashes.len() as u32).zip(sums).filter(|(_, sum)| *sum != 0) {
+        match i64::try_from(sum) {
+            Ok(weight) if weight != i64::MIN => {
+                net.rows.push(row);
+                net.weights.push(weight);
+            }
+            _ => net.beyond.push((row, sum)),
+        }
+    }
+    net
+}
+
+/// Moves the sums of later rows to the first of their hash. Whether there are any.
+fn add_up<W: AddAssign + Default>(hashes: &[u128], sums: &mut [W]) -> bool {
     let mut repeated = false;
+    let mut first: HashTable<u32> = HashTable::with_capacity(hashes.len());
     for (row, &hash) in hashes.iter().enumerate() {
         let same = |&other: &u32| hashes[other as usize] == hash;
         match first.entry(hash as u64, same, |&other| hashes[other as usize] as u64) {
             Entry::Vacant(entry) => drop(entry.insert(row as u32)),
             Entry::Occupied(entry) => {
                 repeated = true;
-                sums[*entry.get() as usize] += std::mem::take(&mut sums[row]);
+                let sum = std::mem::take(&mut sums[row]);
+                sums[*entry.get() as usize] += sum;
             }
         }
     }
-    if !repeated && sums.iter().all(|&w| w != 0) {
-        return ((0..hashes.len() as u32).collect(), sums);
-    }
-    (0..hashes.len() as u32).zip(sums).filter(|(_, weight)| *weight != 0).unzip()
+    repeated
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, Float64Array};
-    use arrow::datatypes::{DataType, Field, Float64Type};
+    use arrow::array::{Float64Array, StringArray, StringViewArray};
+    use arrow::datatypes::{Field, Float64Type};
 
     fn check(values: &[f64], weights: &[i64], expected: &[(f64, i64)]) {
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
@@ -183,6 +266,30 @@ mod tests {
         check(&[1.], &[0], &[]);
         check(&[1., 1., 1.], &[1, -1, 1], &[(1., 1)]);
         check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn a_slice_counts_and_keeps_what_it_holds_and_not_what_it_shares() {
+        let texts = (0..1000).map(|n| format!("{n:>100}")).collect::<Vec<_>>();
+        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(&texts));
+        let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(&texts));
+        for column in [plain, views] {
+            let whole = RecordBatch::try_from_iter([("t", column)]).unwrap();
+            let parts: Vec<RecordBatch> = (0..100).map(|part| whole.slice(part * 10, 10)).collect();
+            let counted: usize = parts.iter().map(size).sum();
+            assert!((100_000..130_000).contains(&counted), "{counted}");
+            let kept: usize = parts.into_iter().map(|part| own(part).unwrap().get_array_memory_size()).sum();
+            assert!(kept < 400_000, "{kept}");
+        }
+    }
+
+    #[test]
+    fn sums_beyond_a_weight_are_said_in_several_rows() {
+        const MAX: i64 = i64::MAX;
+        check(&[1., 2., 1., 1.], &[MAX, 1, MAX, -MAX], &[(1., MAX), (2., 1)]);
+        check(&[1., 2., 1., 1.], &[MAX, 1, MAX, 2], &[(2., 1), (1., MAX), (1., MAX), (1., 2)]);
+        check(&[1., 1., 2.], &[-MAX, -1, 0], &[(1., -MAX), (1., -1)]);
+        check(&[1., 1.], &[MAX, -MAX], &[]);
     }
 
     #[test]

@@ -89,6 +89,14 @@ pub trait Objects: Send + Sync {
     async fn delete(&self, path: &str) -> Result<()>;
     /// For messages: the store's URL without secrets.
     fn describe(&self) -> String;
+    /// Where the store is, so that a copy of it is somewhere else: the same at every start, whatever process asks.
+    async fn place(&self) -> Result<String> {
+        Ok(self.describe())
+    }
+    /// Who else than this process's user can read it, in words, if that can be told from here.
+    fn exposure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The real clock.

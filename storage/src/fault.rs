@@ -169,6 +169,11 @@ impl Objects for Faulty {
     fn describe(&self) -> String {
         self.inner.describe()
     }
+
+    async fn place(&self) -> Result<String> {
+        let fate = self.before().await?;
+        self.after(fate, self.inner.place().await).await
+    }
 }
 
 #[cfg(test)]

@@ -1,23 +1,28 @@
 //! Garbage: manifests nobody needs, and objects no manifest names (I10).
 //!
 //! Decided purely ([`retained`], [`fate`]); [`Collector`] is the driver. An object is deleted when no retained manifest,
-//! upload, or open read names it, and it is of a lower generation or our own: what a higher generation wrote, its owner may be
-//! about to publish. A manifest goes before the objects that only it names.
+//! upload, or open read names it, and it is our store's, of a lower generation or our own: what a higher generation wrote, its owner
+//! may be about to publish, and what another store wrote, somebody may be about to bring back. A manifest goes before the objects
+//! that only it names.
 
 use crate::env::Env;
 use crate::epoch::Generation;
 use crate::error::{Error, Result};
 use crate::history::History;
+use crate::identity::Maker;
 use crate::manifest::{self, Manifest};
+use crate::merge::WORTHWHILE;
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The newest manifests are kept: to look at, and to go back to by hand.
 const KEPT: usize = 10;
 /// And the last of each hour, for a day. Microseconds.
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
+/// What the past of a small store may take, bytes.
+const SPARE: u64 = 256 << 10;
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
 
@@ -30,20 +35,57 @@ pub enum Kept {
     Hour,
 }
 
-/// The manifests to keep of those there are: (sequence, time it was committed if it can be read), ascending.
-pub fn retained(manifests: &[(u64, Option<i64>)], now: i64) -> BTreeMap<u64, Kept> {
-    let newest = manifests.iter().rev().take(KEPT).zip(1..).map(|(&(sequence, _), n)| (sequence, Kept::Newest(n)));
-    let recent = manifests.iter().filter_map(|&(sequence, at)| Some((at?, sequence)));
+/// A manifest that may be kept.
+pub struct Candidate<'a> {
+    pub sequence: u64,
+    pub bytes: u64,
+    /// `None`: it cannot be read.
+    pub content: Option<Content<'a>>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Content<'a> {
+    pub committed_at: i64,
+    /// What it names, with the bytes of it that it needs.
+    pub objects: &'a BTreeMap<String, u64>,
+}
+
+/// The manifests to keep of those there are, ascending. All together they may take 1.6 times the bytes that the newest needs, so that a store
+/// at rest, of whose rows few are dead, is no larger than twice what is alive; or [`SPARE`] more than the newest. Those that would hold
+/// more go, hours before recent ones. `size`: bytes of an object.
+pub fn retained(manifests: &[Candidate<'_>], now: i64, size: &dyn Fn(&str) -> u64) -> BTreeMap<u64, Kept> {
+    let newest = manifests.iter().rev().take(KEPT).zip(1..).map(|(manifest, n)| (manifest, Kept::Newest(n)));
+    let recent = manifests.iter().filter_map(|manifest| Some((manifest.content?.committed_at, manifest)));
     let recent = recent.filter(|&(at, _)| now.saturating_sub(at) <= DAY);
     // Ascending, so that the last of each hour stays.
-    let hourly: BTreeMap<i64, u64> = recent.map(|(at, sequence)| (at.div_euclid(HOUR), sequence)).collect();
-    hourly.into_values().map(|sequence| (sequence, Kept::Hour)).chain(newest).collect()
+    let hourly: BTreeMap<i64, &Candidate> = recent.map(|(at, manifest)| (at.div_euclid(HOUR), manifest)).collect();
+    let hourly = hourly.into_values().rev().map(|manifest| (manifest, Kept::Hour));
+    let (mut kept, mut held, mut room) = (BTreeMap::new(), BTreeSet::new(), u64::MAX);
+    for (manifest, why) in newest.chain(hourly) {
+        if kept.contains_key(&manifest.sequence) {
+            continue;
+        }
+        let objects = manifest.content.iter().flat_map(|content| content.objects.keys()).map(String::as_str);
+        let more: Vec<&str> = objects.filter(|object| !held.contains(object)).collect();
+        let bytes = manifest.bytes + more.iter().map(|object| size(object)).sum::<u64>();
+        if let (Kept::Newest(1), Some(content)) = (why, manifest.content) {
+            let needed = content.objects.values().fold(manifest.bytes, |sum, bytes| sum.saturating_add(*bytes));
+            room = (needed / 5).saturating_mul(8).saturating_sub(bytes).max(SPARE);
+        } else if bytes > room {
+            continue;
+        } else {
+            room -= bytes;
+        }
+        held.extend(more);
+        kept.insert(manifest.sequence, why);
+    }
+    kept
 }
 
 /// What becomes of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is not named as our objects are, and not ours.
+    /// It is not named as our objects are, or as another store's.
     Foreign,
     /// Its owner may be about to publish it.
     Newer,
@@ -55,11 +97,12 @@ pub enum Fate {
     Garbage,
 }
 
-/// What the owner of generation `own` does with the object at `path`.
-pub fn fate(path: &str, is_named: bool, is_in_use: bool, own: Generation) -> Fate {
-    match run::generation_of(path) {
+/// What the owner `own` does with the object at `path`.
+pub fn fate(path: &str, is_named: bool, is_in_use: bool, own: Maker) -> Fate {
+    match run::maker(path) {
         None => Fate::Foreign,
-        Some(generation) if generation > own => Fate::Newer,
+        Some(maker) if maker.store != own.store => Fate::Foreign,
+        Some(maker) if maker.generation > own.generation => Fate::Newer,
         Some(_) if is_named => Fate::Named,
         Some(_) if is_in_use => Fate::InUse,
         Some(_) => Fate::Garbage,
@@ -67,11 +110,20 @@ pub fn fate(path: &str, is_named: bool, is_in_use: bool, own: Generation) -> Fat
 }
 
 /// What a collection deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Collected {
     pub manifests: usize,
     pub objects: usize,
     pub bytes: u64,
+    /// Objects that stay for four fifths of their bytes or less: what the newest manifest needs of them may be worth writing anew.
+    pub sparse: BTreeMap<String, Sparse>,
+}
+
+/// An object of which not all is needed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sparse {
+    pub bytes: u64,
+    pub needed: u64,
 }
 
 /// Collects garbage, and remembers the manifests it has read. What readers of `history` hold is kept.
@@ -87,7 +139,9 @@ type Known = Option<Facts>;
 struct Facts {
     generation: Generation,
     committed_at: i64,
-    objects: BTreeSet<String>,
+    bytes: u64,
+    /// Bytes needed of each.
+    objects: BTreeMap<String, u64>,
 }
 
 impl Collector {
@@ -95,13 +149,13 @@ impl Collector {
         Self { history, read: BTreeMap::new() }
     }
 
-    /// Deletes what the owner of generation `own` may delete. `in_use` is asked during the collection; it names every object
+    /// Deletes what the owner `own` may delete. `in_use` is asked during the collection; it names every object
     /// that is being uploaded or uploaded and not yet published (from before its upload until after `publish` returned).
     /// `Error::Fenced` if somebody else owns the store by now.
     pub async fn collect(
         &mut self,
         env: &Env,
-        own: Generation,
+        own: Maker,
         in_use: &(dyn Fn() -> HashSet<String> + Send + Sync),
     ) -> Result<Collected> {
         // In this order: an object listed was in use before it was listed, and stays so until a manifest names it. Were the
@@ -110,11 +164,13 @@ impl Collector {
         let in_use = in_use();
         self.refresh(env).await?;
 
-        if let Some(owner) = self.read.values().flatten().map(|known| known.generation).max().filter(|g| *g > own) {
-            return Err(Error::Fenced(format!("generation {owner} owns the store, this one is {own}")));
+        let newest = self.read.values().flatten().map(|known| known.generation).max();
+        if let Some(owner) = newest.filter(|generation| *generation > own.generation) {
+            return Err(Error::Fenced(format!("generation {owner} owns the store, this one is {}", own.generation)));
         }
-        let times: Vec<_> = self.read.iter().map(|(&s, known)| (s, known.as_ref().map(|k| k.committed_at))).collect();
-        let keep = retained(&times, env.clock.now());
+        let sizes: HashMap<&str, u64> = listed.iter().map(|(path, bytes)| (path.as_str(), *bytes)).collect();
+        let candidates: Vec<Candidate> = self.read.iter().map(candidate).collect();
+        let keep = retained(&candidates, env.clock.now(), &|object| sizes.get(object).copied().unwrap_or(0));
         let old =
             self.history.release(self.read.keys().copied().filter(|sequence| !keep.contains_key(sequence)).collect());
         delete(env, old.iter().map(|&sequence| Manifest::path(sequence)).collect()).await?;
@@ -124,13 +180,20 @@ impl Collector {
             tracing::warn!("a manifest cannot be read: nothing it may name is deleted");
             return Ok(Collected { manifests: old.len(), ..Collected::default() });
         };
-        let named: BTreeSet<&str> = kept.iter().flat_map(|k| &k.objects).map(String::as_str).collect();
+        let named: BTreeSet<&str> = kept.iter().flat_map(|k| k.objects.keys()).map(String::as_str).collect();
+        let newest = self.read.values().next_back().into_iter().flatten().flat_map(|newest| &newest.objects);
+        let sparse = newest.filter_map(|(object, &needed)| {
+            let bytes = *sizes.get(object.as_str())?;
+            let is_sparse = bytes - needed.min(bytes) >= WORTHWHILE.max(bytes / 5);
+            is_sparse.then(|| (object.clone(), Sparse { bytes, needed }))
+        });
+        let sparse = sparse.collect();
         let garbage = |path: &str| fate(path, named.contains(path), in_use.contains(path), own) == Fate::Garbage;
         let gone: Vec<&(String, u64)> = listed.iter().filter(|(path, _)| garbage(path)).collect();
         let bytes = gone.iter().map(|(_, bytes)| bytes).sum();
         let objects = gone.len();
         delete(env, gone.into_iter().map(|(path, _)| path.clone()).collect()).await?;
-        Ok(Collected { manifests: old.len(), objects, bytes })
+        Ok(Collected { manifests: old.len(), objects, bytes, sparse })
     }
 
     /// Reads the manifests that are new, and forgets those that are gone.
@@ -146,6 +209,12 @@ impl Collector {
     }
 }
 
+fn candidate<'a>((sequence, known): (&u64, &'a Known)) -> Candidate<'a> {
+    let content = |facts: &'a Facts| Content { committed_at: facts.committed_at, objects: &facts.objects };
+    let bytes = known.as_ref().map_or(0, |facts| facts.bytes);
+    Candidate { sequence: *sequence, bytes, content: known.as_ref().map(content) }
+}
+
 /// `None` if it is gone by now.
 async fn learn(env: &Env, sequence: u64) -> Result<Option<(u64, Known)>> {
     let path = Manifest::path(sequence);
@@ -153,7 +222,8 @@ async fn learn(env: &Env, sequence: u64) -> Result<Option<(u64, Known)>> {
     let known = Manifest::decode(&path, &bytes).ok().map(|manifest| Facts {
         generation: manifest.generation,
         committed_at: manifest.committed_at,
-        objects: manifest.objects().into_iter().map(str::to_string).collect(),
+        bytes: bytes.len() as u64,
+        objects: manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes)).collect(),
     });
     Ok(Some((sequence, known)))
 }

@@ -41,7 +41,7 @@ impl At {
 }
 
 pub enum Found {
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     /// All that is kept is later. The oldest of it, if there is anything.
     Later(Option<Moment>),
 }
@@ -97,7 +97,7 @@ impl History {
             let sequence = kept[later - 1];
             let Some(held) = self.hold(sequence) else { continue };
             if let Some(manifest) = self.read(env, sequence).await? {
-                return Ok(Found::Snapshot(Snapshot { manifest, _held: held }));
+                return Ok(Found::Snapshot(Box::new(Snapshot { manifest, _held: held })));
             }
         }
         Err(Error::Retry(format!("manifests listed in {} vanish before they are read", env.objects.describe())))

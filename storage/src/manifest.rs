@@ -5,6 +5,7 @@
 
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
+use crate::identity::StoreId;
 use crate::run::Run;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,11 @@ pub struct Manifest {
     /// Bytes uploaded for this checkpoint, and how long it took from the epoch's close, for `rw_checkpoints`.
     pub uploaded_bytes: u64,
     pub duration_us: u64,
+    #[serde(default)]
+    pub store: StoreId,
+    /// Where the store was when this was published ([`Objects::place`](crate::env::Objects::place)).
+    #[serde(default)]
+    pub place: String,
 }
 
 /// The durable state of one arrangement.
@@ -70,6 +76,16 @@ impl Manifest {
     /// Every object it names.
     pub fn objects(&self) -> BTreeSet<&str> {
         self.arrangements.values().flat_map(|a| &a.runs).map(|run| run.object.as_str()).collect()
+    }
+
+    /// Every object it names, with how many of its bytes it needs.
+    pub fn needs(&self) -> BTreeMap<&str, u64> {
+        let mut needs: BTreeMap<&str, u64> = BTreeMap::new();
+        for run in self.arrangements.values().flat_map(|state| &state.runs) {
+            let bytes = needs.entry(&run.object).or_default();
+            *bytes = bytes.saturating_add(run.length);
+        }
+        needs
     }
 
     pub fn encode(&self) -> Bytes {
@@ -144,6 +160,8 @@ mod tests {
             arrangements: BTreeMap::from([(ArrangementId(u64::MAX), state)]),
             uploaded_bytes: 9,
             duration_us: 10,
+            store: StoreId(11),
+            place: "file:///here".into(),
         }
     }
 

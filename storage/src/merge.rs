@@ -1,6 +1,6 @@
 //! Compaction: several neighbouring runs of an arrangement become one.
 //!
-//! [`pick`] says which, [`merge`] does it; when, and publishing the result, is the caller's. A merged run tells the same
+//! [`pick`] and [`worn`] say which, [`merge`] does it; when, and publishing the result, is the caller's. A merged run tells the same
 //! story from `since` on (I8): entries of epochs <= since are added up, later ones keep their epoch.
 
 use crate::arrangement::Spec;
@@ -12,6 +12,8 @@ use std::ops::Range;
 
 /// Groups of runs that are let be before they are merged. Fewer means fewer runs to read at a restart, and more writing.
 const FAN: usize = 4;
+/// Dead bytes below this are let be: to write a manifest costs as much.
+pub const WORTHWHILE: u64 = 64 << 10;
 
 /// The runs to merge next, if any; `runs` are all of one arrangement, in order.
 ///
@@ -30,6 +32,36 @@ pub fn pick(runs: &[Run]) -> Option<Range<usize>> {
         }
     }
     None
+}
+
+/// How much of what is stored may be dead before it is merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Dead rows for a hundred live ones.
+    pub dead: u64,
+    /// A merge is paid for by what came since the one before: once for so many of the rows it takes, also where the rows that are alive are known
+    /// badly.
+    pub pays_for: u64,
+}
+
+/// While much is written, and at rest.
+pub const BUSY: Tolerance = Tolerance { dead: 100, pays_for: 4 };
+pub const REST: Tolerance = Tolerance { dead: 20, pays_for: 16 };
+
+/// All runs, once more of what they say is of rows that are gone than is tolerated, and enough of it can be added up: of `runs`, those up
+/// to `since`. `live`: the rows that are left.
+pub fn worn(runs: &[Run], since: Epoch, live: u64, tolerance: Tolerance) -> Option<Range<usize>> {
+    let groups = groups(runs);
+    let (first, rest) = groups.split_first()?;
+    let rows = |range: &Range<usize>| runs[range.clone()].iter().map(|run| run.rows).sum::<u64>();
+    let rest: Vec<_> =
+        rest.iter().take_while(|group| runs[(*group).clone()].iter().all(|run| run.to <= since)).collect();
+    let (base, later) = (rows(first), rest.iter().map(|group| rows(group)).sum::<u64>());
+    let range = first.start..rest.last()?.end;
+    let bytes = runs[range.clone()].iter().map(|run| run.length).sum::<u64>();
+    let is_paid = later.saturating_mul(tolerance.pays_for) >= base;
+    let is_dead = u128::from(base + later) * 100 >= u128::from(live) * u128::from(100 + tolerance.dead);
+    (bytes >= WORTHWHILE && is_paid && is_dead).then_some(range)
 }
 
 /// Neighbouring runs whose epochs overlap: what [`pick`] sees as one.
@@ -199,6 +231,31 @@ mod tests {
         ] {
             assert_eq!(pick(&sized(lengths)), expected, "{lengths:?}");
         }
+    }
+
+    #[test]
+    fn runs_are_worn_when_half_of_their_rows_are_gone_and_enough_came_since() {
+        let runs = |rows: &[u64]| -> Vec<Run> {
+            sized(&vec![WORTHWHILE; rows.len()]).into_iter().zip(rows).map(|(run, &rows)| Run { rows, ..run }).collect()
+        };
+        for (rows, live, expected) in [
+            (&[][..], 0, None),
+            (&[100], 0, None),
+            (&[100, 100], 0, Some(0..2)),
+            (&[100, 100], 100, Some(0..2)),
+            (&[100, 100], 101, None),
+            (&[100, 20], 0, None),
+            (&[100, 10, 15], 60, Some(0..3)),
+        ] {
+            assert_eq!(worn(&runs(rows), epoch(9), live, BUSY), expected, "{rows:?} {live}");
+        }
+        let some = runs(&[100, 100, 100]);
+        assert_eq!(worn(&some, epoch(2), 50, BUSY), Some(0..2), "what a reader has yet to see stays as it is");
+        assert_eq!(worn(&some, epoch(1), 50, BUSY), None);
+        assert_eq!(worn(&sized(&[1, 1]), epoch(9), 0, BUSY), None, "a few bytes are not worth it");
+        assert_eq!(worn(&runs(&[100, 20]), epoch(9), 100, REST), Some(0..2));
+        assert_eq!(worn(&runs(&[100, 20]), epoch(9), 101, REST), None);
+        assert_eq!(worn(&runs(&[100, 6]), epoch(9), 10, REST), None);
     }
 
     #[test]

@@ -50,6 +50,21 @@ impl Weir {
         server
     }
 
+    /// On a store that may be damaged: what the server says if it ends instead of answering.
+    pub async fn attempt(store: &str) -> Result<Self, String> {
+        let mut server = Self::new(folder(), store.to_string(), vec![], vec![]);
+        server.spawn();
+        loop {
+            if server.process.as_mut().and_then(Process::ended).is_some() {
+                return Err(server.log());
+            }
+            if server.get("/health").await.is_ok_and(|(status, _)| status == 200) {
+                return Ok(server);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// A server that asks user root for this password.
     pub async fn with_password(password: &str) -> Self {
         let home = folder();

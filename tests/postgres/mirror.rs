@@ -63,7 +63,7 @@ pub fn definition(port: u16, extra: &[(&str, &str)]) -> Definition {
     .map(|(k, v)| (k.to_string(), v.to_string()))
     .into();
     options.extend(extra.iter().map(|(k, v)| (k.to_string(), v.to_string())));
-    Definition { id: 1, name: "shop".into(), options, details: serde_json::Value::Null }
+    Definition { id: 1, name: "shop".into(), identity: Default::default(), options, details: serde_json::Value::Null }
 }
 
 pub fn environment() -> Env {

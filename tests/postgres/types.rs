@@ -96,6 +96,7 @@ async fn the_copy_and_the_stream_give_the_same_values(version: Version) {
     assert_eq!(first("timestamptz"), "2024-02-29T07:04:56Z");
     assert_eq!(first("uuid"), "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
     assert_eq!(first("oid"), "4294967295");
-    assert_eq!(first("char(4)"), "ab  ");
+    // Held without the blanks it is shown with.
+    assert_eq!(first("char(4)"), "ab");
     assert_eq!(first("jsonb"), "{\"a\": null, \"b\": 1.00}");
 }

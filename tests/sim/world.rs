@@ -269,7 +269,7 @@ impl World {
         let asked: Vec<&str> = self.asked.iter().map(|asked| asked.text.as_str()).collect();
         let Some(node) = self.nodes.last() else { return "no server runs".into() };
         let (progress, relations) = (node.handle.progress.borrow().clone(), &node.handle.relations);
-        let relation = |object: &weir::catalog::Object| {
+        let relation = |object: &weir::catalog::Shared| {
             let found = relations.get(RelationId(object.id));
             let at = |r: Arc<Readable>| format!("{}, live {}, failure {:?}", r.upper(), r.is_live(), r.failure());
             let at = found.map_or("not there".into(), at);
@@ -802,8 +802,10 @@ impl World {
         let (Some(commits), Some(kind)) = (self.at.get(&pin.epoch), self.views.get(&name)) else { return Ok(()) };
         let Some(expected) = self.upstream.contents(*commits) else { return Ok(()) };
         let found = contents(&pin.relations[&id])?;
-        if found != model::evaluate(*kind, &expected) {
-            return Err(format!("\"{name}\" has failed, and was wrong at {} before", pin.epoch));
+        let right = model::evaluate(*kind, &expected);
+        if found != right {
+            let at = pin.epoch;
+            return Err(format!("\"{name}\" (view {kind:?}) has failed, and was wrong at {at} before: {found:?}, not {right:?}"));
         }
         self.reads += 1;
         Ok(())

@@ -198,7 +198,9 @@ impl Operands {
         let checked = |f: fn(f64, f64) -> f64, exact_zero: fn(f64, f64) -> bool| {
             move |a: T::Native, b: T::Native| {
                 let (a, b) = (a.wide(), b.wide());
-                let result = T::Native::narrow(f(a, b));
+                let result = f(a, b);
+                // There is one NaN, whatever the processor makes of infinities.
+                let result = T::Native::narrow(if result.is_nan() { f64::NAN } else { result });
                 if result.wide().is_infinite() && a.is_finite() && b.is_finite() {
                     return Err(range("overflow"));
                 }

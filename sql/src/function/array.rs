@@ -1,10 +1,11 @@
 //! The sizes of arrays, as integers. An empty array has no dimensions, so all but its cardinality is NULL.
 
 use super::{Call, Definition, Resolved, undefined};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::Type;
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array};
-use arrow::datatypes::Int32Type;
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Int32Type};
 use std::sync::Arc;
 
 pub const FUNCTIONS: &[Definition] = &[
@@ -29,6 +30,17 @@ pub const FUNCTIONS: &[Definition] = &[
         aliases: &[],
         resolve: |given| resolve("array_upper", given, &[Type::Int4]),
         call: length,
+        strict: false,
+        fallible: false,
+    },
+    Definition {
+        name: "array_or_empty",
+        aliases: &[],
+        resolve: |given| match given {
+            [Some(array @ Type::Array(_))] => Ok(Resolved { arguments: vec![array.clone()], result: array.clone() }),
+            _ => Err(undefined("array_or_empty", given)),
+        },
+        call: or_empty,
         strict: false,
         fallible: false,
     },
@@ -58,6 +70,25 @@ fn resolve(name: &str, given: &[Option<Type>], others: &[Type]) -> Result<Resolv
 fn sizes(array: &ArrayRef) -> impl Iterator<Item = Option<i32>> {
     let lists = array.as_list::<i32>();
     (0..lists.len()).map(move |row| lists.is_valid(row).then(|| lists.value_length(row)))
+}
+
+/// An array without elements for NULL.
+fn or_empty(call: &Call) -> Result<ArrayRef> {
+    let arrays = call.column(0)?;
+    let lists = arrays.as_list::<i32>();
+    if lists.null_count() == 0 {
+        return Ok(arrays);
+    }
+    let (mut elements, mut lengths) = (vec![], vec![]);
+    for row in 0..lists.len() {
+        let (start, end) = (lists.value_offsets()[row], lists.value_offsets()[row + 1]);
+        let length = if lists.is_valid(row) { end - start } else { 0 };
+        elements.extend(start..start + length);
+        lengths.push(length as usize);
+    }
+    let values = arrow::compute::take(lists.values(), &Int32Array::from(elements), None)?;
+    let DataType::List(field) = lists.data_type() else { return Err(Error::internal("elements of no array")) };
+    Ok(Arc::new(ListArray::try_new(field.clone(), OffsetBuffer::from_lengths(lengths), values, None)?))
 }
 
 fn cardinality(call: &Call) -> Result<ArrayRef> {

@@ -25,6 +25,7 @@ use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// CAST to a type, as a function of DataFusion's. Moments and wall clocks convert in `zone`.
@@ -138,7 +139,11 @@ pub fn column(array: &ArrayRef, from: &Type, to: &Type, zone: Zone) -> Result<Ar
     match to {
         Type::Text => text(array, from, zone),
         Type::Varchar(limit) => limited(&text(array, from, zone)?, *limit),
-        Type::Char(length) => Ok(padded(&text(array, from, zone)?, *length as usize)),
+        Type::Char(0) => match from {
+            Type::Char(length) => Ok(padded(array, *length as usize)),
+            _ => text(array, from, zone),
+        },
+        Type::Char(length) => Ok(trimmed(&limited(&text(array, from, zone)?, Some(*length))?)),
         _ if is_text(from) => parsed(array, to, zone),
         Type::Array(element) => elements(array, from, element, zone),
         Type::Bool => Ok(cast(array, &DataType::Boolean)?),
@@ -168,15 +173,35 @@ fn plain(array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 fn text(array: &ArrayRef, from: &Type, zone: Zone) -> Result<ArrayRef> {
-    if matches!(from, Type::Char(_)) {
-        let strings = array.as_string::<i32>();
-        let trimmed: StringArray = strings.iter().map(|value| value.map(|value| value.trim_end_matches(' '))).collect();
-        return Ok(Arc::new(trimmed));
-    }
     match array.data_type() {
+        DataType::Utf8 if matches!(from, Type::Char(_)) => Ok(trimmed(array)),
         DataType::Utf8 => Ok(array.clone()),
-        _ => Ok(Arc::new(print::column(array, zone)?)),
+        _ => Ok(Arc::new(print::column(&shown(array, from)?, zone)?)),
     }
+}
+
+/// `array` of type `kind` as it is shown: char(n) with its blanks.
+pub fn shown(array: &ArrayRef, kind: &Type) -> Result<ArrayRef> {
+    Ok(match kind {
+        Type::Char(length @ 1..) => padded(array, *length as usize),
+        Type::Array(element) if matches!(element.as_ref(), Type::Char(1..)) => {
+            let lists = array.as_list::<i32>();
+            let values = shown(lists.values(), element)?;
+            let field = Arc::new(element.field("item", true));
+            Arc::new(ListArray::try_new(field, lists.offsets().clone(), values, lists.nulls().cloned())?)
+        }
+        _ => array.clone(),
+    })
+}
+
+/// Without the blanks at the end of values.
+pub fn trimmed(array: &ArrayRef) -> ArrayRef {
+    let strings = array.as_string::<i32>();
+    if !strings.iter().flatten().any(|value| value.ends_with(' ')) {
+        return array.clone();
+    }
+    let trimmed = strings.iter().map(|value| value.map(|value| value.trim_end_matches(' ')));
+    Arc::new(trimmed.collect::<StringArray>())
 }
 
 /// The first `limit` characters.
@@ -190,14 +215,23 @@ fn limited(array: &ArrayRef, limit: Option<u32>) -> Result<ArrayRef> {
     Ok(Arc::new(strings.iter().map(|value| value.map(|value| &value[..cut(value)])).collect::<StringArray>()))
 }
 
-fn padded(array: &ArrayRef, length: usize) -> ArrayRef {
+/// With blanks up to `length` characters.
+pub(super) fn padded(array: &ArrayRef, length: usize) -> ArrayRef {
     let strings = array.as_string::<i32>();
-    let pad = |value: &str| {
-        let mut out: String = value.chars().take(length).collect();
-        out.extend(std::iter::repeat_n(' ', length.saturating_sub(value.chars().count())));
-        out
-    };
-    Arc::new(strings.iter().map(|value| value.map(pad)).collect::<StringArray>())
+    let mut out = StringBuilder::with_capacity(strings.len(), strings.len() * length);
+    for value in strings {
+        let Some(value) = value else {
+            out.append_null();
+            continue;
+        };
+        // Adding to a StringBuilder in pieces makes one value of them.
+        let _ = out.write_str(value);
+        (value.chars().count()..length).for_each(|_| {
+            let _ = out.write_char(' ');
+        });
+        out.append_value("");
+    }
+    Arc::new(out.finish())
 }
 
 fn number(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {

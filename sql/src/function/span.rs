@@ -2,17 +2,17 @@
 
 use super::temporal::{interval_range, scale};
 use crate::error::{Error, Result};
-use arrow::datatypes::IntervalMonthDayNano;
+use arrow::datatypes::{IntervalMonthDayNano, i256};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     months: i128,
     days: i128,
-    nanoseconds: i128,
+    nanoseconds: i256,
 }
 
 /// Bytes of a stored total.
-const WIDTH: usize = 48;
+const WIDTH: usize = 64;
 
 impl Span {
     /// Adds `interval`, `weight` times.
@@ -20,44 +20,45 @@ impl Span {
         let weight = i128::from(weight);
         self.months += i128::from(interval.months) * weight;
         self.days += i128::from(interval.days) * weight;
-        self.nanoseconds += i128::from(interval.nanoseconds) * weight;
+        let nanoseconds = i256::from_i128(i128::from(interval.nanoseconds) * weight);
+        self.nanoseconds = self.nanoseconds.wrapping_add(nanoseconds);
     }
 
     pub fn merge(&mut self, other: &Self) {
         self.months += other.months;
         self.days += other.days;
-        self.nanoseconds += other.nanoseconds;
+        self.nanoseconds = self.nanoseconds.wrapping_add(other.nanoseconds);
     }
 
     /// The sum, if it is an interval.
     pub fn value(&self) -> Result<IntervalMonthDayNano> {
         let whole = |part: i128| i32::try_from(part).map_err(|_| interval_range());
-        let nanoseconds = i64::try_from(self.nanoseconds).map_err(|_| interval_range())?;
+        let nanoseconds =
+            self.nanoseconds.to_i128().and_then(|sum| i64::try_from(sum).ok()).ok_or_else(interval_range)?;
         Ok(IntervalMonthDayNano::new(whole(self.months)?, whole(self.days)?, nanoseconds))
     }
 
     /// The sum divided by `count`: fractions of months become days, fractions of days become time.
-    pub fn average(&self, count: i64) -> Result<IntervalMonthDayNano> {
+    pub fn average(&self, count: i128) -> Result<IntervalMonthDayNano> {
         Ok(scale(self.value()?, |part| part / count as f64)?)
     }
 
     /// Equal sums have equal bytes.
     pub fn encode(&self) -> [u8; WIDTH] {
         let mut bytes = [0; WIDTH];
-        let parts = [self.months, self.days, self.nanoseconds];
-        for (place, part) in bytes.as_chunks_mut::<16>().0.iter_mut().zip(parts) {
-            *place = part.to_be_bytes();
-        }
+        bytes[..16].copy_from_slice(&self.months.to_be_bytes());
+        bytes[16..32].copy_from_slice(&self.days.to_be_bytes());
+        bytes[32..].copy_from_slice(&self.nanoseconds.to_be_bytes());
         bytes
     }
 
     /// Refuses what [`Span::encode`] cannot have written.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let ([months, days, nanoseconds], []) = bytes.as_chunks::<16>() else {
+        let ([months, days, high, low], []) = bytes.as_chunks::<16>() else {
             return Err(Error::internal("damaged sum of intervals"));
         };
-        let [months, days, nanoseconds] = [months, days, nanoseconds].map(|part| i128::from_be_bytes(*part));
-        Ok(Self { months, days, nanoseconds })
+        let nanoseconds = i256::from_parts(u128::from_be_bytes(*low), i128::from_be_bytes(*high));
+        Ok(Self { months: i128::from_be_bytes(*months), days: i128::from_be_bytes(*days), nanoseconds })
     }
 }
 

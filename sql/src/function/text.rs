@@ -1,10 +1,11 @@
 //! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format, quote_literal
 //! and like_escape.
 
-use super::{Call, Definition, Resolved, is_text, undefined};
+use super::{Call, Definition, Resolved, cast, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::datatypes::Int32Type;
 use std::iter::Peekable;
 use std::str::Chars;
 use std::sync::Arc;
@@ -14,6 +15,24 @@ pub const FUNCTIONS: &[Definition] = &[
     plain("lower", |given| resolve("lower", given), |call| each(call, str::to_ascii_lowercase)),
     plain("initcap", |given| resolve("initcap", given), |call| each(call, capitals)),
     plain("quote_literal", resolve_quoted, |call| each(call, literal)),
+    // char(n) as it is shown; the length is one for all rows.
+    Definition {
+        name: "padded",
+        aliases: &[],
+        resolve: |given| match given {
+            [Some(text), Some(Type::Int4)] if is_text(&Some(text.clone())) => {
+                Ok(Resolved { arguments: vec![text.clone(), Type::Int4], result: Type::Text })
+            }
+            _ => Err(undefined("padded", given)),
+        },
+        call: |call| {
+            let (lengths, _) = call.operand(1)?;
+            let length = lengths.as_primitive::<Int32Type>().iter().flatten().next().unwrap_or_default();
+            Ok(cast::padded(&call.column(0)?, length as usize))
+        },
+        strict: true,
+        fallible: false,
+    },
     Definition {
         name: "like_escape",
         aliases: &[],

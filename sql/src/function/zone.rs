@@ -19,6 +19,12 @@ impl Zone {
             return Ok(Self::UTC);
         }
         let unknown = || Error::new("22023", format!("time zone \"{name}\" not recognized"));
+        // POSIX counts offsets to the west.
+        let name = match name.split_at_checked(1) {
+            Some(("+", offset)) => format!("-{offset}"),
+            Some(("-", offset)) => format!("+{offset}"),
+            _ => name.to_string(),
+        };
         name.parse::<Tz>().map(|zone| Zone(Some(zone))).map_err(|_| unknown())
     }
 
@@ -76,5 +82,6 @@ mod tests {
         assert_eq!(zone.moment(at("2024-03-31T02:30:00")), at("2024-03-31T01:30:00"));
         assert_eq!(zone.moment(at("2024-10-27T02:30:00")), at("2024-10-27T01:30:00"));
         assert!(Zone::parse("Mars/Olympus").is_err());
+        assert_eq!(Zone::parse("+05:30").unwrap().offset(0), -19_800);
     }
 }

@@ -12,21 +12,21 @@ use std::collections::BTreeMap;
 /// display scale), and how often each display scale occurs, because the sum is shown with the largest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    nan: i64,
-    infinity: i64,
-    negative_infinity: i64,
+    nan: i128,
+    infinity: i128,
+    negative_infinity: i128,
     totals: BTreeMap<i32, i256>,
-    scales: BTreeMap<u16, i64>,
+    scales: BTreeMap<u16, i128>,
 }
 
 impl Sum {
     pub fn add(&mut self, value: &Numeric, weight: i64) -> Result<()> {
         match value.class {
-            Class::Nan => self.nan += weight,
-            Class::Infinity => self.infinity += weight,
-            Class::NegativeInfinity => self.negative_infinity += weight,
+            Class::Nan => self.nan += i128::from(weight),
+            Class::Infinity => self.infinity += i128::from(weight),
+            Class::NegativeInfinity => self.negative_infinity += i128::from(weight),
             _ => {
-                count(&mut self.scales, value.scale, weight);
+                count(&mut self.scales, value.scale, weight.into());
                 let product = i256::from_i128(value.coefficient).wrapping_mul(i256::from_i128(weight as i128));
                 self.add_total(value.exponent, product)?;
             }
@@ -77,7 +77,7 @@ impl Sum {
 
     /// Bytes for stored state: equal sums have equal bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32 + self.totals.len() * 36 + self.scales.len() * 10);
+        let mut bytes = Vec::with_capacity(52 + self.totals.len() * 36 + self.scales.len() * 18);
         for special in [self.nan, self.infinity, self.negative_infinity] {
             bytes.extend(special.to_be_bytes());
         }
@@ -97,9 +97,9 @@ impl Sum {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut rest = bytes;
         let mut sum = Sum {
-            nan: i64::from_be_bytes(take(&mut rest)?),
-            infinity: i64::from_be_bytes(take(&mut rest)?),
-            negative_infinity: i64::from_be_bytes(take(&mut rest)?),
+            nan: i128::from_be_bytes(take(&mut rest)?),
+            infinity: i128::from_be_bytes(take(&mut rest)?),
+            negative_infinity: i128::from_be_bytes(take(&mut rest)?),
             ..Sum::default()
         };
         for _ in 0..u32::from_be_bytes(take(&mut rest)?) {
@@ -111,7 +111,7 @@ impl Sum {
             if scale as u32 > MAX_SCALE {
                 return Err(damaged());
             }
-            sum.scales.insert(scale, i64::from_be_bytes(take(&mut rest)?));
+            sum.scales.insert(scale, i128::from_be_bytes(take(&mut rest)?));
         }
         Ok(sum)
     }
@@ -126,7 +126,7 @@ impl Sum {
     }
 }
 
-fn count(scales: &mut BTreeMap<u16, i64>, scale: u16, weight: i64) {
+fn count(scales: &mut BTreeMap<u16, i128>, scale: u16, weight: i128) {
     let entry = scales.entry(scale).or_insert(0);
     *entry += weight;
     if *entry == 0 {

@@ -348,7 +348,8 @@ fn held(value: &BigInt, scale: u32) -> Result<Numeric> {
     exact(value, -i64::from(scale), scale)
 }
 
-fn exact(value: &BigInt, exponent: i64, scale: u32) -> Result<Numeric> {
+/// `value` × 10^`exponent`, shown with at least `scale` digits after the point.
+pub fn exact(value: &BigInt, exponent: i64, scale: u32) -> Result<Numeric> {
     let text = value.to_string();
     let trimmed = if text == "0" { "0" } else { text.trim_end_matches('0') };
     let exponent = exponent + (text.len() - trimmed.len()) as i64;

@@ -3,12 +3,12 @@
 use super::fault;
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, Result};
+use crate::session;
 use crate::types::Column;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Constraint, Constraints, Result as DataFusionResult, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
@@ -58,14 +58,12 @@ pub fn resolve(name: &TableReference, catalog: &dyn Catalog) -> Result<Relation>
 pub struct Context<'a> {
     state: &'a SessionState,
     catalog: &'a dyn Catalog,
-    types: Option<Arc<dyn TypePlanner>>,
+    types: Arc<dyn TypePlanner>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(state: &'a SessionState, catalog: &'a dyn Catalog) -> Self {
-        // The session has no other way to say it.
-        let types = SessionStateBuilder::new_from_existing(state.clone()).type_planner().clone();
-        Self { state, catalog, types }
+        Self { state, catalog, types: session::types() }
     }
 
     /// SQL to a logical plan, not yet analyzed. Names that are not found carry their position.
@@ -114,7 +112,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        self.types.clone()
+        Some(self.types.clone())
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

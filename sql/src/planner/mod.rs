@@ -2,7 +2,7 @@
 //! maintained is 0A000 with the construct's name; never a wrong result.
 //!
 //! In reading order: [`names`] (output columns named as Postgres names them), [`context`] (what DataFusion asks about
-//! relations and functions), [`check`] (constructs whose rewriting would be wrong are refused before it), [`optimize`] (which
+//! relations and functions), [`check`] (what views refuse beyond what every statement does), [`optimize`] (which
 //! of DataFusion's rules run), [`lower`] (logical plan to incremental plan), [`explain`], [`fault`] (DataFusion's errors as
 //! Postgres clients read them).
 
@@ -15,7 +15,7 @@ mod optimize;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::plan::{Plan, VERSION};
+use crate::plan::Plan;
 use crate::session::{self, Settings};
 use crate::types::Column;
 use context::Context;
@@ -48,14 +48,14 @@ fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: 
     let optimized = optimize::run(&state, logical)?;
     let (root, key) = lower::lower(&optimized, &outputs)?;
     let columns = root.columns.clone();
-    Ok(Planned { plan: Plan { version: VERSION, root, key }, columns, notices })
+    Ok(Planned { plan: Plan { root, key }, columns, notices })
 }
 
 /// SQL to a logical plan with all names and types resolved.
 fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> Result<LogicalPlan> {
     let mut query = query.clone();
     session::names::name_outputs(&mut query);
-    session::prepare(&mut query);
+    session::prepare(&mut query)?;
     let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = session::rewrite_subqueries(plan).map_err(fault::of)?;
     state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(fault::of)
@@ -77,3 +77,6 @@ fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {
         Some(name) => Err(Error::new("42701", format!("column \"{name}\" specified more than once"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

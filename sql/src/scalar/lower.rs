@@ -1,5 +1,6 @@
 //! DataFusion's logical expressions as stored ones.
 
+use super::chain::Chain;
 use super::{Operator, Scalar, Test};
 use crate::error::{Error, Result};
 use crate::function::{self, Cast, print, zone::Zone};
@@ -90,13 +91,16 @@ fn literal(value: &ScalarValue, kind: Type) -> Result<Scalar> {
 }
 
 fn binary(expr: &Expr, binary: &BinaryExpr, schema: &DFSchema) -> Result<Scalar> {
+    if let Theirs::And | Theirs::Or = binary.op {
+        let operands =
+            chained(binary).into_iter().map(|operand| from_logical(operand, schema)).collect::<Result<_>>()?;
+        return Ok(connected(binary.op == Theirs::And, operands));
+    }
     let (left, right) = (from_logical(&binary.left, schema)?, from_logical(&binary.right, schema)?);
     let arithmetic = |function: &str, left, right| {
         Ok(Scalar::Call { function: function.into(), arguments: vec![left, right], kind: kind(expr, schema)? })
     };
     let operator = match binary.op {
-        Theirs::And => return Ok(Scalar::And { operands: flat(left, right, true) }),
-        Theirs::Or => return Ok(Scalar::Or { operands: flat(left, right, false) }),
         Theirs::Plus => return arithmetic("+", left, right),
         Theirs::Minus => return arithmetic("-", left, right),
         Theirs::Multiply => return arithmetic("*", left, right),
@@ -109,17 +113,31 @@ fn binary(expr: &Expr, binary: &BinaryExpr, schema: &DFSchema) -> Result<Scalar>
     Ok(Scalar::Binary { operator, left: Box::new(left), right: Box::new(right), kind: kind(expr, schema)? })
 }
 
-/// Chains of one connective as one list.
-fn flat(left: Scalar, right: Scalar, and: bool) -> Vec<Scalar> {
-    let mut all = vec![];
-    for side in [left, right] {
-        match side {
-            Scalar::And { operands } if and => all.extend(operands),
-            Scalar::Or { operands } if !and => all.extend(operands),
+/// The operands of a chain of one connective, from left to right.
+fn chained(binary: &BinaryExpr) -> Vec<&Expr> {
+    let (mut operands, mut open) = (vec![], vec![binary.right.as_ref(), binary.left.as_ref()]);
+    while let Some(next) = open.pop() {
+        match next {
+            Expr::BinaryExpr(inner) if inner.op == binary.op => {
+                open.extend([inner.right.as_ref(), inner.left.as_ref()])
+            }
+            operand => operands.push(operand),
+        }
+    }
+    operands
+}
+
+/// Connectives within aliases are of the same chain.
+pub fn connected(and: bool, operands: Vec<Scalar>) -> Scalar {
+    let mut all = Vec::with_capacity(operands.len());
+    for mut operand in operands {
+        match operand {
+            Scalar::And { ref mut operands } if and => all.append(operands),
+            Scalar::Or { ref mut operands } if !and => all.append(operands),
             other => all.push(other),
         }
     }
-    all
+    if and { Scalar::And { operands: all } } else { Scalar::Or { operands: all } }
 }
 
 fn operator(theirs: Theirs) -> Option<Operator> {
@@ -196,6 +214,9 @@ fn call(expr: &Expr, call: &ScalarFunction, schema: &DFSchema) -> Result<Scalar>
         let mut arguments = arguments.into_iter();
         let argument = arguments.next().ok_or_else(|| Error::internal("cast of nothing"))?;
         return Ok(Scalar::Cast { argument: Box::new(argument), kind: cast.to().clone(), zone: cast.zone().into() });
+    }
+    if let Some(chain) = call.func.inner().downcast_ref::<Chain>() {
+        return chain.stored(arguments);
     }
     let kind = kind(expr, schema)?;
     match name {

@@ -4,6 +4,7 @@
 //! halves, and halves of the failing halves, until every failing row is alone: for f failures among n rows that is
 //! O(f log n) evaluations, and never more than 2n.
 
+use super::chain::Chained;
 use super::guard::{Guard, Kind};
 use super::{Operator, Scalar, Test};
 use crate::error::{Error, Result, from_datafusion};
@@ -37,7 +38,13 @@ struct Step {
     physical: Physical,
     kind: DataType,
     text: String,
+    /// Run on a stack of its own: workers' stacks are small.
+    deep: bool,
 }
+
+/// Levels of an expression that any thread's stack can take, and the stack for those with more, of which only what is used is taken.
+const SHALLOW: usize = 40;
+const STACK: usize = 64 << 20;
 
 /// One row that failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,9 +75,13 @@ impl Program {
             })
             .collect::<Result<_>>()?;
         let steps = expressions.iter().map(|scalar| {
-            let kind = scalar.kind().arrow();
-            let physical = shaped(compile(scalar, input)?, &kind, input)?;
-            Ok(Step { physical, kind, text: scalar.named(&names).to_string() })
+            let deep = scalar.depth() > SHALLOW;
+            let step = || {
+                let kind = scalar.kind().arrow();
+                let physical = shaped(compile(scalar, input)?, &kind, input)?;
+                Ok(Step { physical, kind, text: scalar.named(&names).to_string(), deep })
+            };
+            if deep { stacker::grow(STACK, step) } else { step() }
         });
         Ok(Self { steps: steps.collect::<Result<_>>()? })
     }
@@ -109,7 +120,8 @@ impl Program {
 
 impl Step {
     fn run(&self, rows: &RecordBatch) -> std::result::Result<ArrayRef, DataFusionError> {
-        self.physical.evaluate(rows)?.into_array(rows.num_rows())
+        let run = || self.physical.evaluate(rows)?.into_array(rows.num_rows());
+        if self.deep { stacker::grow(STACK, run) } else { run() }
     }
 }
 
@@ -158,14 +170,14 @@ impl Pieces<'_> {
 }
 
 /// `physical` in exactly the Arrow type `kind`.
-fn shaped(physical: Physical, kind: &DataType, input: &Schema) -> Result<Physical> {
+pub(super) fn shaped(physical: Physical, kind: &DataType, input: &Schema) -> Result<Physical> {
     match &physical.data_type(input)? == kind {
         true => Ok(physical),
         false => Ok(Arc::new(CastExpr::new(physical, kind.clone(), None))),
     }
 }
 
-fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
+pub(super) fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
     let all = |parts: &[Scalar]| parts.iter().map(|part| compile(part, input)).collect::<Result<Vec<_>>>();
     Ok(match scalar {
         Scalar::Column { index, .. } => {
@@ -206,6 +218,7 @@ fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
         Scalar::Like { argument, pattern, negated, insensitive } => {
             Arc::new(LikeExpr::new(*negated, *insensitive, compile(argument, input)?, compile(pattern, input)?))
         }
+        Scalar::Chain { first, steps, links, kind } => Arc::new(Chained::compile(first, steps, links, kind, input)?),
     })
 }
 
@@ -215,7 +228,7 @@ fn connected(kind: Kind, operands: &[Scalar], input: &SchemaRef) -> Result<Physi
     let operator = if kind == Kind::And { Theirs::And } else { Theirs::Or };
     let mut steps = vec![];
     let safe = safe.into_iter().map(|part| compile(part, input)).collect::<Result<Vec<_>>>()?;
-    steps.extend(safe.into_iter().reduce(|left, right| Arc::new(BinaryExpr::new(left, operator, right))));
+    steps.extend(halves(&safe, operator));
     for part in fallible {
         steps.push(compile(part, input)?);
     }
@@ -224,6 +237,16 @@ fn connected(kind: Kind, operands: &[Scalar], input: &SchemaRef) -> Result<Physi
         1 => Ok(steps.remove(0)),
         _ => Ok(Arc::new(Guard::new(kind, steps))),
     }
+}
+
+/// A tree that is as flat as can be: it is evaluated as deep as it is.
+fn halves(operands: &[Physical], operator: Theirs) -> Option<Physical> {
+    if let [] | [_] = operands {
+        return operands.first().cloned();
+    }
+    let (left, right) = operands.split_at(operands.len() / 2);
+    let (left, right) = halves(left, operator).zip(halves(right, operator))?;
+    Some(Arc::new(BinaryExpr::new(left, operator, right)))
 }
 
 fn is(argument: Physical, what: Test, negated: bool) -> Physical {

@@ -1,5 +1,6 @@
 //! Expressions as EXPLAIN prints them: SQL, with `#3` for a column whose name is not known.
 
+use super::chain::Shown;
 use super::{Operator, Scalar, Test};
 use crate::function;
 use crate::types::{Column, Type};
@@ -78,6 +79,14 @@ impl fmt::Display for Named<'_> {
             Scalar::Like { argument, pattern, negated, insensitive } => {
                 let like = if *insensitive { "ILIKE" } else { "LIKE" };
                 write!(f, "{} {}{like} {}", self.operand(argument), not(negated), self.operand(pattern))
+            }
+            Scalar::Chain { first, steps, links, .. } => {
+                let mut shown = Shown::new(self.operand(first));
+                for link in links {
+                    let operand = link.operand.as_ref().map(|operand| self.operand(operand)).unwrap_or_default();
+                    shown.add(&steps[link.step], &operand);
+                }
+                f.write_str(&shown.text())
             }
         }
     }

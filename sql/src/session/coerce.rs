@@ -5,12 +5,14 @@
 //! interval) are compared, joined, grouped and sorted by their key.
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
-use super::{counted, operators, regroup};
+use super::{chain, counted, operators, regroup};
+use crate::aggregate;
 use crate::error::{Error, Result};
 use crate::function::cast::Cast;
-use crate::function::{self, key};
+use crate::function::zone::Zone;
+use crate::function::{self, key, quantified};
 use crate::types::Type;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, JoinType, NullEquality, ScalarValue};
@@ -19,7 +21,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Join, Subquery};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
+    Between, BinaryExpr, Expr, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -66,7 +68,7 @@ impl Coerce {
             LogicalPlan::Union(union) => LogicalPlan::Union(self.union(union)?),
             plan => plan,
         };
-        counted::outputs(regroup::by_keys(plan.recompute_schema()?)?)
+        counted::outputs(regroup::by_keys(plan.recompute_schema()?, regroup::everywhere)?)
     }
 
     /// Every expression of a node, its name kept: it may be what a parent calls a column.
@@ -77,9 +79,9 @@ impl Coerce {
             let name = names.save(&expr);
             let mut expr = expr.transform_up(|expr| Ok(Transformed::yes(self.expression(expr, schema)?)))?.data;
             if sort {
-                return Ok(Transformed::yes(keyed(expr, schema)?));
+                return Ok(Transformed::yes(self.sorted(expr, schema)?));
             }
-            expr = name.restore(expr);
+            expr = name.restore(apart(expr, schema)?);
             Ok(Transformed::yes(expr))
         })?;
         Ok(plan.data)
@@ -103,12 +105,39 @@ impl Coerce {
                 if common::is_string(&to) && !matches!(to, Type::Text) {
                     return self.limited(*cast.expr, to, schema);
                 }
-                convert(*cast.expr, &to, schema, &self.zone)
+                match cast.expr.as_ref() {
+                    // No literal of unknown type any more.
+                    Expr::Literal(ScalarValue::Utf8(Some(_)), None) if to == Type::Text => {
+                        Ok(Cast::udf(Type::Text, Type::Text, &self.zone).call(vec![*cast.expr]))
+                    }
+                    _ => convert(*cast.expr, &to, schema, &self.zone),
+                }
             }
             Expr::ScalarFunction(call) => self.function(call, schema),
             Expr::AggregateFunction(call) => self.aggregate(call, schema),
             Expr::WindowFunction(call) => self.window(*call, schema),
             Expr::InSubquery(subquery) => self.in_subquery(subquery, schema),
+            Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
+                let sign = if case_insensitive { "~~*" } else { "~~" };
+                let (mut expr, mut pattern) = self.matching(sign, *expr, *pattern, schema)?;
+                if case_insensitive {
+                    // Letters beyond ASCII have no case.
+                    (expr, pattern) =
+                        (self.call("lower", vec![expr], schema)?, self.call("lower", vec![pattern], schema)?);
+                }
+                Ok(Expr::Like(Like::new(negated, Box::new(expr), Box::new(pattern), escape_char, false)))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// One of the operators of a chain.
+    fn operator(&self, sign: &'static str, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+        if sign == "||" {
+            return self.concatenation(left, right, schema);
+        }
+        match operators::call(sign, left, right, schema)? {
+            Expr::ScalarFunction(call) => self.function(call, schema),
             other => Ok(other),
         }
     }
@@ -130,23 +159,47 @@ impl Coerce {
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom => return operators::compare(op, *left, *right, schema, &self.zone),
             Operator::StringConcat => return self.concatenation(*left, *right, schema),
+            Operator::RegexMatch
+            | Operator::RegexIMatch
+            | Operator::RegexNotMatch
+            | Operator::RegexNotIMatch
+            | Operator::LikeMatch
+            | Operator::ILikeMatch
+            | Operator::NotLikeMatch
+            | Operator::NotILikeMatch => {
+                let (left, mut right) = self.matching(&op.to_string(), *left, *right, schema)?;
+                if !matches!(
+                    op,
+                    Operator::LikeMatch | Operator::ILikeMatch | Operator::NotLikeMatch | Operator::NotILikeMatch
+                ) {
+                    let function = match op {
+                        Operator::RegexIMatch | Operator::RegexNotIMatch => "regex_of_any_case",
+                        _ => "regex",
+                    };
+                    right = self.call(function, vec![right], schema)?;
+                }
+                return Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))));
+            }
             _ => return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right })),
         };
-        let call = operators::call(sign, *left, *right, schema)?;
-        match call {
-            Expr::ScalarFunction(call) => self.function(call, schema),
-            other => Ok(other),
-        }
+        self.operator(sign, *left, *right, schema)
     }
 
     fn concatenation(&self, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
-        let arrays = [&left, &right].map(|side| matches!(kind(side, schema), Ok(Some(Type::Array(_)))));
-        let (left, right) = match arrays {
-            [false, false] => {
-                let text = |side| convert(side, &Type::Text, schema, &self.zone);
-                (text(left)?, text(right)?)
+        let given = [kind(&left, schema)?, kind(&right, schema)?];
+        let text = |side| convert(side, &Type::Text, schema, &self.zone);
+        let (left, right) = match &given {
+            [Some(Type::Array(_)), _] | [_, Some(Type::Array(_))] => (left, right),
+            [Some(Type::Bytea), Some(Type::Bytea) | None] | [None, Some(Type::Bytea)] => {
+                return self.call("byteacat", vec![left, right], schema);
             }
-            _ => (left, right),
+            [Some(Type::Jsonb), Some(Type::Jsonb) | None] | [None, Some(Type::Jsonb)] => {
+                return Err(Error::unsupported("jsonb || jsonb"));
+            }
+            [Some(a), Some(b)] if !common::is_string(a) && !common::is_string(b) => {
+                return Err(function::undefined("||", &given));
+            }
+            _ => (text(left)?, text(right)?),
         };
         Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::StringConcat, Box::new(right))))
     }
@@ -155,7 +208,9 @@ impl Coerce {
         let Between { expr, negated, low, high } = between;
         let (mut low, mut high) = (*low, *high);
         if let Some(kind) = kind(&expr, schema)? {
-            (low, high) = (common::fit(low, &kind), common::fit(high, &kind));
+            common::comparable(&kind, true, "<=")?;
+            let read = |side| Ok::<_, Error>(common::fit(common::read(side, &kind, schema, &self.zone)?, &kind));
+            (low, high) = (read(low)?, read(high)?);
         }
         let common = all(&[&expr, &low, &high], schema, "BETWEEN", compared)?;
         let side = |side: Expr| -> Result<Box<Expr>> {
@@ -171,7 +226,11 @@ impl Coerce {
     fn in_list(&self, list: InList, schema: &DFSchema) -> Result<Expr> {
         let InList { expr, list, negated } = list;
         let list: Vec<_> = match kind(&expr, schema)? {
-            Some(kind) => list.into_iter().map(|item| common::fit(item, &kind)).collect(),
+            Some(kind) => {
+                common::comparable(&kind, false, "=")?;
+                let read = |item| Ok(common::fit(common::read(item, &kind, schema, &self.zone)?, &kind));
+                list.into_iter().map(read).collect::<Result<_>>()?
+            }
             None => list,
         };
         let sides: Vec<_> = std::iter::once(expr.as_ref()).chain(&list).collect();
@@ -180,8 +239,8 @@ impl Coerce {
             Some(common) => keyed(convert(side, common, schema, &self.zone)?, schema),
             None => Ok(side),
         };
-        let list = list.into_iter().map(side).collect::<Result<_>>()?;
-        Ok(Expr::InList(InList::new(Box::new(side(*expr)?), list, negated)))
+        let list: Vec<Expr> = list.into_iter().map(side).collect::<Result<_>>()?;
+        listed(side(*expr)?, list, negated)
     }
 
     fn case(&self, case: Case, schema: &DFSchema) -> Result<Expr> {
@@ -193,8 +252,9 @@ impl Coerce {
                 **when = operators::compare(Operator::Eq, (*operand).clone(), right, schema, &self.zone)?;
             }
         }
+        // The one of ELSE comes first.
         let results: Vec<_> =
-            when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(else_expr.as_deref()).collect();
+            else_expr.as_deref().into_iter().chain(when_then_expr.iter().map(|(_, then)| then.as_ref())).collect();
         let Some(common) = all(&results, schema, "CASE", unified)? else {
             return Ok(Expr::Case(Case { expr, when_then_expr, else_expr }));
         };
@@ -204,7 +264,7 @@ impl Coerce {
         if let Some(otherwise) = &mut else_expr {
             **otherwise = convert(std::mem::take(otherwise.as_mut()), &common, schema, &self.zone)?;
         }
-        Ok(Expr::Case(Case { expr, when_then_expr, else_expr }))
+        common::tagged(Expr::Case(Case { expr, when_then_expr, else_expr }), &common, schema)
     }
 
     /// varchar(n) and char(n) also cut and pad text.
@@ -221,11 +281,27 @@ impl Coerce {
     }
 
     fn function(&self, call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
-        let ScalarFunction { func, mut args } = call;
+        let mut call = call;
+        if let Some((steps, operands)) = chain::taken(&mut call)? {
+            return chain::settled(steps, operands, schema, |sign, left, right, schema| {
+                self.operator(sign, left, right, schema)
+            });
+        }
+        let ScalarFunction { mut func, mut args } = call;
         let mut given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
         if function::reads_clock(func.name(), &given) {
             args.push(Expr::Literal(ScalarValue::Utf8(Some(self.zone.clone())), None));
             given.push(None);
+        }
+        if matches!(func.name(), "+" | "-") {
+            self.by_the_clock(&args, &given)?;
+        }
+        if let Some(operator) = quantified::operator(func.name()) {
+            return Ok(func.call(self.elements(operator, args, schema)?));
+        }
+        // They print what they are given.
+        if matches!(func.name(), "format" | "concat" | "concat_ws") {
+            args = args.into_iter().map(|arg| self.printed(arg, schema)).collect::<Result<_>>()?;
         }
         if let Some(definition) = function::definition(&func) {
             let wanted = (definition.resolve)(&given)?.arguments;
@@ -233,7 +309,20 @@ impl Coerce {
             return Ok(func.call(args.collect::<Result<_>>()?));
         }
         let args = match func.name() {
-            "coalesce" | "greatest" | "least" => self.matched(args, &func.name().to_uppercase(), unified, schema)?,
+            "coalesce" | "greatest" | "least" => {
+                let construct = func.name().to_uppercase();
+                let args = self.matched(args, &construct, unified, schema)?;
+                let common = all(&args.iter().collect::<Vec<_>>(), schema, &construct, unified)?;
+                return match common {
+                    Some(common) => {
+                        if construct != "COALESCE" {
+                            common::has_extremes(&common, &construct)?;
+                        }
+                        common::tagged(func.call(args), &common, schema)
+                    }
+                    None => Ok(func.call(args)),
+                };
+            }
             "nullif" => {
                 let [left, right] =
                     <[Expr; 2]>::try_from(args).map_err(|_| Error::new("42601", "NULLIF takes two arguments"))?;
@@ -245,13 +334,122 @@ impl Coerce {
                 }
                 _ => args,
             },
-            // The one that counts the blanks of char(n).
-            "octet_length" => args,
+            // The ones that see the blanks of char(n).
+            "octet_length" => args.into_iter().map(|arg| common::blanks(arg, schema)).collect::<Result<_>>()?,
+            "array_remove" => {
+                // DataFusion's takes away the first one only, and what it does with NULL was not compared.
+                if !matches!(args.get(1), Some(Expr::Literal(value, _)) if !value.is_null()) {
+                    return Err(Error::unsupported("array_remove of what is no constant"));
+                }
+                func = function::by_name("array_remove_all").ok_or_else(|| Error::internal("no array_remove_all"))?;
+                args
+            }
+            "array_to_string" => self.joining(args, schema)?,
+            "regexp_replace" | "regexp_like" => self.regexp(func.name(), args, schema)?,
             // DataFusion's own know no unconstrained numeric: what they compute, they compute on floats.
             _ => args.into_iter().map(|arg| self.plain(arg, schema)).collect::<Result<_>>()?,
         };
         let name = func.name().to_string();
         counted::call(Expr::ScalarFunction(ScalarFunction { func, args }), &name, schema)
+    }
+
+    /// A day is not always 24 hours where clocks are changed: only times are added to moments there.
+    fn by_the_clock(&self, args: &[Expr], given: &[Option<Type>]) -> Result<()> {
+        let has = |kind: &Type| given.iter().flatten().any(|given| given == kind);
+        let only_time = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) if span.months == 0 && span.days == 0);
+        if !has(&Type::Timestamptz) || !has(&Type::Interval) || args.iter().any(only_time) {
+            return Ok(());
+        }
+        match Zone::parse(&self.zone)?.is_utc() {
+            true => Ok(()),
+            false => Err(Error::unsupported("timestamptz and days of an interval in a time zone other than UTC")
+                .hint("SET TimeZone = 'UTC', or compute with AT TIME ZONE.")),
+        }
+    }
+
+    /// A value and the array with whose elements it is compared, in one type.
+    fn elements(&self, operator: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+        let [value, array] = <[Expr; 2]>::try_from(args).map_err(|_| Error::internal("ANY of not two arguments"))?;
+        let given = [kind(&value, schema)?, kind(&array, schema)?];
+        let common = match &given {
+            [Some(value), Some(Type::Array(element))] => {
+                compared(value, element).ok_or_else(|| function::undefined(operator, &given))?
+            }
+            [None, Some(Type::Array(element))] => element.as_ref().clone(),
+            [Some(value), None] => value.loose(),
+            [None, None] => Type::Text,
+            _ => return Err(function::undefined(operator, &given)),
+        };
+        if matches!(common, Type::Json | Type::Jsonb | Type::Char(_) | Type::Array(_)) {
+            return Err(Error::unsupported(format!("{operator} ANY or ALL (array) of type {common}[]")));
+        }
+        let list = Type::Array(Box::new(common.clone()));
+        Ok(vec![convert(value, &common, schema, &self.zone)?, convert(array, &list, schema, &self.zone)?])
+    }
+
+    /// `arg` as text, as clients would see it.
+    fn printed(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
+        match kind(&arg, schema)? {
+            None => Ok(arg),
+            Some(Type::Bool) => {
+                let letter = |text: &str| Box::new(Expr::Literal(ScalarValue::from(text), None));
+                let when_then_expr =
+                    vec![(Box::new(arg.clone()), letter("t")), (Box::new(Expr::Not(Box::new(arg))), letter("f"))];
+                Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr: None }))
+            }
+            // With its blanks, which a cast to text would take.
+            Some(Type::Char(length)) => {
+                let function = function::lookup("padded").ok_or_else(|| Error::internal("no function padded"))?;
+                let length = Expr::Literal(ScalarValue::Int32(Some(length as i32)), None);
+                Ok(function.call(vec![arg, length]))
+            }
+            Some(_) => convert(arg, &Type::Text, schema, &self.zone),
+        }
+    }
+
+    /// An array as its elements' texts, and what stands between them.
+    fn joining(&self, mut args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+        let Some(array) = args.first_mut() else { return Ok(args) };
+        match kind(array, schema)? {
+            Some(Type::Array(element)) if matches!(*element, Type::Bool | Type::Char(_)) => {
+                return Err(Error::unsupported(format!("array_to_string of type {element}[]")));
+            }
+            Some(Type::Array(_)) => {
+                *array = convert(std::mem::take(array), &Type::Array(Box::new(Type::Text)), schema, &self.zone)?;
+            }
+            None => {}
+            given => return Err(function::undefined("array_to_string", &[given])),
+        }
+        Ok(args)
+    }
+
+    /// A regular expression whose matches do not depend on which of several is taken.
+    fn regexp(&self, name: &str, mut args: Vec<Expr>, schema: &DFSchema) -> Result<Vec<Expr>> {
+        let refused = || {
+            Err(Error::unsupported(format!("{name}() with this pattern, replacement or flags"))
+                .hint("A constant pattern without alternatives and with at most one repetition is matched."))
+        };
+        args = args.into_iter().map(|arg| self.plain(arg, schema)).collect::<Result<_>>()?;
+        let text = |index: usize| match args.get(index) {
+            Some(Expr::Literal(ScalarValue::Utf8(Some(text)), _)) => Some(text.clone()),
+            _ => None,
+        };
+        let replaces = name == "regexp_replace";
+        let Some(pattern) = text(1) else { return refused() };
+        let repeats = pattern.chars().filter(|c| matches!(c, '*' | '+' | '?' | '{')).count();
+        let plain = |text: Option<String>| text.is_some_and(|text| !text.contains(['$', '\\']));
+        let wanted = if replaces { 3..=4 } else { 2..=2 };
+        let flagged = args.len() > 3 && text(3).as_deref() != Some("g");
+        if pattern.contains('|')
+            || repeats > 1
+            || !wanted.contains(&args.len())
+            || flagged
+            || replaces && !plain(text(2))
+        {
+            return refused();
+        }
+        args[1] = Expr::Literal(ScalarValue::Utf8(Some(function::translated(&pattern)?)), None);
+        Ok(args)
     }
 
     /// An argument of our own function: numbers are taken as they are, the rest in the type that was resolved.
@@ -279,7 +477,12 @@ impl Coerce {
             None => ScalarValue::Null,
         };
         let when_then_expr = vec![(Box::new(equal), Box::new(Expr::Literal(null, None)))];
-        Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(left)) }))
+        let known = kind(&left, schema)?;
+        let case = Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(left)) });
+        match known {
+            Some(kind) => common::tagged(case, &kind, schema),
+            None => Ok(case),
+        }
     }
 
     fn plain(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
@@ -291,9 +494,35 @@ impl Coerce {
         }
     }
 
+    /// A value by which rows are sorted.
+    fn sorted(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        if let Some(kind) = kind(&expr, schema)? {
+            common::comparable(&kind, true, "<")?;
+        }
+        keyed(expr, schema)
+    }
+
+    /// Text and a pattern for it; blanks at the end of char(n) are there for patterns.
+    fn matching(&self, sign: &str, text: Expr, pattern: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
+        let given = [kind(&text, schema)?, kind(&pattern, schema)?];
+        if !given.iter().flatten().all(common::is_string) {
+            return Err(function::undefined(sign, &given));
+        }
+        let text = match &given[0] {
+            Some(Type::Char(_)) => self.printed(text, schema)?,
+            _ => text,
+        };
+        Ok((text, convert(pattern, &Type::Text, schema, &self.zone)?))
+    }
+
     fn aggregate(&self, mut call: AggregateFunction, schema: &DFSchema) -> Result<Expr> {
         let name = call.func.name().to_string();
         let distinct = call.params.distinct;
+        if let ("min" | "max", [argument]) = (name.as_str(), &call.params.args[..])
+            && let Some(kind) = kind(argument, schema)?
+        {
+            common::has_extremes(&kind, &name)?;
+        }
         call.params.args = call
             .params
             .args
@@ -301,32 +530,32 @@ impl Coerce {
             .map(|arg| self.aggregated(&name, distinct, arg, schema))
             .collect::<Result<_>>()?;
         for sort in &mut call.params.order_by {
-            sort.expr = keyed(std::mem::take(&mut sort.expr), schema)?;
+            sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
         }
         Ok(Expr::AggregateFunction(call))
     }
 
     fn aggregated(&self, name: &str, distinct: bool, arg: Expr, schema: &DFSchema) -> Result<Expr> {
-        match name {
+        match (name, aggregate::Function::named(name)) {
             // Which of several equal values counts does not matter to these.
-            "count" | "sum" | "avg" if distinct => keyed(arg, schema),
-            "count" | "sum" | "avg" | "min" | "max" | "array_agg" | "first_value" | "last_value" => Ok(arg),
+            (_, Some(function)) if distinct && function.counts => keyed(arg, schema),
+            (_, Some(_)) | ("array_agg" | "first_value" | "last_value", _) => Ok(arg),
             _ => self.plain(arg, schema),
         }
     }
 
     fn window(&self, mut call: WindowFunction, schema: &DFSchema) -> Result<Expr> {
-        let name = call.fun.name().to_string();
-        if let ("min" | "max", [argument]) = (name.as_str(), &call.params.args[..])
-            && kind(argument, schema)? == Some(Type::Interval)
-        {
-            return Err(Error::unsupported(format!("{name} of intervals as a window function")));
+        if call.params.distinct {
+            return Err(Error::new("0A000", "DISTINCT is not implemented for window functions"));
         }
         for part in &mut call.params.partition_by {
+            if let Some(kind) = kind(part, schema)? {
+                common::groupable(&kind)?;
+            }
             *part = keyed(std::mem::take(part), schema)?;
         }
         for sort in &mut call.params.order_by {
-            sort.expr = keyed(std::mem::take(&mut sort.expr), schema)?;
+            sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
         }
         Ok(Expr::WindowFunction(Box::new(call)))
     }
@@ -336,6 +565,7 @@ impl Coerce {
         let field = subquery.subquery.schema().field(0).clone();
         let theirs = function::given(&field)?.unwrap_or(Type::Text);
         let ours = kind(&expr, schema)?.unwrap_or_else(|| theirs.clone());
+        common::comparable(&theirs, false, "=")?;
         let common =
             compared(&ours, &theirs).ok_or_else(|| function::undefined("=", &[Some(ours), Some(theirs.clone())]))?;
         let expr = keyed(convert(*expr, &common, schema, &self.zone)?, schema)?;
@@ -358,6 +588,7 @@ impl Coerce {
         for (left, right) in &mut join.on {
             let (left_kind, right_kind) = (kind(left, &left_schema)?, kind(right, &right_schema)?);
             let (Some(left_kind), Some(right_kind)) = (left_kind, right_kind) else { continue };
+            common::comparable(&left_kind, false, "=")?;
             let common = compared(&left_kind, &right_kind)
                 .ok_or_else(|| function::undefined("=", &[Some(left_kind.clone()), Some(right_kind.clone())]))?;
             let side = |side: &mut Expr, schema: &DFSchema| -> Result<Expr> {
@@ -402,7 +633,12 @@ impl Coerce {
     fn retyped(&self, input: Arc<LogicalPlan>, kinds: &[Option<Type>]) -> Result<Arc<LogicalPlan>> {
         let schema = input.schema().clone();
         let arrow = |kind: &Option<Type>| kind.as_ref().map_or(DataType::Null, Type::arrow);
-        if schema.fields().iter().zip(kinds).all(|(field, to)| arrow(to) == *field.data_type()) {
+        let same = |field: &Field, to: &Option<Type>| match (function::given(field), to) {
+            (Ok(Some(from)), Some(to)) => from == *to || common::alike(&from, to),
+            (Ok(None), None) => true,
+            _ => false,
+        };
+        if schema.fields().iter().zip(kinds).all(|(f, to)| arrow(to) == *f.data_type() && same(f, to)) {
             return Ok(input);
         }
         let columns = schema.iter().zip(kinds).map(|((qualifier, field), to)| {
@@ -434,6 +670,55 @@ impl Coerce {
         }
         Ok(LogicalPlanBuilder::values(rows)?.build()?)
     }
+}
+
+/// `expr [NOT] IN (list)` for a simplifier that compares lists: NULL beside a list of constants, all else as comparisons.
+fn listed(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr> {
+    /// Comparisons make a tree as deep as there are of them.
+    const MOST: usize = 500;
+    let whole = |list| Expr::InList(InList::new(Box::new(expr.clone()), list, negated));
+    let constant = |item: &Expr| constant(item).is_some_and(|value| !value.is_null());
+    if expr.is_volatile() || list.iter().all(constant) {
+        return Ok(whole(list));
+    }
+    let (constants, others): (Vec<_>, Vec<_>) = list.into_iter().partition(constant);
+    if others.len() > MOST {
+        let message = format!("more than {MOST} elements of IN that are no constants");
+        return Err(Error::new("54001", message));
+    }
+    let (op, chain) = if negated { (Operator::NotEq, Operator::And) } else { (Operator::Eq, Operator::Or) };
+    let pair = |left, op, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    let others = others.into_iter().map(|item| match self::constant(&item) {
+        Some(_) => Expr::Literal(ScalarValue::Boolean(None), None),
+        None => pair(expr.clone(), op, item),
+    });
+    let constants = (!constants.is_empty()).then(|| whole(constants));
+    let all = constants.into_iter().chain(others).reduce(|left, right| pair(left, chain, right));
+    all.ok_or_else(|| Error::internal("IN of nothing"))
+}
+
+/// The value of a literal, or of the key of one.
+fn constant(item: &Expr) -> Option<&ScalarValue> {
+    match item {
+        Expr::Literal(value, _) => Some(value),
+        Expr::ScalarFunction(call) if common::is_key(item) => call.args.first().and_then(constant),
+        _ => None,
+    }
+}
+
+/// Keeps the simplifier from joining lists of one expression: what it makes of them is false where NULL is right.
+fn apart(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let mut seen: Vec<Expr> = vec![];
+    let apart = expr.transform_up(|expr| {
+        let Expr::InList(mut list) = expr else { return Ok(Transformed::no(expr)) };
+        while let Some(kind) = kind(&list.expr, schema)?.filter(|_| seen.contains(&list.expr)) {
+            let inner = std::mem::take(list.expr.as_mut());
+            *list.expr = Cast::udf(kind.clone(), kind, "UTC").call(vec![inner]);
+        }
+        seen.push(list.expr.as_ref().clone());
+        Ok(Transformed::yes(Expr::InList(list)))
+    })?;
+    Ok(apart.data)
 }
 
 /// The type of each column of a set operation; `None` where all are unknown.

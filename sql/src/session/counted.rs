@@ -1,5 +1,7 @@
-//! Numbers that DataFusion counts in wide or unsigned integers, in Postgres' types.
+//! What DataFusion's functions return in Postgres' types: numbers that it counts in wide or unsigned integers, values of types whose
+//! shape is all it knows.
 
+use super::common;
 use crate::error::Result;
 use crate::function::Cast;
 use crate::types::Type;
@@ -35,22 +37,27 @@ pub fn call(call: Expr, name: &str, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
+/// Functions whose result is one of the values of their first argument, of its type.
+const VALUES: &[&str] = &["first_value", "lag", "last_value", "lead", "max", "min", "nth_value"];
+
 /// The outputs of windows and aggregates.
 pub fn outputs(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let names: Vec<String> = match &plan {
-        LogicalPlan::Window(window) => {
-            let inputs = window.input.schema().fields().len();
-            std::iter::repeat_n(String::new(), inputs).chain(window.window_expr.iter().map(name)).collect()
-        }
-        LogicalPlan::Aggregate(_) => vec![String::new(); plan.schema().fields().len()],
+    let schema = plan.schema().clone();
+    let (calls, input) = match &plan {
+        LogicalPlan::Window(window) => (&window.window_expr, &window.input),
+        LogicalPlan::Aggregate(aggregate) => (&aggregate.aggr_expr, &aggregate.input),
         _ => return Ok(plan),
     };
-    let schema = plan.schema().clone();
+    let counts = matches!(plan, LogicalPlan::Window(_));
+    let others = schema.fields().len().saturating_sub(calls.len());
+    let calls = std::iter::repeat_n(None, others).chain(calls.iter().map(Some));
     let mut changed = false;
     let mut columns = vec![];
-    for ((qualifier, field), name) in schema.iter().zip(&names) {
+    for ((qualifier, field), call) in schema.iter().zip(calls) {
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        columns.push(match wanted(field, name)? {
+        let name = call.filter(|_| counts).map(name).unwrap_or_default();
+        let tagged = call.map(|call| tagged(call, input.schema(), field)).transpose()?.flatten();
+        columns.push(match tagged.map_or_else(|| wanted(field, &name), |tagged| Ok(Some(tagged)))? {
             Some((from, to)) => {
                 changed = true;
                 Cast::udf(from, to, "UTC").call(vec![column]).alias_qualified(qualifier.cloned(), field.name())
@@ -62,6 +69,23 @@ pub fn outputs(plan: LogicalPlan) -> Result<LogicalPlan> {
         true => Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?)),
         false => Ok(plan),
     }
+}
+
+/// The type of a call's argument, where its values come out and DataFusion knows only their shape.
+fn tagged(call: &Expr, input: &DFSchema, field: &Field) -> Result<Option<(Type, Type)>> {
+    let (name, args) = match call {
+        Expr::Alias(alias) => return tagged(&alias.expr, input, field),
+        Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
+        Expr::WindowFunction(window) => (window.fun.name(), &window.params.args),
+        _ => return Ok(None),
+    };
+    let Some(kind) = args.first().map(|arg| common::kind(arg, input)).transpose()?.flatten() else { return Ok(None) };
+    let known = Type::of(field)?;
+    Ok(match kind {
+        kind if VALUES.contains(&name) && kind != known && kind.arrow() == known.arrow() => Some((kind.clone(), kind)),
+        kind @ Type::Char(_) if name == "array_agg" => Some((known, Type::Array(Box::new(kind)))),
+        _ => None,
+    })
 }
 
 fn name(expr: &Expr) -> String {

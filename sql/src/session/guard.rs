@@ -1,10 +1,13 @@
-//! SELECT evaluates AND and OR row by row, as views do: `a <> 0 AND b / a > 1` does not fail where a is 0.
+//! SELECT evaluates AND and OR row by row, as views do: `a <> 0 AND b / a > 1` does not fail where a is 0. And it
+//! groups floats by their keys, as views do.
 //!
-//! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will change any
-//! more, connectives whose later operands can fail become CASE. The rules before keep the order of such operands.
+//! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will
+//! change any more, connectives whose later operands can fail become CASE. The rules before keep the order of such
+//! operands.
 
-use super::extreme;
+use super::regroup;
 use crate::scalar::Scalar;
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -13,12 +16,12 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
 
-/// DataFusion's own planner, over guarded plans with what views compute in their own way.
+/// DataFusion's own planner, over guarded plans.
 #[derive(Debug)]
 pub struct Planner;
 
@@ -34,11 +37,13 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
     match plan {
         LogicalPlan::Filter(mut filter) => {
-            filter.predicate = condition(filter.predicate, &schema)?;
+            filter.predicate = bounded(condition(filter.predicate, &schema)?, &schema)?.data;
             Ok(Transformed::yes(LogicalPlan::Filter(filter)))
         }
         LogicalPlan::Join(mut join) => {
-            join.filter = join.filter.map(|filter| condition(filter, &schema)).transpose()?;
+            let filter: Option<Result<Expr>> =
+                join.filter.take().map(|filter| Ok(bounded(condition(filter, &schema)?, &schema)?.data));
+            join.filter = filter.transpose()?;
             Ok(Transformed::yes(LogicalPlan::Join(join)))
         }
         // What a table does with its filters is done again above it.
@@ -48,25 +53,44 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let guarded = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let guarded = value(expr, &schema)?;
-                let guarded = guarded.transform_data(|expr| extreme::of_intervals(expr, &schema))?;
+                let guarded = guarded.transform_data(|expr| bounded(expr, &schema))?;
                 Ok(guarded.update_data(|expr| name.restore(expr)))
             })?;
-            if guarded.transformed { guarded.map_data(LogicalPlan::recompute_schema) } else { Ok(guarded) }
+            let plan = if guarded.transformed { guarded.data.recompute_schema()? } else { guarded.data };
+            Ok(Transformed::yes(regroup::by_keys(plan, regroup::in_select)?))
         }
     }
 }
 
-/// Where NULL is as good as false: `CASE WHEN a THEN b ELSE false END` for `a AND b`, and likewise OR.
+/// `||` of texts as our function, which looks how long its results become. What yields no text stays.
+fn bounded(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
+            if is_text(&left, schema) && is_text(&right, schema) =>
+        {
+            let function = crate::function::lookup("||").expect("a function of ours");
+            Ok(Transformed::yes(function.call(vec![*left, *right])))
+        }
+        expr => Ok(Transformed::no(expr)),
+    })
+}
+
+fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|kind| kind == DataType::Utf8)
+}
+
+/// Where NULL is as good as false: `CASE WHEN a IS NOT TRUE THEN false ELSE b END` for `a AND b`, and likewise OR.
 fn condition(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let Some((op, operands)) = connected(&expr) else { return Ok(value(expr, schema)?.data) };
     let mut operands = operands.into_iter().map(|operand| condition(operand, schema)).collect::<Result<_>>()?;
     operands = steps(op, operands, schema);
     let decided = lit(op == Operator::Or);
-    let nest = |rest, step| match op {
-        Operator::And => case(vec![(step, rest)], decided.clone()),
-        _ => case(vec![(step, decided.clone())], rest),
-    };
-    Ok(operands.into_iter().rev().reduce(nest).unwrap_or(decided))
+    let Some(last) = operands.pop() else { return Ok(decided) };
+    if operands.is_empty() {
+        return Ok(last);
+    }
+    let decides = |step: Expr| if op == Operator::Or { step } else { step.is_not_true() };
+    Ok(case(operands.into_iter().map(|step| (decides(step), decided.clone())).collect(), last))
 }
 
 /// With NULL as it is: `CASE WHEN NOT a THEN false ELSE a AND b END`.
@@ -118,9 +142,13 @@ fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
     Scalar::from_logical(expr, schema).map_or(true, |scalar| scalar.is_fallible())
 }
 
-fn join(op: Operator, operands: Vec<Expr>) -> Expr {
-    let pair = |left, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
-    operands.into_iter().reduce(pair).unwrap_or_else(|| lit(op == Operator::And))
+/// As a tree that is as flat as can be, the operands in their order.
+fn join(op: Operator, mut operands: Vec<Expr>) -> Expr {
+    if operands.len() < 2 {
+        return operands.pop().unwrap_or_else(|| lit(op == Operator::And));
+    }
+    let right = operands.split_off(operands.len() / 2);
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(join(op, operands)), op, Box::new(join(op, right))))
 }
 
 fn case(pairs: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {

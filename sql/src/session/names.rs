@@ -4,7 +4,7 @@
 //! in the outermost SELECT and wherever names can be referred to (WITH, subqueries in FROM). A name that would stand twice in
 //! one SELECT is made unique by a suffix that [`shown`] takes off again: SQL allows twice, DataFusion does not.
 
-use crate::statement::type_name;
+use crate::statement::{is_chain, type_name};
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
 };
@@ -133,6 +133,7 @@ fn name(expr: &Expr) -> Option<String> {
         Expr::CompoundIdentifier(idents) => idents.last().map(folded),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name(inner),
         Expr::CompoundFieldAccess { root, .. } => name(root),
+        Expr::Function(function) if is_chain(function) => None,
         Expr::Function(function) => function.name.0.last().and_then(|part| part.as_ident()).map(folded),
         Expr::Cast { expr, data_type, .. } => name(expr).or_else(|| type_name(data_type)),
         Expr::TypedString(typed) => type_name(&typed.data_type),

@@ -45,6 +45,11 @@ fn arithmetic(op: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::Divide => "/",
         BinaryOperator::Modulo => "%",
         BinaryOperator::PGExp => "^",
+        BinaryOperator::BitwiseAnd => "&",
+        BinaryOperator::BitwiseOr => "|",
+        BinaryOperator::PGBitwiseXor => "#",
+        BinaryOperator::PGBitwiseShiftLeft => "<<",
+        BinaryOperator::PGBitwiseShiftRight => ">>",
         _ => return None,
     })
 }
@@ -83,8 +88,14 @@ pub fn call(name: &str, left: Expr, right: Expr, schema: &DFSchema) -> Result<Ex
 
 /// `left operator right` on a common type, by key where the type has one.
 pub fn compare(operator: Operator, left: Expr, right: Expr, schema: &DFSchema, zone: &str) -> Result<Expr> {
-    let (left, right) = fitted(left, right, schema)?;
+    let (left, right) = match (common::kind(&left, schema)?, common::kind(&right, schema)?) {
+        (Some(kind), None) => (left, common::read(right, &kind, schema, zone)?),
+        (None, Some(kind)) => (common::read(left, &kind, schema, zone)?, right),
+        _ => fitted(left, right, schema)?,
+    };
     let given = [common::kind(&left, schema)?, common::kind(&right, schema)?];
+    let ordered = matches!(operator, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq);
+    given.iter().flatten().try_for_each(|kind| common::comparable(kind, ordered, operator))?;
     let common = match &given {
         [Some(left), Some(right)] => {
             Some(common::compared(left, right).ok_or_else(|| undefined(&operator.to_string(), &given))?)

@@ -1,18 +1,21 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
-use super::using;
+use super::{precedence, refuse, using};
+use crate::error::Result;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, LimitClause, ObjectName, Query, SetExpr, UnaryOperator, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    AccessExpr, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, Query, SetExpr, Subscript,
+    UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
-/// To be called on every query before it is planned.
-pub fn prepare<T: VisitMut>(query: &mut T) {
+/// To be called on every query before it is planned. Refuses by name what would be answered wrongly.
+pub fn prepare<T: Visit + VisitMut>(query: &mut T) -> Result<()> {
+    refuse::check(query)?;
     // Nothing breaks off.
-    let _ = query.visit(&mut Prepare);
+    let _ = VisitMut::visit(query, &mut Prepare);
+    Ok(())
 }
 
 struct Prepare;
@@ -37,10 +40,18 @@ impl VisitorMut for Prepare {
             };
             query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: vec![] });
         }
+        let limit = query.limit_clause.clone();
+        if let Some(subquery) = refuse::limited(query) {
+            subquery.limit_clause = limit;
+            query.limit_clause = None;
+        }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::BinaryOp { .. } = expr {
+            precedence::lower(expr);
+        }
         if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } = expr
             && let Some(number) = beyond_decimal(operand)
         {
@@ -53,6 +64,7 @@ impl VisitorMut for Prepare {
         if let Some(number) = beyond_decimal(expr) {
             *expr = numeric(number);
         }
+        precedence::regroup(expr);
         match expr {
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !literal(operand) => {
                 *expr = call("negate", vec![take(operand)]);
@@ -64,6 +76,23 @@ impl VisitorMut for Prepare {
             Expr::Extract { field, expr: moment, .. } => {
                 let field = string(field.to_string().trim_matches('\'').to_string());
                 *expr = call("extract", vec![field, take(moment)]);
+            }
+            Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+                *expr = call(&format!("{compare_op} any"), vec![take(left), take(right)]);
+            }
+            Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+                *expr = call(&format!("{compare_op} all"), vec![take(left), take(right)]);
+            }
+            // There is nothing before the first element.
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                for access in access_chain {
+                    if let AccessExpr::Subscript(Subscript::Index { index }) = access
+                        && !literal(index)
+                    {
+                        let place = std::mem::replace(index, Expr::value(Value::Null));
+                        *index = call("greatest", vec![place, Expr::value(Value::Number("0".into(), false))]);
+                    }
+                }
             }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
@@ -108,8 +137,8 @@ fn first_rows(body: &mut SetExpr) {
     let mut literals = Literals;
     // Nothing breaks off.
     let _ = match body {
-        SetExpr::Select(select) => select.projection.visit(&mut literals),
-        SetExpr::Values(values) => values.visit(&mut literals),
+        SetExpr::Select(select) => VisitMut::visit(&mut select.projection, &mut literals),
+        SetExpr::Values(values) => VisitMut::visit(values, &mut literals),
         _ => ControlFlow::Continue(()),
     };
 }

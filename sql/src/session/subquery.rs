@@ -4,11 +4,11 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetQuantifier as Quantifier};
-use datafusion::logical_expr::{Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit};
 use std::sync::Arc;
 
 /// EXISTS in a select list becomes `(SELECT count(*) > 0 …)`, which decorrelates; `= ANY` becomes IN, `<> ALL` NOT IN;
-/// LIMIT in EXISTS goes.
+/// LIMIT in EXISTS goes; EXISTS and IN of one row are decided by it.
 pub fn rewrite_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
         let in_projection = matches!(plan, LogicalPlan::Projection(_));
@@ -21,6 +21,9 @@ fn rewrite_subquery(expr: Expr, in_projection: bool) -> Result<Transformed<Expr>
     Ok(match expr {
         Expr::Exists(Exists { mut subquery, negated }) => {
             subquery.subquery = without_limit(subquery.subquery)?;
+            if one_row(&subquery.subquery) {
+                return Ok(Transformed::yes(lit(!negated)));
+            }
             if !in_projection {
                 return Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated })));
             }
@@ -34,16 +37,36 @@ fn rewrite_subquery(expr: Expr, in_projection: bool) -> Result<Transformed<Expr>
             Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery }))
         }
         Expr::SetComparison(c) => match (c.op, &c.quantifier) {
-            (Operator::Eq, Quantifier::Any) => {
-                Transformed::yes(Expr::InSubquery(InSubquery::new(c.expr, c.subquery, false)))
-            }
+            (Operator::Eq, Quantifier::Any) => Transformed::yes(membership(InSubquery::new(c.expr, c.subquery, false))),
             (Operator::NotEq, Quantifier::All) => {
-                Transformed::yes(Expr::InSubquery(InSubquery::new(c.expr, c.subquery, true)))
+                Transformed::yes(membership(InSubquery::new(c.expr, c.subquery, true)))
             }
             _ => Transformed::no(Expr::SetComparison(c)),
         },
+        Expr::InSubquery(find) => Transformed::yes(membership(find)),
         other => Transformed::no(other),
     })
+}
+
+/// What is one of the values of one row is equal to it.
+fn membership(find: InSubquery) -> Expr {
+    if !one_row(&find.subquery.subquery) {
+        return Expr::InSubquery(find);
+    }
+    let value = Box::new(Expr::ScalarSubquery(find.subquery));
+    let op = if find.negated { Operator::NotEq } else { Operator::Eq };
+    Expr::BinaryExpr(BinaryExpr::new(find.expr, op, value))
+}
+
+/// Whether a query has one row, whatever there is: an aggregate without GROUP BY.
+fn one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => p.schema.fields().len() == 1 && one_row(&p.input),
+        LogicalPlan::SubqueryAlias(a) => one_row(&a.input),
+        LogicalPlan::Sort(s) => one_row(&s.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        _ => false,
+    }
 }
 
 /// Whether there is a row does not depend on a limit of at least one row.

@@ -1,12 +1,13 @@
-//! Columns that an outer join merges by USING: the one of the left side or else that of the right.
+//! Columns that a join merges by USING: the one of the left side or else that of the right, shown first.
 //!
 //! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner.
 
 use super::names::folded;
 use super::prepare::call;
+use super::refuse::constraint;
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 
@@ -14,17 +15,15 @@ use std::ops::ControlFlow;
 pub fn merge(select: &mut Select) {
     let [TableWithJoins { relation, joins }] = &select.from[..] else { return };
     let [join] = &joins[..] else { return };
-    let (JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) | JoinOperator::FullOuter(constraint)) =
-        &join.join_operator
-    else {
-        return;
-    };
-    let (JoinConstraint::Using(names), Some(left), Some(right)) = (constraint, name(relation), name(&join.relation))
+    let (Some(JoinConstraint::Using(names)), Some(left), Some(right)) =
+        (constraint(&join.join_operator), name(relation), name(&join.relation))
     else {
         return;
     };
     let columns: Vec<Ident> = names.iter().filter_map(column).collect();
-    let mut merged = Merged { columns, left, right, depth: 0 };
+    let outer =
+        matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_));
+    let mut merged = Merged { columns, left, right, outer, depth: 0 };
     let mut items = vec![];
     for mut item in std::mem::take(&mut select.projection) {
         match &mut item {
@@ -40,6 +39,12 @@ pub fn merge(select: &mut Select) {
                 items.extend(first.map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias }));
                 options.opt_exclude =
                     Some(ExcludeSelectItem::Multiple(columns.into_iter().map(ObjectName::from).collect()));
+                let rest = |side: &Ident| {
+                    let name = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(side.clone()));
+                    SelectItem::QualifiedWildcard(name, options.clone())
+                };
+                items.push(rest(&merged.left));
+                item = rest(&merged.right);
             }
             other => {
                 // Nothing breaks off.
@@ -56,7 +61,7 @@ pub fn merge(select: &mut Select) {
 }
 
 /// What the columns of a relation are called by.
-fn name(factor: &TableFactor) -> Option<Ident> {
+pub(super) fn name(factor: &TableFactor) -> Option<Ident> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
             Some(alias.name.clone())
@@ -74,6 +79,8 @@ struct Merged {
     columns: Vec<Ident>,
     left: Ident,
     right: Ident,
+    /// Whether the right side has rows of its own.
+    outer: bool,
     /// Subqueries around what is visited: names in them may be their own.
     depth: usize,
 }
@@ -84,7 +91,11 @@ impl Merged {
         let Expr::Identifier(name) = expr else { return None };
         let column = self.columns.iter().find(|column| folded(column) == folded(name))?;
         let of = |side: &Ident| Expr::CompoundIdentifier(vec![side.clone(), column.clone()]);
-        Some((call("coalesce", vec![of(&self.left), of(&self.right)]), name.clone()))
+        let value = match self.outer {
+            true => call("coalesce", vec![of(&self.left), of(&self.right)]),
+            false => of(&self.left),
+        };
+        Some((value, name.clone()))
     }
 }
 

@@ -118,7 +118,7 @@ fn length(written: &Option<CharacterLength>) -> Result<Option<u32>> {
 fn custom(name: &str, modifiers: &[String]) -> Result<Type> {
     let plain = name.strip_prefix("pg_catalog.").unwrap_or(name);
     match (plain, modifiers) {
-        ("bpchar", []) => Ok(Type::Char(1)),
+        ("bpchar", []) => Ok(Type::Char(0)),
         ("serial" | "bigserial" | "smallserial" | "serial2" | "serial4" | "serial8", []) => {
             Err(Error::unsupported(format!("type {plain}")).hint("Use an integer type and give the values."))
         }

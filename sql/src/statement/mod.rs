@@ -1,15 +1,18 @@
 //! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
 //!
 //! In reading order: this file (the statements and which word begins which), [`text`] (one string to the tokens of each
-//! statement), [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
+//! statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`chain`] (long
+//! expressions made flat), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
 //! types), [`session`] (SET, SHOW, BEGIN and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
 
+mod chain;
 mod change;
 pub mod copy;
 mod create;
 mod depth;
+mod dialect;
 mod ignored;
 pub mod kind;
 mod past;
@@ -19,6 +22,7 @@ mod text;
 
 use crate::error::{Error, Result};
 use crate::types::Column;
+pub use chain::{CHAIN, Step, is_chain, steps, text as chain_text, written};
 use datafusion::sql::sqlparser::ast;
 pub use kind::type_name;
 use reader::Reader;
@@ -111,8 +115,14 @@ pub enum Statement {
         value: Option<String>,
         local: bool,
     },
+    /// `None`: as the session's transactions are.
     Begin {
-        read_only: bool,
+        read_only: Option<bool>,
+    },
+    /// SET TRANSACTION, or SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetTransaction {
+        read_only: Option<bool>,
+        session: bool,
     },
     Commit,
     Rollback,
@@ -125,7 +135,7 @@ pub enum Statement {
     RollbackTo {
         name: String,
     },
-    /// DISCARD, DEALLOCATE ALL, LISTEN, SET TRANSACTION, …: accepted, nothing to do. Holds the command tag.
+    /// DISCARD, DEALLOCATE ALL, UNLISTEN, …: nothing to do but for the session itself. Holds the command tag.
     Accepted(&'static str),
     /// SQL-level PREPARE / EXECUTE / DEALLOCATE, cursors: whatever sqlparser reads and the server decides on.
     Other(Box<ast::Statement>),
@@ -175,7 +185,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     for piece in text::split(sql)? {
         let offset = piece.offset;
         let statement = depth::check(&piece.tokens)
-            .and_then(|()| one(Reader::new(piece.tokens, &piece.text)))
+            .and_then(|()| depth::with_room(piece.tokens.len(), || one(Reader::new(piece.tokens, &piece.text))))
             .map_err(|error| Error { position: error.position.map(|position| position + offset), ..error })?;
         parsed.push(Parsed { statement, text: piece.text, offset });
     }
@@ -217,22 +227,64 @@ fn statement(r: &mut Reader) -> Result<Statement> {
     }
 }
 
-/// EXPLAIN [VERBOSE] [(option [value], …)] statement. Options change nothing, except that ANALYZE is refused.
+/// EXPLAIN [VERBOSE] [(option [value], …)] statement.
 fn explain(r: &mut Reader) -> Result<Statement> {
     r.expect("EXPLAIN")?;
-    if r.word(0) == "ANALYZE" || (r.symbol(0, "(") && r.word(1) == "ANALYZE") {
+    if r.word(0) == "ANALYZE" {
         return Err(Error::unsupported("EXPLAIN ANALYZE"));
     }
     let _ = r.accept(&["VERBOSE"]);
     // A parenthesis begins the options or a query in parentheses.
     if r.symbol(0, "(") && !matches!(r.word(1).as_str(), "" | "SELECT" | "WITH" | "VALUES" | "TABLE") {
-        r.parenthesis()?;
+        r.expect_symbol("(")?;
+        r.list(explain_option)?;
+        r.expect_symbol(")")?;
     }
     match r.word(0).as_str() {
         "CREATE" | "INSERT" | "UPDATE" | "DELETE" | "SELECT" | "WITH" | "VALUES" | "TABLE" | "" => {
             Ok(Statement::Explain { statement: Box::new(statement(r)?) })
         }
         _ => Err(r.unexpected()),
+    }
+}
+
+/// An option is honoured or refused. The plan is text; it is what it is verbosely or not, and has no costs that could be left out.
+fn explain_option(r: &mut Reader) -> Result<()> {
+    let position = r.position();
+    let name = r.label()?;
+    let value = if r.symbol(0, ",") || r.symbol(0, ")") { None } else { Some(r.value()?.to_lowercase()) };
+    let on = match value.as_deref() {
+        None | Some("on" | "true" | "1") => Some(true),
+        Some("off" | "false" | "0") => Some(false),
+        Some(_) => None,
+    };
+    let shown = name.to_uppercase();
+    let refused = |what: String| Err(Error::unsupported(format!("EXPLAIN ({what})")).at(position));
+    match (name.as_str(), on) {
+        ("format", _) => match value.as_deref() {
+            Some("text") => Ok(()),
+            Some(format @ ("json" | "xml" | "yaml")) => refused(format!("FORMAT {}", format.to_uppercase())),
+            _ => {
+                let given = value.unwrap_or_default();
+                Err(Error::new("22023", format!("unrecognized value for EXPLAIN option \"format\": \"{given}\""))
+                    .at(position))
+            }
+        },
+        ("verbose" | "costs", Some(_)) => Ok(()),
+        (
+            "analyze" | "buffers" | "generic_plan" | "memory" | "serialize" | "settings" | "summary" | "timing" | "wal",
+            Some(on),
+        ) => {
+            if on {
+                refused(shown)
+            } else {
+                Ok(())
+            }
+        }
+        ("verbose" | "costs" | "analyze" | "buffers" | "settings" | "summary" | "timing" | "wal", None) => {
+            Err(Error::syntax(format!("{name} requires a Boolean value")).at(position))
+        }
+        _ => Err(Error::syntax(format!("unrecognized EXPLAIN option \"{name}\"")).at(position)),
     }
 }
 

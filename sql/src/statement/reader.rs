@@ -1,15 +1,16 @@
 //! Reads the tokens of one statement: words, names and options by ourselves, expressions and queries by sqlparser.
 
+use super::dialect::POSTGRES;
 use super::text::sentence;
-use super::{Options, Statement, ignored, past};
+use super::{Options, Statement, chain, depth, ignored, past};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use std::ops::ControlFlow;
 
-const DIALECT: &PostgreSqlDialect = &PostgreSqlDialect {};
+/// How deep sqlparser may call itself: parentheses, calls, prefixes, subqueries.
+const NESTED: usize = 3000;
 
 /// Words that are no names unless quoted (Postgres' reserved key words).
 const RESERVED: &[&str] = &[
@@ -107,8 +108,9 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(tokens: Vec<TokenWithSpan>, text: &'a str) -> Self {
-        let (tokens, past) = past::take(tokens, DIALECT);
-        Self { parser: Parser::new(DIALECT).with_tokens_with_locations(tokens), text, past }
+        let (tokens, past) = past::take(tokens, POSTGRES);
+        let parser = Parser::new(POSTGRES).with_recursion_limit(NESTED).with_tokens_with_locations(tokens);
+        Self { parser, text, past }
     }
 
     /// The `n`th next token, in upper case if it is an unquoted word, else empty.
@@ -318,6 +320,9 @@ impl<'a> Reader<'a> {
 
     /// sqlparser takes more words for names of relations than Postgres does, and reads more than is understood.
     fn names<T: ast::Visit + ast::VisitMut>(&mut self, mut read: T) -> Result<T> {
+        // Before anything else walks it.
+        chain::flatten(&mut read);
+        depth::measure(&read)?;
         past::put(&mut read, &mut self.past);
         if let Some(error) = ignored::find(&read) {
             return Err(error);
@@ -350,9 +355,7 @@ impl<'a> Reader<'a> {
     /// sqlparser's error as Postgres would say it; what was expected instead is the detail.
     fn syntax(&self, error: ParserError) -> Error {
         let message = match error {
-            ParserError::RecursionLimitExceeded => {
-                return Error::new("54001", "statement is nested too deeply");
-            }
+            ParserError::RecursionLimitExceeded => return depth::exceeded(),
             ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
         };
         let (message, column) = match message.rsplit_once(" at Line: 1, Column: ") {

@@ -62,10 +62,11 @@ fn variable(r: &mut Reader) -> Result<String> {
 
 pub fn set(r: &mut Reader) -> Result<Statement> {
     r.expect("SET")?;
-    let transaction = r.accept(&["TRANSACTION"]) || r.accept(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
-    if transaction {
-        modes(r)?;
-        return Ok(Statement::Accepted("SET"));
+    if r.accept(&["TRANSACTION"]) {
+        return Ok(Statement::SetTransaction { read_only: modes(r)?, session: false });
+    }
+    if r.accept(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+        return Ok(Statement::SetTransaction { read_only: modes(r)?, session: true });
     }
     let local = r.accept(&["LOCAL"]);
     if r.word(1) != "AUTHORIZATION" && !local {
@@ -110,13 +111,13 @@ pub fn begin(r: &mut Reader) -> Result<Statement> {
 }
 
 /// Transaction modes, comma or blank between them. Isolation is what it is: accepted at any level.
-fn modes(r: &mut Reader) -> Result<bool> {
-    let mut read_only = false;
+fn modes(r: &mut Reader) -> Result<Option<bool>> {
+    let mut read_only = None;
     while !r.at_end() {
         if r.accept(&["READ", "ONLY"]) {
-            read_only = true;
+            read_only = Some(true);
         } else if r.accept(&["READ", "WRITE"]) {
-            read_only = false;
+            read_only = Some(false);
         } else if r.accept(&["ISOLATION", "LEVEL"]) {
             let level = r.accept(&["SERIALIZABLE"])
                 || r.accept(&["REPEATABLE", "READ"])
@@ -174,7 +175,7 @@ fn chain(r: &mut Reader) -> Result<()> {
     Ok(())
 }
 
-/// Statements with nothing to do. DEALLOCATE of one name is the server's.
+/// Statements with nothing to do: there is nothing to unlisten to, as LISTEN is refused. DEALLOCATE of one name is the server's.
 pub fn accepted(r: &mut Reader) -> Result<Statement> {
     let forms: [(&[&str], &'static str); 8] = [
         (&["DISCARD", "ALL"], "DISCARD ALL"),
@@ -192,9 +193,8 @@ pub fn accepted(r: &mut Reader) -> Result<Statement> {
         }
         return Ok(Statement::Accepted(tag));
     }
-    if r.accept(&["LISTEN"]) {
-        r.identifier()?;
-        return Ok(Statement::Accepted("LISTEN"));
+    if r.word(0) == "LISTEN" {
+        return Err(Error::unsupported("LISTEN").at(r.position()));
     }
     Ok(Statement::Other(Box::new(r.standard()?)))
 }

@@ -189,7 +189,14 @@ fn session_statements_are_read() {
         ("SET NAMES 'UTF8'", set("client_encoding", Some("UTF8"), false)),
         ("SET SESSION AUTHORIZATION bob", set("session_authorization", Some("bob"), false)),
         ("RESET ALL", set("all", None, false)),
-        ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY", Statement::Accepted("SET")),
+        (
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+            Statement::SetTransaction { read_only: Some(true), session: false },
+        ),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+            Statement::SetTransaction { read_only: Some(false), session: true },
+        ),
         ("SHOW ALL", show("all")),
         ("SHOW TimeZone", show("timezone")),
         ("SHOW TRANSACTION ISOLATION LEVEL", show("transaction_isolation")),
@@ -198,15 +205,15 @@ fn session_statements_are_read() {
         ("SHOW CREATE SOURCE s", Statement::ShowCreate { kind: ObjectKind::Source, name: "s".into() }),
         ("DESCRIBE public.t", Statement::Describe { name: "t".into() }),
         ("DESC t", Statement::Describe { name: "t".into() }),
-        ("BEGIN", Statement::Begin { read_only: false }),
-        ("BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY", Statement::Begin { read_only: true }),
-        ("START TRANSACTION READ ONLY, NOT DEFERRABLE", Statement::Begin { read_only: true }),
+        ("BEGIN", Statement::Begin { read_only: None }),
+        ("BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY", Statement::Begin { read_only: Some(true) }),
+        ("START TRANSACTION READ ONLY, NOT DEFERRABLE", Statement::Begin { read_only: Some(true) }),
         ("END", Statement::Commit),
         ("COMMIT WORK AND NO CHAIN", Statement::Commit),
         ("ABORT", Statement::Rollback),
         ("DISCARD ALL", Statement::Accepted("DISCARD ALL")),
         ("DEALLOCATE ALL", Statement::Accepted("DEALLOCATE ALL")),
-        ("LISTEN x", Statement::Accepted("LISTEN")),
+        ("UNLISTEN *", Statement::Accepted("UNLISTEN")),
         ("FLUSH", Statement::Flush),
     ];
     for (sql, expected) in cases {
@@ -239,6 +246,27 @@ fn dml_and_queries_keep_sqlparsers_tree() {
     ));
     assert_eq!(refused("EXPLAIN EXPLAIN SELECT 1"), "42601 syntax error at or near \"EXPLAIN\" @9");
     assert_eq!(refused("EXPLAIN ANALYZE SELECT 1"), "0A000 EXPLAIN ANALYZE is not supported");
+    assert!(matches!(explained("EXPLAIN (analyze off, costs off) SELECT 1"), Statement::Query(_)));
+    assert_eq!(refused("EXPLAIN (ANALYZE) SELECT 1"), "0A000 EXPLAIN (ANALYZE) is not supported @10");
+    assert_eq!(refused("EXPLAIN (FORMAT JSON) SELECT 1"), "0A000 EXPLAIN (FORMAT JSON) is not supported @10");
+    assert!(refused("EXPLAIN (format x) SELECT 1").starts_with("22023"));
+    assert!(refused("EXPLAIN (nope) SELECT 1").starts_with("42601 unrecognized EXPLAIN option"));
+}
+
+#[test]
+fn what_nobody_would_do_is_refused_by_name() {
+    for (sql, what) in [
+        ("LISTEN x", "LISTEN"),
+        ("SELECT * FROM t FOR UPDATE", "FOR UPDATE or FOR SHARE"),
+        ("SELECT * FROM t WHERE a IN (SELECT b FROM u FOR SHARE)", "FOR UPDATE or FOR SHARE"),
+        ("SELECT a INTO u FROM t", "SELECT INTO"),
+        ("INSERT OR REPLACE INTO t VALUES (1)", "INSERT OR …"),
+        ("REPLACE INTO t VALUES (1)", "REPLACE INTO"),
+    ] {
+        let refused = refused(sql);
+        let named = format!("0A000 {what} is not supported");
+        assert!(refused.starts_with(&named) || refused.starts_with("42601"), "{sql}: {refused}");
+    }
 }
 
 #[test]
@@ -434,7 +462,6 @@ fn a_table_is_read_as_of_an_earlier_time() {
         ),
         ["t: FOR SYSTEM_TIME AS OF 1", "u: FOR SYSTEM_TIME AS OF 1"]
     );
-    assert_eq!(past("SELECT * FROM t FOR UPDATE"), [""; 0]);
     assert_eq!(past("SELECT * FROM t at"), [""; 0], "no word is lost to names");
 }
 

@@ -1,8 +1,8 @@
 //! One string to the tokens of each of its statements. Places become characters of the statement's text, so that a syntax
 //! tree's spans can be reported without the text they came from.
 
+use super::dialect::POSTGRES;
 use crate::error::{Error, Result};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 /// One statement that is not empty.
@@ -15,7 +15,7 @@ pub struct Piece {
 }
 
 pub fn split(sql: &str) -> Result<Vec<Piece>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|error| {
+    let tokens = Tokenizer::new(POSTGRES, sql).tokenize_with_location().map_err(|error| {
         let place = Cursor::new(sql).advance(error.location);
         Error::syntax(sentence(&error.message)).at(place.char + 1)
     })?;

@@ -159,7 +159,7 @@ fn describe(kind: &Type) -> (String, Option<i64>, Option<i64>, Option<i64>, Opti
     let plain = |kind: &Type| kind.to_string();
     match kind {
         Type::Varchar(n) => ("character varying".into(), n.map(i64::from), None, None, None),
-        Type::Char(n) => ("character".into(), Some(i64::from(*n)), None, None, None),
+        Type::Char(n) => ("character".into(), Some(i64::from(*n)).filter(|n| *n > 0), None, None, None),
         Type::Int2 => (plain(kind), None, Some(16), Some(0), None),
         Type::Int4 => (plain(kind), None, Some(32), Some(0), None),
         Type::Int8 => (plain(kind), None, Some(64), Some(0), None),

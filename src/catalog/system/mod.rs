@@ -48,6 +48,9 @@ use weir_sql::{Error, Result};
 /// Schemas in which [`find`] looks; `public` holds the user's relations.
 pub const SCHEMAS: [&str; 3] = ["pg_catalog", "rw_catalog", "information_schema"];
 
+/// Tables that tell how the parts of the database are: an error when that is not known, rather than fewer rows (I15).
+const TELLING: [&str; 5] = ["rw_checkpoints", "rw_ddl_progress", "rw_materialized_views", "rw_sources", "rw_tables"];
+
 /// Owner of everything.
 pub const OWNER: i64 = 10;
 pub const PUBLIC: i64 = 2200;
@@ -129,7 +132,8 @@ pub fn is_empty(name: &str) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub catalog: Arc<Catalog>,
-    pub inspection: Inspection,
+    /// `None`: the coordinator is busy and did not say.
+    pub inspection: Option<Inspection>,
     pub progress: Progress,
     /// Who may log in.
     pub users: Vec<String>,
@@ -161,12 +165,12 @@ pub struct Prepared {
 
 impl Facts {
     fn relation(&self, id: u32) -> Option<&RelationFacts> {
-        self.inspection.relations.iter().find(|r| r.id == id)
+        self.inspection.iter().flat_map(|known| &known.relations).find(|r| r.id == id)
     }
 
     /// Objects that can be named, by id.
     fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.catalog.objects.values().filter(|o| o.life != super::Life::Dropping)
+        self.catalog.objects.values().filter(|o| o.life != super::Life::Dropping).map(|o| &**o)
     }
 }
 
@@ -189,6 +193,10 @@ impl Table {
     }
 
     pub fn batch(&self, facts: &Facts) -> Result<RecordBatch> {
+        if facts.inspection.is_none() && TELLING.contains(&self.name) {
+            let message = format!("{}.{} cannot be read: the server is too busy to say", self.schema_name, self.name);
+            return Err(Error::new("55000", message).hint("Try again."));
+        }
         let rows = (self.rows)(facts);
         let mut columns: Vec<Vec<Cell>> = self.columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
         let count = rows.len();
@@ -405,8 +413,18 @@ mod tests {
         let definition = "CREATE TABLE notes (id INT PRIMARY KEY, body VARCHAR(9))".into();
         let object =
             Object { id, name: "notes".into(), life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
-        catalog.objects.insert(id, object);
-        Facts { catalog: Arc::new(catalog), users: vec!["root".into()], database: "dev", ..Facts::default() }
+        catalog.objects.insert(id, object.into());
+        let (catalog, inspection) = (Arc::new(catalog), Some(Inspection::default()));
+        Facts { catalog, inspection, users: vec!["root".into()], database: "dev", ..Facts::default() }
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_and_not_fewer_rows() {
+        let facts = Facts { inspection: None, ..facts() };
+        let told = |schema, name| find(schema, name).expect("a table").batch(&facts);
+        assert_eq!(told("rw_catalog", "rw_ddl_progress").expect_err("nobody says").sqlstate, "55000");
+        assert_eq!(told("rw_catalog", "rw_tables").expect_err("nobody says").sqlstate, "55000");
+        assert!(told("pg_catalog", "pg_class").is_ok(), "the catalog is known");
     }
 
     #[test]

@@ -27,5 +27,5 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             c.positions.to_string()
         ]
     };
-    facts.inspection.checkpoints.iter().map(one).collect()
+    facts.inspection.iter().flat_map(|known| &known.checkpoints).map(one).collect()
 }

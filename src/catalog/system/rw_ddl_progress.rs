@@ -18,6 +18,6 @@ pub(super) const TABLE: Table = Table {
         let one = |(statement, id, progress, started): &(String, u32, String, i64)| {
             row![*id, statement.clone(), "FOREGROUND", progress.clone(), *started, false, "SNAPSHOT_BACKFILL"]
         };
-        facts.inspection.ddl.iter().map(one).collect()
+        facts.inspection.iter().flat_map(|known| &known.ddl).map(one).collect()
     },
 };

@@ -55,7 +55,7 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             known.map(|r| r.epoch.as_u64() as i64),
             known.map(|r| r.freshness_ms),
             known.map(|r| r.rows),
-            known.map(|r| r.state_bytes as i64),
+            known.map(|r| r.state_bytes() as i64),
             known.map(|r| r.errors),
             known.and_then(|r| r.error.clone()),
         ]);

@@ -46,7 +46,8 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
     let mut rows = vec![];
     for object in facts.objects() {
         let Body::Source(source) = &object.body else { continue };
-        let status = facts.inspection.sources.iter().find(|(id, _)| *id == object.id).map(|(_, status)| status);
+        let mut known = facts.inspection.iter().flat_map(|known| &known.sources);
+        let status = known.find(|(id, _)| *id == object.id).map(|(_, status)| status);
         let properties = serde_json::to_string(&source.options).unwrap_or_default();
         // With nothing left to read, the newest transaction's age says nothing about lag.
         let lag = status.and_then(|s| match (s.lag_bytes, s.committed_at) {

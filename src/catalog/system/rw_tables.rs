@@ -54,7 +54,7 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             table.upstream.as_ref().map(|(id, _)| *id),
             known.map(|r| r.epoch.as_u64() as i64),
             known.map(|r| r.rows),
-            known.map(|r| r.state_bytes as i64),
+            known.map(|r| r.state_bytes() as i64),
             known.map(|r| r.errors),
             known.and_then(|r| r.error.clone()),
         ]);

@@ -54,7 +54,7 @@ fn builtin(oid: u32, modifier: i32) -> Option<Type> {
         // text, and name, which is a short one.
         25 | 19 => Type::Text,
         1043 => Type::Varchar(length),
-        1042 => length.map_or(Type::Text, Type::Char),
+        1042 => Type::Char(length.unwrap_or(0)),
         17 => Type::Bytea,
         1082 => Type::Date,
         1083 => Type::Time,
@@ -123,6 +123,7 @@ mod tests {
             (1043, 14, Ok(Type::Varchar(Some(10)))),
             (1043, -1, Ok(Type::Varchar(None))),
             (1042, 7, Ok(Type::Char(3))),
+            (1042, -1, Ok(Type::Char(0))),
             (1700, -1, Ok(Type::Numeric(None))),
             (1700, modifier(12, 4), Ok(Type::Numeric(Some((12, 4))))),
             (1700, modifier(100, 2), Ok(Type::Numeric(None))),

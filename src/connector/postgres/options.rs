@@ -1,7 +1,7 @@
 //! The options of `WITH (connector = 'postgres-cdc', …)`, by RisingWave's names.
 
 use super::finding::{Finding, Findings};
-use crate::connector::Definition;
+use crate::connector::{Definition, Identity};
 use std::collections::BTreeMap;
 use weir_sql::Result;
 
@@ -37,6 +37,8 @@ pub struct Options {
     pub create_publication: bool,
     /// How this source's sessions are named upstream.
     pub application: String,
+    /// How those of the one were named whose place it took.
+    pub predecessor: Option<String>,
 }
 
 impl Options {
@@ -44,7 +46,12 @@ impl Options {
     pub fn parse(source: &Definition) -> Result<Self> {
         let mut reader = Reader { options: &source.options, findings: Findings::default() };
         reader.refuse_unknown();
-        let default = format!("weir_{}", source.id);
+        // Two stores may count alike.
+        let Identity { store, token, before } = source.identity;
+        let default = match store {
+            0 => format!("weir_{}", source.id),
+            store => format!("weir_{store:016x}_{}", source.id),
+        };
         let options = Self {
             host: reader.required("hostname"),
             port: reader.port(),
@@ -55,18 +62,25 @@ impl Options {
             slot: reader.slot(&default),
             publication: reader.name("publication.name", &default),
             create_publication: reader.boolean("publication.create.enable", true),
-            application: application(&source.name),
+            application: application(token, &source.name),
+            predecessor: before.map(|token| application(token, &source.name)),
         };
         reader.refuse_tls();
         reader.findings.result(&format!("the options of source \"{}\"", source.name))?;
         Ok(options)
     }
+
+    /// Whether a session upstream is ours to end.
+    pub fn is_own(&self, application: &str) -> bool {
+        self.application == application || self.predecessor.as_deref() == Some(application)
+    }
 }
 
 /// Postgres cuts application names at 63 bytes and replaces what is not ASCII; done here, so that we know our own sessions.
-fn application(source: &str) -> String {
+fn application(token: u64, source: &str) -> String {
+    let owner = if token == 0 { String::from("weir/") } else { format!("weir/{token:016x}/") };
     let printable = source.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' });
-    "weir/".chars().chain(printable).take(63).collect()
+    owner.chars().chain(printable).take(63).collect()
 }
 
 struct Reader<'a> {
@@ -171,7 +185,8 @@ mod tests {
 
     fn source(options: &[(&str, &str)]) -> Definition {
         let options = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Definition { id: 7, name: "shop".into(), options, details: serde_json::Value::Null }
+        let identity = Identity { store: 255, token: 16, before: Some(0) };
+        Definition { id: 7, name: "shop".into(), identity, options, details: serde_json::Value::Null }
     }
 
     const LEAST: [(&str, &str); 3] = [("hostname", "db"), ("username", "u"), ("database.name", "shop")];
@@ -179,9 +194,10 @@ mod tests {
     #[test]
     fn what_is_not_given_has_a_default() {
         let options = Options::parse(&source(&LEAST)).unwrap();
-        assert_eq!((options.port, options.schema.as_str(), options.slot.as_str()), (5432, "public", "weir_7"));
-        assert_eq!((options.publication.as_str(), options.create_publication), ("weir_7", true));
-        assert_eq!(options.application, "weir/shop");
+        let name = "weir_00000000000000ff_7";
+        assert_eq!((options.port, options.schema.as_str(), options.slot.as_str()), (5432, "public", name));
+        assert_eq!((options.publication.as_str(), options.create_publication), (name, true));
+        assert_eq!(options.application, "weir/0000000000000010/shop");
     }
 
     #[test]
@@ -198,6 +214,17 @@ mod tests {
 
     #[test]
     fn a_long_source_name_is_cut_as_postgres_cuts_it() {
-        assert_eq!(application(&"ä".repeat(100)).len(), 63);
+        assert_eq!(application(7, &"ä".repeat(100)).len(), 63);
+    }
+
+    #[test]
+    fn a_session_of_a_source_of_the_same_name_is_not_ours() {
+        let options = Options::parse(&source(&LEAST)).unwrap();
+        assert!(options.is_own("weir/0000000000000010/shop"));
+        assert!(options.is_own("weir/shop"), "that of the one it took over from");
+        assert!(!options.is_own("weir/0000000000000011/shop"));
+        let old = Definition { identity: Identity::default(), ..source(&LEAST) };
+        let old = Options::parse(&old).unwrap();
+        assert_eq!((old.slot.as_str(), old.application.as_str()), ("weir_7", "weir/shop"), "as they were made");
     }
 }

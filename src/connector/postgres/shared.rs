@@ -267,14 +267,15 @@ pub fn ended() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::{Definition, Position};
+    use crate::connector::{Definition, Identity, Position};
     use serde_json::json;
 
     #[test]
     fn a_source_whose_thread_panics_has_stopped_by_name_whatever_comes_later() {
         let option = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
         let options = [("hostname", "h"), ("username", "u"), ("database.name", "d")].map(option).into();
-        let source = Definition { id: 1, name: "s".into(), options, details: json!(null) };
+        let source =
+            Definition { id: 1, name: "s".into(), options, details: json!(null), identity: Identity::default() };
         let place = Place { system_id: "1".into(), timeline: 1, lsn: Lsn(7) };
         let objects = weir_storage::store::open("memory://").expect("a store in memory");
         let start = Start {

@@ -168,7 +168,7 @@ fn release(shared: &Shared) {
         let mut control = Client::connect(options, Purpose::Sql)?;
         let Some(slot) = control::slot(&mut control, &options.slot)? else { return Ok(()) };
         if let (Some(process), Some(reader)) = (slot.active, slot.reader)
-            && reader == options.application
+            && options.is_own(&reader)
         {
             info!(source = options.application, process, "ending our stale reader upstream");
             control::terminate(&mut control, process)?;

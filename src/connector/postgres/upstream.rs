@@ -105,7 +105,7 @@ fn drop_slot(client: &mut Client, options: &Options) -> Result<()> {
     for _ in 0..50 {
         let Some(slot) = control::slot(client, &options.slot)? else { return Ok(()) };
         if let (Some(process), Some(reader)) = (slot.active, &slot.reader)
-            && *reader == options.application
+            && options.is_own(reader)
         {
             control::terminate(client, process)?;
         }

@@ -56,6 +56,8 @@ pub enum Builder {
     },
     Numeric(FixedSizeBinaryBuilder),
     Text(StringBuilder),
+    /// char(n): without the blanks at its end.
+    Char(StringBuilder),
     Bytea {
         values: BinaryBuilder,
         scratch: Vec<u8>,
@@ -88,6 +90,7 @@ impl Builder {
                     Self::Decimal256 { values, precision, scale: digits }
                 }
             }
+            Type::Char(1..) => Self::Char(StringBuilder::new()),
             Type::Text | Type::Varchar(_) | Type::Char(_) | Type::Uuid | Type::Json | Type::Jsonb => {
                 Self::Text(StringBuilder::new())
             }
@@ -109,6 +112,7 @@ impl Builder {
             Self::Int4(b) => b.append_value(number::int4(text)?),
             Self::Int8(b) => b.append_value(number::int8(text)?),
             Self::Text(b) => b.append_value(utf8(text)?),
+            Self::Char(b) => b.append_value(utf8(text)?.trim_end_matches(' ')),
             Self::Bool(b) => b.append_value(boolean(text)?),
             Self::Int2(b) => b.append_value(number::int2(text)?),
             Self::Float4(b) => b.append_value(number::float4(text)?),
@@ -144,7 +148,7 @@ impl Builder {
             Self::Decimal128 { values, .. } => values.append_null(),
             Self::Decimal256 { values, .. } => values.append_null(),
             Self::Numeric(b) => b.append_null(),
-            Self::Text(b) => b.append_null(),
+            Self::Text(b) | Self::Char(b) => b.append_null(),
             Self::Bytea { values, .. } => values.append_null(),
             Self::Date(b) => b.append_null(),
             Self::Time(b) => b.append_null(),
@@ -166,7 +170,7 @@ impl Builder {
             Self::Decimal128 { values, .. } => Arc::new(values.finish()),
             Self::Decimal256 { values, .. } => Arc::new(values.finish()),
             Self::Numeric(b) => Arc::new(b.finish()),
-            Self::Text(b) => Arc::new(b.finish()),
+            Self::Text(b) | Self::Char(b) => Arc::new(b.finish()),
             Self::Bytea { values, .. } => Arc::new(values.finish()),
             Self::Date(b) => Arc::new(b.finish()),
             Self::Time(b) => Arc::new(b.finish()),
@@ -256,6 +260,8 @@ mod tests {
                 "123456789012345678901234567890123456.78",
             ),
             (Type::Text, "", ""),
+            (Type::Text, "a  ", "a  "),
+            (Type::Char(3), "a  ", "a"),
             (Type::Bytea, "\\x00ff", "00ff"),
             (Type::Date, "0044-03-15 BC", "-0043-03-15"),
             (Type::Time, "23:59:59.999999", "23:59:59.999999"),

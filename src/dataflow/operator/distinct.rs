@@ -1,21 +1,23 @@
-//! Distinct: every row with a positive weight, once. Threshold: rows of positive weight, with that weight.
+//! Distinct: every row with a positive weight, once. Threshold: rows of positive weight, with that weight, or an error
+//! if there is no such weight.
 
 use super::counts::Counts;
 use super::step::{Out, Slices, Steps};
 use super::{Route, Specs};
+use crate::dataflow::errors::Failed;
 use arrow::datatypes::SchemaRef;
 use weir_sql::Result;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::{Delta, Epoch};
 
-/// What a row that is `count` times in the input weighs in the output.
-pub(super) type Weight = fn(count: i64) -> i64;
+/// How often a row that is `count` times in the input is in the output.
+pub(super) type Weight = fn(count: i128) -> i128;
 
-pub(super) fn once(count: i64) -> i64 {
-    i64::from(count > 0)
+pub(super) fn once(count: i128) -> i128 {
+    i128::from(count > 0)
 }
 
-pub(super) fn threshold(count: i64) -> i64 {
+pub(super) fn threshold(count: i128) -> i128 {
     count.max(0)
 }
 
@@ -63,7 +65,9 @@ impl Steps for Distinct {
             return Ok(Some(slice.len()));
         }
         let Some(changed) = self.counts.settle(budget.min(super::step::BATCH))? else { return Ok(None) };
-        out.rows(changed.delta(self.weight)?);
+        let mut failed = Failed::new("threshold");
+        out.rows(changed.delta(self.weight, &mut failed)?);
+        out.errors(failed);
         Ok(Some(changed.before.len()))
     }
 }
@@ -109,5 +113,23 @@ mod tests {
              +3 1; +2 2  => +2 1; +2 2",
         );
         check(&over("a int4", |input| Operator::Distinct { input }), "- 1\n +3 1 => + 1");
+    }
+
+    #[test]
+    fn more_rows_than_can_be_counted_are_an_error_until_they_can() {
+        check(
+            &over("a numeric", |input| Operator::Threshold { input }),
+            "+9223372036854775807 1.0  => +9223372036854775807 1.0
+             + 1.00                    => -9223372036854775807 1.0; ! + threshold numberofequalrows 22003
+             +9223372036854775807 1.00
+             -9223372036854775807 1.00
+             - 1.0                     => +9223372036854775807 1.0; ! - threshold numberofequalrows 22003",
+        );
+        check(
+            &over("a numeric", |input| Operator::Distinct { input }),
+            "+9223372036854775807 1.0; +9223372036854775807 1.00  => + 1.0
+             -9223372036854775807 1.0
+             -9223372036854775807 1.00                            => - 1.0",
+        );
     }
 }

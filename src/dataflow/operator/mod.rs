@@ -18,6 +18,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod values;
+mod weight;
 
 use self::distinct::Distinct;
 use self::join::Join;

@@ -112,7 +112,7 @@ impl Oracle {
             table
         });
         let mut query = read(sql);
-        weir_sql::session::prepare(&mut query);
+        weir_sql::session::prepare(&mut query).unwrap_or_else(|e| panic!("{sql}: {e}"));
         let statement = datafusion::sql::parser::Statement::Statement(Box::new(ast::Statement::Query(query)));
         let state = context.state();
         let plan = runtime.block_on(state.statement_to_plan(statement)).and_then(|plan| state.optimize(&plan));

@@ -1,14 +1,36 @@
 //! DataFusion's errors as Postgres clients read them, with the place in the statement when DataFusion knows it.
 
 use datafusion::common::DataFusionError;
+use std::sync::Arc;
+use tokio::task::JoinError;
 use weir_sql::Error;
 
 pub fn failure(error: DataFusionError) -> Error {
+    if is_panic(&error) {
+        return panicked();
+    }
     // A statement's tree has all its places on line 1, as characters.
     let position = error.diagnostic().and_then(|d| d.span).map(|span| span.start.column as usize);
     let mut failure = Error::from(error);
     failure.position = failure.position.or(position);
     failure
+}
+
+/// A part of a query failed by a bug of ours. What it said may hold values of rows: only the log has it.
+pub fn panicked() -> Error {
+    Error::internal("the query failed unexpectedly; the server's log says more")
+}
+
+/// DataFusion runs parts of a plan in tasks of their own, and hands on the outcome of one that panicked.
+fn is_panic(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_panic(inner),
+        DataFusionError::Shared(inner) => is_panic(inner),
+        DataFusionError::Collection(errors) => errors.iter().any(is_panic),
+        DataFusionError::External(inner) => inner.is::<Arc<JoinError>>() || inner.is::<JoinError>(),
+        DataFusionError::ExecutionJoin(_) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Functions of Postgres' system catalogs that clients call: privileges, definitions, type names.
 
 use crate::catalog::Catalog;
-use crate::catalog::facts::Inspection;
+use crate::catalog::facts::{Inspection, RelationFacts};
 use crate::catalog::system::{self, pg_type};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
@@ -40,13 +40,13 @@ enum Answer {
 
 use Answer::{Bool, Number, Size, Text};
 
-/// The bytes that each relation keeps; known when a query is bound, after it was planned.
+/// What each relation keeps; known when a query is bound, after it was planned.
 #[derive(Clone, Debug, Default)]
-pub struct Sizes(Arc<OnceLock<HashMap<i64, i64>>>);
+pub struct Sizes(Arc<OnceLock<HashMap<i64, RelationFacts>>>);
 
 impl Sizes {
     pub fn know(&self, inspection: &Inspection) {
-        self.0.get_or_init(|| inspection.relations.iter().map(|r| (r.id.into(), r.state_bytes as i64)).collect());
+        self.0.get_or_init(|| inspection.relations.iter().map(|r| (r.id.into(), r.clone())).collect());
     }
 
     fn of(&self, catalog: &Catalog, row: Row) -> Option<i64> {
@@ -54,11 +54,11 @@ impl Sizes {
             Cell::Number(id) => *id,
             Cell::Text(name) => relation_id(catalog, name)?,
         };
-        Some(self.0.get().and_then(|sizes| sizes.get(&id)).copied().unwrap_or(0))
+        Some(self.0.get().and_then(|known| known.get(&id)).map_or(0, |relation| relation.state_bytes() as i64))
     }
 
     fn all(&self) -> i64 {
-        self.0.get().map_or(0, |sizes| sizes.values().sum())
+        self.0.get().map_or(0, |known| known.values().map(|relation| relation.state_bytes() as i64).sum())
     }
 }
 

@@ -1,9 +1,10 @@
 //! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
 //!
-//! In reading order: [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
+//! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
 //! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
 //! [`system`] (system tables), [`run`] (running, batch by batch), [`function`] (functions of Postgres' catalogs), [`failure`] (errors).
 
+pub mod apart;
 pub mod bound;
 pub mod failure;
 pub mod function;
@@ -15,18 +16,19 @@ pub mod run;
 pub mod scan;
 pub mod system;
 
+use super::pool::Pool;
 use super::value::row::{self, Column};
 use crate::catalog::Catalog;
 use crate::catalog::facts::Inspection;
+use apart::Waited;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::logical_plan::LogicalPlan;
-use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Expr, expr::Placeholder};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -36,7 +38,7 @@ use function::Sizes;
 use names::Names;
 use past::Past;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -45,14 +47,41 @@ use weir_sql::{Error, Result};
 const MOST_PARAMETERS: usize = 65_535;
 
 /// What plans: a session's DataFusion state and the catalog as of now.
+#[derive(Clone)]
 pub struct Planner {
-    state: SessionState,
-    types: Option<Arc<dyn TypePlanner>>,
-    catalog: Arc<Catalog>,
+    ground: Arc<Ground>,
     search_path: Vec<String>,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
     past: Option<Arc<Past>>,
+    pool: Pool,
+}
+
+/// What a statement's DataFusion state is made of, and the state once it is asked for: that takes a while, and is part of planning.
+pub struct Ground {
+    /// Of all sessions with these settings.
+    base: Arc<SessionState>,
+    /// Of the transaction, microseconds since 1970-01-01 UTC.
+    now: i64,
+    catalog: Arc<Catalog>,
     sizes: Sizes,
+    state: OnceLock<SessionState>,
+}
+
+impl Ground {
+    pub fn new(base: Arc<SessionState>, now: i64, catalog: Arc<Catalog>) -> Self {
+        Self { base, now, catalog, sizes: Sizes::default(), state: OnceLock::new() }
+    }
+
+    fn state(&self) -> &SessionState {
+        self.state.get_or_init(|| {
+            let mut state = self.base.as_ref().clone();
+            weir_sql::session::at(&mut state, self.now).expect("a session takes any function");
+            for function in function::all(&self.catalog, &self.sizes) {
+                state.register_udf(function).expect("a session takes any function");
+            }
+            state
+        })
+    }
 }
 
 /// A planned query, before its parameters are known and its relations pinned.
@@ -67,10 +96,9 @@ pub struct Planned {
 }
 
 impl Planner {
-    pub fn new(state: SessionState, catalog: Arc<Catalog>) -> Self {
-        let types = SessionStateBuilder::new_from_existing(state.clone()).type_planner().clone();
-        let (search_path, sizes) = (vec!["public".into()], Sizes::default());
-        Self { state, types, catalog, search_path, extra: vec![], past: None, sizes }
+    /// It works on the threads of `pool`.
+    pub fn new(ground: Ground, pool: Pool) -> Self {
+        Self { ground: Arc::new(ground), search_path: vec!["public".into()], extra: vec![], past: None, pool }
     }
 
     pub fn with_search_path(mut self, search_path: Vec<String>) -> Self {
@@ -94,24 +122,41 @@ impl Planner {
         self.past.as_ref()
     }
 
-    /// Those that the state's functions answer with.
-    pub fn with_sizes(mut self, sizes: Sizes) -> Self {
-        self.sizes = sizes;
-        self
-    }
-
     /// Tells functions how large relations are; before a plan is run.
     pub fn measure(&self, inspection: &Inspection) {
-        self.sizes.know(inspection);
+        self.ground.sizes.know(inspection);
     }
 
     pub fn state(&self) -> &SessionState {
-        &self.state
+        self.ground.state()
     }
 
     /// Plans `query`. `declared` are the types the client gave to parameters, which may be fewer than there are. A type that neither
     /// the client nor the query tells is text, as in Postgres.
-    pub fn plan(&self, query: &ast::Query, declared: &[Option<Type>]) -> Result<Planned> {
+    pub async fn plan(&self, query: &ast::Query, declared: &[Option<Type>]) -> Result<Planned> {
+        let (planner, query, declared) = (self.clone(), query.clone(), declared.to_vec());
+        apart::run(&self.pool, move |waited| planner.planned(&query, &declared, waited)).await
+    }
+
+    /// The same and the columns it yields.
+    pub async fn describe(&self, query: &ast::Query, declared: &[Option<Type>]) -> Result<(Planned, Vec<Column>)> {
+        let (planner, query, declared) = (self.clone(), query.clone(), declared.to_vec());
+        apart::run(&self.pool, move |waited| {
+            let planned = planner.planned(&query, &declared, waited)?;
+            waited.check()?;
+            let columns = planner.columns(&planned.plan)?;
+            Ok((planned, columns))
+        })
+        .await
+    }
+
+    /// What the one expression of `query`, which reads no relation, gives; `None` if that differs from time to time.
+    pub async fn evaluate(&self, query: &ast::Query) -> Result<Option<ScalarValue>> {
+        let (planner, query) = (self.clone(), query.clone());
+        apart::run(&self.pool, move |waited| planner.constant(&planner.planned(&query, &[], waited)?.plan)).await
+    }
+
+    fn planned(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Planned> {
         let count = rewrite::parameters(query).max(declared.len());
         if count > MOST_PARAMETERS {
             return Err(Error::new("54023", format!("at most {MOST_PARAMETERS} parameters are allowed")));
@@ -127,6 +172,7 @@ impl Planner {
         };
         match self.plan_with(query, &known) {
             Ok(planned) => {
+                waited.check()?;
                 infer(&planned.plan, &mut known)?;
                 self.plan_with(query, &guess(known))
             }
@@ -136,10 +182,10 @@ impl Planner {
     }
 
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
-        let names = Names::new(&self.state, self.types.clone(), &self.catalog, &self.search_path, &self.extra)
-            .as_of(self.past.as_deref());
+        let names =
+            Names::new(self.state(), &self.ground.catalog, &self.search_path, &self.extra).as_of(self.past.as_deref());
         let mut query = query.clone();
-        weir_sql::session::prepare(&mut query);
+        weir_sql::session::prepare(&mut query)?;
         let statement = ast::Statement::Query(Box::new(query));
         let fields = parameters.iter().map(|kind| kind.as_ref().map(|k| FieldRef::new(k.field("", true)))).collect();
         let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
@@ -153,7 +199,7 @@ impl Planner {
     }
 
     fn options(&self) -> ParserOptions {
-        let options = &self.state.config_options().sql_parser;
+        let options = &self.state().config_options().sql_parser;
         ParserOptions::new()
             .with_parse_float_as_decimal(options.parse_float_as_decimal)
             .with_enable_ident_normalization(options.enable_ident_normalization)
@@ -164,8 +210,7 @@ impl Planner {
             .with_default_null_ordering(options.default_null_ordering.as_str().into())
     }
 
-    /// What the one expression of a plan without relations gives; `None` if that differs from time to time.
-    pub fn constant(&self, plan: &LogicalPlan) -> Result<Option<ScalarValue>> {
+    fn constant(&self, plan: &LogicalPlan) -> Result<Option<ScalarValue>> {
         let LogicalPlan::Projection(projection) = self.analyzed(plan)? else { return Ok(None) };
         let [expr] = projection.expr.as_slice() else { return Ok(None) };
         if expr.is_volatile() {
@@ -173,7 +218,7 @@ impl Planner {
         }
         let row = RecordBatchOptions::new().with_row_count(Some(1));
         let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row);
-        let value = self.state.create_physical_expr(expr.clone(), &DFSchema::empty()).and_then(|expr| {
+        let value = self.state().create_physical_expr(expr.clone(), &DFSchema::empty()).and_then(|expr| {
             let value = expr.evaluate(&row?)?.into_array(1)?;
             ScalarValue::try_from_array(&value, 0)
         });
@@ -182,12 +227,12 @@ impl Planner {
 
     fn analyzed(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
         let observe = |_: &LogicalPlan, _: &dyn AnalyzerRule| {};
-        let analyzer = self.state.analyzer();
-        analyzer.execute_and_check(plan.clone(), self.state.config_options(), observe).map_err(failure)
+        let state = self.state();
+        state.analyzer().execute_and_check(plan.clone(), state.config_options(), observe).map_err(failure)
     }
 
     /// The columns a plan will yield, after our rules have settled their types.
-    pub fn columns(&self, plan: &LogicalPlan) -> Result<Vec<Column>> {
+    fn columns(&self, plan: &LogicalPlan) -> Result<Vec<Column>> {
         row::columns(self.analyzed(plan)?.schema().as_arrow())
     }
 }
@@ -197,7 +242,7 @@ fn infer(plan: &LogicalPlan, known: &mut [Option<Type>]) -> Result<()> {
     let mut found: BTreeMap<usize, Type> = BTreeMap::new();
     let mut note = |id: &str, field: &FieldRef| {
         if let (Some(number), Ok(kind)) = (id.strip_prefix('$').and_then(|n| n.parse().ok()), Type::of(field)) {
-            found.entry(number).or_insert(kind);
+            found.entry(number).or_insert(kind.loose());
         }
     };
     let count: FieldRef = Arc::new(Type::Int8.field("", true));

@@ -26,7 +26,7 @@ pub const DATABASE: &str = "dev";
 
 pub struct Names<'a> {
     state: &'a SessionState,
-    types: Option<Arc<dyn TypePlanner>>,
+    types: Arc<dyn TypePlanner>,
     catalog: &'a Catalog,
     search_path: &'a [String],
     /// Tables that only this statement knows.
@@ -40,14 +40,13 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     pub fn new(
         state: &'a SessionState,
-        types: Option<Arc<dyn TypePlanner>>,
         catalog: &'a Catalog,
         search_path: &'a [String],
         extra: &'a [(String, Arc<dyn TableProvider>)],
     ) -> Self {
         Self {
             state,
-            types,
+            types: weir_sql::session::types(),
             catalog,
             search_path,
             extra,
@@ -174,7 +173,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        self.types.clone()
+        Some(self.types.clone())
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

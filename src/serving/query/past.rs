@@ -6,12 +6,8 @@
 //! queries' pool. The manifest and its objects stay for as long as something here is alive (I10).
 
 use super::bound::{self, Held};
-use super::relation::reshape;
-use super::scan::weighted;
 use crate::catalog::{Catalog, Life, Object, system};
 use crate::coordinator::past::{Arranged, Stored, stored};
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, ObjectNamePart, TableFactor, TableVersion, VisitorMut};
@@ -281,14 +277,13 @@ impl Relation {
         self.rows.arranged.entries() as usize
     }
 
-    /// `columns` of the rows of `vnodes`, with `schema`. A row of weight n comes n times.
+    /// `columns` of the rows of `vnodes`.
     pub fn scan(
         self: &Arc<Self>,
         vnodes: Vnodes,
         columns: Vec<usize>,
-        schema: SchemaRef,
         pool: Arc<dyn MemoryPool>,
-    ) -> impl Stream<Item = datafusion::common::Result<RecordBatch>> + Send + use<> {
+    ) -> impl Stream<Item = datafusion::common::Result<Delta>> + Send + use<> {
         let relation = self.clone();
         let opening = async move {
             let pieces = relation.rows.open(&relation.env, &pool).await?.pieces();
@@ -309,10 +304,7 @@ impl Relation {
             .try_flatten()
             .map_ok(|deltas| stream::iter(deltas.into_iter().map(Ok::<_, Error>)))
             .try_flatten();
-        deltas.map(move |delta: Result<Delta>| {
-            let rows = delta.and_then(|delta| weighted(&delta).map_err(failed));
-            reshape(rows.map_err(|e| datafusion::common::DataFusionError::External(Box::new(e)))?, &schema)
-        })
+        deltas.map_err(datafusion::common::DataFusionError::from)
     }
 }
 

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
 use weir_sql::catalog::{Relation, RelationId};
+use weir_storage::Delta;
 use weir_storage::key::{Keys, owner};
 
 /// Keys looked up at once; beyond that reading everything is as fast.
@@ -125,9 +126,7 @@ impl TableProvider for Table {
         let source = match (bound.relation(self.id)?.clone(), keys) {
             // The index is the one the relation was arranged by, which is the catalog's key.
             (Held::Now(pinned), Some(values)) if pinned.readable.key == self.key => {
-                let found = find(&pinned.rows, &fields, &values, &columns).map_err(storage)?;
-                let batches = found.into_iter().map(|rows| reshape(rows, &schema)).collect::<Result<_>>()?;
-                Source::Found(batches)
+                Source::Found(find(&pinned.rows, &fields, &values, &columns).map_err(storage)?)
             }
             (Held::Now(pinned), _) => Source::All(pinned),
             (Held::Past(past), Some(values)) => {
@@ -149,7 +148,7 @@ fn find(
     fields: &[FieldRef],
     values: &[ArrayRef],
     columns: &[usize],
-) -> weir_storage::Result<Vec<RecordBatch>> {
+) -> weir_storage::Result<Vec<Delta>> {
     let keys = Keys::encode(fields, values)?;
     let mut found = vec![];
     for (worker, snapshot) in workers.iter().enumerate() {
@@ -165,8 +164,7 @@ fn find(
         let mut next = Some(0);
         while let Some(from) = next {
             let (matches, rest) = snapshot.probe(&own, from, 8192);
-            let rows = snapshot.gather(&matches, Some(columns))?;
-            found.push(super::scan::expand(rows, &matches.weights)?);
+            found.push(Delta::new(snapshot.gather(&matches, Some(columns))?, matches.weights));
             next = rest;
         }
     }

@@ -108,7 +108,7 @@ impl Rewriter<'_> {
     fn replace(&self, expr: &mut Expr) -> Result<()> {
         match expr {
             Expr::Collate { expr: inner, collation } => {
-                match last(collation).as_deref() {
+                match last(collation).map(|name| name.to_lowercase()).as_deref() {
                     Some("default" | "c" | "posix" | "c.utf-8" | "ucs_basic") => {}
                     _ => return Err(Error::unsupported(format!("COLLATE {collation}"))),
                 }
@@ -205,7 +205,7 @@ impl Rewriter<'_> {
             _ => None,
         };
         let Some(select) = plain else {
-            return subselect(&format!("SELECT array_agg(x) FROM ({query}) AS a (x)"));
+            return subselect(&format!("SELECT array_agg(x) FROM ({query}) AS a (x)")).map(or_empty);
         };
         let [ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. }] =
             select.projection.as_slice()
@@ -229,7 +229,7 @@ impl Rewriter<'_> {
         let mut aggregate = select.as_ref().clone();
         aggregate.projection = vec![ast::SelectItem::UnnamedExpr(array)];
         query.body = Box::new(SetExpr::Select(Box::new(aggregate)));
-        Some(Expr::Subquery(Box::new(query)))
+        Some(or_empty(Expr::Subquery(Box::new(query))))
     }
 
     fn cast(&self, inner: &mut Expr, data_type: &mut DataType) -> Result<Option<Expr>> {
@@ -492,10 +492,22 @@ pub fn null() -> Expr {
 
 /// `kind` as it is written in SQL.
 pub fn cast(expr: Expr, kind: &str) -> Expr {
+    cast_to(expr, written_type(kind))
+}
+
+/// What `kind` says. Who casts many values reads it once.
+pub fn written_type(kind: &str) -> DataType {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(kind).and_then(|mut p| p.parse_data_type());
-    let data_type = parsed
-        .unwrap_or_else(|_| DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(kind))]), vec![]));
+    parsed.unwrap_or_else(|_| DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(Ident::new(kind))]), vec![]))
+}
+
+pub fn cast_to(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// An array without elements where there are no rows to aggregate.
+fn or_empty(array: Expr) -> Expr {
+    call("array_or_empty", vec![array])
 }
 
 fn subselect(sql: &str) -> Option<Expr> {
@@ -595,15 +607,15 @@ mod tests {
     fn an_array_subquery_is_an_aggregate() {
         assert_eq!(
             rewritten("SELECT ARRAY(SELECT b FROM t WHERE t.c = u.c) FROM u"),
-            "SELECT (SELECT array_agg(b) FROM t WHERE t.c = u.c) FROM u"
+            "SELECT array_or_empty((SELECT array_agg(b) FROM t WHERE t.c = u.c)) FROM u"
         );
         assert_eq!(
             rewritten("SELECT ARRAY(SELECT b + 1 FROM t ORDER BY 1 DESC, c)"),
-            "SELECT (SELECT array_agg(b + 1 ORDER BY b + 1 DESC, c) FROM t)"
+            "SELECT array_or_empty((SELECT array_agg(b + 1 ORDER BY b + 1 DESC, c) FROM t))"
         );
         assert_eq!(
             rewritten("SELECT ARRAY(SELECT b FROM t ORDER BY c LIMIT 2)"),
-            "SELECT (SELECT array_agg(x) FROM (SELECT b FROM t ORDER BY c LIMIT 2) AS a (x))"
+            "SELECT array_or_empty((SELECT array_agg(x) FROM (SELECT b FROM t ORDER BY c LIMIT 2) AS a (x)))"
         );
     }
 

@@ -1,7 +1,12 @@
 //! Running a plan: on the queries' own threads, batch by batch, no further ahead than the client reads.
+//!
+//! No result is shorter than it says (I15): rows end only with the word of the task that makes them, never because nothing comes any more.
 
+use super::apart;
 use super::bound::Bound;
-use super::failure::failure;
+use super::failure::{failure, panicked};
+use super::scan::counting;
+use crate::serving::pool::Pool;
 use crate::serving::value::row::{self, Column};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,8 +21,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{JoinError, JoinHandle};
 use weir_sql::{Error, Result};
+use weir_storage::delta::{own, size};
 
 /// Batches computed before the client has taken the first: one being sent, one ready.
 const AHEAD: usize = 2;
@@ -26,12 +32,22 @@ const AHEAD: usize = 2;
 pub struct Rows {
     pub columns: Vec<Column>,
     ready: VecDeque<RecordBatch>,
-    running: Option<Running>,
+    rest: Rest,
+}
+
+/// What comes after the rows that are ready.
+enum Rest {
+    /// Nothing.
+    End,
+    Coming(Running),
+    /// Who asks again hears it again.
+    Failed(Error),
 }
 
 struct Running {
-    batches: mpsc::Receiver<Result<RecordBatch>>,
-    task: AbortHandle,
+    batches: mpsc::Receiver<RecordBatch>,
+    /// The channel closes when the task has ended, whatever way: only its outcome says whether that was all.
+    task: JoinHandle<Result<()>>,
 }
 
 /// A query whose result nobody waits for any more ends.
@@ -41,10 +57,28 @@ impl Drop for Running {
     }
 }
 
+impl Running {
+    /// `None` if the task says that there are no more. Safe to cancel.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        match self.batches.recv().await {
+            Some(batch) => Ok(Some(batch)),
+            None => outcome((&mut self.task).await).map(|()| None),
+        }
+    }
+}
+
+fn outcome(ended: std::result::Result<Result<()>, JoinError>) -> Result<()> {
+    match ended {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => Err(panicked()),
+        Err(_) => Err(Error::new("57014", "canceling statement due to user request")),
+    }
+}
+
 impl Rows {
     pub fn ready(batch: RecordBatch) -> Result<Self> {
         let columns = row::columns(&batch.schema())?;
-        Ok(Self { columns, ready: VecDeque::from([batch]), running: None })
+        Ok(Self { columns, ready: VecDeque::from([batch]), rest: Rest::End })
     }
 
     /// `None` at the end.
@@ -52,10 +86,17 @@ impl Rows {
         if let Some(batch) = self.ready.pop_front() {
             return Ok(Some(batch));
         }
-        match &mut self.running {
-            None => Ok(None),
-            Some(running) => running.batches.recv().await.transpose(),
+        let next = match &mut self.rest {
+            Rest::End => return Ok(None),
+            Rest::Failed(error) => return Err(error.clone()),
+            Rest::Coming(running) => running.next().await,
+        };
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.rest = Rest::End,
+            Err(error) => self.rest = Rest::Failed(error.clone()),
         }
+        next
     }
 
     /// What was taken with [`Rows::next`] but not used up.
@@ -65,12 +106,13 @@ impl Rows {
         }
     }
 
-    /// All rows, if they take no more than `limit` bytes.
+    /// All rows, if they take no more than `limit` bytes. None of them keeps more in memory than it needs.
     pub async fn collect(mut self, limit: usize) -> Result<Vec<RecordBatch>> {
         let mut batches = vec![];
         let mut bytes = 0;
         while let Some(batch) = self.next().await? {
-            bytes += batch.get_array_memory_size();
+            let batch = own(batch).map_err(|error| Error::internal(error.to_string()))?;
+            bytes += size(&batch);
             if bytes > limit {
                 return Err(Error::new("53200", format!("a statement can write at most {limit} bytes"))
                     .hint("Write fewer rows at once."));
@@ -82,24 +124,21 @@ impl Rows {
 }
 
 /// Starts `plan` over what `bound` holds; returns when its first rows or its error are there.
-pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>, pool: &Handle) -> Result<Rows> {
+pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>, pool: &Pool) -> Result<Rows> {
     state.config_mut().set_extension(bound);
+    let (state, threads) = (Arc::new(state), pool.clone());
     let (told, shape) = oneshot::channel();
     let (sender, batches) = mpsc::channel(AHEAD);
-    let task = pool.spawn(async move {
-        if let Err(error) = produce(&state, &plan, told, &sender).await {
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    let mut running = Running { batches, task: task.abort_handle() };
+    let task = pool.spawn(async move { produce(state, plan, threads, told, sender).await });
+    let mut running = Running { batches, task };
     let Ok(schema) = shape.await else {
-        return match running.batches.recv().await {
-            Some(Err(error)) => Err(error),
-            _ => Err(ended(task.await)),
+        return match outcome((&mut running.task).await) {
+            Err(error) => Err(error),
+            Ok(()) => Err(Error::internal("a query without a shape")),
         };
     };
     let columns = row::columns(&schema)?;
-    let mut rows = Rows { columns, ready: VecDeque::new(), running: Some(running) };
+    let mut rows = Rows { columns, ready: VecDeque::new(), rest: Rest::Coming(running) };
     // Most errors show before the first row: then the client gets nothing but the error.
     if let Some(first) = rows.next().await? {
         rows.ready.push_back(first);
@@ -108,17 +147,22 @@ pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>
 }
 
 async fn produce(
-    state: &SessionState,
-    plan: &LogicalPlan,
+    state: Arc<SessionState>,
+    plan: LogicalPlan,
+    pool: Pool,
     told: oneshot::Sender<SchemaRef>,
-    sender: &mpsc::Sender<Result<RecordBatch>>,
+    sender: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
-    let physical = yielding(state.create_physical_plan(plan).await.map_err(failure)?).map_err(failure)?;
+    // Planning does not yield: here it would keep other queries from running.
+    let planner = state.clone();
+    let physical =
+        apart::run(&pool, move |_| Handle::current().block_on(planner.create_physical_plan(&plan)).map_err(failure));
+    let physical = counting(physical.await?).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(failure)?;
-        if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {
+        if batch.num_rows() > 0 && sender.send(batch).await.is_err() {
             break;
         }
     }
@@ -135,9 +179,95 @@ fn yielding(plan: Arc<dyn ExecutionPlan>) -> datafusion::common::Result<Arc<dyn 
     Ok(wrapped.data)
 }
 
-fn ended(outcome: Result<(), tokio::task::JoinError>) -> Error {
-    match outcome {
-        Err(error) if error.is_panic() => Error::internal("the query failed unexpectedly; the server's log says more"),
-        _ => Error::new("57014", "canceling statement due to user request"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int32Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::catalog::streaming::StreamingTable;
+    use datafusion::datasource::provider_as_source;
+    use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+    use datafusion::logical_expr::LogicalPlanBuilder;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use datafusion::physical_plan::streaming::PartitionStream;
+    use datafusion::prelude::{SessionConfig, SessionContext, col};
+
+    /// Yields `batches` batches of one row, then panics.
+    #[derive(Debug)]
+    struct Breaking {
+        schema: SchemaRef,
+        batches: i32,
+    }
+
+    impl PartitionStream for Breaking {
+        fn schema(&self) -> &SchemaRef {
+            &self.schema
+        }
+
+        fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+            let (schema, batches) = (self.schema.clone(), self.batches);
+            let stream = futures::stream::iter(0..).map(move |n| {
+                assert!(n < batches, "broken on purpose");
+                Ok(RecordBatch::try_new(schema.clone(), vec![Arc::new(Int32Array::from(vec![n]))])?)
+            });
+            Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
+        }
+    }
+
+    /// Rows of a table that breaks after so many batches, grouped by their value or as they come.
+    async fn run(batches: i32, grouped: bool) -> Result<usize> {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, true)]));
+        let partition = || Arc::new(Breaking { schema: schema.clone(), batches }) as Arc<dyn PartitionStream>;
+        let table = StreamingTable::try_new(schema.clone(), vec![partition(), partition()]).expect("a table");
+        let mut plan = LogicalPlanBuilder::scan("t", provider_as_source(Arc::new(table)), None).expect("a scan");
+        if grouped {
+            plan = plan.aggregate([col("n")], Vec::<datafusion::logical_expr::Expr>::new()).expect("groups");
+        }
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(4));
+        let bound = Arc::new(Bound::default());
+        let plan = plan.build().expect("a plan");
+        let mut rows = start(context.state(), plan, bound, &Pool::of(Handle::current())).await?;
+        let mut count = 0;
+        loop {
+            match rows.next().await {
+                Ok(Some(batch)) => count += batch.num_rows(),
+                Ok(None) => return Ok(count),
+                Err(error) => {
+                    assert_eq!(rows.next().await.expect_err("still"), error, "an end after an error");
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_of_a_task_that_panics_do_not_end_but_fail() {
+        for (batches, grouped) in [(0, false), (1, false), (100, false), (0, true), (100, true)] {
+            let error = run(batches, grouped).await.expect_err("no end");
+            assert_eq!(error, panicked(), "after {batches} batches");
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_task_that_is_aborted_do_not_end_but_fail() {
+        let (sender, batches) = mpsc::channel(AHEAD);
+        let task = tokio::spawn(async move {
+            let _open = sender;
+            std::future::pending().await
+        });
+        task.abort();
+        let mut rows = Rows { columns: vec![], ready: VecDeque::new(), rest: Rest::Coming(Running { batches, task }) };
+        assert_eq!(rows.next().await.expect_err("no end").sqlstate, "57014");
+    }
+
+    #[tokio::test]
+    async fn rows_are_counted_by_what_they_hold_not_by_what_they_share() {
+        let whole: RecordBatch =
+            RecordBatch::try_from_iter([("n", Arc::new(Int32Array::from_iter_values(0..8000)) as _)]).expect("a batch");
+        let ready = (0..8).map(|part| whole.slice(part * 1000, 1000)).collect();
+        let rows = Rows { columns: vec![], ready, rest: Rest::End };
+        let kept = rows.collect(33_000).await.expect("four bytes a row");
+        assert_eq!(kept.iter().map(RecordBatch::num_rows).sum::<usize>(), 8000);
+        assert!(kept.iter().all(|batch| batch.get_array_memory_size() < 8000), "a slice keeps the whole");
     }
 }

@@ -1,9 +1,8 @@
-//! COPY FROM STDIN: the rows of a stream into a table. The stream itself is [`crate::serving::value::copy`].
+//! COPY FROM STDIN: the rows of a stream into a table, some at a time, all in one transaction. The stream itself is
+//! [`crate::serving::value::copy`].
 
-use super::Outcome;
-use super::dml::{Target, fit, parsed_query, quoted};
+use super::dml::{Target, parsed_query, quoted};
 use super::insert::wrapped;
-use crate::serving::block::Change;
 use crate::serving::query::failure::failure;
 use crate::serving::session::{Arguments, Session};
 use arrow::array::RecordBatch;
@@ -38,21 +37,15 @@ impl Session {
     }
 
     /// Writes rows that came as text.
-    pub async fn copy_in(&mut self, destination: Destination, rows: RecordBatch) -> Result<Outcome> {
+    pub async fn copy_in(&mut self, destination: &Destination, rows: RecordBatch) -> Result<usize> {
         let Destination { target, columns } = destination;
-        let tag = format!("COPY {}", rows.num_rows());
-        let source = wrapped(parsed_query("SELECT * FROM copied")?, columns.len(), &columns, &target)?;
+        let source = wrapped(parsed_query("SELECT * FROM copied")?, columns.len(), columns, target)?;
         let table: Arc<dyn TableProvider> =
             Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(failure)?);
         let arguments = Arguments::default();
         let planner = self.planner()?.with_table("copied", table);
-        let planned = planner.plan(&source, &arguments.types)?;
-        let limit = self.server.config.query_memory;
-        let rows = self.open(&planner, planned, &arguments, Epoch::ZERO).await?.collect(limit).await?;
-        let rows = fit(&rows, 0, &target)?;
-        if rows.num_rows() > 0 {
-            self.transaction()?.write(&target.object, Change::Put(rows));
-        }
-        Ok(Outcome::Done(tag))
+        let planned = planner.plan(&source, &arguments.types).await?;
+        let rows = self.open(&planner, planned, &arguments, Epoch::ZERO).await?;
+        self.put(target, rows).await
     }
 }

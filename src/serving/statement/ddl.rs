@@ -3,17 +3,27 @@
 use super::Outcome;
 use crate::coordinator::request::{Done, Request};
 use crate::serving::session::Session;
-use weir_sql::statement::{ObjectKind, Parsed, Statement};
+use weir_sql::statement::{ObjectKind, Parsed, SourceChange, Statement};
 use weir_sql::{Error, Result};
 
 impl Session {
-    /// Dropping this future (Ctrl-C) drops the coordinator's answer, and with it a view that is not complete.
+    /// Dropping this future (Ctrl-C) drops the coordinator's answer, and with it a view or a copy that is not complete. What takes a
+    /// moment only is done once it has been asked for.
     pub(super) async fn ddl(&mut self, parsed: &Parsed) -> Result<Outcome> {
         let tag = tag(&parsed.statement);
         self.alone(tag).await?;
+        self.writable(tag)?;
         let (statement, text, settings) = (parsed.statement.clone(), parsed.text.clone(), self.variables.settings());
-        let done = self.ask(|reply| Request::Ddl { statement, text, settings, reply }).await??;
-        self.done(done);
+        let gives_up = matches!(
+            statement,
+            Statement::CreateMaterializedView { .. }
+                | Statement::RefreshMaterializedView { .. }
+                | Statement::CreateTableFrom { .. }
+                | Statement::AlterSource { change: SourceChange::Resnapshot, .. }
+        );
+        let request = |reply| Request::Ddl { statement, text, settings, reply };
+        let done = if gives_up { self.ask(request).await } else { self.hand_over(request).await };
+        self.done(done??);
         Ok(Outcome::Done(tag.into()))
     }
 

@@ -4,14 +4,16 @@ use super::Outcome;
 use crate::catalog::{Body, Catalog, Object};
 use crate::coordinator::request::Request;
 use crate::serving::block::Change;
+use crate::serving::query::run::Rows;
 use crate::serving::session::Session;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array, new_empty_array};
-use arrow::datatypes::Schema;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableWithJoins};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_sql::catalog::RelationId;
+use weir_sql::function::cast::trimmed;
 use weir_sql::types::{Column, Type};
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -80,6 +82,11 @@ impl Target {
             named.push(index);
         }
         Ok(named)
+    }
+
+    /// Of its rows.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
     }
 
     /// The key columns of whole rows.
@@ -172,6 +179,17 @@ impl Session {
         Ok(epoch)
     }
 
+    /// Writes rows as they come; says how many.
+    pub(super) async fn put(&mut self, target: &Target, mut rows: Rows) -> Result<usize> {
+        let mut count = 0;
+        while let Some(batch) = rows.next().await? {
+            count += batch.num_rows();
+            let rows = fit(&batch, 0, target)?;
+            self.transaction()?.write(&target.object, Change::Put(rows))?;
+        }
+        Ok(count)
+    }
+
     pub(super) async fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Outcome> {
         self.writable("TRUNCATE")?;
         let catalog = self.catalog();
@@ -179,23 +197,23 @@ impl Session {
             truncate.table_names.iter().map(|t| Target::find(&catalog, &t.name)).collect::<Result<Vec<_>>>()?;
         for target in targets {
             self.lock(target.id()).await?;
-            self.transaction()?.write(&target.object, Change::Truncate);
+            self.transaction()?.write(&target.object, Change::Truncate)?;
         }
         Ok(Outcome::Done("TRUNCATE TABLE".into()))
     }
 }
 
 /// Columns `from..` of a result as rows of a table: of its exact types, no longer than allowed, without NULL where it must not be.
-pub fn fit(batches: &[RecordBatch], from: usize, target: &Target) -> Result<RecordBatch> {
+pub fn fit(batch: &RecordBatch, from: usize, target: &Target) -> Result<RecordBatch> {
     let arrays = target
         .columns
         .iter()
         .enumerate()
         .map(|(index, column)| {
-            let array = joined(batches, from + index, column)?;
+            let array = typed(batch.column(from + index), column)?;
             let array = match column.kind {
-                Type::Varchar(Some(n)) => limited(&array, n as usize, false, &column.kind)?,
-                Type::Char(n) => limited(&array, n as usize, true, &column.kind)?,
+                Type::Varchar(Some(n)) => limited(&array, n as usize, &column.kind)?,
+                Type::Char(n @ 1..) => trimmed(&limited(&array, n as usize, &column.kind)?),
                 _ => array,
             };
             if !column.nullable && array.null_count() > 0 {
@@ -215,8 +233,8 @@ pub fn fit(batches: &[RecordBatch], from: usize, target: &Target) -> Result<Reco
 }
 
 /// Columns `from..` of a result as they were read from the table: `columns` of it.
-pub fn read(batches: &[RecordBatch], from: usize, columns: &[Column]) -> Result<RecordBatch> {
-    let arrays = columns.iter().enumerate().map(|(index, column)| joined(batches, from + index, column));
+pub fn read(batch: &RecordBatch, from: usize, columns: &[Column]) -> Result<RecordBatch> {
+    let arrays = columns.iter().enumerate().map(|(index, column)| typed(batch.column(from + index), column));
     rows(columns, arrays.collect::<Result<_>>()?)
 }
 
@@ -225,67 +243,79 @@ fn rows(columns: &[Column], arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
     RecordBatch::try_new(Arc::new(schema), arrays).map_err(|e| Error::internal(e.to_string()))
 }
 
-/// One column of all batches, in the Arrow type of `column`.
-fn joined(batches: &[RecordBatch], index: usize, column: &Column) -> Result<ArrayRef> {
+/// A column in the Arrow type of `column`.
+fn typed(array: &ArrayRef, column: &Column) -> Result<ArrayRef> {
     let wanted = column.kind.arrow();
-    let safe = arrow::compute::CastOptions { safe: false, ..Default::default() };
-    let parts = batches
-        .iter()
-        .map(|batch| {
-            let array = batch.column(index);
-            if *array.data_type() == wanted {
-                return Ok(array.clone());
-            }
-            arrow::compute::cast_with_options(array, &wanted, &safe).map_err(|_| {
-                Error::new("42804", format!("column \"{}\" is of type {}", column.name, column.kind))
-                    .hint("You will need to rewrite or cast the expression.")
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    if parts.is_empty() {
-        return Ok(new_empty_array(&wanted));
+    if *array.data_type() == wanted {
+        return Ok(array.clone());
     }
-    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    arrow::compute::concat(&parts).map_err(|e| Error::internal(e.to_string()))
+    let safe = arrow::compute::CastOptions { safe: false, ..Default::default() };
+    arrow::compute::cast_with_options(array, &wanted, &safe).map_err(|_| {
+        Error::new("42804", format!("column \"{}\" is of type {}", column.name, column.kind))
+            .hint("You will need to rewrite or cast the expression.")
+    })
+}
+
+/// How many rows there are.
+pub fn count(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
 }
 
 /// As Postgres assigns to `varchar(n)` and `char(n)`: blanks beyond the length go, anything else is an error.
-fn limited(array: &ArrayRef, length: usize, pad: bool, kind: &Type) -> Result<ArrayRef> {
+fn limited(array: &ArrayRef, length: usize, kind: &Type) -> Result<ArrayRef> {
     let one = |text: &str| {
-        let count = text.chars().count();
-        let kept: String = text.chars().take(length).collect();
         if text.chars().skip(length).any(|c| c != ' ') {
             return Err(Error::new("22001", format!("value too long for type {kind}")));
         }
-        Ok(if pad && count < length { format!("{kept}{}", " ".repeat(length - count)) } else { kept })
+        Ok(text.chars().take(length).collect::<String>())
     };
     let texts = array.as_string::<i32>().iter().map(|text| text.map(one).transpose());
     Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
 }
 
-/// The last row of every key, by the key columns in `keys`.
-pub fn last_rows(keys: &RecordBatch) -> Result<UInt32Array> {
-    let encoded = encode(keys)?;
+/// The last row of every key, by the key columns in `keys`: which rows of each batch.
+pub fn last_rows(keys: &[RecordBatch]) -> Result<Vec<UInt32Array>> {
+    let encoded = keys.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let mut seen = HashSet::new();
-    let mut kept: Vec<u32> =
-        (0..encoded.len()).rev().filter(|r| seen.insert(encoded.get(*r))).map(|r| r as u32).collect();
+    let mut kept: Vec<UInt32Array> = encoded
+        .iter()
+        .rev()
+        .map(|keys| {
+            let last = (0..keys.len()).rev().filter(|row| seen.insert(keys.get(*row))).map(|row| row as u32);
+            let mut last: Vec<u32> = last.collect();
+            last.reverse();
+            last.into()
+        })
+        .collect();
     kept.reverse();
-    Ok(UInt32Array::from(kept))
+    Ok(kept)
 }
 
-/// The first row of every key.
-pub fn first_rows(keys: &RecordBatch) -> Result<UInt32Array> {
-    let encoded = encode(keys)?;
+/// The first row of every key: which rows of each batch.
+pub fn first_rows(keys: &[RecordBatch]) -> Result<Vec<UInt32Array>> {
+    let encoded = keys.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let mut seen = HashSet::new();
-    Ok((0..encoded.len()).filter(|r| seen.insert(encoded.get(*r))).map(|r| r as u32).collect::<Vec<_>>().into())
+    let mut first = |keys| -> UInt32Array {
+        let keys: &_ = keys;
+        let rows = 0..Keys::len(keys);
+        rows.filter(|row| seen.insert(keys.get(*row))).map(|row| row as u32).collect::<Vec<_>>().into()
+    };
+    let mut kept = vec![];
+    for keys in &encoded {
+        kept.push(first(keys));
+    }
+    Ok(kept)
 }
 
 fn encode(keys: &RecordBatch) -> Result<Keys> {
     Keys::of(keys, &(0..keys.num_columns()).collect::<Vec<_>>()).map_err(|e| Error::internal(e.to_string()))
 }
 
-pub fn take(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
-    arrow::compute::take_record_batch(rows, indices).map_err(|e| Error::internal(e.to_string()))
+/// Some rows of each batch.
+pub fn take(batches: &[RecordBatch], rows: &[UInt32Array]) -> Result<Vec<RecordBatch>> {
+    let some = |(batch, rows): (&RecordBatch, &UInt32Array)| arrow::compute::take_record_batch(batch, rows);
+    let taken = batches.iter().zip(rows).map(some).collect::<std::result::Result<Vec<_>, _>>();
+    taken.map_err(|e| Error::internal(e.to_string()))
 }
 
 #[cfg(test)]
@@ -312,7 +342,7 @@ pub(super) mod tests {
         let target = target(vec![("c", kind, nullable)], vec![]);
         let batch =
             RecordBatch::try_from_iter_with_nullable([("x", Arc::new(StringArray::from(values)) as ArrayRef, true)]);
-        let rows = fit(&[batch.expect("a batch")], 0, &target)?;
+        let rows = fit(&batch.expect("a batch"), 0, &target)?;
         Ok(rows.column(0).as_string::<i32>().iter().map(|t| t.map(String::from)).collect())
     }
 
@@ -327,8 +357,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn char_is_padded() {
-        assert_eq!(fitted(Type::Char(3), true, vec![Some("a")]).expect("fits"), [Some("a  ".into())]);
+    fn char_is_held_without_blanks() {
+        assert_eq!(fitted(Type::Char(3), true, vec![Some("a     ")]).expect("fits"), [Some("a".into())]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::serving::session::{Arguments, Session};
 use datafusion::sql::sqlparser::ast::{self, DataType, Expr, Ident, ObjectName, Value, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use weir_sql::statement::{Parsed, Statement};
+use weir_sql::statement::{Parsed, Statement, written};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
@@ -22,8 +22,11 @@ impl Session {
         if self.prepared.contains_key(&name) {
             return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
         }
-        let declared = types.iter().map(|kind| self.type_of(kind).map(Some)).collect::<Result<Vec<_>>>()?;
-        let text = statement.to_string();
+        let mut declared = vec![];
+        for kind in types {
+            declared.push(Some(self.type_of(kind).await?));
+        }
+        let text = written(statement);
         let statement = match statement.clone() {
             ast::Statement::Query(query) => Statement::Query(query),
             ast::Statement::Insert(insert) => Statement::Insert(Box::new(insert)),
@@ -38,11 +41,11 @@ impl Session {
     }
 
     /// What a type's name means: asked of the planner, which knows all of them.
-    fn type_of(&mut self, kind: &DataType) -> Result<Type> {
+    async fn type_of(&mut self, kind: &DataType) -> Result<Type> {
         let value = cast(Expr::Value(Value::Null.into()), &kind.to_string());
         let query = self.readable(&super::constant(value)?)?;
         let planner = self.planner()?;
-        let columns = planner.columns(&planner.plan(&query, &[])?.plan)?;
+        let (_, columns) = planner.describe(&query, &[]).await?;
         let column = columns.into_iter().next().ok_or_else(|| Error::internal("a cast without a column"))?;
         Ok(column.shape.kind)
     }

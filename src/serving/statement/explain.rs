@@ -1,6 +1,7 @@
 //! EXPLAIN: the incremental plan.
 
 use super::{Outcome, Tag};
+use crate::serving::query::apart;
 use crate::serving::query::run::Rows;
 use crate::serving::session::Session;
 use arrow::array::{RecordBatch, StringArray};
@@ -10,7 +11,7 @@ use weir_sql::statement::Statement;
 use weir_sql::{Error, Result};
 
 impl Session {
-    pub(super) fn explain(&mut self, statement: &Statement) -> Result<Outcome> {
+    pub(super) async fn explain(&mut self, statement: &Statement) -> Result<Outcome> {
         let (query, names) = match statement {
             Statement::Query(query) => (query, &[][..]),
             Statement::CreateMaterializedView { query, columns, .. } => (query, columns.as_slice()),
@@ -20,9 +21,14 @@ impl Session {
                 ));
             }
         };
-        let planned = planner::plan(query, names, self.catalog().as_ref(), &self.variables.settings())?;
-        planned.notices.into_iter().for_each(|text| self.notice(text));
-        let text = planner::explain(&planned.plan);
+        let (query, names) = (query.clone(), names.to_vec());
+        let (catalog, settings) = (self.catalog(), self.variables.settings());
+        let (notices, text) = apart::run(&self.server.config.pool, move |_| {
+            let planned = planner::plan(&query, &names, catalog.as_ref(), &settings)?;
+            Ok((planned.notices, planner::explain(&planned.plan)))
+        })
+        .await?;
+        notices.into_iter().for_each(|text| self.notice(text));
         let lines = text.lines().map(Some).collect::<StringArray>();
         let batch = RecordBatch::try_from_iter([("QUERY PLAN", Arc::new(lines) as _)])
             .map_err(|e| Error::internal(e.to_string()))?;

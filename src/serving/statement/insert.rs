@@ -1,14 +1,14 @@
 //! INSERT. A row with a key that exists overwrites it, as in RisingWave, unless ON CONFLICT says otherwise.
 
 use super::Outcome;
-use super::dml::{Target, fit, fold, last_rows, parsed_query, query, quoted, stored, take};
+use super::dml::{Target, count, first_rows, fit, fold, parsed_query, query, quoted, stored, take};
 use super::returning::columns_of;
 use crate::serving::block::Change;
 use crate::serving::query::Planner;
-use crate::serving::query::rewrite::{cast, null};
+use crate::serving::query::rewrite::{cast, cast_to, null, written_type};
 use crate::serving::session::{Arguments, Session};
 use crate::serving::value::row::Column;
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast::{
     AssignmentTarget, ConflictTarget, DoUpdate, Expr, Ident, Insert, ObjectName, OnConflict, OnConflictAction,
@@ -27,13 +27,13 @@ impl Session {
         self.writable("INSERT")?;
         let (target, source, planner) = self.insert_source(insert).await?;
         let conflict = conflict(insert, &target)?;
-        let planned = planner.plan(&source, &arguments.types)?;
-        let rows = self
-            .open(&planner, planned, arguments, Epoch::ZERO)
-            .await?
-            .collect(self.server.config.query_memory)
-            .await?;
-        let rows = fit(&rows, 0, &target)?;
+        let planned = planner.plan(&source, &arguments.types).await?;
+        let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
+        if conflict.is_none() && insert.returning.is_none() {
+            return Ok(Outcome::Done(format!("INSERT 0 {}", self.put(&target, rows).await?)));
+        }
+        let rows = rows.collect(self.server.config.query_memory).await?;
+        let rows = rows.iter().map(|batch| fit(batch, 0, &target)).collect::<Result<Vec<_>>>()?;
         let rows = match conflict {
             None => rows,
             Some(action) => {
@@ -42,11 +42,11 @@ impl Session {
                 self.resolve(insert, &target, rows, action, arguments, epoch).await?
             }
         };
-        let tag = format!("INSERT 0 {}", rows.num_rows());
+        let tag = format!("INSERT 0 {}", count(&rows));
         let outcome =
             self.returned(&target, insert_alias(insert), insert.returning.as_deref(), &rows, arguments, tag).await?;
-        if rows.num_rows() > 0 {
-            self.transaction()?.write(&target.object, Change::Put(rows));
+        for rows in rows {
+            self.transaction()?.write(&target.object, Change::Put(rows))?;
         }
         Ok(outcome)
     }
@@ -57,8 +57,8 @@ impl Session {
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let (target, source, planner) = self.insert_source(insert).await?;
-        let planned = planner.plan(&source, declared)?;
-        let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref())?;
+        let planned = planner.plan(&source, declared).await?;
+        let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref()).await?;
         Ok((planned.parameters, columns))
     }
 
@@ -79,21 +79,22 @@ impl Session {
         let arity = match source.body.as_mut() {
             SetExpr::Values(values) => {
                 let mut arity = None;
+                let kinds: Vec<_> = named.iter().map(|c| written_type(&stored(&target.columns[*c].kind))).collect();
                 for row in &mut values.rows {
                     let row = &mut row.content;
                     if *arity.get_or_insert(row.len()) != row.len() {
                         return Err(Error::syntax("VALUES lists must all be the same length"));
                     }
-                    for (expr, column) in row.iter_mut().zip(&named) {
+                    for (expr, kind) in row.iter_mut().zip(&kinds) {
                         // Every value takes its column's type by itself: one row's text must not make the others text.
                         let value = std::mem::replace(expr, null());
                         let value = if is_default(&value) { null() } else { value };
-                        *expr = cast(value, &stored(&target.columns[*column].kind));
+                        *expr = cast_to(value, kind.clone());
                     }
                 }
                 arity.unwrap_or(0)
             }
-            _ => planner.plan(&source, &[])?.plan.schema().fields().len(),
+            _ => planner.plan(&source, &[]).await?.plan.schema().fields().len(),
         };
         check_arity(arity, named.len(), !insert.columns.is_empty())?;
         let source = wrapped(source, arity, &named, &target)?;
@@ -105,31 +106,30 @@ impl Session {
         &mut self,
         insert: &Insert,
         target: &Target,
-        rows: RecordBatch,
+        rows: Vec<RecordBatch>,
         action: &OnConflictAction,
         arguments: &Arguments,
         epoch: Epoch,
-    ) -> Result<RecordBatch> {
-        let keys = target.keys(&rows)?;
-        let kept = last_rows(&keys)?;
+    ) -> Result<Vec<RecordBatch>> {
+        let keys = rows.iter().map(|rows| target.keys(rows)).collect::<Result<Vec<_>>>()?;
+        let first = first_rows(&keys)?;
         let rows = match action {
-            OnConflictAction::DoUpdate(_) if kept.len() < rows.num_rows() => {
+            OnConflictAction::DoUpdate(_) if first.iter().map(Array::len).sum::<usize>() < count(&rows) => {
                 return Err(Error::new("21000", "ON CONFLICT DO UPDATE command cannot affect row a second time")
                     .hint("Ensure that no rows proposed for insertion have duplicate keys."));
             }
             OnConflictAction::DoUpdate(_) => rows,
             // The first of equal keys is inserted, the others are in conflict with it.
-            OnConflictAction::DoNothing => take(&rows, &super::dml::first_rows(&keys)?)?,
+            OnConflictAction::DoNothing => take(&rows, &first)?,
         };
-        let table: Arc<dyn TableProvider> = Arc::new(
-            MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(crate::serving::query::failure::failure)?,
-        );
+        let table: Arc<dyn TableProvider> =
+            Arc::new(MemTable::try_new(target.schema(), vec![rows]).map_err(crate::serving::query::failure::failure)?);
         let mut written = self.evaluate(new_rows(target)?, &table, arguments, epoch).await?;
         if let OnConflictAction::DoUpdate(update) = action {
             let changed = changed_rows(target, update, insert_alias(insert))?;
             written.extend(self.evaluate(changed, &table, arguments, epoch).await?);
         }
-        fit(&written, 0, target)
+        written.iter().map(|batch| fit(batch, 0, target)).collect()
     }
 
     async fn evaluate(
@@ -141,7 +141,7 @@ impl Session {
     ) -> Result<Vec<RecordBatch>> {
         let query = self.readable(&query)?;
         let planner = self.planner()?.with_table(EXCLUDED, excluded.clone());
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(self.server.config.query_memory).await
     }
 }

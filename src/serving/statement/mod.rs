@@ -66,13 +66,14 @@ impl Session {
                 other => Err(Error::unsupported(first_word(other))),
             },
             Statement::Delete(delete) => self.delete(delete, arguments).await,
-            Statement::Explain { statement } => self.explain(statement),
+            Statement::Explain { statement } => self.explain(statement).await,
             Statement::ShowObjects(kind) => self.show_objects(*kind),
             Statement::ShowCreate { kind, name } => self.show_create(*kind, name),
             Statement::Describe { name } => self.describe(name),
             Statement::ShowVariable { name } => self.show_variable(name).await,
             Statement::Set { name, value, local } => self.set(name, value.as_deref(), *local),
             Statement::Begin { read_only } => self.begin(*read_only),
+            Statement::SetTransaction { read_only, session } => self.set_transaction(*read_only, *session),
             Statement::Commit => self.end().await,
             Statement::Rollback => Ok(self.abandon()),
             Statement::Savepoint { name } => self.save(name),
@@ -92,7 +93,7 @@ impl Session {
     }
 
     /// Refuses everything but the end of a block that failed, and everything once the server has stopped.
-    fn usable(&self, ends: bool) -> Result<()> {
+    pub(in crate::serving) fn usable(&self, ends: bool) -> Result<()> {
         if let Some(error) = self.server.handle.progress.borrow().stopped.clone() {
             return Err(error);
         }
@@ -131,16 +132,15 @@ pub async fn described(
     match statement {
         Statement::Query(query) => {
             let (query, planner) = session.read(query).await?;
-            let planned = planner.plan(&query, declared)?;
-            let columns = planner.columns(&planned.plan)?;
+            let (planned, columns) = planner.describe(&query, declared).await?;
             Ok((planned.parameters, Some(columns)))
         }
         Statement::Insert(insert) => session.describe_insert(insert, declared).await,
         Statement::Update(update) => match update.as_ref() {
-            ast::Statement::Update(update) => session.describe_update(update, declared),
+            ast::Statement::Update(update) => session.describe_update(update, declared).await,
             other => Err(Error::unsupported(first_word(other))),
         },
-        Statement::Delete(delete) => session.describe_delete(delete, declared),
+        Statement::Delete(delete) => session.describe_delete(delete, declared).await,
         other => Ok((nothing(), show::columns(other))),
     }
 }

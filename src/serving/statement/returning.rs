@@ -7,7 +7,6 @@ use crate::serving::query::failure::failure;
 use crate::serving::session::{Arguments, Session};
 use crate::serving::value::row::Column;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use datafusion::catalog::MemTable;
 use datafusion::sql::sqlparser::ast::{Ident, Query, SelectItem, SetExpr};
 use std::sync::Arc;
@@ -23,20 +22,20 @@ impl Session {
         target: &Target,
         alias: Option<Ident>,
         returning: Option<&[SelectItem]>,
-        rows: &RecordBatch,
+        rows: &[RecordBatch],
         arguments: &Arguments,
         tag: String,
     ) -> Result<Outcome> {
         let Some(items) = returning else { return Ok(Outcome::Done(tag)) };
         let query = self.readable(&query(items, target, alias)?)?;
-        let planner = over(self.planner()?, rows)?;
-        let planned = planner.plan(&query, &arguments.types)?;
+        let planner = over(self.planner()?, target, rows)?;
+        let planned = planner.plan(&query, &arguments.types).await?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         Ok(Outcome::Rows(rows, Tag::Fixed(tag)))
     }
 }
 
-pub(super) fn columns_of(
+pub(super) async fn columns_of(
     session: &mut Session,
     target: &Target,
     alias: Option<Ident>,
@@ -44,14 +43,13 @@ pub(super) fn columns_of(
 ) -> Result<Option<Vec<Column>>> {
     let Some(items) = returning else { return Ok(None) };
     let query = session.readable(&query(items, target, alias)?)?;
-    let schema = Schema::new(target.columns.iter().map(|c| c.field()).collect::<Vec<_>>());
-    let planner = over(session.planner()?, &RecordBatch::new_empty(Arc::new(schema)))?;
-    let planned = planner.plan(&query, &[])?;
-    Ok(Some(planner.columns(&planned.plan)?))
+    let planner = over(session.planner()?, target, &[])?;
+    let (_, columns) = planner.describe(&query, &[]).await?;
+    Ok(Some(columns))
 }
 
-fn over(planner: Planner, rows: &RecordBatch) -> Result<Planner> {
-    let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(failure)?;
+fn over(planner: Planner, target: &Target, rows: &[RecordBatch]) -> Result<Planner> {
+    let table = MemTable::try_new(target.schema(), vec![rows.to_vec()]).map_err(failure)?;
     Ok(planner.with_table(ROWS, Arc::new(table)))
 }
 

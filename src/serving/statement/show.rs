@@ -96,7 +96,9 @@ impl Session {
                 table(&ALL, all.into_iter().map(row).collect())
             }
             "jobs" => {
-                let jobs = self.facts().await.inspection.ddl;
+                let known = self.facts().await.inspection;
+                let jobs =
+                    known.ok_or_else(|| Error::new("55000", "the server is too busy to say").hint("Try again."))?.ddl;
                 let row = |(statement, id, progress, _): (String, u32, String, i64)| {
                     vec![Some(id.to_string()), Some(statement), Some(progress)]
                 };
@@ -109,7 +111,7 @@ impl Session {
             }
             "views" => table(&["Name"], vec![]),
             name => {
-                let value = self.variables.get(name)?.to_string();
+                let value = self.setting(name)?;
                 table(&[name], vec![one(&value)])
             }
         }

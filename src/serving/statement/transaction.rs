@@ -2,24 +2,52 @@
 
 use super::Outcome;
 use crate::serving::block::{Block, Transaction};
-use crate::serving::session::Session;
+use crate::serving::session::{READ_ONLY, Session};
+use crate::serving::variable::Variables;
 use weir_sql::{Error, Result};
 
 impl Session {
-    pub(super) fn begin(&mut self, read_only: bool) -> Result<Outcome> {
+    pub(super) fn begin(&mut self, read_only: Option<bool>) -> Result<Outcome> {
         if self.block.is_explicit() {
             self.warning("25001", "there is already a transaction in progress");
+            self.restrict(read_only)?;
             return Ok(Outcome::Done("BEGIN".into()));
         }
         // What was sent before BEGIN in the same message belongs to the block.
         let mut transaction = match std::mem::take(&mut self.block) {
             Block::Implicit(transaction) => transaction,
-            _ => Transaction::new(self.server.config.env.clock.now(), false),
+            _ => self.new_transaction(),
         };
-        transaction.read_only = read_only || self.variables.on("default_transaction_read_only");
+        transaction.read_only = read_only.unwrap_or(self.variables.on("default_transaction_read_only"));
         transaction.variables = self.variables.clone();
         self.block = Block::Explicit(transaction);
         Ok(Outcome::Done("BEGIN".into()))
+    }
+
+    /// SET TRANSACTION, or (`session`) what it is from the next transaction on.
+    pub(super) fn set_transaction(&mut self, read_only: Option<bool>, session: bool) -> Result<Outcome> {
+        match read_only {
+            Some(read_only) if session => {
+                let value = if read_only { "on" } else { "off" };
+                self.reports.extend(self.variables.set("default_transaction_read_only", Some(value))?);
+            }
+            _ if !session && !self.block.is_explicit() => {
+                self.warning("25P01", "SET TRANSACTION can only be used in transaction blocks");
+            }
+            _ => self.restrict(read_only)?,
+        }
+        Ok(Outcome::Done("SET".into()))
+    }
+
+    /// Makes the transaction read-only, or, while it has done nothing, no longer.
+    fn restrict(&mut self, read_only: Option<bool>) -> Result<()> {
+        let Some(read_only) = read_only else { return Ok(()) };
+        let transaction = self.transaction()?;
+        if transaction.read_only && !read_only && transaction.bound.is_some() {
+            return Err(Error::new("25001", "transaction read-write mode must be set before any query"));
+        }
+        transaction.read_only = read_only;
+        Ok(())
     }
 
     pub(super) async fn end(&mut self) -> Result<Outcome> {
@@ -84,6 +112,13 @@ impl Session {
             self.reports = self.variables.reset_all();
             return tag();
         }
+        if name == READ_ONLY {
+            let read_only = match value {
+                Some(value) => Variables::checked(name, value)? == "on",
+                None => self.variables.on("default_transaction_read_only"),
+            };
+            return self.set_transaction(Some(read_only), false);
+        }
         if local {
             let before = self.variables.get(name)?.to_string();
             let Block::Explicit(transaction) = &mut self.block else {
@@ -94,9 +129,6 @@ impl Session {
         }
         let reported = self.variables.set(name, value)?;
         self.reports.extend(reported);
-        if name == "transaction_read_only" && self.variables.on("transaction_read_only") {
-            self.transaction()?.read_only = true;
-        }
         tag()
     }
 

@@ -1,12 +1,13 @@
 //! UPDATE and DELETE: evaluated by a query at the epoch of the writer before, then written as new rows and removed ones.
 
 use super::Outcome;
-use super::dml::{Target, fit, fold, last_rows, query, quoted, read, stored, take};
+use super::dml::{Target, count, fit, fold, last_rows, query, quoted, read, stored, take};
 use super::returning::columns_of;
 use crate::serving::block::Change;
 use crate::serving::query::rewrite::{cast, null};
 use crate::serving::session::{Arguments, Session};
 use crate::serving::value::row::Column;
+use arrow::array::RecordBatch;
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins,
     Update, UpdateTableFromKind,
@@ -32,19 +33,21 @@ impl Session {
         let work = self.update_work(update)?;
         let batches = self.run(&work, arguments).await?;
         let old_columns = pick(&work.target, &work.old);
-        let mut old = read(&batches, 0, &old_columns)?;
-        let mut new = fit(&batches, work.old.len(), &work.target)?;
+        let each =
+            |part: &dyn Fn(&RecordBatch) -> Result<RecordBatch>| batches.iter().map(part).collect::<Result<Vec<_>>>();
+        let mut old = each(&|batch| read(batch, 0, &old_columns))?;
+        let mut new = each(&|batch| fit(batch, work.old.len(), &work.target))?;
         if work.joined {
             let last = last_rows(&old)?;
             (old, new) = (take(&old, &last)?, take(&new, &last)?);
         }
-        let tag = format!("UPDATE {}", new.num_rows());
+        let tag = format!("UPDATE {}", count(&new));
         let returning = update.returning.as_deref();
         let outcome = self.returned(&work.target, work.alias, returning, &new, arguments, tag).await?;
-        if new.num_rows() > 0 {
-            let transaction = self.transaction()?;
-            transaction.write(&work.target.object, Change::Remove(old));
-            transaction.write(&work.target.object, Change::Put(new));
+        // A row may take the key that another one had: all go before the first one comes.
+        let changes = old.into_iter().map(Change::Remove).chain(new.into_iter().map(Change::Put));
+        for change in changes {
+            self.transaction()?.write(&work.target.object, change)?;
         }
         Ok(outcome)
     }
@@ -53,59 +56,61 @@ impl Session {
         self.writable("DELETE")?;
         let work = self.delete_work(delete)?;
         let batches = self.run(&work, arguments).await?;
-        let mut old = read(&batches, 0, &pick(&work.target, &work.old))?;
+        let columns = pick(&work.target, &work.old);
+        let mut old = batches.iter().map(|batch| read(batch, 0, &columns)).collect::<Result<Vec<_>>>()?;
         let whole = work.old.len() == work.target.columns.len() && work.old.is_sorted();
-        let keys = |old: &arrow::array::RecordBatch| {
-            if whole && !work.target.key.is_empty() { work.target.keys(old) } else { Ok(old.clone()) }
+        let keys = |old: &[RecordBatch]| -> Result<Vec<RecordBatch>> {
+            let keyed = whole && !work.target.key.is_empty();
+            if keyed { old.iter().map(|old| work.target.keys(old)).collect() } else { Ok(old.to_vec()) }
         };
         if work.joined {
             let last = last_rows(&keys(&old)?)?;
             old = take(&old, &last)?;
         }
         let removed = keys(&old)?;
-        let tag = format!("DELETE {}", old.num_rows());
+        let tag = format!("DELETE {}", count(&old));
         let returning = delete.returning.as_deref();
         let outcome = self.returned(&work.target, work.alias, returning, &old, arguments, tag).await?;
-        if removed.num_rows() > 0 {
-            self.transaction()?.write(&work.target.object, Change::Remove(removed));
+        for removed in removed {
+            self.transaction()?.write(&work.target.object, Change::Remove(removed))?;
         }
         Ok(outcome)
     }
 
-    pub(super) fn describe_update(
+    pub(super) async fn describe_update(
         &mut self,
         update: &Update,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let work = self.update_work(update)?;
-        self.describe_work(work, update.returning.as_deref(), declared)
+        self.describe_work(work, update.returning.as_deref(), declared).await
     }
 
-    pub(super) fn describe_delete(
+    pub(super) async fn describe_delete(
         &mut self,
         delete: &Delete,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let work = self.delete_work(delete)?;
-        self.describe_work(work, delete.returning.as_deref(), declared)
+        self.describe_work(work, delete.returning.as_deref(), declared).await
     }
 
-    fn describe_work(
+    async fn describe_work(
         &mut self,
         work: Work,
         returning: Option<&[datafusion::sql::sqlparser::ast::SelectItem]>,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
         let planner = self.planner()?;
-        let planned = planner.plan(&work.query, declared)?;
-        let columns = columns_of(self, &work.target, work.alias, returning)?;
+        let planned = planner.plan(&work.query, declared).await?;
+        let columns = columns_of(self, &work.target, work.alias, returning).await?;
         Ok((planned.parameters, columns))
     }
 
     /// Evaluates at the epoch of the table's last writer, holding the right to write it until the transaction ends.
-    async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<Vec<arrow::array::RecordBatch>> {
+    async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<Vec<RecordBatch>> {
         let planner = self.planner()?;
-        let planned = planner.plan(&work.query, &arguments.types)?;
+        let planned = planner.plan(&work.query, &arguments.types).await?;
         self.written_before_read(&planned.relations).await?;
         let epoch = self.lock(work.target.id()).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(self.server.config.query_memory).await

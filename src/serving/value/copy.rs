@@ -1,9 +1,9 @@
 //! Rows as a COPY stream: text, CSV or binary out, text or CSV in.
 //!
-//! Out, every row is one CopyData message. In, messages may be cut anywhere; values are kept as text until all have come.
+//! Out, every row is one CopyData message. In, messages may be cut anywhere; rows are handed on as text, some at a time.
 
 use super::row::{Column, Encoder, Writer, value};
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::{BufMut, BytesMut};
 use std::ops::Range;
@@ -143,6 +143,12 @@ fn field(out: &mut BytesMut, text: &str, alone: bool, format: &Format) {
     out.put_u8(format.quote as u8);
 }
 
+/// Rows and bytes of their text that are handed on at once.
+const ROWS: usize = 32_768;
+const BYTES: usize = 8 << 20;
+/// A line holds no more than a value may.
+const LONGEST: usize = 1 << 30;
+
 /// Takes a stream apart into values.
 pub struct Lines {
     format: Format,
@@ -156,26 +162,26 @@ pub struct Lines {
     /// Lines so far, for messages.
     line: usize,
     ended: bool,
+    /// Of the rows that have not been handed on.
+    rows: usize,
     bytes: usize,
-    limit: usize,
 }
 
 impl Lines {
-    /// `names`: of the columns that come, in order. `limit`: most bytes of the stream.
-    pub fn new(format: Format, names: Vec<String>, limit: usize) -> Result<Self> {
+    /// `names`: of the columns that come, in order.
+    pub fn new(format: Format, names: Vec<String>) -> Result<Self> {
         if format.kind == Kind::Binary {
             return Err(Error::unsupported("COPY FROM STDIN in binary format"));
         }
         let columns = names.iter().map(|_| StringBuilder::new()).collect();
-        let (open, seen, quoted, line, ended, bytes) = (vec![], 0, false, 0, false, 0);
-        Ok(Self { format, names, columns, open, seen, quoted, line, ended, bytes, limit })
+        let (open, seen, quoted, line, ended, rows, bytes) = (vec![], 0, false, 0, false, 0, 0);
+        Ok(Self { format, names, columns, open, seen, quoted, line, ended, rows, bytes })
     }
 
     pub fn push(&mut self, data: &[u8]) -> Result<()> {
-        self.bytes += data.len();
-        if self.bytes > self.limit {
-            let message = format!("a statement can write at most {} bytes", self.limit);
-            return Err(Error::new("53200", message).hint("Copy fewer rows at once."));
+        if self.open.len() + data.len() > LONGEST {
+            return Err(Error::new("54000", format!("a line of COPY can have at most {LONGEST} bytes"))
+                .detail(format!("COPY, line {}.", self.line + 1)));
         }
         self.open.extend_from_slice(data);
         let open = std::mem::take(&mut self.open);
@@ -190,8 +196,13 @@ impl Lines {
         Ok(())
     }
 
-    /// All values as text, in columns `c0`, `c1`, …; the last line need not end.
-    pub fn finish(mut self) -> Result<RecordBatch> {
+    /// Whether there are so many rows that they should be handed on.
+    pub fn is_full(&self) -> bool {
+        self.rows >= ROWS || self.bytes >= BYTES
+    }
+
+    /// The last rows; the last line need not end.
+    pub fn last(&mut self) -> Result<RecordBatch> {
         if self.quoted {
             self.line += 1;
             return Err(self.malformed("unterminated CSV quoted field"));
@@ -200,10 +211,19 @@ impl Lines {
             let line = std::mem::take(&mut self.open);
             self.take(&line)?;
         }
+        self.batch()
+    }
+
+    /// The rows so far, all values as text, in columns `c0`, `c1`, …
+    pub fn batch(&mut self) -> Result<RecordBatch> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         let fields = (0..self.columns.len()).map(|i| Field::new(format!("c{i}"), DataType::Utf8, true));
         let schema = Schema::new(fields.collect::<Vec<_>>());
         let columns = self.columns.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
-        RecordBatch::try_new(Arc::new(schema), columns).map_err(|e| Error::internal(e.to_string()))
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
+            .map_err(|e| Error::internal(e.to_string()))
     }
 
     /// Where the next line feed is that ends a line.
@@ -260,6 +280,8 @@ impl Lines {
         if let Some(name) = self.names.get(values.len()) {
             return Err(self.malformed(&format!("missing data for column \"{name}\"")));
         }
+        self.rows += 1;
+        self.bytes += line.len();
         for (column, value) in self.columns.iter_mut().zip(values) {
             column.append_option(value);
         }
@@ -376,9 +398,9 @@ mod tests {
 
     fn read(format: &Format, width: usize, pieces: &[&[u8]]) -> Result<Table> {
         let names = (0..width).map(|i| format!("n{i}")).collect();
-        let mut lines = Lines::new(format.clone(), names, 1 << 20)?;
+        let mut lines = Lines::new(format.clone(), names)?;
         pieces.iter().try_for_each(|piece| lines.push(piece))?;
-        let batch = lines.finish()?;
+        let batch = lines.last()?;
         let text = |column: &ArrayRef, row| {
             let strings = column.as_string::<i32>();
             strings.is_valid(row).then(|| strings.value(row).to_string())

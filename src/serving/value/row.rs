@@ -96,6 +96,7 @@ impl Encoder {
                 arrow::compute::cast(array, &wanted)
                     .map_err(|e| Error::internal(format!("column \"{}\" cannot be sent: {e}", column.name)))?
             };
+            let array = weir_sql::function::cast::shown(&array, &column.shape.kind)?;
             Ok(Prepared { shape: column.shape.clone(), array, binary: formats.code(i) == 1 })
         };
         let columns = columns.iter().zip(batch.columns()).enumerate().map(prepare).collect::<Result<_>>()?;

@@ -4,7 +4,7 @@ use super::chunk::{self, Chunk};
 use super::slot::Slot;
 use super::state::State;
 use super::{Kind, Spec};
-use crate::delta::{Delta, net, take};
+use crate::delta::{Delta, Net, net, own, take};
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::{Keys, row_hashes};
@@ -46,7 +46,7 @@ impl Incoming {
 }
 
 /// `rows` with exactly the columns of the arrangement: views become plain strings.
-fn conform(spec: &Spec, rows: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn conform(spec: &Spec, rows: &RecordBatch) -> Result<RecordBatch> {
     let fields = spec.schema.fields();
     if fields.len() != rows.num_columns() {
         let given = rows.num_columns();
@@ -100,8 +100,8 @@ fn log(incoming: &Incoming) -> Change {
 fn keyed(state: &State, incoming: &Incoming) -> Result<Change> {
     let rows: Vec<u32> = (0..incoming.weights.len() as u32).collect();
     keyed_net(state, incoming, &rows, &incoming.weights).or_else(|_| {
-        let (rows, weights) = net(&row_hashes(&incoming.rows)?, &incoming.weights);
-        keyed_net(state, incoming, &rows, &weights)
+        let Net { rows, weights, beyond } = net(&row_hashes(&incoming.rows)?, &incoming.weights);
+        if beyond.is_empty() { keyed_net(state, incoming, &rows, &weights) } else { Err(Error::Range) }
     })
 }
 
@@ -163,11 +163,17 @@ fn repeats(keys: &Keys, rows: &[u32]) -> bool {
 
 fn bag(state: &State, incoming: &Incoming) -> Result<Change> {
     let mut change = Change::default();
-    let (rows, weights) = net(&incoming.hashes, &incoming.weights);
+    let Net { rows, weights, beyond } = net(&incoming.hashes, &incoming.weights);
+    if !beyond.is_empty() {
+        return Err(Error::Range);
+    }
     for (row, weight) in rows.into_iter().zip(weights) {
         let stored = state.live(incoming.hashes[row as usize]);
         let old = stored.map_or(0, |slot| state.chunk(slot).weights[slot.row()]);
-        let new = old.checked_add(weight).filter(|&new| new >= 0).ok_or_else(|| missing(&state.spec))?;
+        let new = old.checked_add(weight).ok_or(Error::Range)?;
+        if new < 0 {
+            return Err(missing(&state.spec));
+        }
         change.closes.extend(stored.map(|slot| (slot, row)));
         if new > 0 {
             change.appends.push(row);
@@ -193,7 +199,7 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appe
     };
     let chunk = |(start, len): (usize, usize)| {
         let range = &rows[start..start + len];
-        let columns = chunk::own(appended.slice(start, len))?;
+        let columns = own(appended.slice(start, len))?;
         let weights = change.weights[start..start + len].to_vec();
         let keys = incoming.keys.packed();
         let keys = if rows.len() == keys.len() { keys.slice(start, len) } else { keys.take(range)? };
@@ -202,5 +208,5 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appe
         let row_hashes = range.iter().filter_map(|&row| incoming.hashes.get(row as usize).copied()).collect();
         Ok((chunk, key_hashes, row_hashes))
     };
-    chunk::cut(&appended)?.into_iter().map(chunk).collect()
+    chunk::cut(&appended).into_iter().map(chunk).collect()
 }

@@ -1,11 +1,11 @@
 //! Chunks: immutable columns of rows, with the one thing about a row that changes, the epoch it went away.
 
 use super::Spec;
-use crate::delta::take;
+use crate::delta::{size, take};
 use crate::epoch::Epoch;
 use crate::error::Result;
 use crate::key::Packed;
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,8 +16,6 @@ pub(super) const ROWS: usize = 8192;
 const MERGED: usize = 2048;
 /// Bytes per chunk at most (a single row may be larger): far below the 2 GiB of a string column's offsets.
 const BYTES: usize = 64 << 20;
-/// Spare memory of a column that is not worth a copy.
-const SPARE: usize = 4096;
 
 static ONES: LazyLock<ScalarBuffer<i64>> = LazyLock::new(|| vec![1; ROWS].into());
 
@@ -159,12 +157,12 @@ impl Size {
 }
 
 /// Cuts `rows` into ranges (start, length) that fit a chunk.
-pub(super) fn cut(rows: &RecordBatch) -> Result<Vec<(usize, usize)>> {
+pub(super) fn cut(rows: &RecordBatch) -> Vec<(usize, usize)> {
     let mut found = vec![];
     for start in (0..rows.num_rows()).step_by(ROWS) {
         let mut ranges = vec![(start, ROWS.min(rows.num_rows() - start))];
         while let Some((start, len)) = ranges.pop() {
-            if len > 1 && used(&rows.slice(start, len))? > BYTES {
+            if len > 1 && size(&rows.slice(start, len)) > BYTES {
                 let half = len / 2;
                 ranges.extend([(start + half, len - half), (start, half)]);
             } else {
@@ -172,22 +170,5 @@ pub(super) fn cut(rows: &RecordBatch) -> Result<Vec<(usize, usize)>> {
             }
         }
     }
-    Ok(found)
-}
-
-fn used(rows: &RecordBatch) -> Result<usize> {
-    rows.columns().iter().try_fold(0, |sum, column| Ok(sum + column.to_data().get_slice_memory_size()?))
-}
-
-/// `rows` with columns copied that would keep much more memory alive than they use.
-pub(super) fn own(rows: RecordBatch) -> Result<RecordBatch> {
-    let indices = LazyLock::new(|| UInt32Array::from_iter_values(0..rows.num_rows() as u32));
-    let own = |column: &ArrayRef| -> Result<ArrayRef> {
-        let used = column.to_data().get_slice_memory_size()?;
-        let spare = column.get_buffer_memory_size() > 2 * used + SPARE;
-        if spare { Ok(arrow::compute::take(column, &*indices, None)?) } else { Ok(column.clone()) }
-    };
-    let columns = rows.columns().iter().map(own).collect::<Result<Vec<_>>>()?;
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
+    found
 }

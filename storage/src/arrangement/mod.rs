@@ -24,6 +24,8 @@ pub use read::{Matches, Snapshot};
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
+use crate::key::row_hashes;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use state::State;
@@ -61,7 +63,7 @@ pub struct Spec {
 /// What an arrangement holds, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Live rows at `upper`, counted with their weights.
+    /// Live rows at `upper`, counted with their weights; `i64::MAX` if there are more.
     pub rows: i64,
     /// Bytes of memory held: chunks, indexes, history.
     pub bytes: usize,
@@ -186,16 +188,35 @@ impl Arrangement {
         log.read(&self.spec().schema)
     }
 
-    /// Live rows at `upper`, counted with their weights.
+    /// Live rows at `upper`, counted with their weights; `i64::MAX` if there are more.
     pub fn rows(&self) -> i64 {
-        self.shared.read().rows
+        counted(self.shared.read().rows)
+    }
+
+    /// No row was ever there more often.
+    pub fn heaviest(&self) -> i64 {
+        self.shared.read().heaviest
+    }
+
+    /// How often each of `rows`, which have all columns, is there, as last applied. Only of bags (asserted).
+    pub fn weights(&self, rows: &RecordBatch) -> Result<Vec<i64>> {
+        let rows = apply::conform(self.spec(), rows)?;
+        let hashes = row_hashes(&rows)?;
+        let state = self.shared.read();
+        assert!(state.is_bag(), "only bags know rows by their hashes");
+        let weight = |&hash| state.live(hash).map_or(0, |slot| state.chunk(slot).weights[slot.row()]);
+        Ok(hashes.iter().map(weight).collect())
     }
 
     /// Costs O(chunks).
     pub fn stats(&self) -> Stats {
         let state = self.shared.read();
-        Stats { rows: state.rows, bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }
+        Stats { rows: counted(state.rows), bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }
     }
+}
+
+fn counted(rows: i128) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 impl fmt::Debug for Arrangement {

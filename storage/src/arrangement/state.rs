@@ -24,8 +24,10 @@ pub(super) struct State {
     /// The epoch of the last `apply`.
     pub applied: Epoch,
     /// Sum of the live weights now, and at `upper`.
-    pub applied_rows: i64,
-    pub rows: i64,
+    pub applied_rows: i128,
+    pub rows: i128,
+    /// No weight was ever larger.
+    pub heaviest: i64,
     places: Vec<Option<Piece>>,
     free: Vec<usize>,
     /// Places in the order of their rows' `from`.
@@ -89,6 +91,7 @@ impl State {
             applied: Epoch::ZERO,
             applied_rows: 0,
             rows: 0,
+            heaviest: 0,
             places: vec![],
             free: vec![],
             order: vec![],
@@ -143,7 +146,8 @@ impl State {
     /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
     /// rows, as far as the kind needs them.
     pub fn push(&mut self, chunk: Chunk, key_hashes: &[u64], row_hashes: &[u128]) {
-        self.applied_rows += chunk.weights.iter().sum::<i64>();
+        self.applied_rows += chunk.weights.iter().map(|&weight| i128::from(weight)).sum::<i128>();
+        self.heaviest = chunk.weights.iter().fold(self.heaviest, |heaviest, &weight| heaviest.max(weight));
         self.births += 1;
         let (len, born) = (chunk.len(), self.births);
         let piece = Piece { chunk: Arc::new(chunk), born, links: vec![], closed: vec![], dead: 0 };
@@ -172,7 +176,7 @@ impl State {
         let piece = self.piece_mut(slot.place());
         piece.chunk.close(slot.row(), epoch);
         piece.closed.push((slot.row() as u32, number));
-        self.applied_rows -= self.chunk(slot).weights[slot.row()];
+        self.applied_rows -= i128::from(self.chunk(slot).weights[slot.row()]);
     }
 
     /// The newest row of a key.

@@ -250,4 +250,12 @@ impl Files for Volatile {
         };
         Ok(names.iter().map(entry).collect())
     }
+
+    fn identity(&self, path: &Path) -> io::Result<String> {
+        self.look()?.file(path).map(|file| format!("file={file}"))
+    }
+
+    fn is_open_to_others(&self, _: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
 }

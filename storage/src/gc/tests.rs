@@ -5,6 +5,7 @@ use crate::env::Objects;
 use crate::epoch::Epoch;
 use crate::fault::{Faults, Faulty};
 use crate::history::{At, Found, Moment};
+use crate::identity::StoreId;
 use crate::manifest::ArrangementId;
 use crate::publish::Publisher;
 use crate::publish::tests::{Turns, env, run as simulate};
@@ -15,8 +16,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use ulid::Ulid;
 
+const STORE: StoreId = StoreId(5);
+
+fn maker(generation: u32) -> Maker {
+    Maker { store: STORE, generation: Generation(generation) }
+}
+
 fn object(generation: u32, n: u64) -> String {
-    run::path(Generation(generation), Ulid::from_parts(n, 0))
+    run::path(maker(generation), Ulid::from_parts(n, 0))
+}
+
+/// The manifest of a store that is taken over for the first time by a test that names objects itself.
+fn born() -> Option<Manifest> {
+    Some(Manifest { store: STORE, ..Manifest::default() })
+}
+
+/// Of manifests that name nothing.
+fn retained_of(manifests: &[(u64, Option<i64>)], now: i64) -> BTreeMap<u64, Kept> {
+    let nothing = BTreeMap::new();
+    let content = |committed_at| Content { committed_at, objects: &nothing };
+    let candidate = |&(sequence, at): &(u64, Option<i64>)| Candidate { sequence, bytes: 0, content: at.map(content) };
+    retained(&manifests.iter().map(candidate).collect::<Vec<_>>(), now, &|_| 0)
 }
 
 #[test]
@@ -24,7 +44,7 @@ fn the_newest_ten_and_the_last_of_each_hour_of_a_day_are_kept() {
     let minute = HOUR / 60;
     // One a minute for three days.
     let manifests: Vec<_> = (0..3 * 24 * 60).map(|n| (n as u64, Some(n * minute))).collect();
-    let why = retained(&manifests, 3 * DAY);
+    let why = retained_of(&manifests, 3 * DAY);
     let kept: Vec<u64> = why.keys().copied().collect();
     assert_eq!(kept.len(), 10 + 23);
     assert_eq!((why[&kept[0]], why[&kept[23]], why[&kept[32]]), (Kept::Hour, Kept::Newest(10), Kept::Newest(1)));
@@ -36,7 +56,7 @@ fn the_newest_ten_and_the_last_of_each_hour_of_a_day_are_kept() {
 #[test]
 fn manifests_that_cannot_be_read_or_come_from_the_future_count_as_ours() {
     let manifests: Vec<_> = (0..12).map(|n| (n, (n != 11).then_some(5 * DAY))).collect();
-    let kept: Vec<u64> = retained(&manifests, 0).into_keys().collect();
+    let kept: Vec<u64> = retained_of(&manifests, 0).into_keys().collect();
     assert_eq!(kept, (2..12).collect::<Vec<_>>());
 }
 
@@ -46,7 +66,7 @@ fn what_is_retained_stays_retained_until_it_ages() {
     let mut there: Vec<(u64, Option<i64>)> = vec![];
     for n in 0..600i64 {
         there.push((n as u64, Some(n * HOUR / 50)));
-        let keep = retained(&there, n * HOUR / 50);
+        let keep = retained_of(&there, n * HOUR / 50);
         there.retain(|(sequence, _)| keep.contains_key(sequence));
     }
     let hours: BTreeSet<i64> = there.iter().map(|(_, at)| at.unwrap() / HOUR).collect();
@@ -55,15 +75,44 @@ fn what_is_retained_stays_retained_until_it_ages() {
 }
 
 #[test]
+fn the_past_takes_less_than_the_present() {
+    // Each manifest names what it shares with all and what only it names: (shared, own) in megabytes.
+    let kept = |shared: u64, own: u64| {
+        let objects: Vec<BTreeMap<String, u64>> = (0..30)
+            .map(|n| BTreeMap::from([("shared".to_string(), shared << 20), (format!("own{n}"), own << 20)]))
+            .collect();
+        let contents = objects.iter().zip(0i64..).map(|(objects, n)| Content { committed_at: n * HOUR, objects });
+        let candidates: Vec<_> = contents
+            .zip(0..)
+            .map(|(content, sequence)| Candidate { sequence, bytes: 0, content: Some(content) })
+            .collect();
+        let size = |object: &str| if object == "shared" { shared << 20 } else { own << 20 };
+        retained(&candidates, 30 * HOUR, &size).into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(kept(0, 7), [29], "the newest");
+    assert_eq!(kept(3, 1), (27..30).collect::<Vec<_>>(), "and six tenths of it");
+    assert_eq!(kept(1000, 1).len(), 10 + 14);
+}
+
+fn object_before_identities() -> String {
+    run::path(Maker { store: StoreId(0), generation: Generation(1) }, Ulid::from_parts(1, 0))
+}
+
+#[test]
 fn only_unnamed_unused_objects_of_our_own_and_earlier_generations_go() {
-    let fate = |path: &str, is_named, is_in_use| fate(path, is_named, is_in_use, Generation(2));
+    let fate = |path: &str, is_named, is_in_use| fate(path, is_named, is_in_use, maker(2));
     for generation in [1, 2] {
         assert_eq!(fate(&object(generation, 1), false, false), Fate::Garbage);
         assert_eq!(fate(&object(generation, 1), true, false), Fate::Named);
         assert_eq!(fate(&object(generation, 1), false, true), Fate::InUse);
     }
     assert_eq!(fate(&object(3, 5), false, false), Fate::Newer);
-    assert_eq!(fate("data/notes.txt", false, false), Fate::Foreign);
+    let of_another = Maker { store: StoreId(6), generation: Generation(1) };
+    for foreign in ["data/notes.txt", &run::path(of_another, Ulid::from_parts(1, 0)), &object_before_identities()] {
+        assert_eq!(fate(foreign, false, false), Fate::Foreign, "{foreign}");
+    }
+    let old = Maker { store: StoreId(0), generation: Generation(2) };
+    assert_eq!(super::fate(&object_before_identities(), false, false, old), Fate::Garbage);
 }
 
 fn quiet(_: &str) {}
@@ -86,13 +135,13 @@ fn named(objects: &[&str]) -> Manifest {
 #[tokio::test]
 async fn nothing_is_deleted_while_a_manifest_cannot_be_read_or_by_one_who_is_fenced() {
     let env = env(open("memory://").unwrap(), 1);
-    let (mut publisher, _) = Publisher::take_over(&env, None).await.unwrap();
+    let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
     let (kept, lost) = (object(1, 1), object(1, 2));
     for path in [&kept, &lost] {
         env.objects.put(path, Bytes::from_static(b"x")).await.unwrap();
     }
     let (manifest, _) = publisher.publish(named(&[&kept]), &quiet).await.unwrap();
-    let (own, none) = (publisher.generation(), || HashSet::new());
+    let (own, none) = (publisher.maker(), || HashSet::new());
     let good = env.objects.get(&Manifest::path(1)).await.unwrap().unwrap();
     env.objects.put(&Manifest::path(1), Bytes::from_static(b"damaged")).await.unwrap();
     assert_eq!(Collector::default().collect(&env, own, &none).await.unwrap(), Collected::default());
@@ -101,8 +150,8 @@ async fn nothing_is_deleted_while_a_manifest_cannot_be_read_or_by_one_who_is_fen
     let (second, _) = Publisher::take_over(&env, Some(manifest)).await.unwrap();
     assert!(matches!(Collector::default().collect(&env, own, &none).await, Err(Error::Fenced(_))));
     let mut collector = Collector::default();
-    let collected = collector.collect(&env, second.generation(), &none).await.unwrap();
-    assert_eq!(collected, Collected { manifests: 0, objects: 1, bytes: 1 });
+    let collected = collector.collect(&env, second.maker(), &none).await.unwrap();
+    assert_eq!(collected, Collected { objects: 1, bytes: 1, ..Collected::default() });
     assert_eq!(env.objects.list("data", None).await.unwrap(), [(kept, 1)]);
 }
 
@@ -117,7 +166,7 @@ async fn open_past(history: &History, env: &Env, epoch: u64) -> Result<u64, Opti
 async fn an_epoch_or_a_time_means_the_newest_manifest_that_is_not_later() {
     let env = env(open("memory://").unwrap(), 1);
     let history = History::default();
-    let (mut publisher, _) = Publisher::take_over(&env, None).await.unwrap();
+    let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
     assert_eq!(open_past(&history, &env, u64::MAX).await, Err(None), "a new store holds nothing");
     for n in [10, 20, 30] {
         let manifest = Manifest { epoch: Epoch::from_u64(n), now: n as i64 * 100, ..Manifest::default() };
@@ -134,8 +183,8 @@ async fn an_epoch_or_a_time_means_the_newest_manifest_that_is_not_later() {
 async fn a_manifest_that_is_read_stays_with_all_it_names() {
     let env = env(open("memory://").unwrap(), 1);
     let history = History::default();
-    let (mut publisher, _) = Publisher::take_over(&env, None).await.unwrap();
-    let (own, none) = (publisher.generation(), || HashSet::new());
+    let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
+    let (own, none) = (publisher.maker(), || HashSet::new());
     let mut collector = Collector::new(history.clone());
     let mut publish = async |n: u64| {
         let object = object(1, n);
@@ -152,12 +201,12 @@ async fn a_manifest_that_is_read_stays_with_all_it_names() {
         publish(n).await;
     }
     let collected = collector.collect(&env, own, &none).await.unwrap();
-    assert_eq!(collected, Collected { manifests: 10, objects: 9, bytes: 9 });
+    assert_eq!(collected, Collected { manifests: 10, objects: 9, bytes: 9, ..Collected::default() });
     assert_eq!(open_past(&history, &env, 5).await, Ok(1), "what another reads can be read, too");
     assert!(env.objects.get(&first).await.unwrap().is_some());
     drop(past);
     let collected = collector.collect(&env, own, &none).await.unwrap();
-    assert_eq!(collected, Collected { manifests: 1, objects: 1, bytes: 1 });
+    assert_eq!(collected, Collected { manifests: 1, objects: 1, bytes: 1, ..Collected::default() });
     assert_eq!(open_past(&history, &env, 5).await, Err(Some(11)));
 }
 
@@ -202,7 +251,7 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
         Err(Error::Fenced(_)) => return,
         Err(e) => panic!("{e}"),
     };
-    let own = publisher.generation();
+    let own = publisher.maker();
     let uploads = Mutex::new(HashSet::new());
     let checkpoints = async {
         for round in 1..=20 {
@@ -213,7 +262,7 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
             }
             env.clock.sleep(env.random.next() % 10_000).await;
             let mut next = manifest.clone();
-            next.epoch = Epoch::from_u64(own.start().as_u64() + round);
+            next.epoch = Epoch::from_u64(own.generation.start().as_u64() + round);
             let runs = &mut next.arrangements.entry(ArrangementId(1)).or_default().runs;
             if runs.len() > 3 && env.random.next().is_multiple_of(2) {
                 runs.drain(..2);
@@ -241,7 +290,7 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
             }
         }
     };
-    let reads = std::pin::pin!(read(&env, &history, own, &store, &done.reads));
+    let reads = std::pin::pin!(read(&env, &history, own.generation, &store, &done.reads));
     let collections = std::pin::pin!(collections);
     let beside = futures::future::select(collections, reads);
     futures::future::select(std::pin::pin!(checkpoints), beside).await;

@@ -16,6 +16,8 @@ pub enum Seen {
     /// Listed: the lowest manifest above n+1.
     Above(u64),
     NothingAbove,
+    /// Listed: nothing above, and one that only a higher one lets anybody delete is not there.
+    Vanished(u64),
 }
 
 /// What to do next. A request that is not answered is made again: only an *answered* write is durable.
@@ -30,6 +32,8 @@ pub enum Next {
     Taken(String),
     /// Others went on above n+1, so whatever is at n+1 counts for nothing.
     Overtaken(u64),
+    /// Somebody took manifests away: what is at n+1 names what may be gone as well.
+    Vanished(u64),
 }
 
 pub fn decide(seen: Seen) -> Next {
@@ -41,6 +45,7 @@ pub fn decide(seen: Seen) -> Next {
         Seen::Created | Seen::Ours => Next::LookAbove,
         Seen::Above(sequence) => Next::Overtaken(sequence),
         Seen::NothingAbove => Next::Published,
+        Seen::Vanished(sequence) => Next::Vanished(sequence),
     }
 }
 
@@ -116,6 +121,7 @@ mod tests {
             (Seen::Absent, Next::Create),
             (Seen::Above(9), Next::Overtaken(9)),
             (Seen::NothingAbove, Next::Published),
+            (Seen::Vanished(8), Next::Vanished(8)),
         ] {
             assert_eq!(decide(seen.clone()), next, "{seen:?}");
         }

@@ -3,7 +3,8 @@
 //! The decisions are pure ([`decide()`] and the table of cases of [`recover`]); [`Publisher`] is the driver.
 //! Put-if-absent manifest n+1 -> on any answer but success read the key back (our nonce: published; another's: fenced;
 //! absent: retry the same bytes) -> list above n+1: anything there means fenced -> only then a [`Durable`] exists.
-//! No answer at all is no evidence: the same request is made again until it is answered.
+//! No answer at all is no evidence: the same request is made again until it is answered. A store whose newest manifest is taken
+//! away while it is used is not the store that was opened: `Error::Lost`.
 
 mod decide;
 #[cfg(test)]
@@ -14,7 +15,9 @@ pub use decide::{Health, Next, Recovery, Seen, decide, recover};
 use crate::env::{Created, Env};
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
+use crate::identity::{Maker, StoreId};
 use crate::manifest::{FOLDER, Manifest};
+use crate::run;
 use bytes::Bytes;
 use std::sync::OnceLock;
 
@@ -39,7 +42,8 @@ impl Durable {
 /// The right to publish as one generation.
 pub struct Publisher {
     env: Env,
-    generation: Generation,
+    maker: Maker,
+    place: String,
     /// Of the last manifest published.
     sequence: u64,
     epoch: Epoch,
@@ -48,7 +52,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Reads the newest manifest; `None` is an empty store. Newest is the highest-numbered: damaged or newer than this binary
+    /// Reads the newest manifest; `None` is an empty store, which data without a manifest is not.
+    /// Newest is the highest-numbered: damaged or newer than this binary
     /// is refused by name. `accept_data_loss` allows the newest readable one below it, loudly; it then stands in for what it
     /// replaces, with the highest sequence there is and a generation no lost manifest can have used.
     pub async fn newest(env: &Env, accept_data_loss: bool) -> Result<Option<Manifest>> {
@@ -58,7 +63,12 @@ impl Publisher {
             let mut last = None;
             loop {
                 match recover(&listed, &read, accept_data_loss) {
-                    Recovery::Empty => return Ok(None),
+                    Recovery::Empty => match headless(env).await? {
+                        None => return Ok(None),
+                        // A manifest that came in between names it.
+                        Some(_) if !sequences(env, None).await?.is_empty() => break,
+                        Some(why) => return Err(Error::Corrupt(why)),
+                    },
                     Recovery::Read(sequence) => {
                         let (health, manifest) = examine(env, sequence).await?;
                         read.push(health);
@@ -78,28 +88,40 @@ impl Publisher {
     /// returned, as published, counts. Epochs go on from [`Generation::start`]. Retries for ever on `Retry`.
     pub async fn take_over(env: &Env, newest: Option<Manifest>) -> Result<(Self, Manifest)> {
         let warn = |why: &str| tracing::warn!(why, "taking over the store: trying again");
+        let place = patient(env, &warn, || env.objects.place()).await?;
         let mut newest = newest;
         for _ in 0..TAKEOVERS {
-            let manifest = successor(env, newest);
+            let manifest = successor(env, newest, &place);
             let sequence = manifest.sequence;
             match settle(env, sequence, manifest.encode(), &warn).await? {
                 Settled::Published => {
-                    let (generation, epoch) = (manifest.generation, manifest.epoch);
-                    let publisher = Self { env: env.clone(), generation, sequence, epoch, fenced: OnceLock::new() };
-                    return Ok((publisher, manifest));
+                    let Manifest { store, generation, epoch, .. } = manifest;
+                    let (env, maker, fenced) = (env.clone(), Maker { store, generation }, OnceLock::new());
+                    return Ok((Self { env, maker, place, sequence, epoch, fenced }, manifest));
                 }
                 Settled::Taken(what) => {
                     tracing::info!(what, "the store moved on while it was taken over: starting from there");
                     newest = patient(env, &warn, || Self::newest(env, false)).await?;
                 }
                 Settled::Overtaken(above) => return Err(Error::Fenced(overtaken(sequence, above))),
+                Settled::Vanished(gone) => return Err(vanished(env, gone)),
             }
         }
         Err(Error::Fenced("others keep publishing faster than the store can be taken over".into()))
     }
 
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.maker.generation
+    }
+
+    /// As whom it names its objects.
+    pub fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// Where the store is.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Of the last manifest published.
@@ -117,7 +139,9 @@ impl Publisher {
         self.own()?;
         assert!(manifest.epoch >= self.epoch, "I7: checkpoint {} after {} was published", manifest.epoch, self.epoch);
         manifest.sequence = self.sequence + 1;
-        manifest.generation = self.generation;
+        manifest.generation = self.maker.generation;
+        manifest.store = self.maker.store;
+        manifest.place = self.place.clone();
         manifest.nonce = self.env.random.next();
         match settle(&self.env, manifest.sequence, manifest.encode(), on_retry).await? {
             Settled::Published => {
@@ -127,6 +151,7 @@ impl Publisher {
             }
             Settled::Taken(what) => Err(self.fence(format!("another server owns the store: it published {what}"))),
             Settled::Overtaken(above) => Err(self.fence(overtaken(manifest.sequence, above))),
+            Settled::Vanished(gone) => Err(vanished(&self.env, gone)),
         }
     }
 
@@ -134,9 +159,10 @@ impl Publisher {
     /// acknowledge nothing.
     pub async fn confirm(&self) -> Result<Durable> {
         self.own()?;
-        match sequences(&self.env, Some(self.sequence)).await?.first() {
-            None => Ok(Durable { epoch: self.epoch }),
-            Some(&above) => Err(self.fence(overtaken(self.sequence, above))),
+        match look_above(&self.env, self.sequence, self.sequence).await? {
+            Seen::Above(above) => Err(self.fence(overtaken(self.sequence, above))),
+            Seen::Vanished(gone) => Err(vanished(&self.env, gone)),
+            _ => Ok(Durable { epoch: self.epoch }),
         }
     }
 
@@ -154,6 +180,7 @@ enum Settled {
     Published,
     Taken(String),
     Overtaken(u64),
+    Vanished(u64),
 }
 
 async fn settle(env: &Env, sequence: u64, bytes: Bytes, on_retry: &(dyn Fn(&str) + Send + Sync)) -> Result<Settled> {
@@ -163,10 +190,11 @@ async fn settle(env: &Env, sequence: u64, bytes: Bytes, on_retry: &(dyn Fn(&str)
         let seen = match next {
             Next::Create => patient(env, on_retry, || create(env, &path, &bytes)).await?,
             Next::ReadBack => patient(env, on_retry, || read_back(env, &path, &bytes)).await?,
-            Next::LookAbove => patient(env, on_retry, || look_above(env, sequence)).await?,
+            Next::LookAbove => patient(env, on_retry, || look_above(env, sequence, sequence - 1)).await?,
             Next::Published => return Ok(Settled::Published),
             Next::Taken(what) => return Ok(Settled::Taken(what)),
             Next::Overtaken(above) => return Ok(Settled::Overtaken(above)),
+            Next::Vanished(gone) => return Ok(Settled::Vanished(gone)),
         };
         if seen == Seen::Absent {
             // Somebody's create was under way and came to nothing: give theirs or ours the time to settle.
@@ -194,8 +222,34 @@ async fn read_back(env: &Env, path: &str, ours: &Bytes) -> Result<Seen> {
     })
 }
 
-async fn look_above(env: &Env, sequence: u64) -> Result<Seen> {
-    Ok(sequences(env, Some(sequence)).await?.first().map_or(Seen::NothingAbove, |&above| Seen::Above(above)))
+/// From manifest `first` on, which is there unless somebody went on above `sequence`; 0: none was there before.
+async fn look_above(env: &Env, sequence: u64, first: u64) -> Result<Seen> {
+    let listed = sequences(env, first.checked_sub(1)).await?;
+    if let Some(above) = listed.iter().find(|listed| **listed > sequence) {
+        return Ok(Seen::Above(*above));
+    }
+    match (first.max(1)..=sequence).find(|expected| !listed.contains(expected)) {
+        // Asked once more by name: a listing alone is no proof.
+        Some(missing) if env.objects.get(&Manifest::path(missing)).await?.is_none() => Ok(Seen::Vanished(missing)),
+        _ => Ok(Seen::NothingAbove),
+    }
+}
+
+/// Why a store without a manifest is none all the same.
+async fn headless(env: &Env) -> Result<Option<String>> {
+    let listed = env.objects.list(run::FOLDER, None).await?;
+    let ours: Vec<&String> = listed.iter().map(|(path, _)| path).filter(|path| run::maker(path).is_some()).collect();
+    let first = ours.first().map(|first| {
+        format!(
+            "the store {} holds data ({} objects, the first of them {first}) and no manifest that says what it is: the manifests \
+             were removed, or a copy has yet to bring them. Nothing of it is touched. Put back its folder {FOLDER}, after all \
+             of {}, or choose an empty place for a new store",
+            env.objects.describe(),
+            ours.len(),
+            run::FOLDER
+        )
+    });
+    Ok(first)
 }
 
 /// Makes `call` until it is answered.
@@ -246,9 +300,12 @@ fn stand_in(manifest: Manifest, listed: &[u64], skipped: u32) -> Manifest {
     Manifest { sequence, generation: Generation(manifest.generation.0 + skipped), ..manifest }
 }
 
-fn successor(env: &Env, newest: Option<Manifest>) -> Manifest {
-    let newest = newest.unwrap_or_default();
+fn successor(env: &Env, newest: Option<Manifest>, place: &str) -> Manifest {
+    // Zero is taken.
+    let born = || Manifest { store: StoreId(env.random.next().max(1)), ..Manifest::default() };
+    let newest = newest.unwrap_or_else(born);
     Manifest {
+        place: place.into(),
         sequence: newest.sequence + 1,
         generation: newest.generation.next(),
         nonce: env.random.next(),
@@ -257,6 +314,14 @@ fn successor(env: &Env, newest: Option<Manifest>) -> Manifest {
         duration_us: 0,
         ..newest
     }
+}
+
+fn vanished(env: &Env, gone: u64) -> Error {
+    Error::Lost(format!(
+        "manifest {gone} of the store {} has disappeared while it was used, and with it maybe more: the store was removed or \
+         replaced. Nothing more is acknowledged; put it back and start again",
+        env.objects.describe()
+    ))
 }
 
 fn overtaken(sequence: u64, above: u64) -> String {

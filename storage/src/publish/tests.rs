@@ -270,3 +270,44 @@ async fn a_damaged_newest_manifest_stops_recovery_unless_loss_is_accepted() {
     assert!(publisher.generation() > third.generation, "the lost manifest's generation is not used again");
     assert_eq!(Publisher::newest(&env, false).await.unwrap(), Some(taken));
 }
+
+#[tokio::test]
+async fn data_without_a_manifest_is_no_empty_store() {
+    let env = env(open("memory://").unwrap(), 1);
+    env.objects.put("data/notes.txt", Bytes::new()).await.unwrap();
+    assert_eq!(Publisher::newest(&env, false).await.unwrap(), None, "what no Weir named counts for nothing");
+    let maker = Maker { store: StoreId(7), generation: Generation(3) };
+    let object = run::path(maker, ulid::Ulid::from_parts(1, 2));
+    env.objects.put(&object, Bytes::new()).await.unwrap();
+    for accept_data_loss in [false, true] {
+        let error = Publisher::newest(&env, accept_data_loss).await.unwrap_err();
+        assert!(matches!(&error, Error::Corrupt(why) if why.contains(&object) && why.contains("manifest")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_whose_manifest_was_taken_away_is_told_and_publishes_nothing() {
+    let env = env(open("memory://").unwrap(), 1);
+    let (mut publisher, manifest) = Publisher::take_over(&env, None).await.unwrap();
+    let (manifest, _) = publisher.publish(manifest, &quiet).await.unwrap();
+    env.objects.delete(&Manifest::path(manifest.sequence)).await.unwrap();
+    let error = publisher.confirm().await.unwrap_err();
+    assert!(matches!(&error, Error::Lost(why) if why.contains("manifest 2")), "{error}");
+    assert!(matches!(publisher.publish(manifest, &quiet).await, Err(Error::Lost(_))));
+}
+
+#[tokio::test]
+async fn a_store_keeps_its_identity_and_each_manifest_says_where_it_was() {
+    let env = env(open("memory://").unwrap(), 1);
+    let (mut publisher, first) = Publisher::take_over(&env, None).await.unwrap();
+    assert_ne!(first.store, StoreId(0));
+    assert_eq!(first.place, "memory://");
+    let (second, _) = publisher.publish(Manifest::default(), &quiet).await.unwrap();
+    let copy = Manifest { place: "file:///elsewhere".into(), ..second };
+    let (publisher, third) = Publisher::take_over(&env, Some(copy)).await.unwrap();
+    assert_eq!((third.store, third.place.as_str()), (first.store, "memory://"));
+    assert_eq!(publisher.maker().store, first.store);
+    let old = Manifest { store: StoreId(0), ..third };
+    let (publisher, _) = Publisher::take_over(&env, Some(old)).await.unwrap();
+    assert_eq!(publisher.maker().store, StoreId(0), "one from before there were identities stays as it is");
+}

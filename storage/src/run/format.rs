@@ -265,12 +265,7 @@ impl Encoder {
 
 /// The rows of a block with schema `rows`; `stored` is that schema's [`stored`]. `Err` says what is wrong with it.
 pub(super) fn decode(block: &Block, run: &Bytes, rows: &SchemaRef, stored: &SchemaRef) -> Result<Rows, String> {
-    let end = block.offset.checked_add(u64::from(block.length)).filter(|&end| end <= run.len() as u64);
-    let end = end.ok_or("a block lies outside of it")?;
-    let bytes = run.slice(block.offset as usize..end as usize);
-    if xxh3_64(&bytes) != block.checksum {
-        return Err(format!("the checksum of the block at {} does not match", block.offset));
-    }
+    let bytes = checked(block, run)?;
     if block.message > block.length {
         return Err("a block is shorter than its message".into());
     }
@@ -283,6 +278,17 @@ pub(super) fn decode(block: &Block, run: &Bytes, rows: &SchemaRef, stored: &Sche
     }
     let batch = RecordBatch::try_new(rows.clone(), batch.columns()[..columns].to_vec()).map_err(|e| e.to_string())?;
     Ok(Rows { batch, weights, epochs })
+}
+
+/// The bytes of a block, which its checksum matches.
+pub(super) fn checked(block: &Block, run: &Bytes) -> Result<Bytes, String> {
+    let end = block.offset.checked_add(u64::from(block.length)).filter(|&end| end <= run.len() as u64);
+    let end = end.ok_or("a block lies outside of it")?;
+    let bytes = run.slice(block.offset as usize..end as usize);
+    match xxh3_64(&bytes) == block.checksum {
+        true => Ok(bytes),
+        false => Err(format!("the checksum of the block at {} does not match", block.offset)),
+    }
 }
 
 fn decode_batch(bytes: &Bytes, message: usize, stored: &SchemaRef) -> Result<RecordBatch, ArrowError> {

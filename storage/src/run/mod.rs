@@ -1,6 +1,6 @@
 //! Runs: immutable, sorted pieces of an arrangement in object storage.
 //!
-//! An object `data/<generation>-<ulid>.runs` holds all runs one worker sealed for one checkpoint, one after the other; a
+//! An object `data/<generation>-<ulid>-<store>.runs` holds all runs one worker sealed for one checkpoint, one after the other; a
 //! compacted run is an object of its own. A run is sorted by (vnode, key bytes): blocks of Arrow IPC (lz4) whose batches carry
 //! the rows plus `__weight` and `__epoch` (the checkpoint epoch of the entry), then a footer with the block index (first and
 //! last key, offset, rows per vnode, checksum) and a magic, format version and checksum of its own. Newer or damaged:
@@ -14,17 +14,20 @@ mod sort;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod write;
 
 pub use read::{Reader, read};
 pub use sum::Sum;
 pub(crate) use sum::pieces;
+pub use verify::verify;
 pub use write::Writer;
 
 use crate::delta::Delta;
 use crate::env::Env;
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
+use crate::identity::{Maker, StoreId};
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use bytes::Bytes;
@@ -49,14 +52,18 @@ pub struct Run {
     pub vnodes: (u16, u16),
 }
 
-/// The path of a new object of `generation`.
-pub fn path(generation: Generation, ulid: Ulid) -> String {
-    format!("{FOLDER}/{generation}-{ulid}.runs")
+/// The path of a new object. A store without an identity names its objects without one.
+pub fn path(maker: Maker, ulid: Ulid) -> String {
+    let Maker { store, generation } = maker;
+    match store {
+        StoreId(0) => format!("{FOLDER}/{generation}-{ulid}.runs"),
+        store => format!("{FOLDER}/{generation}-{ulid}-{store}.runs"),
+    }
 }
 
-/// Whose object `path` is; `None` for what is not one of ours.
-pub fn generation_of(path: &str) -> Option<Generation> {
-    parse(path).map(|(generation, _)| generation)
+/// Whose object `path` is; `None` for what no Weir named.
+pub fn maker(path: &str) -> Option<Maker> {
+    parse(path).map(|(maker, _)| maker)
 }
 
 /// When the name of the object was made, before its upload: milliseconds since 1970-01-01 UTC.
@@ -64,10 +71,12 @@ pub fn named_at(path: &str) -> Option<u64> {
     parse(path).map(|(_, ulid)| ulid.timestamp_ms())
 }
 
-fn parse(path: &str) -> Option<(Generation, Ulid)> {
+fn parse(path: &str) -> Option<(Maker, Ulid)> {
     let name = path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".runs")?;
-    let (generation, ulid) = name.split_once('-')?;
-    Some((Generation(generation.parse().ok()?), Ulid::from_string(ulid).ok()?))
+    let (generation, rest) = name.split_once('-')?;
+    let (ulid, store) = rest.split_once('-').unwrap_or((rest, "0"));
+    let store = StoreId(u64::from_str_radix(store, 16).ok()?);
+    Some((Maker { store, generation: Generation(generation.parse().ok()?) }, Ulid::from_string(ulid).ok()?))
 }
 
 /// The bytes of `run`, which a manifest names.

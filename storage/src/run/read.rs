@@ -40,6 +40,11 @@ impl Reader {
         if rows != run.rows {
             return Err(damaged(&format!("it has {rows} rows and should have {}", run.rows)));
         }
+        // One whole run in the place of another is damage, too.
+        let covered = run.after.as_u64() + 1..=run.to.as_u64();
+        if footer.blocks.iter().any(|b| !covered.contains(&b.epochs.0) || !covered.contains(&b.epochs.1)) {
+            return Err(damaged("it is of other epochs than it should be"));
+        }
         if footer.blocks.iter().flat_map(|b| &b.vnodes).any(|&(vnode, _)| vnode >= VNODES) {
             return Err(damaged("a vnode is out of range"));
         }

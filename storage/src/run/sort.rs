@@ -127,8 +127,9 @@ fn add_up_key(
     hashed.sort_by_key(|&(epoch, hash, _)| (epoch, hash));
     let first = kept.len();
     for same in hashed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-        let sum = same.iter().try_fold(0i64, |sum, (.., pick)| sum.checked_add(pick.weight));
-        let weight = sum.ok_or_else(|| Error::Invalid("a row is there more than 2^63 times".into()))?;
+        // Changes of several epochs come in any order: only all of them together are what a weight can say.
+        let sum: i128 = same.iter().map(|(.., pick)| i128::from(pick.weight)).sum();
+        let weight = i64::try_from(sum).map_err(|_| Error::Range)?;
         kept.extend((weight != 0).then_some(Pick { weight, ..same[0].2 }));
     }
     kept[first..].sort_by_key(|pick| (pick.epoch, pick.weight > 0));

@@ -379,10 +379,15 @@ fn bytes_written_long_ago_are_read() {
 
 #[test]
 fn names_of_objects_say_whose_they_are() {
-    let path = path(Generation(7), Ulid::from_parts(1, 2));
-    assert_eq!(generation_of(&path), Some(Generation(7)));
+    for store in [0, 1, u64::MAX] {
+        let named = Maker { store: StoreId(store), generation: Generation(7) };
+        let path = path(named, Ulid::from_parts(1, 2));
+        assert_eq!((maker(&path), named_at(&path)), (Some(named), Some(1)), "{path}");
+    }
+    let long_ago = maker("data/7-01ARZ3NDEKTSV4RRFFQ69G5FAV.runs");
+    assert_eq!(long_ago, Some(Maker { store: StoreId(0), generation: Generation(7) }));
     for other in ["data/7-x.runs", "manifest/7", "data/7", "data/x-01ARZ3NDEKTSV4RRFFQ69G5FAV.runs"] {
-        assert_eq!(generation_of(other), None, "{other}");
+        assert_eq!(maker(other), None, "{other}");
     }
 }
 

@@ -1,14 +1,15 @@
 //! What the store in a directory asks of a file system, and the machine's.
 //!
-//! Names and contents are durable only when they are synced: that is what [`crate::fault::files`] takes at its word.
+//! Names and contents are durable only when they are synced: that is what [`crate::fault::files`] takes at its word. What is made
+//! is for its owner's eyes only: a store holds rows and, unless they are encrypted, passwords.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 pub trait Files: Send + Sync + 'static {
     /// A new file that is being written.
@@ -33,6 +34,10 @@ pub trait Files: Send + Sync + 'static {
     fn read_range(&self, path: &Path, range: &Range<u64>) -> io::Result<Result<Vec<u8>, u64>>;
     /// What is in a directory, in any order.
     fn entries(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    /// What tells this file from every copy of it, also one with its name: the same as long as the file is there.
+    fn identity(&self, path: &Path) -> io::Result<String>;
+    /// Whether others than its owner may look into a directory.
+    fn is_open_to_others(&self, dir: &Path) -> io::Result<bool>;
 }
 
 /// Something in a directory.
@@ -52,7 +57,7 @@ impl Files for Machine {
     type File = File;
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        File::create_new(path)
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -68,7 +73,7 @@ impl Files for Machine {
     }
 
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir(dir)
+        DirBuilder::new().mode(0o700).create(dir)
     }
 
     fn is_dir(&self, path: &Path) -> bool {
@@ -115,5 +120,19 @@ impl Files for Machine {
             found.push(Entry { name: entry.file_name(), is_dir: meta.is_dir(), len: meta.len(), age });
         }
         Ok(found)
+    }
+
+    /// Inode and time of birth, by which a file that took a deleted one's inode is told from it, on a machine that has a name of its
+    /// own. Not the device: its number may be another after each boot.
+    fn identity(&self, path: &Path) -> io::Result<String> {
+        let meta = fs::metadata(path)?;
+        let born = meta.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let born = born.map_or(0, |born| born.as_nanos());
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        Ok(format!("inode={}&born={born}&machine={}", meta.ino(), machine.trim()))
+    }
+
+    fn is_open_to_others(&self, dir: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(dir)?.mode() & 0o077 != 0)
     }
 }

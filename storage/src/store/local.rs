@@ -3,6 +3,9 @@
 //! A write that returned `Ok` survives loss of power: the bytes go to a temporary file beside their place, are fsynced,
 //! get their name in one step (hard link for create, rename for put), and the directories that changed are fsynced. No
 //! reader ever sees half an object. Temporary files of a crashed process are never listed and are removed at open.
+//!
+//! A file beside the objects marks the place: copies of it are other files, so a copied store is at another place, and when it is
+//! gone, so is the store that was opened: from then on every request is `Error::Lost`, and nothing is made where it was.
 
 use super::files::{Files, Machine};
 use super::{checked, short};
@@ -20,6 +23,9 @@ use ulid::Ulid;
 
 /// Starts the name of every temporary file. No object's name starts with a dot.
 const TEMPORARY: &str = ".tmp-";
+/// What marks the place.
+const MARK: &str = ".weir-place";
+const MARK_TEXT: &[u8] = b"This file marks where a store of Weir is. A copy of the store is told from it by this file: do not move it alone.\n";
 /// A write lasts seconds, so what is older has lost its writer. Younger ones may belong to a living process.
 const STALE: Duration = Duration::from_secs(3600);
 
@@ -27,6 +33,8 @@ pub struct Local<F = Machine> {
     root: PathBuf,
     folder: Folder<F>,
     threads: Arc<dyn Threads>,
+    /// Of the mark. `None`: nobody has used the store, and it is only read.
+    identity: Option<String>,
 }
 
 impl Local {
@@ -34,21 +42,33 @@ impl Local {
     pub fn open(path: &Path) -> Result<Self> {
         let unusable = |e: io::Error| Error::Invalid(format!("store {}: {e}", path.display()));
         let root = std::path::absolute(path).map_err(unusable)?;
-        Folder::new(Machine).make_dir(&root).map_err(unusable)?;
+        Folder::new(Machine, root.clone()).make_dir(&root).map_err(unusable)?;
         let root = root.canonicalize().map_err(unusable)?;
         Self::on(Machine, Arc::new(SystemThreads), root).map_err(unusable)
+    }
+
+    /// Changes nothing, and makes nothing that is missing.
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        let unusable = |e: io::Error| Error::Invalid(format!("store {}: {e}", path.display()));
+        let root = path.canonicalize().map_err(unusable)?;
+        std::fs::read_dir(&root).map_err(unusable)?;
+        let identity = present(Machine.identity(&root.join(MARK))).map_err(unusable)?;
+        Ok(Self { folder: Folder::new(Machine, root.clone()), root, threads: Arc::new(SystemThreads), identity })
     }
 }
 
 impl<F: Files> Local<F> {
     /// The same on any file system. `root` is absolute.
     pub fn on(files: F, threads: Arc<dyn Threads>, root: PathBuf) -> io::Result<Self> {
-        let folder = Folder::new(files);
+        let folder = Folder::new(files, root.clone());
         folder.make_dir(&root)?;
         let trial = root.join(temporary_name());
         folder.files.create(&trial).and_then(|_| folder.files.remove(&trial))?;
         folder.tidy(&root)?;
-        Ok(Self { root, folder, threads })
+        let mark = root.join(MARK);
+        folder.create(&mark, MARK_TEXT)?;
+        let identity = Some(folder.files.identity(&mark)?);
+        Ok(Self { root, folder, threads, identity })
     }
 
     fn locate(&self, path: &str) -> Result<PathBuf> {
@@ -61,9 +81,22 @@ impl<F: Files> Local<F> {
         path: &str,
         work: impl FnOnce(Folder<F>) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let folder = self.folder.clone();
-        match run(&*self.threads, move || work(folder)).await {
-            Some(Ok(value)) => Ok(value),
+        let (folder, mark, identity) = (self.folder.clone(), self.root.join(MARK), self.identity.clone());
+        let work = move || {
+            let done = work(folder.clone());
+            // Afterwards: what was written into a store that is being removed counts for nothing.
+            match identity {
+                Some(identity) if !folder.is_marked(&mark, &identity)? => Ok(None),
+                _ => done.map(Some),
+            }
+        };
+        match run(&*self.threads, work).await {
+            Some(Ok(Some(value))) => Ok(value),
+            Some(Ok(None)) => Err(Error::Lost(format!(
+                "the store {} has disappeared while it was used: its folder was removed or replaced. Nothing more is \
+                 acknowledged; put it back and start again",
+                self.describe()
+            ))),
             Some(Err(e)) if e.kind() == ErrorKind::Unsupported => Err(Error::Invalid(format!("{path}: {e}"))),
             Some(Err(e)) => Err(Error::Retry(format!("{path}: {e}"))),
             None => Err(Error::Retry(format!("{path}: the request panicked"))),
@@ -121,6 +154,17 @@ impl<F: Files> Objects for Local<F> {
     fn describe(&self) -> String {
         format!("file://{}", self.root.display())
     }
+
+    async fn place(&self) -> Result<String> {
+        let identity = self.identity.as_deref().unwrap_or_default();
+        Ok(format!("{}?{identity}", self.describe()))
+    }
+
+    fn exposure(&self) -> Option<String> {
+        let is_open = self.folder.files.is_open_to_others(&self.root).unwrap_or(false);
+        is_open
+            .then(|| format!("other users of this machine may look into {0}: run chmod 700 {0}", self.root.display()))
+    }
 }
 
 /// `None` for what is not there.
@@ -137,17 +181,23 @@ struct Folder<F> {
     files: Arc<F>,
     /// The directories known to exist durably. One that merely exists may be one that another thread has just made.
     known: Arc<Mutex<HashSet<PathBuf>>>,
+    root: Arc<PathBuf>,
 }
 
 impl<F> Clone for Folder<F> {
     fn clone(&self) -> Self {
-        Self { files: self.files.clone(), known: self.known.clone() }
+        Self { files: self.files.clone(), known: self.known.clone(), root: self.root.clone() }
     }
 }
 
 impl<F: Files> Folder<F> {
-    fn new(files: F) -> Self {
-        Self { files: Arc::new(files), known: Arc::default() }
+    fn new(files: F, root: PathBuf) -> Self {
+        Self { files: Arc::new(files), known: Arc::default(), root: Arc::new(root) }
+    }
+
+    /// Whether the store is still the one that was opened. An error says nothing of that, unless it is that something is missing.
+    fn is_marked(&self, mark: &Path, identity: &str) -> io::Result<bool> {
+        Ok(present(self.files.identity(mark))?.is_some_and(|found| found == identity))
     }
 
     fn put(&self, target: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -194,6 +244,10 @@ impl<F: Files> Folder<F> {
 
     fn ensure(&self, dir: &Path) -> io::Result<()> {
         if !self.known().contains(dir) {
+            // What took the store away took its root: that is not made again.
+            if !self.files.is_dir(&self.root) {
+                return Err(ErrorKind::NotFound.into());
+            }
             self.make_dir(dir)?;
             self.known().insert(dir.to_path_buf());
         }
@@ -311,6 +365,64 @@ mod tests {
         assert!(matches!(store.put("data/a", Bytes::new()).await, Err(Error::Retry(_))));
         fs::remove_file(dir.path().join("data")).unwrap();
         store.put("data/a", Bytes::new()).await.unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("above/store");
+        let store = Local::open(&root).unwrap();
+        store.put("data/a", Bytes::from_static(b"a")).await.unwrap();
+        store.create("manifest/b", Bytes::from_static(b"b")).await.unwrap();
+        for (path, expected) in
+            [("", 0o700), ("data", 0o700), ("manifest", 0o700), ("data/a", 0o600), ("manifest/b", 0o600), (MARK, 0o600)]
+        {
+            assert_eq!(mode(&root.join(path)), expected, "{path}");
+        }
+        assert_eq!(store.exposure(), None);
+        fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(store.exposure().unwrap().contains("chmod 700"));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_removed_or_replaced_is_lost_and_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("store");
+        let store = Local::open(&root).unwrap();
+        store.put("data/a", Bytes::from_static(b"a")).await.unwrap();
+        fs::rename(&root, dir.path().join("away")).unwrap();
+        assert!(matches!(store.put("data/b", Bytes::new()).await, Err(Error::Lost(_))));
+        assert!(matches!(store.create("manifest/1", Bytes::new()).await, Err(Error::Lost(_))));
+        assert!(matches!(store.get("data/a").await, Err(Error::Lost(_))));
+        assert!(matches!(store.list("manifest", None).await, Err(Error::Lost(_))));
+        assert!(!root.exists());
+        let copied = std::process::Command::new("cp").arg("-a").arg(dir.path().join("away")).arg(&root).status();
+        assert!(copied.unwrap().success());
+        assert!(matches!(store.get("data/a").await, Err(Error::Lost(_))), "a copy is not the store that was opened");
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(dir.path().join("away"), &root).unwrap();
+        assert_eq!(store.get("data/a").await.unwrap().unwrap(), "a");
+    }
+
+    #[tokio::test]
+    async fn a_place_stays_the_same_at_every_start_and_a_copy_is_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, aside) = (dir.path().join("store"), dir.path().join("aside"));
+        let place = async |path: &Path| Local::open(path).unwrap().place().await.unwrap();
+        let first = place(&root).await;
+        assert_eq!(place(&root).await, first);
+        let copy = |from: &Path, to: &Path| std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(copy(&root, &aside).unwrap().success());
+        assert_ne!(place(&aside).await, first);
+        // Also where the original was.
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&aside, &root).unwrap();
+        assert_ne!(place(&root).await, first);
     }
 
     /// What a test has asked of a path.

@@ -26,6 +26,14 @@ pub fn open(url: &str) -> Result<Arc<dyn Objects>> {
     }
 }
 
+/// The same for who only reads: what does not exist is `Error::Invalid` and stays so, and nothing is written.
+pub fn open_to_read(url: &str) -> Result<Arc<dyn Objects>> {
+    match place(url)? {
+        Place::Local(path) => Ok(Arc::new(local::Local::open_to_read(&path)?)),
+        Place::S3 { .. } | Place::Memory => open(url),
+    }
+}
+
 #[derive(Debug, PartialEq)]
 enum Place {
     Local(PathBuf),
@@ -106,6 +114,17 @@ mod tests {
             assert!(matches!(checked(path), Err(Error::Invalid(_))), "{path:?}");
         }
         assert_eq!(checked("data/1-x.runs").unwrap(), "data/1-x.runs");
+    }
+
+    #[test]
+    fn who_only_reads_makes_no_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("no/such");
+        let error = open_to_read(path.to_str().unwrap()).err().unwrap();
+        assert!(matches!(&error, Error::Invalid(m) if m.contains("no/such")), "{error}");
+        assert!(!dir.path().join("no").exists());
+        assert!(open_to_read(dir.path().to_str().unwrap()).is_ok());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     /// What every store must do, whatever is behind it.

@@ -27,10 +27,12 @@ pub struct Remote {
     /// Ends with a slash unless empty.
     prefix: String,
     url: String,
+    /// A bucket of this name may be at many of them.
+    endpoint: String,
 }
 
 pub fn memory() -> Remote {
-    Remote { store: Arc::new(InMemory::new()), prefix: String::new(), url: "memory://".into() }
+    Remote { store: Arc::new(InMemory::new()), prefix: String::new(), url: "memory://".into(), endpoint: String::new() }
 }
 
 pub fn s3(bucket: &str, prefix: &str) -> Result<Remote> {
@@ -53,7 +55,7 @@ pub fn s3(bucket: &str, prefix: &str) -> Result<Remote> {
         .map_err(unusable)?;
     Path::parse(prefix).map_err(|e| Error::Invalid(format!("store {url}: {e}")))?;
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    Ok(Remote { store: Arc::new(store), prefix, url })
+    Ok(Remote { store: Arc::new(store), prefix, url, endpoint })
 }
 
 /// Short: whoever writes retries by himself, and says so while he does. The default goes on for three minutes in silence.
@@ -171,6 +173,11 @@ impl Objects for Remote {
     fn describe(&self) -> String {
         self.url.clone()
     }
+
+    async fn place(&self) -> Result<String> {
+        let end = self.endpoint.trim_end_matches('/');
+        Ok(if end.is_empty() { self.url.clone() } else { format!("{}?endpoint={end}", self.url) })
+    }
 }
 
 fn present<T>(path: &str, result: object_store::Result<T>) -> Result<Option<T>> {
@@ -216,7 +223,8 @@ mod tests {
             .with_retry(RetryConfig { max_retries: 0, ..retry() })
             .build()
             .unwrap();
-        let store = Remote { store: Arc::new(store), prefix: "p/".into(), url: "s3://b/p".into() };
+        let store =
+            Remote { store: Arc::new(store), prefix: "p/".into(), url: "s3://b/p".into(), endpoint: String::new() };
         assert!(matches!(store.create("data/a", Bytes::new()).await, Err(Error::Retry(_))));
         assert!(matches!(store.get("data/a").await, Err(Error::Retry(_))));
         assert!(matches!(store.list("data", None).await, Err(Error::Retry(_))));

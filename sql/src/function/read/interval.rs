@@ -58,9 +58,13 @@ fn verbose(text: &str) -> Option<Sum> {
         } else {
             let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
             let (name, after) = tail.split_at(end);
-            // Without a unit: seconds, as Postgres has it.
-            let (unit, after) =
-                if name.is_empty() || name == "ago" { (Unit::Micros(1e6), tail) } else { (unit(name)?, after) };
+            let clock_follows = tail.split_ascii_whitespace().next().is_some_and(|next| next.contains(':'));
+            let (unit, after) = match name {
+                // Without a unit: days before hours and minutes, else seconds, as Postgres has it.
+                "" if clock_follows => (Unit::Days(1.0), tail),
+                "" | "ago" => (Unit::Micros(1e6), tail),
+                name => (unit(name)?, after),
+            };
             sum.add(sign * number.parse::<f64>().ok()?, unit);
             rest = after.trim_start();
         }
@@ -188,6 +192,7 @@ mod tests {
             ("-1 day +02:03", "-1 days +02:03:00"),
             ("1.5 months", "1 mon 15 days"),
             ("1.5 days", "1 day 12:00:00"),
+            ("3 4:05", "3 days 04:05:00"),
             ("1.5 years", "1 year 6 mons"),
             ("1.55 years", "1 year 7 mons"),
             ("1.5 weeks", "10 days 12:00:00"),

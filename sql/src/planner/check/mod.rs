@@ -1,17 +1,15 @@
-//! What is refused by name before anything is rewritten.
+//! What views refuse by name before anything is rewritten, beyond what every statement refuses.
 //!
-//! DataFusion plans more than can be maintained (limits, windows), and some of its rewrites differ from SQL in corners: set
-//! operations with ALL, NOT IN with NULLs inside other expressions, correlated subqueries whose aggregate has no GROUP BY,
-//! scalar subqueries that find several rows. All of these are caught here; after [`decorrelated`] a plan means what it says.
+//! DataFusion plans more than can be maintained: limits, windows, scalar subqueries that find several rows. All of these are caught
+//! here; after [`decorrelated`] a plan means what it says.
 
 use super::fault;
 use crate::error::{Error, Result};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr::{Exists, GroupingSet, InSubquery};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, Volatility};
-use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier, Visit, Visitor};
+use datafusion::logical_expr::expr::GroupingSet;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use std::ops::ControlFlow;
 
 mod single;
@@ -28,18 +26,14 @@ pub fn syntax(query: &ast::Query) -> Result<()> {
             if !query.locks.is_empty() {
                 return ControlFlow::Break(Error::unsupported("FOR UPDATE or FOR SHARE"));
             }
-            set_operation(&query.body)
+            ControlFlow::Continue(())
         }
 
         fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Error> {
             match factor {
-                ast::TableFactor::Table { sample: Some(_), .. } => {
-                    ControlFlow::Break(Error::unsupported("TABLESAMPLE"))
-                }
                 ast::TableFactor::Table { version: Some(_), .. } => {
                     ControlFlow::Break(Error::unsupported("FOR SYSTEM_TIME AS OF in a materialized view"))
                 }
-                ast::TableFactor::Derived { lateral: true, .. } => ControlFlow::Break(Error::unsupported("LATERAL")),
                 _ => ControlFlow::Continue(()),
             }
         }
@@ -48,20 +42,6 @@ pub fn syntax(query: &ast::Query) -> Result<()> {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
-}
-
-/// DataFusion's EXCEPT ALL and INTERSECT ALL do not count rows.
-fn set_operation(body: &SetExpr) -> ControlFlow<Error> {
-    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
-        return ControlFlow::Continue(());
-    };
-    if let (SetOperator::Except | SetOperator::Intersect | SetOperator::Minus, SetQuantifier::All) =
-        (op, set_quantifier)
-    {
-        return ControlFlow::Break(Error::unsupported(format!("{op} ALL")));
-    }
-    set_operation(left)?;
-    set_operation(right)
 }
 
 /// Refuses what an analyzed plan holds that cannot be maintained, or that later rules would get wrong.
@@ -110,10 +90,6 @@ fn node(plan: &LogicalPlan) -> Result<()> {
             }
         }
         LogicalPlan::Join(_) if has_subquery(plan)? => "a subquery in a join condition",
-        LogicalPlan::Filter(filter) => return truth(&filter.predicate, filter.input.schema(), Null::False),
-        LogicalPlan::Projection(p) => {
-            return p.expr.iter().try_for_each(|expr| truth(expr, p.input.schema(), Null::Kept));
-        }
         _ => return Ok(()),
     };
     Err(Error::unsupported(refused))
@@ -138,106 +114,9 @@ fn expression(expr: &Expr) -> Result<()> {
             _ => Err(Error::unsupported("a scalar subquery that may return several rows")
                 .hint("Use an aggregate, or compare the table's whole key with constants.")),
         },
-        Expr::ScalarSubquery(subquery) => aggregates(&subquery.subquery, top_aggregate(&subquery.subquery)),
-        Expr::Exists(Exists { subquery, .. }) | Expr::InSubquery(InSubquery { subquery, .. })
-            if !subquery.outer_ref_columns.is_empty() =>
-        {
-            aggregates(&subquery.subquery, None)
-        }
-        Expr::SetComparison(_) => Err(Error::unsupported("ANY or ALL (subquery) other than = ANY and <> ALL")),
         Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile => {
             Err(Error::unsupported(format!("function {}() in a materialized view", call.name())))
         }
         _ => Ok(()),
     }
-}
-
-/// The aggregate whose result is a scalar subquery's value.
-fn top_aggregate(plan: &LogicalPlan) -> Option<&LogicalPlan> {
-    match plan {
-        LogicalPlan::Aggregate(_) => Some(plan),
-        LogicalPlan::Projection(p) => top_aggregate(&p.input),
-        LogicalPlan::SubqueryAlias(a) => top_aggregate(&a.input),
-        LogicalPlan::Filter(f) => top_aggregate(&f.input),
-        LogicalPlan::Sort(s) => top_aggregate(&s.input),
-        _ => None,
-    }
-}
-
-/// Without GROUP BY an aggregate makes a row of nothing. Decorrelation turns it into one that groups, which does not: only at
-/// the top of a scalar subquery is that made good.
-fn aggregates(subquery: &LogicalPlan, made_good: Option<&LogicalPlan>) -> Result<()> {
-    subquery
-        .apply(|plan| {
-            if let LogicalPlan::Aggregate(aggregate) = plan
-                && aggregate.group_expr.is_empty()
-                && has_outer_reference(&aggregate.input)?
-                && !made_good.is_some_and(|good| std::ptr::eq(good, plan))
-            {
-                let construct =
-                    "a correlated subquery with an aggregate and no GROUP BY inside EXISTS, IN or another aggregate";
-                return Err(external(Error::unsupported(construct)));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-        .map_err(fault::of)?;
-    Ok(())
-}
-
-fn has_outer_reference(plan: &LogicalPlan) -> DataFusionResult<bool> {
-    plan.exists(|plan| Ok(plan.contains_outer_reference()))
-}
-
-/// What NULL as the result of an IN may be read as without changing the whole.
-#[derive(Clone, Copy, PartialEq)]
-enum Null {
-    False,
-    True,
-    /// It must stay NULL.
-    Kept,
-}
-
-/// A join decides IN by whether there is a match: NULL becomes false. Where that would change the result, NULL must not occur.
-fn truth(expr: &Expr, schema: &DFSchema, null: Null) -> Result<()> {
-    let negated = |null| match null {
-        Null::False => Null::True,
-        Null::True => Null::False,
-        Null::Kept => Null::Kept,
-    };
-    match expr {
-        Expr::BinaryExpr(b) if matches!(b.op, Operator::And | Operator::Or) => {
-            truth(&b.left, schema, null)?;
-            truth(&b.right, schema, null)
-        }
-        Expr::Alias(alias) => truth(&alias.expr, schema, null),
-        Expr::Not(inner) => truth(inner, schema, negated(null)),
-        Expr::IsTrue(inner) | Expr::IsNotTrue(inner) => truth(inner, schema, Null::False),
-        Expr::IsFalse(inner) | Expr::IsNotFalse(inner) => truth(inner, schema, Null::True),
-        Expr::InSubquery(find) => {
-            let null = if find.negated { negated(null) } else { null };
-            if null == Null::False || !may_be_null(find, schema)? {
-                return truth(&find.expr, schema, Null::Kept);
-            }
-            Err(match find.negated {
-                true => Error::unsupported("NOT IN with a nullable column").hint("Use NOT EXISTS."),
-                false => Error::unsupported("IN (subquery) with a nullable column, other than as a condition of WHERE")
-                    .hint("Use EXISTS."),
-            })
-        }
-        _ => {
-            let mut result = Ok(());
-            expr.apply_children(|child| {
-                result = truth(child, schema, Null::Kept);
-                Ok(if result.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-            })
-            .map_err(fault::of)?;
-            result
-        }
-    }
-}
-
-fn may_be_null(find: &InSubquery, schema: &DFSchema) -> Result<bool> {
-    use datafusion::logical_expr::ExprSchemable;
-    let output = find.subquery.subquery.schema().field(0).is_nullable();
-    Ok(output || find.expr.nullable(schema).map_err(fault::of)?)
 }

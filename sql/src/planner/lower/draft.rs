@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Node, Operator};
 use crate::planner::explain::expression;
 use crate::planner::fault;
-use crate::scalar::Scalar;
+use crate::scalar::{Scalar, connected};
 use crate::session::names::shown;
 use crate::types::{Column, Type};
 use arrow::datatypes::{DataType, Field};
@@ -160,8 +160,9 @@ impl Draft {
         if let Some(operator) = self.fused(&project)? {
             return Ok((Node { operator, columns }, key));
         }
-        let filter = self.filter.iter().cloned().reduce(|all, next| all.and(next));
-        let filter = filter.map(|f| Scalar::from_logical(&f, &self.base)).transpose()?;
+        let filter = self.filter.iter().map(|condition| Scalar::from_logical(condition, &self.base));
+        let mut filter = filter.collect::<Result<Vec<_>>>()?;
+        let filter = if filter.len() > 1 { Some(connected(true, filter)) } else { filter.pop() };
         let input = Box::new(self.node);
         Ok((Node { operator: Operator::Map { input, filter, project }, columns }, key))
     }

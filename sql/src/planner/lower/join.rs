@@ -2,8 +2,9 @@
 
 use super::draft::{Draft, position, positional, resolve};
 use super::{comparable, rows, width};
+use crate::aggregate;
 use crate::error::{Error, Result};
-use crate::plan::{Aggregate, AggregateFunction, JoinKind, Node, Operator};
+use crate::plan::{Aggregate, JoinKind, Node, Operator};
 use crate::scalar::Scalar;
 use crate::types::{Column, Type};
 use datafusion::common::{Column as Name, NullEquality};
@@ -11,6 +12,9 @@ use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::{self as logical, Expr, JoinType, cast, lit};
 
 pub fn join(join: &logical::Join) -> Result<Draft> {
+    if join.null_aware {
+        return Err(Error::unsupported("NOT IN with a nullable column").hint("Use NOT EXISTS."));
+    }
     let (kind, swapped) = match join.join_type {
         JoinType::Inner => (JoinKind::Inner, false),
         JoinType::Left => (JoinKind::Left, false),
@@ -68,13 +72,8 @@ fn any_row(draft: Draft) -> Result<Draft> {
     let schema = std::sync::Arc::new(datafusion::common::DFSchema::empty());
     let (input, _) = draft.finish()?;
     let output = Column { name: "count(*)".into(), kind: Type::Int8, nullable: false };
-    let rows = Aggregate {
-        function: AggregateFunction::Count,
-        argument: None,
-        distinct: false,
-        filter: None,
-        output: output.clone(),
-    };
+    let rows =
+        Aggregate { function: aggregate::COUNT, argument: None, distinct: false, filter: None, output: output.clone() };
     let operator = Operator::Reduce { input: Box::new(input), group: vec![], aggregates: vec![rows] };
     let reduce = Draft::projected(Node { operator, columns: vec![output] }, Some(vec![]), vec![position(0)], &schema)?;
     Ok(reduce.filter_resolved(position(0).gt(lit(0_i64))))

@@ -2,8 +2,9 @@
 
 use super::draft::Draft;
 use super::{comparable, rows};
+use crate::aggregate::{COUNT, Function};
 use crate::error::{Error, Result};
-use crate::plan::{self, AggregateFunction, Node, Operator};
+use crate::plan::{self, Node, Operator};
 use crate::types::{Column, Type};
 use datafusion::logical_expr::{self as logical, Expr, expr};
 
@@ -29,7 +30,7 @@ pub fn aggregate(aggregate: &logical::Aggregate) -> Result<Draft> {
     let mut aggregates = vec![];
     for (i, call) in calls.into_iter().enumerate() {
         let field = aggregate.schema.field(groups + i);
-        let nullable = call.function != AggregateFunction::Count;
+        let nullable = call.function.nullable;
         let mut call = call.placed(&places, Column { name: String::new(), kind: Type::of(field)?, nullable });
         call.output.name = call.text(&node.columns);
         columns.push(call.output.clone());
@@ -65,7 +66,7 @@ fn distinct_node(input: Draft) -> Result<(Node, Option<Vec<usize>>)> {
 
 /// An aggregate whose argument and filter are numbers of needed expressions.
 struct Call {
-    function: AggregateFunction,
+    function: Function,
     argument: Option<usize>,
     distinct: bool,
     filter: Option<usize>,
@@ -85,18 +86,13 @@ impl Call {
         };
         let argument = match &call.params.args[..] {
             [] => None,
-            [Expr::Literal(value, _)]
-                if function == AggregateFunction::Count && !call.params.distinct && !value.is_null() =>
-            {
-                None
-            }
+            [Expr::Literal(value, _)] if function == COUNT && !call.params.distinct && !value.is_null() => None,
             [argument] => Some(need(argument)?),
             _ => return Err(Error::unsupported(format!("{} of several arguments", call.func.name()))),
         };
         let filter = call.params.filter.as_ref().map(|f| need(f)).transpose()?;
         // The least of different values is the least of all values: min, max and their kin keep less without DISTINCT.
-        let counted = matches!(function, AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg);
-        Ok(Self { function, argument, distinct: call.params.distinct && counted, filter })
+        Ok(Self { function, argument, distinct: call.params.distinct && function.counts, filter })
     }
 
     fn placed(self, places: &[usize], output: Column) -> plan::Aggregate {
@@ -110,15 +106,7 @@ impl Call {
     }
 }
 
-fn function(call: &expr::AggregateFunction) -> Result<AggregateFunction> {
-    Ok(match call.func.name() {
-        "count" => AggregateFunction::Count,
-        "sum" => AggregateFunction::Sum,
-        "avg" => AggregateFunction::Avg,
-        "min" => AggregateFunction::Min,
-        "max" => AggregateFunction::Max,
-        "bool_and" | "every" => AggregateFunction::BoolAnd,
-        "bool_or" => AggregateFunction::BoolOr,
-        other => return Err(Error::unsupported(format!("aggregate {other}() in a materialized view"))),
-    })
+fn function(call: &expr::AggregateFunction) -> Result<Function> {
+    let name = call.func.name();
+    Function::named(name).ok_or_else(|| Error::unsupported(format!("aggregate {name}() in a materialized view")))
 }

@@ -1,11 +1,12 @@
 //! How many matches each row of one side has: state that only a join with a residual condition needs, since without one all rows
 //! of a key have a match or none has.
 
+use crate::dataflow::operator::counts::COUNT;
 use crate::dataflow::operator::group::Stored;
 use crate::dataflow::operator::step::{batch, internal, take};
-use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use weir_sql::Result;
@@ -21,7 +22,7 @@ pub(super) fn spec(side: &SchemaRef, key: &[usize]) -> Spec {
     let mut fields: Vec<FieldRef> = key.iter().map(|&column| side.fields()[column].clone()).collect();
     fields.push(Arc::new(Field::new("row", DataType::FixedSizeBinary(HASH_WIDTH), false)));
     fields.push(Arc::new(Field::new("weight", DataType::Int64, false)));
-    fields.push(Arc::new(Field::new("matches", DataType::Int64, false)));
+    fields.push(Arc::new(Field::new("matches", COUNT, false)));
     Spec { kind: Kind::Keyed, schema: Arc::new(Schema::new(fields)), key: vec![key.len()] }
 }
 
@@ -29,7 +30,7 @@ pub(super) fn spec(side: &SchemaRef, key: &[usize]) -> Spec {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     pub weight: i64,
-    pub matches: i64,
+    pub matches: i128,
 }
 
 /// The entries of the rows with `hashes` and join `keys`, replaced by what `update` makes of each; gives them as they were before.
@@ -46,8 +47,8 @@ pub(super) fn update(
     let rows: ArrayRef = Arc::new(FixedSizeBinaryArray::new(HASH_WIDTH, Buffer::from_vec(bytes), None));
     let found = Keys::encode(&[spec.schema.fields()[row].clone()], std::slice::from_ref(&rows)).map_err(internal)?;
     let stored = Stored::read(arrangement, &found)?;
-    let column = |index: usize| stored.rows.column(index).as_primitive::<Int64Type>();
-    let (weights, matches) = (column(row + 1), column(row + 2));
+    let weights = stored.rows.column(row + 1).as_primitive::<Int64Type>();
+    let matches = stored.rows.column(row + 2).as_primitive::<Decimal128Type>();
     let entry = |at: &Option<u32>| {
         at.map_or(Entry::default(), |at| Entry {
             weight: weights.value(at as usize),
@@ -63,23 +64,23 @@ pub(super) fn update(
     let opened: Vec<u32> = changed.into_iter().filter(|&row| after[row as usize].weight != 0).collect();
     let mut columns = keys;
     columns.push(rows);
-    for value in [|entry: &Entry| entry.weight, |entry: &Entry| entry.matches] {
-        columns.push(Arc::new(Int64Array::from_iter_values(after.iter().map(value))));
-    }
+    columns.push(Arc::new(Int64Array::from_iter_values(after.iter().map(|entry| entry.weight))));
+    let matches = Decimal128Array::from_iter_values(after.iter().map(|entry| entry.matches));
+    columns.push(Arc::new(matches.with_data_type(COUNT)));
     let opened = take(&batch(&spec.schema, columns, hashes.len())?, &opened)?;
     arrangement.apply(epoch, &Delta::uniform(opened, 1)).map_err(internal)?;
     Ok(before)
 }
 
-/// Rows with their hashes and weights.
-type Hashed = (RecordBatch, Vec<u128>, Vec<i64>);
+/// Rows with their hashes and changes.
+type Hashed = (RecordBatch, Vec<u128>, Vec<i128>);
 
 /// Rows of the other side that a slice's rows match, each once, with the change of their matches.
 #[derive(Default)]
 pub(super) struct Touched {
     index: HashMap<u128, usize>,
     hashes: Vec<u128>,
-    changes: Vec<i64>,
+    changes: Vec<i128>,
     batches: Vec<RecordBatch>,
     /// Batch and row.
     first: Vec<(usize, usize)>,
@@ -96,7 +97,7 @@ impl Touched {
                 self.first.push((self.batches.len(), row));
                 self.hashes.len() - 1
             });
-            self.changes[entry] += weights[row];
+            self.changes[entry] += i128::from(weights[row]);
         }
         if self.hashes.len() > known {
             self.batches.push(rows.clone());

@@ -11,6 +11,7 @@
 
 mod kind;
 mod matches;
+mod product;
 mod residual;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,12 @@ mod walk;
 
 use self::kind::{Side, alone, by_itself, pairs};
 use self::matches::{Entry, Touched};
+use self::product::{Before, Products};
 use self::residual::Residual;
 use self::walk::Walk;
 use super::group::firsts;
 use super::step::{BATCH, Out, Slices, Steps, batch, internal, take, weights};
-use super::{Route, Specs};
+use super::{Route, Specs, weight};
 use crate::dataflow::errors::Failed;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -67,8 +69,9 @@ struct Part {
     side: Side,
     rows: Delta,
     keys: Keys,
+    before: Before,
     /// For each row the weight of its matches, as far as they have been found.
-    matched: Vec<i64>,
+    matched: Vec<i128>,
     touched: Touched,
     stage: Stage,
 }
@@ -169,8 +172,9 @@ impl Join {
             true => Stage::Pairs(Walk::default()),
             false => Stage::Own,
         };
+        let before = if paired { product::before(self.rows(side), &rows, self.rows(side.other()))? } else { None };
         let matched = vec![0; rows.len()];
-        self.part = Some(Part { side, rows, keys, matched, touched: Touched::default(), stage });
+        self.part = Some(Part { side, rows, keys, before, matched, touched: Touched::default(), stage });
         Ok(Some(work))
     }
 
@@ -231,32 +235,55 @@ impl Join {
         let ours = take(part.rows.rows(), &matches.probes)?;
         let (left, right) = if part.side == Side::Left { (&ours, &theirs) } else { (&theirs, &ours) };
         let columns = left.columns().iter().chain(right.columns()).cloned().collect();
-        let own = weights(&part.rows, &matches.probes);
-        let products: Vec<i64> = own.iter().zip(&matches.weights).map(|(own, other)| own * other).collect();
-        let joined = Delta::new(batch(&self.pairs, columns, matches.len())?, products);
+        let products = Products::of(&part.rows, &part.before, matches);
+        let joined = batch(&self.pairs, columns, matches.len())?;
         let Some(residual) = &self.residual else {
-            matches.probes.iter().zip(&matches.weights).for_each(|(&row, w)| part.matched[row as usize] += w);
-            return self.emit_pairs(joined, out);
+            for (&row, &weight) in matches.probes.iter().zip(&matches.weights) {
+                part.matched[row as usize] += i128::from(weight);
+            }
+            return self.emit_pairs(joined, products, None, out);
         };
         let mut failed = Failed::new("join");
-        let chosen = residual.matching(&joined, &mut failed)?;
+        let judged = Delta::new(joined.clone(), products.weights.clone());
+        let chosen = residual.matching(&judged, &mut failed)?;
         out.errors(failed);
         for &pair in &chosen {
-            part.matched[matches.probes[pair as usize] as usize] += matches.weights[pair as usize];
+            part.matched[matches.probes[pair as usize] as usize] += i128::from(matches.weights[pair as usize]);
         }
         if alone(self.kind, part.side.other()) {
-            let own: Vec<i64> = chosen.iter().map(|&pair| own[pair as usize]).collect();
-            part.touched.add(&take(&theirs, &chosen)?, &own)?;
+            let own = |&pair: &u32| part.rows.weights()[matches.probes[pair as usize] as usize];
+            part.touched.add(&take(&theirs, &chosen)?, &chosen.iter().map(own).collect::<Vec<_>>())?;
         }
         if pairs(self.kind) {
-            self.emit_pairs(Delta::new(take(joined.rows(), &chosen)?, weights(&joined, &chosen)), out)?;
+            self.emit_pairs(joined, products, Some(&chosen), out)?;
         }
         Ok(())
     }
 
-    fn emit_pairs(&self, pairs: Delta, out: &mut Out) -> Result<()> {
-        let rows = batch(&self.output, pairs.rows().columns().to_vec(), pairs.len())?;
-        out.rows(Delta::new(rows, pairs.weights().clone()));
+    /// `chosen` of the pairs, or all.
+    fn emit_pairs(&self, pairs: RecordBatch, products: Products, chosen: Option<&[u32]>, out: &mut Out) -> Result<()> {
+        let all: Vec<u32>;
+        let chosen = match chosen {
+            None if products.errors.is_empty() => {
+                let len = pairs.num_rows();
+                out.rows(Delta::new(batch(&self.output, pairs.columns().to_vec(), len)?, products.weights));
+                return Ok(());
+            }
+            Some(chosen) => chosen,
+            None => {
+                all = (0..pairs.num_rows() as u32).collect();
+                &all
+            }
+        };
+        let pairs = take(&pairs, chosen)?;
+        if !products.errors.is_empty() {
+            let mut failed = Failed::new("join");
+            let errors: Vec<i64> = chosen.iter().map(|&pair| products.errors[pair as usize]).collect();
+            weight::report(&pairs, &errors, &mut failed)?;
+            out.errors(failed);
+        }
+        let rows = batch(&self.output, pairs.columns().to_vec(), pairs.num_rows())?;
+        out.rows(Delta::new(rows, products.counted(chosen)));
         Ok(())
     }
 
@@ -275,10 +302,11 @@ impl Join {
         if self.residual.is_none() && alone(self.kind, other) {
             return self.flipped(part).map(Some);
         }
-        self.rows(side).apply(self.epoch, &part.rows).map_err(internal)?;
+        self.rows(side).apply(self.epoch, &part.rows).map_err(crate::dataflow::internal)?;
         if let Some(counts) = self.matches(side) {
             let hashes = row_hashes(part.rows.rows()).map_err(internal)?;
             let keys = self.key_columns(side, part.rows.rows());
+            // The arrangement has just taken the same sum.
             matches::update(counts, self.epoch, keys, &hashes, |row, old| Entry {
                 weight: old.weight + part.rows.weights()[row],
                 matches: part.matched[row],
@@ -292,7 +320,7 @@ impl Join {
         let rows = self.rows(part.side);
         let keys = part.keys.take(&firsts(&part.keys)).map_err(internal)?;
         let before = rows.latest().contains(&keys);
-        rows.apply(self.epoch, &part.rows).map_err(internal)?;
+        rows.apply(self.epoch, &part.rows).map_err(crate::dataflow::internal)?;
         let after = rows.latest().contains(&keys);
         let flips: Vec<u32> = (0..keys.len() as u32).filter(|&k| before[k as usize] != after[k as usize]).collect();
         let came = flips.iter().map(|&key| after[key as usize]).collect();

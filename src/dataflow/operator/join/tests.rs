@@ -185,3 +185,33 @@ fn a_pair_that_fails_is_an_error_and_no_match() {
          r -3 1 0            => ! -3 join (n/n)<n 22012",
     );
 }
+
+#[test]
+fn pairs_beyond_a_weight_are_errors_until_they_can_be_counted() {
+    check(
+        &on_id(JoinKind::Left),
+        "l +4294967296 1 a; r +2147483647 1 x  => +9223372032559808512 1 a 1 x
+         r + 1 x                               => -9223372032559808512 1 a 1 x; ! + join numberofequalrows 22003
+         l +3 1 b; l +7 1 a                    => +6442450944 1 b 1 x
+         r +2 1 y                              => +8589934606 1 a 1 y; +6 1 b 1 y
+         l -7 1 a; r - 1 x                     => +9223372032559808512 1 a 1 x; ! - join numberofequalrows 22003; \
+             -14 1 a 1 y; -3 1 b 1 x
+         l -4294967296 1 a                     => -9223372032559808512 1 a 1 x; -8589934592 1 a 1 y",
+    );
+    check(
+        &on_id(JoinKind::Inner),
+        "l +9223372036854775807 1 a; r +9223372036854775807 1 x  => ! + join numberofequalrows 22003
+         l -9223372036854775807 1 a                              => ! - join numberofequalrows 22003",
+    );
+}
+
+#[test]
+fn pairs_beyond_a_weight_are_judged_first() {
+    check(
+        &conditional(JoinKind::Full, true),
+        "l +4294967296 1 5; r +4294967296 1 0; r +4294967296 1 2  => ! + join numberofequalrows 22003; \
+             ! +9223372036854775807 join (n/n)<n 22012; +4294967296 null null 1 0
+         l -4294967295 1 5  => ! - join numberofequalrows 22003; ! -9223372032559808511 join (n/n)<n 22012; \
+             +4294967296 1 5 1 2",
+    );
+}

@@ -1,13 +1,13 @@
-//! What a Reduce has to keep: its aggregates taken apart into accumulators that several aggregates may share.
+//! What a Reduce has to keep: its aggregates taken apart into totals that several aggregates may share.
 //!
 //! Pure planning, from the node alone: the layout of the state depends on it and is stored.
 
-use super::accumulator::{self, Accumulator};
 use crate::dataflow::operator::counts::Counts;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use std::sync::Arc;
-use weir_sql::plan::{Aggregate, AggregateFunction as F};
-use weir_sql::types::{NUMERIC_WIDTH, Type};
+use weir_sql::plan::Aggregate;
+use weir_sql::total::{self, Keep, Total};
+use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::{Kind, Spec};
 
@@ -21,18 +21,6 @@ pub(super) struct Input {
     pub distinct: bool,
 }
 
-/// What is kept of an input in one state column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// How many values there are.
-    Count,
-    Sum,
-    /// How many are true.
-    Trues,
-    Min,
-    Max,
-}
-
 /// The state of a group: its columns, then one column per entry of `columns`, the first of which counts the group's rows.
 pub(super) struct Layout {
     pub input: SchemaRef,
@@ -44,19 +32,8 @@ const ROWS: Input = Input { argument: None, filter: None, distinct: false };
 
 impl Input {
     fn of(aggregate: &Aggregate) -> Self {
-        let matters = matches!(aggregate.function, F::Count | F::Sum | F::Avg);
-        let distinct = aggregate.distinct && aggregate.argument.is_some() && matters;
+        let distinct = aggregate.distinct && aggregate.argument.is_some() && aggregate.function.counts;
         Self { argument: aggregate.argument, filter: aggregate.filter, distinct }
-    }
-}
-
-fn keeps(function: F) -> &'static [Keep] {
-    match function {
-        F::Count => &[Keep::Count],
-        F::Sum | F::Avg => &[Keep::Count, Keep::Sum],
-        F::BoolAnd | F::BoolOr => &[Keep::Count, Keep::Trues],
-        F::Min => &[Keep::Min],
-        F::Max => &[Keep::Max],
     }
 }
 
@@ -64,7 +41,7 @@ impl Layout {
     pub fn new(input: SchemaRef, group: &[usize], aggregates: &[Aggregate]) -> Self {
         let mut columns = vec![(ROWS, Keep::Count)];
         for aggregate in aggregates {
-            for &keep in keeps(aggregate.function) {
+            for &keep in aggregate.function.keeps {
                 let column = (Input::of(aggregate), keep);
                 if !columns.contains(&column) {
                     columns.push(column);
@@ -79,8 +56,8 @@ impl Layout {
         for (input, keep) in &self.columns {
             let Some(argument) = input.argument else { continue };
             let field = self.input.field(argument);
-            if *keep == Keep::Sum && accumulator::summable(field.data_type()).is_none() {
-                return Err(Error::unsupported(format!("sum or avg of {}", Type::of(field)?)));
+            if total::state_type(*keep, field.data_type()).is_none() {
+                return Err(Error::unsupported(format!("an aggregate of {}", Type::of(field)?)));
             }
         }
         Ok(())
@@ -110,16 +87,18 @@ impl Layout {
         self.input.fields()[input.argument.expect("an input with values")].clone()
     }
 
+    fn kind(&self, input: &Input) -> DataType {
+        input.argument.map_or(DataType::Null, |argument| self.input.field(argument).data_type().clone())
+    }
+
     fn state_field(&self, (input, keep): &(Input, Keep)) -> FieldRef {
-        let whole = |kind| Arc::new(Field::new("count", kind, false));
         match keep {
-            Keep::Count | Keep::Trues => whole(DataType::Int64),
-            Keep::Sum => {
-                let kind = accumulator::summable(self.argument(input).data_type()).unwrap_or(DataType::Binary);
-                Arc::new(Field::new("sum", kind, false))
-            }
             // Keeps what the field says of the type, but NULL stands for no value.
             Keep::Min | Keep::Max => Arc::new(self.argument(input).as_ref().clone().with_nullable(true)),
+            _ => {
+                let kind = total::state_type(*keep, &self.kind(input)).unwrap_or(DataType::Null);
+                Arc::new(Field::new(format!("{keep:?}").to_lowercase(), kind, false))
+            }
         }
     }
 
@@ -127,7 +106,7 @@ impl Layout {
     /// always the same.
     pub fn tie(&self, input: &Input) -> Option<FieldRef> {
         let kind = self.argument(input).data_type().clone();
-        let differ = is_numeric(&kind) || matches!(kind, DataType::Interval(_));
+        let differ = total::is_numeric(&kind) || matches!(kind, DataType::Interval(_));
         differ.then(|| Arc::new(Field::new("tie", DataType::Binary, true)))
     }
 
@@ -138,7 +117,7 @@ impl Layout {
 
     /// Inputs whose values are kept in order, in the order of their arrangements.
     pub fn ordered(&self) -> Vec<Input> {
-        self.inputs(|(_, keep)| matches!(keep, Keep::Min | Keep::Max))
+        self.inputs(|(_, keep)| is_ordered(*keep))
     }
 
     pub fn inputs(&self, wanted: impl Fn(&(Input, Keep)) -> bool) -> Vec<Input> {
@@ -166,22 +145,14 @@ impl Layout {
         specs
     }
 
-    /// The accumulators of the columns that have one, with the column's place in `columns`.
-    pub fn accumulators(&self) -> Vec<(usize, Box<dyn Accumulator>)> {
-        let accumulator = |(place, (input, keep)): (usize, &(Input, Keep))| {
-            let accumulator = match keep {
-                Keep::Count => accumulator::count(),
-                Keep::Trues => accumulator::trues(),
-                Keep::Sum => accumulator::sum(self.argument(input).data_type()),
-                Keep::Min | Keep::Max => return None,
-            };
-            Some((place, accumulator))
-        };
-        self.columns.iter().enumerate().filter_map(accumulator).collect()
+    /// The totals of the columns that are added up, with the column's place in `columns`.
+    pub fn totals(&self) -> Result<Vec<(usize, Box<dyn Total>)>> {
+        let added = self.columns.iter().enumerate().filter(|(_, (_, keep))| !is_ordered(*keep));
+        added.map(|(place, (input, keep))| Ok((place, total::total(*keep, &self.kind(input))?))).collect()
     }
 }
 
-/// Whether `kind` is an unconstrained numeric.
-pub(super) fn is_numeric(kind: &DataType) -> bool {
-    *kind == DataType::FixedSizeBinary(NUMERIC_WIDTH)
+/// Whether values are kept in order instead of being added up.
+pub(super) fn is_ordered(keep: Keep) -> bool {
+    matches!(keep, Keep::Min | Keep::Max)
 }

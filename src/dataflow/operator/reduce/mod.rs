@@ -8,29 +8,25 @@
 //!
 //! A group whose result is out of range has an error instead of a row, until it fits again.
 
-mod accumulator;
-mod exact;
 mod finish;
 mod input;
-mod packed;
 #[cfg(test)]
 mod tests;
-mod wide;
 
-use self::accumulator::Accumulator;
 use self::finish::Finish;
-use self::input::{Input, Keep, Layout};
+use self::input::{Input, Layout};
 use super::counts::Counts;
 use super::group::{Groups, Stored, keys};
 use super::step::{BATCH, Out, Slices, Steps, batch, internal, take};
 use super::{Place, Route, Specs};
 use crate::dataflow::errors::Failed;
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, NullArray, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef};
+use arrow::datatypes::{Decimal128Type, IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef};
 use std::ops::Range;
 use std::sync::Arc;
 use weir_sql::plan::{Aggregate, Node};
+use weir_sql::total::{Keep, Total};
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::key::{Keys, owner, row_hashes};
@@ -52,7 +48,7 @@ pub(super) struct Reduce {
     owner: bool,
     arrangements: Vec<Arrangement>,
     /// With the place of their state column.
-    accumulators: Vec<(usize, Box<dyn Accumulator>)>,
+    totals: Vec<(usize, Box<dyn Total>)>,
     distinct: Vec<(Input, Counts)>,
     /// With the arrangement of their values.
     ordered: Vec<(Input, Arrangement)>,
@@ -100,7 +96,7 @@ impl Reduce {
             finishes: finishes.collect(),
             output: shape.output,
             owner: shape.group.is_empty() && owner(Keys::unit(1).vnode(0), place.workers) == place.worker,
-            accumulators: layout.accumulators(),
+            totals: vec![],
             distinct: distinct.into_iter().zip(counts).collect(),
             ordered: ordered.into_iter().zip(values).collect(),
             arrangements,
@@ -114,9 +110,7 @@ impl Reduce {
     /// The groups' numbers of `rows`, which hold the group columns only.
     fn number(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
         let numbers = self.groups.number(rows)?;
-        for (_, accumulator) in &mut self.accumulators {
-            accumulator.grow(self.groups.len());
-        }
+        self.totals.iter_mut().for_each(|(_, total)| total.grow(self.groups.len()));
         Ok(numbers)
     }
 
@@ -126,6 +120,7 @@ impl Reduce {
         let group = project(rows, &self.layout.group)?;
         let numbers = self.number(&group)?;
         let layout = &self.layout;
+        let no_values: ArrayRef = Arc::new(NullArray::new(rows.num_rows()));
         for (input, weights) in layout.inputs(|_| true).iter().map(|input| (input, counted(input, slice))) {
             for (_, counts) in self.distinct.iter_mut().filter(|(other, _)| other == input) {
                 let values = values(input, &layout.group, rows, &weights)?;
@@ -136,11 +131,12 @@ impl Reduce {
                 if layout.tie(input).is_some() {
                     values = tied(&values, &arrangement.spec().schema)?;
                 }
-                arrangement.apply(self.epoch, &values).map_err(internal)?;
+                arrangement.apply(self.epoch, &values).map_err(crate::dataflow::internal)?;
             }
             let own = |(place, _): &&mut (usize, _)| layout.columns[*place].0 == *input && !input.distinct;
-            for (_, accumulator) in self.accumulators.iter_mut().filter(own) {
-                accumulator.add(&numbers, input.argument.map(|argument| rows.column(argument)), &weights)?;
+            let values = input.argument.map_or(&no_values, |argument| rows.column(argument));
+            for (_, total) in self.totals.iter_mut().filter(own) {
+                total.add(&numbers, values, &weights)?;
             }
         }
         Ok(())
@@ -152,25 +148,24 @@ impl Reduce {
         let input = *input;
         let Some(changed) = counts.settle(budget)? else { return Ok(None) };
         let work = changed.before.len();
-        let flips = changed.delta(super::distinct::once)?;
+        // Once is never too often.
+        let flips = changed.delta(super::distinct::once, &mut Failed::new("reduce"))?;
         let width = self.layout.group.len();
         let group = project(flips.rows(), &(0..width).collect::<Vec<_>>())?;
         let numbers = self.number(&group)?;
-        for (place, accumulator) in &mut self.accumulators {
-            if self.layout.columns[*place].0 == input {
-                accumulator.add(&numbers, Some(flips.rows().column(width)), flips.weights())?;
-            }
+        for (_, total) in self.totals.iter_mut().filter(|(place, _)| self.layout.columns[*place].0 == input) {
+            total.add(&numbers, flips.rows().column(width), flips.weights())?;
         }
         Ok(Some(work))
     }
 
     /// [`Stage::Groups`]: writes the groups in `range`, and replaces their rows.
-    fn write(&self, range: Range<usize>, out: &mut Out) -> Result<()> {
+    fn write(&mut self, range: Range<usize>, out: &mut Out) -> Result<()> {
         let fresh = self.groups.rows(range.clone())?;
         let keys = keys(&fresh)?;
         let stored = Stored::read(&self.arrangements[0], &keys)?;
         let states = self.states(range, &fresh, &keys, &stored)?;
-        let counts = states.column(self.layout.rows()).as_primitive::<Int64Type>();
+        let counts = states.column(self.layout.rows()).as_primitive::<Decimal128Type>();
         let lives = |&row: &u32| counts.value(row as usize) != 0 || self.layout.group.is_empty();
         let living: Vec<u32> = (0..states.num_rows() as u32).filter(lives).collect();
         let states = if living.len() == states.num_rows() { states } else { take(&states, &living)? };
@@ -182,19 +177,30 @@ impl Reduce {
     }
 
     /// The new states of the groups in `range`.
-    fn states(&self, range: Range<usize>, fresh: &RecordBatch, keys: &Keys, stored: &Stored) -> Result<RecordBatch> {
+    fn states(
+        &mut self,
+        range: Range<usize>,
+        fresh: &RecordBatch,
+        keys: &Keys,
+        stored: &Stored,
+    ) -> Result<RecordBatch> {
         let width = self.layout.group.len();
         let len = range.len();
         let mut columns: Vec<Option<ArrayRef>> = vec![None; width + self.layout.columns.len()];
         for (column, fresh) in fresh.columns().iter().enumerate() {
             columns[column] = Some(stored.or(column, fresh)?);
         }
-        for (place, accumulator) in &self.accumulators {
-            let column = width + place;
-            columns[column] = Some(accumulator.merge(range.clone(), stored.rows.column(column), &stored.at)?);
+        let mut owners = vec![0; stored.rows.num_rows()];
+        for (group, at) in range.clone().zip(&stored.at) {
+            at.iter().for_each(|&row| owners[row as usize] = group as u32);
+        }
+        for (place, total) in &mut self.totals {
+            let column = width + *place;
+            total.absorb(&owners, stored.rows.column(column))?;
+            columns[column] = Some(total.state(range.clone())?);
         }
         for (place, (input, keep)) in self.layout.columns.iter().enumerate() {
-            if matches!(keep, Keep::Min | Keep::Max) {
+            if input::is_ordered(*keep) {
                 let values = self.ordered.iter().find(|(other, _)| other == input);
                 let (_, values) = values.expect("an arrangement for each ordered input");
                 columns[width + place] = Some(extreme(values, keys, width, *keep == Keep::Max)?);
@@ -209,9 +215,10 @@ impl Reduce {
         let mut failures: Vec<(usize, &str, Error)> = vec![];
         let mut columns = states.columns()[..self.layout.group.len()].to_vec();
         for finish in &self.finishes {
-            let mut failed = vec![];
-            columns.push(finish.values(states, &mut failed)?);
-            failures.extend(failed.into_iter().map(|(row, error)| (row, finish.expression.as_str(), error)));
+            let finished = finish.values(states)?;
+            columns.push(finished.values);
+            let named = |(row, error)| (row, finish.expression.as_str(), error);
+            failures.extend(finished.failures.into_iter().map(named));
         }
         // One error a group, of its first aggregate that has one; the sort is stable.
         failures.sort_by_key(|failure| failure.0);
@@ -219,7 +226,7 @@ impl Reduce {
         let failing: Vec<usize> = failures.iter().map(|failure| failure.0).collect();
         self.report(states, &failures, weight, out)?;
         // Below zero is a group in a difference that is not taken yet; it has no row.
-        let counts = states.column(self.layout.rows()).as_primitive::<Int64Type>();
+        let counts = states.column(self.layout.rows()).as_primitive::<Decimal128Type>();
         let shown = |&row: &u32| {
             let exists = counts.value(row as usize) > 0 || self.layout.group.is_empty();
             exists && failing.binary_search(&(row as usize)).is_err()
@@ -271,7 +278,7 @@ impl Steps for Reduce {
     fn begin(&mut self, epoch: Epoch, inputs: Vec<Vec<Delta>>) -> Result<()> {
         self.epoch = epoch;
         self.groups.clear();
-        self.accumulators.iter_mut().for_each(|(_, accumulator)| accumulator.clear());
+        self.totals = self.layout.totals()?;
         self.distinct.iter_mut().for_each(|(_, counts)| counts.begin(epoch));
         self.stage = Stage::Rows(Slices::new(inputs.into_iter().flatten().collect()));
         if self.owner && !self.arrangements[0].latest().contains(&Keys::unit(1))[0] {

@@ -1,7 +1,7 @@
 //! Groups and their aggregates, as scripts: changes in, changes out.
 
 use crate::dataflow::operator::tests::{aggregate, check, reduce};
-use weir_sql::plan::AggregateFunction::{Avg, BoolAnd, BoolOr, Count, Max, Min, Sum};
+use weir_sql::aggregate::{AVG, BOOL_AND, BOOL_OR, COUNT, MAX, MIN, SUM};
 
 #[test]
 fn groups_come_change_and_go() {
@@ -9,9 +9,9 @@ fn groups_come_change_and_go() {
         "g text, n int4",
         &[0],
         vec![
-            aggregate(Count, None, "count int8"),
-            aggregate(Count, Some(1), "n int8"),
-            aggregate(Sum, Some(1), "sum int8"),
+            aggregate(COUNT, None, "count int8"),
+            aggregate(COUNT, Some(1), "n int8"),
+            aggregate(SUM, Some(1), "sum int8"),
         ],
     );
     check(
@@ -25,7 +25,7 @@ fn groups_come_change_and_go() {
 
 #[test]
 fn without_group_columns_there_is_always_one_row() {
-    let node = reduce("n int4", &[], vec![aggregate(Count, None, "count int8"), aggregate(Max, Some(0), "max int4")]);
+    let node = reduce("n int4", &[], vec![aggregate(COUNT, None, "count int8"), aggregate(MAX, Some(0), "max int4")]);
     check(
         &node,
         "        => + 0 null
@@ -44,7 +44,7 @@ fn minimum_and_maximum_step_back_when_their_row_goes() {
     let node = reduce(
         "g int4, v numeric",
         &[0],
-        vec![aggregate(Min, Some(1), "min numeric"), aggregate(Max, Some(1), "max numeric")],
+        vec![aggregate(MIN, Some(1), "min numeric"), aggregate(MAX, Some(1), "max numeric")],
     );
     check(
         &node,
@@ -61,11 +61,11 @@ fn sums_are_exact_and_change_type_as_in_postgres() {
         "a int8, b money, c numeric, d huge",
         &[],
         vec![
-            aggregate(Sum, Some(0), "a numeric"),
-            aggregate(Sum, Some(1), "b numeric"),
-            aggregate(Sum, Some(2), "c numeric"),
-            aggregate(Sum, Some(3), "d numeric"),
-            aggregate(Avg, Some(0), "e numeric"),
+            aggregate(SUM, Some(0), "a numeric"),
+            aggregate(SUM, Some(1), "b numeric"),
+            aggregate(SUM, Some(2), "c numeric"),
+            aggregate(SUM, Some(3), "d numeric"),
+            aggregate(AVG, Some(0), "e numeric"),
         ],
     );
     check(
@@ -83,9 +83,9 @@ fn float_sums_do_not_drift() {
         "n float8, m float4",
         &[],
         vec![
-            aggregate(Sum, Some(0), "n float8"),
-            aggregate(Sum, Some(1), "m float4"),
-            aggregate(Avg, Some(0), "a float8"),
+            aggregate(SUM, Some(0), "n float8"),
+            aggregate(SUM, Some(1), "m float4"),
+            aggregate(AVG, Some(0), "a float8"),
         ],
     );
     check(
@@ -100,14 +100,14 @@ fn float_sums_do_not_drift() {
 
 #[test]
 fn a_result_out_of_range_is_an_error_until_it_fits_again() {
-    let node = reduce("g text, n int4", &[0], vec![aggregate(Sum, Some(1), "sum int8")]);
+    let node = reduce("g text, n int4", &[0], vec![aggregate(SUM, Some(1), "sum int8")]);
     check(
         &node,
         "+4294967299 a 2147483647; + b 1  => ! + reduce sum(n) 22003; + b 1
          + a 1
          -4294967299 a 2147483647         => ! - reduce sum(n) 22003; + a 1",
     );
-    let floats = reduce("n float8", &[], vec![aggregate(Sum, Some(0), "sum float8")]);
+    let floats = reduce("n float8", &[], vec![aggregate(SUM, Some(0), "sum float8")]);
     check(
         &floats,
         "+2 1e308  => ! + reduce sum(n) 22003
@@ -118,9 +118,9 @@ fn a_result_out_of_range_is_an_error_until_it_fits_again() {
 #[test]
 fn distinct_values_count_once() {
     let mut distinct = vec![
-        aggregate(Count, Some(1), "count int8"),
-        aggregate(Sum, Some(1), "sum numeric"),
-        aggregate(Avg, Some(1), "avg numeric"),
+        aggregate(COUNT, Some(1), "count int8"),
+        aggregate(SUM, Some(1), "sum numeric"),
+        aggregate(AVG, Some(1), "avg numeric"),
     ];
     distinct.iter_mut().for_each(|aggregate| aggregate.distinct = true);
     check(
@@ -133,11 +133,11 @@ fn distinct_values_count_once() {
 
 #[test]
 fn a_filter_chooses_what_an_aggregate_sees() {
-    let mut filtered = aggregate(Count, None, "some int8");
+    let mut filtered = aggregate(COUNT, None, "some int8");
     filtered.filter = Some(1);
-    let mut largest = aggregate(Max, Some(0), "max int4");
+    let mut largest = aggregate(MAX, Some(0), "max int4");
     largest.filter = Some(1);
-    let node = reduce("n int4, f bool", &[], vec![aggregate(Count, None, "all int8"), filtered, largest]);
+    let node = reduce("n int4, f bool", &[], vec![aggregate(COUNT, None, "all int8"), filtered, largest]);
     check(
         &node,
         "+ 1 true; + 2 false; + 3 null  => + 3 1 1
@@ -147,8 +147,11 @@ fn a_filter_chooses_what_an_aggregate_sees() {
 
 #[test]
 fn booleans_are_taken_together() {
-    let node =
-        reduce("f bool", &[], vec![aggregate(BoolAnd, Some(0), "every bool"), aggregate(BoolOr, Some(0), "some bool")]);
+    let node = reduce(
+        "f bool",
+        &[],
+        vec![aggregate(BOOL_AND, Some(0), "every bool"), aggregate(BOOL_OR, Some(0), "some bool")],
+    );
     check(
         &node,
         "           => + null null

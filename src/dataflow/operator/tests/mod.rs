@@ -11,8 +11,9 @@ pub use self::rig::Rig;
 pub use self::value::{Row, Rows, Value};
 
 use self::value::{delta, put};
+use weir_sql::aggregate::Function;
 use weir_sql::catalog::RelationId;
-use weir_sql::plan::{Aggregate, AggregateFunction, JoinKind, Node, Operator};
+use weir_sql::plan::{Aggregate, JoinKind, Node, Operator};
 use weir_sql::types::{Column, Type};
 
 /// Columns from "id int4, name text"; all nullable.
@@ -64,7 +65,7 @@ pub fn join(kind: JoinKind, left: &str, right: &str, keys: &[(usize, usize)]) ->
     Node { operator, columns: output }
 }
 
-pub fn aggregate(function: AggregateFunction, argument: Option<usize>, output: &str) -> Aggregate {
+pub fn aggregate(function: Function, argument: Option<usize>, output: &str) -> Aggregate {
     let output = columns(output).remove(0);
     Aggregate { function, argument, distinct: false, filter: None, output }
 }
@@ -143,7 +144,7 @@ fn parse_answer(node: &Node, text: &str) -> Vec<String> {
     lines
 }
 
-fn print_row(row: &Row, weight: i64) -> String {
+fn print_row(row: &Row, weight: i128) -> String {
     let values: Vec<String> = row.iter().map(Value::to_string).collect();
     format!("{weight:+} {}", values.join(" "))
 }

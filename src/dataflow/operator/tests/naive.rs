@@ -1,8 +1,9 @@
 //! The operators' definitions, evaluated from scratch on plain rows.
 
 use super::value::{Row, Rows, Value, number, put};
+use weir_sql::aggregate::{AVG, SUM};
 use weir_sql::numeric::Sum;
-use weir_sql::plan::{Aggregate, AggregateFunction as F, JoinKind, Node, Operator};
+use weir_sql::plan::{Aggregate, JoinKind, Node, Operator};
 use weir_sql::types::{Column, Type};
 
 /// Rows, and errors as (operator, expression, SQLSTATE).
@@ -11,6 +12,8 @@ pub struct Truth {
     pub rows: Rows,
     pub errors: Rows,
 }
+
+const LARGEST: i128 = i64::MAX as i128;
 
 /// What a test computes of a row: a value, or an error's SQLSTATE.
 pub type Computed = Result<Value, &'static str>;
@@ -33,16 +36,25 @@ pub fn evaluate(node: &Node, meaning: &Meaning, inputs: &[Rows]) -> Truth {
         Operator::Map { .. } => map(meaning, &inputs[0]),
         Operator::Join { .. } => join(node, meaning, &inputs[0], &inputs[1]),
         Operator::Reduce { input, group, aggregates } => reduce(&input.columns, group, aggregates, &inputs[0]),
-        Operator::Distinct { .. } => counted(&node.columns, &inputs[0], |count| i64::from(count > 0)),
+        Operator::Distinct { .. } => counted(&node.columns, &inputs[0], |count| i128::from(count > 0)),
         Operator::Threshold { .. } => counted(&node.columns, &inputs[0], |count| count.max(0)),
         other => panic!("no definition of {other:?}"),
     }
 }
 
 impl Truth {
-    fn fail(&mut self, operator: &str, expression: &str, sqlstate: &str, weight: i64) {
+    /// `weight` times, or as often as can be said.
+    fn fail(&mut self, operator: &str, expression: &str, sqlstate: &str, weight: i128) {
         let error = [operator, expression, sqlstate].map(|text| Value::Text(text.to_string()));
-        put(&mut self.errors, error.to_vec(), weight);
+        put(&mut self.errors, error.to_vec(), weight.min(LARGEST));
+    }
+
+    /// A row, or an error if it is there too often.
+    fn count(&mut self, operator: &str, row: Row, weight: i128) {
+        match weight {
+            ..=LARGEST => put(&mut self.rows, row, weight),
+            _ => self.fail(operator, "number of equal rows", "22003", 1),
+        }
     }
 }
 
@@ -98,7 +110,7 @@ fn join(node: &Node, meaning: &Meaning, left: &Rows, right: &Rows) -> Truth {
             has_match[0].insert(a);
             has_match[1].insert(b);
             if !matches!(kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark) {
-                put(&mut truth.rows, pair, wa * wb);
+                truth.count("join", pair, wa * wb);
             }
         }
     }
@@ -125,16 +137,16 @@ fn canonical(row: &Row, columns: &[Column]) -> Row {
     row.iter().zip(columns).map(|(value, column)| value.canonical(&column.kind)).collect()
 }
 
-fn counted(columns: &[Column], input: &Rows, weight: fn(i64) -> i64) -> Truth {
+fn counted(columns: &[Column], input: &Rows, weight: fn(i128) -> i128) -> Truth {
     let mut counts = Rows::new();
     input.iter().for_each(|(row, &weight)| put(&mut counts, canonical(row, columns), weight));
     let mut truth = Truth::default();
-    counts.into_iter().for_each(|(row, count)| put(&mut truth.rows, row, weight(count)));
+    counts.into_iter().for_each(|(row, count)| truth.count("threshold", row, weight(count)));
     truth
 }
 
 fn reduce(columns: &[Column], group: &[usize], aggregates: &[Aggregate], input: &Rows) -> Truth {
-    let mut groups: std::collections::BTreeMap<Row, Vec<(&Row, i64)>> = Default::default();
+    let mut groups: std::collections::BTreeMap<Row, Vec<(&Row, i128)>> = Default::default();
     if group.is_empty() {
         groups.insert(vec![], vec![]);
     }
@@ -158,11 +170,11 @@ fn reduce(columns: &[Column], group: &[usize], aggregates: &[Aggregate], input: 
     truth
 }
 
-fn aggregate(aggregate: &Aggregate, columns: &[Column], rows: &[(&Row, i64)]) -> Computed {
+fn aggregate(aggregate: &Aggregate, columns: &[Column], rows: &[(&Row, i128)]) -> Computed {
     let seen = |row: &Row| aggregate.filter.is_none_or(|filter| row[filter] == Value::Bool(true));
-    let rows: Vec<(&Row, i64)> = rows.iter().filter(|(row, _)| seen(row)).copied().collect();
+    let rows: Vec<(&Row, i128)> = rows.iter().filter(|(row, _)| seen(row)).copied().collect();
     let Some(argument) = aggregate.argument else {
-        return Ok(Value::Int(rows.iter().map(|(_, weight)| weight).sum()));
+        return bigint(rows.iter().map(|(_, weight)| weight).sum());
     };
     let kind = &columns[argument].kind;
     let mut values = Rows::new();
@@ -172,31 +184,40 @@ fn aggregate(aggregate: &Aggregate, columns: &[Column], rows: &[(&Row, i64)]) ->
     if aggregate.distinct {
         values.values_mut().for_each(|weight| *weight = 1);
     }
-    let values: Vec<(&Value, i64)> = values.iter().map(|(row, &weight)| (&row[0], weight)).collect();
-    let count: i64 = values.iter().map(|(_, weight)| weight).sum();
+    let values: Vec<(&Value, i128)> = values.iter().map(|(row, &weight)| (&row[0], weight)).collect();
+    let count: i128 = values.iter().map(|(_, weight)| weight).sum();
     let trues = values.iter().filter(|(value, _)| **value == Value::Bool(true)).count();
-    Ok(match aggregate.function {
-        F::Count => Value::Int(count),
+    Ok(match aggregate.function.name {
+        "count" => bigint(count)?,
         _ if count == 0 => Value::Null,
-        F::BoolAnd => Value::Bool(trues == values.len()),
-        F::BoolOr => Value::Bool(trues > 0),
-        F::Min => values.iter().min_by(|a, b| compare(a.0, b.0, kind)).unwrap().0.clone(),
-        F::Max => values.iter().max_by(|a, b| compare(a.0, b.0, kind)).unwrap().0.clone(),
-        F::Sum | F::Avg if matches!(kind, Type::Float8) => {
+        "bool_and" => Value::Bool(trues == values.len()),
+        "bool_or" => Value::Bool(trues > 0),
+        "min" => values.iter().min_by(|a, b| compare(a.0, b.0, kind)).unwrap().0.clone(),
+        "max" => values.iter().max_by(|a, b| compare(a.0, b.0, kind)).unwrap().0.clone(),
+        _ if matches!(kind, Type::Float8) => {
             let sum = float_sum(&values);
-            Value::Text(if aggregate.function == F::Sum { sum } else { sum / count as f64 }.to_string())
+            Value::Text(if aggregate.function == SUM { sum } else { sum / count as f64 }.to_string())
         }
-        F::Sum | F::Avg => {
+        _ => {
             let mut sum = Sum::default();
-            values.iter().for_each(|(value, weight)| sum.add(&number(&value.to_string()), *weight).unwrap());
+            for (value, weight) in values {
+                // A weight at a time.
+                let (times, rest) = (weight / LARGEST, weight % LARGEST);
+                let weights = std::iter::repeat_n(LARGEST, times as usize).chain([rest]);
+                weights.for_each(|weight| sum.add(&number(&value.to_string()), weight as i64).unwrap());
+            }
             let sum = sum.value().map_err(|error| error.sqlstate)?;
-            match (aggregate.function, &aggregate.output.kind) {
-                (F::Avg, _) => Value::Text(sum.div(&number(&count.to_string())).map_err(|e| e.sqlstate)?.to_string()),
+            match (aggregate.function == AVG, &aggregate.output.kind) {
+                (true, _) => Value::Text(sum.div(&number(&count.to_string())).map_err(|e| e.sqlstate)?.to_string()),
                 (_, Type::Int8) => Value::Int(sum.to_string().parse().map_err(|_| "22003")?),
                 _ => Value::Text(sum.to_string()),
             }
         }
     })
+}
+
+fn bigint(count: i128) -> Computed {
+    i64::try_from(count).map(Value::Int).map_err(|_| "22003")
 }
 
 fn compare(a: &Value, b: &Value, kind: &Type) -> std::cmp::Ordering {
@@ -208,11 +229,11 @@ fn compare(a: &Value, b: &Value, kind: &Type) -> std::cmp::Ordering {
 }
 
 /// Tests' floats are quarters below 2^60 or not finite, so that 128 bits hold any sum of them exactly.
-fn float_sum(values: &[(&Value, i64)]) -> f64 {
+fn float_sum(values: &[(&Value, i128)]) -> f64 {
     let values = values.iter().map(|(value, weight)| (value.text().parse::<f64>().unwrap(), *weight));
     let (finite, special): (Vec<_>, Vec<_>) = values.partition(|(value, _)| value.is_finite());
     if special.is_empty() {
-        let quarters: i128 = finite.iter().map(|(value, weight)| (value * 4.0) as i128 * *weight as i128).sum();
+        let quarters: i128 = finite.iter().map(|(value, weight)| (value * 4.0) as i128 * *weight).sum();
         return quarters as f64 / 4.0;
     }
     special.iter().map(|(value, _)| value).sum()

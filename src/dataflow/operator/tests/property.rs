@@ -9,7 +9,8 @@ use super::{aggregate, scan};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use weir_sql::plan::{AggregateFunction as F, JoinKind, Node, Operator};
+use weir_sql::aggregate::{AVG, BOOL_AND, BOOL_OR, COUNT, Function, MAX, MIN, SUM};
+use weir_sql::plan::{JoinKind, Node, Operator};
 use weir_sql::scalar::Scalar;
 use weir_sql::types::{Column, Type};
 
@@ -131,11 +132,20 @@ fn value(random: &mut StdRng, kind: &Type) -> Value {
 fn changes(random: &mut StdRng, rows: &Rows, columns: &[Column], node: &Node) -> Vec<(Row, i64)> {
     let mut net = Rows::new();
     let below_zero = matches!(node.operator, Operator::Distinct { .. } | Operator::Threshold { .. });
-    let grouped = matches!(node.operator, Operator::Reduce { .. });
     for _ in 0..random.random_range(0..7) {
         let row = columns.iter().map(|column| value(random, &column.kind)).collect();
-        let weight = if grouped && random.random_bool(0.02) { 1 << 33 } else { random.random_range(1..3) };
-        put(&mut net, row, if below_zero && random.random_bool(0.4) { -weight } else { weight });
+        let weight = match random.random_bool(0.03) {
+            true => *[1 << 31, 1 << 33, 1 << 62, i64::MAX].choose(random).unwrap(),
+            false => random.random_range(1..3),
+        };
+        let weight = if below_zero && random.random_bool(0.4) { -weight } else { weight };
+        // More of a row than can be counted does not come; nor of all rows, where values are kept without the rest of their rows.
+        let all = projects(node);
+        let counted = [rows, &net].into_iter().flatten().filter(|(other, _)| all || **other == row);
+        let count = counted.map(|(_, weight)| *weight).sum::<i128>() + i128::from(weight);
+        if count.unsigned_abs() <= i64::MAX as u128 {
+            put(&mut net, row, weight);
+        }
     }
     for (row, &weight) in rows {
         if weight > 0 && random.random_bool(0.3) {
@@ -143,9 +153,15 @@ fn changes(random: &mut StdRng, rows: &Rows, columns: &[Column], node: &Node) ->
             put(&mut net, row.clone(), -part);
         }
     }
-    let mut changes: Vec<(Row, i64)> = net.into_iter().collect();
+    let mut changes: Vec<(Row, i64)> = net.into_iter().map(|(row, weight)| (row, weight as i64)).collect();
     changes.sort_by_key(|_| random.random::<u32>());
     changes
+}
+
+/// Whether state is kept of values alone: then a sum of rows may be more than one row of it can be there, which fails the relation.
+fn projects(node: &Node) -> bool {
+    let Operator::Reduce { aggregates, .. } = &node.operator else { return false };
+    aggregates.iter().any(|aggregate| aggregate.distinct || [MIN, MAX].contains(&aggregate.function))
 }
 
 fn table(random: &mut StdRng, kinds: &[Type]) -> Vec<Column> {
@@ -209,7 +225,7 @@ fn reduce(mut random: StdRng) -> Case {
         let argument = random.random_range(0..input.len());
         let (function, output) = *functions(&input[argument].kind).choose(&mut random).unwrap();
         let mut one = aggregate(function, Some(argument), &format!("value {output}"));
-        if function == F::Count && random.random_bool(0.3) {
+        if function == COUNT && random.random_bool(0.3) {
             one.argument = None;
         }
         one.distinct = one.argument.is_some() && random.random_bool(0.3);
@@ -223,17 +239,17 @@ fn reduce(mut random: StdRng) -> Case {
 }
 
 /// What can be made of a column, and its type.
-fn functions(kind: &Type) -> &'static [(F, &'static str)] {
+fn functions(kind: &Type) -> &'static [(Function, &'static str)] {
     match kind {
-        Type::Int4 => &[(F::Sum, "int8"), (F::Avg, "numeric"), (F::Min, "int4"), (F::Max, "int4"), (F::Count, "int8")],
-        Type::Int8 => &[(F::Sum, "numeric"), (F::Avg, "numeric"), (F::Min, "int8"), (F::Max, "int8")],
-        Type::Bool => &[(F::BoolAnd, "bool"), (F::BoolOr, "bool"), (F::Count, "int8")],
-        Type::Text => &[(F::Min, "text"), (F::Max, "text"), (F::Count, "int8")],
+        Type::Int4 => &[(SUM, "int8"), (AVG, "numeric"), (MIN, "int4"), (MAX, "int4"), (COUNT, "int8")],
+        Type::Int8 => &[(SUM, "numeric"), (AVG, "numeric"), (MIN, "int8"), (MAX, "int8")],
+        Type::Bool => &[(BOOL_AND, "bool"), (BOOL_OR, "bool"), (COUNT, "int8")],
+        Type::Text => &[(MIN, "text"), (MAX, "text"), (COUNT, "int8")],
         Type::Numeric(None) => {
-            &[(F::Sum, "numeric"), (F::Avg, "numeric"), (F::Min, "numeric"), (F::Max, "numeric"), (F::Count, "int8")]
+            &[(SUM, "numeric"), (AVG, "numeric"), (MIN, "numeric"), (MAX, "numeric"), (COUNT, "int8")]
         }
-        Type::Numeric(_) => &[(F::Sum, "numeric"), (F::Avg, "numeric"), (F::Min, "money"), (F::Max, "money")],
-        _ => &[(F::Sum, "float8"), (F::Avg, "float8"), (F::Min, "float8"), (F::Max, "float8"), (F::Count, "int8")],
+        Type::Numeric(_) => &[(SUM, "numeric"), (AVG, "numeric"), (MIN, "money"), (MAX, "money")],
+        _ => &[(SUM, "float8"), (AVG, "float8"), (MIN, "float8"), (MAX, "float8"), (COUNT, "int8")],
     }
 }
 

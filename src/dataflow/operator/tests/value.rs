@@ -20,8 +20,8 @@ pub enum Value {
 
 pub type Row = Vec<Value>;
 
-/// A Z-set in the plainest form.
-pub type Rows = BTreeMap<Row, i64>;
+/// A Z-set in the plainest form, of weights that any sum and product fits.
+pub type Rows = BTreeMap<Row, i128>;
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,9 +139,9 @@ pub fn add(rows: &mut Rows, delta: &Delta) {
     }
 }
 
-pub fn put(rows: &mut Rows, row: Row, weight: i64) {
+pub fn put(rows: &mut Rows, row: Row, weight: impl Into<i128>) {
     let entry = rows.entry(row.clone()).or_default();
-    *entry += weight;
+    *entry += weight.into();
     if *entry == 0 {
         rows.remove(&row);
     }

@@ -1,11 +1,11 @@
 //! Exact sums of floats: order does not matter, and a value taken back leaves nothing behind (1e16 + 1 - 1e16 is 1).
 //!
-//! Every finite float8 is an integer times 2^-1074, so a sum is one wide integer; only the digits that are in use are held.
-//! The result is the float nearest to the true sum, so it is the same however the rows came: it may differ in the last bits from
-//! a database that adds floats one by one in some order, and is never further from the truth.
+//! Every finite float8 is an integer times 2^-1074, so a sum is one wide integer; only the digits that are in use are
+//! held. The result is the float nearest to the true sum, so it is the same however the rows came: it may differ in the
+//! last bits from a database that adds floats one by one in some order, and is never further from the truth.
 
-use super::packed::Total;
-use weir_sql::{Error, Result};
+use super::Written;
+use crate::{Error, Result};
 
 /// Digits have 32 bits; the first digit's lowest bit is worth 2^-1074.
 const DIGIT: u32 = 32;
@@ -14,10 +14,10 @@ const MASK: i64 = (1 << DIGIT) - 1;
 const ADDITIONS: u32 = 1 << 30;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Exact {
-    nan: i64,
-    infinity: i64,
-    negative_infinity: i64,
+pub struct Exact {
+    nan: i128,
+    infinity: i128,
+    negative_infinity: i128,
     /// Place of `digits[0]`.
     low: usize,
     /// May hold more than 32 bits, and any sign, until `carry`.
@@ -33,7 +33,7 @@ impl Exact {
                 f64::NEG_INFINITY => &mut self.negative_infinity,
                 _ => &mut self.nan,
             };
-            *counter += weight;
+            *counter += i128::from(weight);
             return;
         }
         let bits = value.to_bits();
@@ -162,7 +162,11 @@ impl Exact {
     }
 }
 
-impl Total for Exact {
+impl Written for Exact {
+    fn bytes(&self) -> usize {
+        self.digits.capacity() * size_of::<i64>()
+    }
+
     fn merge(&mut self, other: &Self) -> Result<()> {
         self.nan += other.nan;
         self.infinity += other.infinity;
@@ -179,8 +183,8 @@ impl Total for Exact {
         Ok(())
     }
 
-    /// Nothing for zero; else the three counters if any is not 0, the sign, the place of the first digit, and the digits without
-    /// zeros (or, below zero, all ones) at either end: equal sums have equal bytes.
+    /// Nothing for zero; else the three counters if any is not 0, the sign, the place of the first digit, and the
+    /// digits without zeros (or, below zero, all ones) at either end: equal sums have equal bytes.
     fn encode(&self, bytes: &mut Vec<u8>) {
         let specials = [self.nan, self.infinity, self.negative_infinity];
         let special = specials.iter().any(|&count| count != 0);
@@ -207,7 +211,7 @@ impl Total for Exact {
         if flags & 1 != 0 {
             for counter in [&mut sum.nan, &mut sum.infinity, &mut sum.negative_infinity] {
                 let (head, tail) = rest.split_first_chunk().ok_or_else(damaged)?;
-                *counter = i64::from_be_bytes(*head);
+                *counter = i128::from_be_bytes(*head);
                 rest = tail;
             }
         }
@@ -245,8 +249,7 @@ fn damaged() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::rngs::StdRng;
-    use rand::{Rng, SeedableRng};
+    use proptest::prelude::*;
 
     fn sum(terms: &[(f64, i64)]) -> Exact {
         let mut sum = Exact::default();
@@ -286,32 +289,38 @@ mod tests {
         assert!(sum(&[(f64::NEG_INFINITY, 1), (f64::INFINITY, 1)]).value().is_nan());
     }
 
-    #[test]
-    fn sums_do_not_depend_on_order_and_survive_being_stored() {
-        let seed = 11;
-        let mut random = StdRng::seed_from_u64(seed);
-        for case in 0..2000 {
-            let value = |random: &mut StdRng| match random.random_range(0..4) {
-                0 => f64::from_bits(random.random()),
-                1 => random.random_range(-1e3..1e3),
-                2 => f64::from(random.random_range(-3i32..3)),
-                _ => random.random_range(-1.0..1.0) * 10f64.powi(random.random_range(-300..300)),
-            };
-            let len = random.random_range(0..8);
-            let terms: Vec<(f64, i64)> = (0..len).map(|_| (value(&mut random), random.random_range(-3..4))).collect();
+    fn any_float() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            -1e3..1e3,
+            (-3i32..3).prop_map(f64::from),
+            (-1.0..1.0, -300i32..300).prop_map(|(value, power)| value * 10f64.powi(power)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn sums_do_not_depend_on_order_and_survive_being_stored(
+            terms in prop::collection::vec((any_float(), prop_oneof![-3i64..4, any::<i64>()]), 0..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
             let whole = sum(&terms);
-            let cut = random.random_range(0..=terms.len());
+            let cut = cut.index(terms.len() + 1);
             let mut halves = sum(&terms[cut..]);
             let stored = Exact::decode(&bytes(&sum(&terms[..cut]))).unwrap();
             halves.merge(&stored).unwrap();
-            assert_eq!(bytes(&whole), bytes(&halves), "seed {seed} case {case} {terms:?}");
+            prop_assert_eq!(bytes(&whole), bytes(&halves));
             let mut back = halves.clone();
-            back.merge(&sum(&terms.iter().map(|&(v, w)| (v, -w)).collect::<Vec<_>>())).unwrap();
-            assert_eq!(bytes(&back), Vec::<u8>::new(), "seed {seed} case {case} {terms:?}");
-            let small = terms.iter().all(|(v, _)| v.is_finite() && v.abs() < 1e300);
+            terms.iter().for_each(|&(value, weight)| {
+                back.add_value(value, -(weight >> 1));
+                back.add_value(value, -(weight - (weight >> 1)));
+            });
+            prop_assert_eq!(bytes(&back), Vec::<u8>::new());
+            let small = terms.iter().all(|(v, w)| v.is_finite() && v.abs() < 1e300 && w.unsigned_abs() < 4);
             let naive: f64 = terms.iter().map(|&(v, w)| v * w as f64).sum();
             let scale: f64 = terms.iter().map(|&(v, w)| (v * w as f64).abs()).sum();
-            assert!(!small || (naive - whole.value()).abs() <= scale * 1e-15, "seed {seed} case {case} {terms:?}");
+            prop_assert!(!small || (naive - whole.value()).abs() <= scale * 1e-15);
         }
     }
 

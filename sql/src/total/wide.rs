@@ -1,12 +1,12 @@
 //! Sums of decimals of up to 76 digits, which themselves nearly fill 256 bits.
 
-use super::packed::Total;
+use super::Written;
+use crate::{Error, Result};
 use arrow::datatypes::i256;
-use weir_sql::{Error, Result};
 
 /// Upper and lower 38 digits, added up apart: each half has 129 bits to spare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wide {
+pub struct Wide {
     high: i256,
     low: i256,
 }
@@ -27,7 +27,11 @@ impl Wide {
     }
 }
 
-impl Total for Wide {
+impl Written for Wide {
+    fn bytes(&self) -> usize {
+        0
+    }
+
     fn merge(&mut self, other: &Self) -> Result<()> {
         self.high = self.high.wrapping_add(other.high);
         self.low = self.low.wrapping_add(other.low);

@@ -1,0 +1,89 @@
+//! Long and deep statements are planned in time, and what is planned is stored.
+
+use super::*;
+use crate::catalog::{Relation, RelationId};
+use crate::plan::Operator;
+use crate::statement::{Statement, parse};
+use crate::types::Type;
+use std::time::{Duration, Instant};
+
+struct One;
+
+impl Catalog for One {
+    fn relation(&self, name: &str) -> Option<Relation> {
+        let column = |name: &str, kind: Type, nullable| Column { name: name.into(), kind, nullable };
+        let columns = vec![
+            column("id", Type::Int4, false),
+            column("a", Type::Int4, true),
+            column("n", Type::Numeric(Some((10, 2))), true),
+            column("s", Type::Text, true),
+        ];
+        (name == "t").then(|| Relation { id: RelationId(1), name: "t".into(), columns, key: Some(vec![0]) })
+    }
+
+    fn by_id(&self, _: RelationId) -> Option<Relation> {
+        self.relation("t")
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec!["t".into()]
+    }
+}
+
+fn planned(sql: &str) -> Result<Plan> {
+    let Statement::Query(query) = parse(sql)?.remove(0).statement else { panic!("{sql}") };
+    // As deep as a server's thread.
+    let planning = move || plan(&query, &[], &One, &Settings::default());
+    let thread = std::thread::Builder::new().stack_size(16 << 20).spawn(planning).expect("a thread");
+    Ok(thread.join().expect("no panic")?.plan)
+}
+
+/// Statements of `count` terms, calls or parentheses.
+fn long(count: usize) -> Vec<(&'static str, String)> {
+    let times = |text: &str| text.repeat(count);
+    vec![
+        ("sum", format!("SELECT a{} FROM t", times(" + a"))),
+        ("mixed sum", format!("SELECT a{} FROM t", times(" + a - n * 2"))),
+        ("constants", format!("SELECT 1{}", times(" + 1"))),
+        ("text", format!("SELECT s{} FROM t", times(" || s"))),
+        ("text and literals", format!("SELECT s{} FROM t", times(" || ', ' || a"))),
+        ("cases", format!("SELECT a{} FROM t", times(" + CASE WHEN a > 1 THEN 1 ELSE 0 END"))),
+        ("parentheses", format!("SELECT {}a{} FROM t", times("("), times(")"))),
+        ("nested sums", format!("SELECT {}a{} FROM t", times("("), times(" + 1)"))),
+        ("list", format!("SELECT a FROM t WHERE a IN (1{})", times(", 2"))),
+    ]
+}
+
+/// Not optimised, and beside other tests; what grows with the square takes longer.
+const IN_TIME: Duration = Duration::from_secs(60);
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "it is the time that is tested")]
+fn a_thousand_terms_are_planned_in_time_and_read_back() {
+    for (what, sql) in long(1000) {
+        let began = Instant::now();
+        let plan = planned(&sql).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        let took = began.elapsed();
+        println!("{what}: {took:?}");
+        assert!(took < IN_TIME, "{what}: {took:?}");
+        let value: serde_json::Value = serde_json::from_slice(&serde_json::to_vec(&plan).unwrap()).unwrap();
+        assert_eq!(serde_json::from_value::<Plan>(value).unwrap(), plan, "{what}");
+    }
+}
+
+#[test]
+fn calls_and_subqueries_may_be_nested_as_deep_as_in_postgres() {
+    for (open, close) in [("replace(", ", 'x', 'y')"), ("upper(", ")")] {
+        planned(&format!("SELECT {}s{} FROM t", open.repeat(30), close.repeat(30))).unwrap();
+    }
+    planned(&format!("SELECT a FROM {}t{}", "(SELECT a FROM ".repeat(30), ") AS x".repeat(30))).unwrap();
+}
+
+#[test]
+fn ten_thousand_terms_are_one_chain() {
+    let plan = planned(&format!("SELECT a{} FROM t", " + a".repeat(10_000))).unwrap();
+    let Operator::Map { project, .. } = &plan.root.operator else { panic!("{:?}", plan.root.operator) };
+    assert_eq!(project[0].depth(), 3);
+    let text = explain(&plan);
+    assert!(text.contains("(((a + a) + a) + a)"), "{text}");
+}

@@ -1,0 +1,179 @@
+//! Totals: what is kept of groups of values, so that values are added and taken back exactly. Views, SELECT and windows
+//! share them.
+//!
+//! A total is columnar: it holds many groups, takes rows by the number of their group, and gives its state as a column.
+//! No order of adding, taking back and absorbing states makes a difference. It is wide enough for any number of
+//! different rows that fits a machine, each with any weight; only what is made of it may be out of range
+//! ([`aggregate`](crate::aggregate)).
+
+mod exact;
+mod extreme;
+mod moments;
+mod packed;
+mod plain;
+mod wide;
+
+pub use self::exact::Exact;
+pub use self::moments::Moments;
+pub use self::packed::Written;
+pub use self::wide::Wide;
+
+use self::packed::Packed;
+use crate::function::span::Span;
+use crate::numeric::{Numbers, Sum};
+use crate::types::NUMERIC_WIDTH;
+use crate::{Error, Result};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal256Type, Float32Type, Float64Type, IntervalMonthDayNanoType};
+use std::fmt::Debug;
+use std::ops::Range;
+
+/// What can be kept of a group's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// How many values there are; of whole rows, how many rows.
+    Count,
+    Sum,
+    /// How many are true.
+    Trues,
+    /// The sum of the values and of their squares.
+    Moments,
+    Min,
+    Max,
+}
+
+/// One thing that is kept of some groups.
+pub trait Total: Debug + Send + Sync {
+    /// There are `groups` groups now.
+    fn grow(&mut self, groups: usize);
+
+    /// Adds row `i` to group `groups[i]`, `weights[i]` times. A row of weight 0 is skipped: it is filtered out, or
+    /// NULL.
+    fn add(&mut self, groups: &[u32], values: &ArrayRef, weights: &[i64]) -> Result<()>;
+
+    /// Adds what [`Total::state`] gave: row `i` to group `groups[i]`.
+    fn absorb(&mut self, groups: &[u32], states: &ArrayRef) -> Result<()>;
+
+    /// The state of `groups`, a row each, of [`state_type`]. Equal totals have equal bytes.
+    fn state(&self, groups: Range<usize>) -> Result<ArrayRef>;
+
+    /// Forgets the first `groups`; those behind them move up.
+    fn forget(&mut self, groups: usize);
+
+    /// Memory held, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+/// The type of the state of what is kept of values of a type, if it can be kept of them.
+pub fn state_type(keep: Keep, argument: &DataType) -> Option<DataType> {
+    match (keep, argument) {
+        (Keep::Count, _) | (Keep::Trues, DataType::Boolean) => Some(plain::NARROW),
+        (Keep::Min | Keep::Max, kind) => Some(kind.clone()),
+        (Keep::Sum, DataType::Int16 | DataType::Int32) => Some(plain::NARROW),
+        (Keep::Sum, DataType::Int64) => Some(plain::wide(0)),
+        (Keep::Sum, DataType::Decimal128(_, scale)) => Some(plain::wide(*scale)),
+        (Keep::Sum, DataType::Interval(_)) => Some(DataType::Binary),
+        (Keep::Sum | Keep::Moments, kind) if is_number(kind) => Some(DataType::Binary),
+        _ => None,
+    }
+}
+
+fn is_number(kind: &DataType) -> bool {
+    use DataType::*;
+    matches!(kind, Int16 | Int32 | Int64 | Float32 | Float64 | Decimal128(..) | Decimal256(..)) || is_numeric(kind)
+}
+
+/// Whether `kind` is an unconstrained numeric.
+pub fn is_numeric(kind: &DataType) -> bool {
+    *kind == DataType::FixedSizeBinary(NUMERIC_WIDTH)
+}
+
+/// A total of values of a type that [`state_type`] knows; of a minimum or maximum, one whose values are never taken
+/// back.
+pub fn total(keep: Keep, argument: &DataType) -> Result<Box<dyn Total>> {
+    Ok(match keep {
+        Keep::Count => Box::new(plain::count()),
+        Keep::Trues => Box::new(plain::trues()),
+        Keep::Sum => sum(argument)?,
+        Keep::Moments => moments(argument)?,
+        Keep::Min | Keep::Max => extreme::once(keep == Keep::Max, argument)?,
+    })
+}
+
+/// The same of a minimum or maximum whose values can be taken back.
+pub fn retractable(keep: Keep, argument: &DataType) -> Result<Box<dyn Total>> {
+    match keep {
+        Keep::Min | Keep::Max => extreme::sorted(keep == Keep::Max, argument),
+        _ => total(keep, argument),
+    }
+}
+
+fn sum(argument: &DataType) -> Result<Box<dyn Total>> {
+    Ok(match argument {
+        DataType::Int16 => Box::new(plain::small::<arrow::datatypes::Int16Type>()),
+        DataType::Int32 => Box::new(plain::small::<arrow::datatypes::Int32Type>()),
+        DataType::Int64 => Box::new(plain::large()),
+        DataType::Decimal128(_, scale) => Box::new(plain::decimals(*scale)),
+        DataType::Decimal256(..) => Box::new(Packed::<Wide>::new(|totals, groups, values, weights| {
+            let values = values.as_primitive::<Decimal256Type>().values();
+            each(groups, weights, |row, group, weight| totals[group].add_value(values[row], weight));
+            Ok(())
+        })),
+        DataType::Float32 => floats::<Float32Type>(),
+        DataType::Float64 => floats::<Float64Type>(),
+        DataType::Interval(_) => Box::new(Packed::<Span>::new(|totals, groups, values, weights| {
+            let values = values.as_primitive::<IntervalMonthDayNanoType>().values();
+            each(groups, weights, |row, group, weight| totals[group].add(values[row], weight));
+            Ok(())
+        })),
+        kind if is_numeric(kind) => Box::new(Packed::<Sum>::new(|totals, groups, values, weights| {
+            let values = Numbers::of(values)?;
+            for (row, (&group, &weight)) in groups.iter().zip(weights).enumerate() {
+                if weight != 0 {
+                    totals[group as usize].add(&values.get(row)?, weight)?;
+                }
+            }
+            Ok(())
+        })),
+        other => return Err(Error::internal(format!("no sum of {other}"))),
+    })
+}
+
+fn moments(argument: &DataType) -> Result<Box<dyn Total>> {
+    Ok(match argument {
+        DataType::Float32 | DataType::Float64 => {
+            Box::new(Packed::<Moments<2>>::new(|totals, groups, values, weights| {
+                let values = cast(values, &DataType::Float64)?;
+                let values = values.as_primitive::<Float64Type>().values();
+                each(groups, weights, |row, group, weight| totals[group].add_float(values[row], weight));
+                Ok(())
+            }))
+        }
+        _ => Box::new(Packed::<Moments<10>>::new(|totals, groups, values, weights| {
+            let values = Numbers::of(values)?;
+            for (row, (&group, &weight)) in groups.iter().zip(weights).enumerate() {
+                if weight != 0 {
+                    totals[group as usize].add_number(&values.get(row)?, weight);
+                }
+            }
+            Ok(())
+        })),
+    })
+}
+
+fn floats<T: ArrowPrimitiveType<Native: Into<f64>>>() -> Box<dyn Total> {
+    Box::new(Packed::<Exact>::new(|totals, groups, values, weights| {
+        let values = values.as_primitive::<T>().values();
+        each(groups, weights, |row, group, weight| totals[group].add_value(values[row].into(), weight));
+        Ok(())
+    }))
+}
+
+fn each(groups: &[u32], weights: &[i64], mut add: impl FnMut(usize, usize, i64)) {
+    for (row, (&group, &weight)) in groups.iter().zip(weights).enumerate() {
+        if weight != 0 {
+            add(row, group as usize, weight);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Long and deep statements: their views outlive a crash, their planning keeps nobody else waiting and can be cancelled.
+
+use crate::kit::Weir;
+use std::time::{Duration, Instant};
+
+/// Views of `count` terms each, with their names.
+fn views(count: usize) -> Vec<(String, String)> {
+    let times = |text: &str| text.repeat(count);
+    let selects = [
+        ("sum", format!("a{}", times(" + a"))),
+        ("text", format!("s{}", times(" || s"))),
+        ("cases", format!("a{}", times(" + CASE WHEN a > 1 THEN 1 ELSE 0 END"))),
+        ("nested", format!("{}a{}", times("("), times(" + 1)"))),
+    ];
+    let named = |(name, value): (&str, String)| (format!("{name}_{count}"), format!("SELECT id, {value} AS v FROM t"));
+    selects.into_iter().map(named).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_long_expressions_are_there_after_a_kill() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, a INT, s VARCHAR); INSERT INTO t VALUES (1, 1, 'x'), (2, 2, 'y')")
+        .await;
+    let made: Vec<_> = [40, 1000].into_iter().flat_map(views).collect();
+    let mut before = vec![];
+    for (name, query) in &made {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+        let rows = sql.sorted(&format!("SELECT * FROM {name}")).await.expect("rows");
+        // A SELECT says the same.
+        assert_eq!(sql.sorted(query).await.expect("rows"), rows, "{name}");
+        before.push(rows);
+    }
+    assert_eq!(sql.one("SELECT v FROM sum_1000 WHERE id = 2").await, "2002");
+    assert_eq!(sql.one("SELECT v FROM cases_1000 WHERE id = 2").await, "1002");
+    assert_eq!(sql.one("SELECT length(v) FROM text_1000 WHERE id = 2").await, "1001");
+    sql.run("FLUSH").await;
+    weir.kill();
+    weir.restart().await;
+    let sql = weir.client().await;
+    for ((name, _), rows) in made.iter().zip(before) {
+        assert_eq!(sql.sorted(&format!("SELECT * FROM {name}")).await.expect("rows"), rows, "{name}");
+    }
+    sql.run("INSERT INTO t VALUES (3, 3, 'z')").await;
+    assert_eq!(sql.one("SELECT v FROM nested_1000 WHERE id = 3").await, "1003");
+    // Its definition is what was written, not what was made of it.
+    let definition = sql.one("SELECT pg_get_viewdef(c.oid) FROM pg_class c WHERE relname = 'nested_40'").await;
+    assert!(definition.contains(" + 1) + 1)"), "{definition}");
+    for (name, query) in &made {
+        let again = sql.error(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+        assert_eq!(again.code().code(), "42P07", "{name}");
+        sql.run(&format!("DROP MATERIALIZED VIEW {name}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planning_keeps_nobody_waiting_and_ends_when_it_is_cancelled_or_out_of_time() {
+    let weir = Weir::start().await;
+    // Nested, not chained: planned for a long while.
+    let slow = format!("SELECT {}1{}", "abs(".repeat(450), ")".repeat(450));
+    let busy = weir.client().await;
+    let token = busy.cancel_token();
+    let text = slow.clone();
+    let planning = tokio::spawn(async move { busy.error(&text).await });
+    for _ in 0..5 {
+        let began = Instant::now();
+        let other = weir.client().await;
+        assert_eq!(other.one("SELECT 1").await, "1");
+        assert_eq!(weir.get("/health").await.expect("an answer").0, 200);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    assert!(!planning.is_finished(), "it was planned so fast that nothing was seen");
+    let began = Instant::now();
+    token.cancel_query(tokio_postgres::NoTls).await.expect("cancelled");
+    assert_eq!(planning.await.expect("no panic").code().code(), "57014");
+    let timed = weir.client().await;
+    timed.run("SET statement_timeout = 200").await;
+    for sql in [slow.clone(), format!("PREPARE p AS {slow}"), format!("EXPLAIN {slow}")] {
+        assert_eq!(timed.error(&sql).await.code().code(), "57014");
+    }
+    let view = format!("CREATE MATERIALIZED VIEW v AS {slow}");
+    assert_eq!(timed.error(&view).await.code().code(), "57014");
+    let prepared = timed.prepare(&slow).await.expect_err("out of time");
+    assert_eq!(prepared.code().expect("an error of the server").code(), "57014");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    timed.run("SET statement_timeout = 0; CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+}
