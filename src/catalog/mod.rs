@@ -12,15 +12,22 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_sql::catalog::{Relation, RelationId};
 use weir_sql::{Error, Result};
-use weir_storage::manifest::{ArrangementId, Manifest};
+use weir_storage::manifest::{ArrangementId, Manifest, Record, Records};
 
 /// Every object, by id. Ids of objects and arrangements are never reused.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     pub objects: BTreeMap<u32, Shared>,
     pub last_object: u32,
     pub last_arrangement: u64,
+}
+
+/// What is no object's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Last {
+    last_object: u32,
+    last_arrangement: u64,
 }
 
 /// Ids below this are left to system relations.
@@ -29,13 +36,26 @@ pub const FIRST_OBJECT: u32 = 16384;
 impl Catalog {
     /// As `manifest` has it. One this binary does not understand is refused, never guessed at.
     pub fn of(manifest: &Manifest) -> Result<Self> {
-        if manifest.catalog.is_null() {
+        let unknown = |error: serde_json::Error| {
+            let manifest = Manifest::path(manifest.sequence);
+            Error::new("58000", format!("the catalog in {manifest} was written by another version of Weir: {error}"))
+        };
+        let Records { rest, objects } = &manifest.catalog;
+        if rest.is_null() {
             return Ok(Self::default());
         }
-        serde_json::from_value(manifest.catalog.clone()).map_err(|e| {
-            let manifest = Manifest::path(manifest.sequence);
-            Error::new("58000", format!("the catalog in {manifest} was written by another version of Weir: {e}"))
-        })
+        let Last { last_object, last_arrangement } = Last::deserialize(rest).map_err(unknown)?;
+        let object = |(&id, record): (&u32, &Record)| Ok((id, Shared::read(record).map_err(unknown)?));
+        let objects = objects.iter().map(object).collect::<Result<_>>()?;
+        Ok(Self { objects, last_object, last_arrangement })
+    }
+
+    /// As a manifest says it. An object that would be read as another one is an internal error.
+    pub fn records(&self) -> Result<Records> {
+        let Self { objects, last_object, last_arrangement } = self;
+        let last = Last { last_object: *last_object, last_arrangement: *last_arrangement };
+        let objects = objects.iter().map(|(&id, object)| Ok((id, object.record()?))).collect::<Result<_>>()?;
+        Ok(Records { rest: serde_json::to_value(last).expect("two numbers"), objects })
     }
 
     pub fn by_name(&self, name: &str) -> Option<&Object> {

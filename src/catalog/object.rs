@@ -1,10 +1,10 @@
 //! One object of the catalog and its life.
 
 use crate::connector::{Identity, Subscription};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use weir_sql::catalog::{Relation, RelationId};
 use weir_sql::function::identifier;
 use weir_sql::plan::Plan;
@@ -14,7 +14,7 @@ use weir_sql::types::Column;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::key::Portion;
-use weir_storage::manifest::ArrangementId;
+use weir_storage::manifest::{ArrangementId, Record};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,13 +29,46 @@ pub struct Object {
     pub body: Body,
 }
 
-/// An object as catalogs share it: one that is changed copies what it changes, and not the thousands beside it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shared(Arc<Object>);
+/// An object as catalogs share it: one that is changed copies what it changes, and not the thousands beside it, and only its own record
+/// is written anew.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    object: Arc<Object>,
+    /// Once a manifest has asked for it.
+    record: Arc<OnceLock<Record>>,
+}
+
+impl Shared {
+    /// As a manifest has it.
+    pub fn read(record: &Record) -> serde_json::Result<Self> {
+        Ok(Self { object: Arc::new(record.read()?), record: Arc::new(OnceLock::from(record.clone())) })
+    }
+
+    /// As a manifest says it: what a start reads as the same object.
+    pub fn record(&self) -> Result<Record> {
+        if let Some(record) = self.record.get() {
+            return Ok(record.clone());
+        }
+        let record = Record::of(&*self.object);
+        let why = match record.read::<Object>() {
+            Ok(read) if read == *self.object => return Ok(self.record.get_or_init(|| record).clone()),
+            Ok(_) => "it would be read as another one".to_string(),
+            Err(error) => error.to_string(),
+        };
+        let name = format!("{} \"{}\"", self.kind(), self.name);
+        Err(Error::internal(format!("what a manifest would say of {name} could not be read by a start")).detail(why))
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        self.object == other.object
+    }
+}
 
 impl From<Object> for Shared {
     fn from(object: Object) -> Self {
-        Self(Arc::new(object))
+        Self { object: Arc::new(object), record: Arc::default() }
     }
 }
 
@@ -43,25 +76,14 @@ impl Deref for Shared {
     type Target = Object;
 
     fn deref(&self) -> &Object {
-        &self.0
+        &self.object
     }
 }
 
 impl DerefMut for Shared {
     fn deref_mut(&mut self) -> &mut Object {
-        Arc::make_mut(&mut self.0)
-    }
-}
-
-impl Serialize for Shared {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Object::serialize(&self.0, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Shared {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Object::deserialize(deserializer).map(Self::from)
+        self.record = Arc::default();
+        Arc::make_mut(&mut self.object)
     }
 }
 
@@ -161,10 +183,7 @@ pub struct Filled {
 impl ViewBody {
     /// Whether a start will read what is stored of the plan; to be asked before the view is.
     pub fn read_back(&self) -> Result<()> {
-        // As a manifest holds it: a start reads that as a value first.
-        let stored = serde_json::to_vec(self).and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes));
-        let read = stored.and_then(serde_json::from_value::<Self>);
-        let why = match read {
+        let why = match Record::of(self).read::<Self>() {
             Ok(read) if read == *self => return Ok(()),
             Ok(_) => "it would be read as another one".to_string(),
             Err(error) => error.to_string(),

@@ -5,10 +5,10 @@ use crate::coordinator::past::Arranged;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use weir_sql::Result;
-use weir_storage::manifest::{self, Manifest};
+use weir_storage::manifest::{self, Cache, Manifest};
 use weir_storage::publish::Publisher;
 use weir_storage::run::{self, Sum};
-use weir_storage::{Env, Epoch};
+use weir_storage::{Env, Epoch, Error};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
@@ -42,25 +42,30 @@ impl Store {
         let objects = env.objects.list(run::FOLDER, None).await.map_err(failed)?.into_iter().collect();
         let listed = env.objects.list(manifest::FOLDER, None).await.map_err(failed)?;
         let ours = listed.into_iter().filter_map(|(path, bytes)| Some((Manifest::sequence_of(&path)?, bytes)));
-        let read = stream::iter(ours.collect::<Vec<_>>()).map(|(sequence, bytes)| found(env, sequence, bytes));
-        let manifests = read.buffered(AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await?;
+        let (mut manifests, mut pages) = (BTreeMap::new(), Cache::default());
+        for (sequence, bytes) in ours {
+            manifests.extend(found(env, sequence, bytes, &mut pages).await?.map(|found| (sequence, found)));
+        }
         let newest = Publisher::newest(env, false).await.map_err(failed)?;
         Ok(Self { newest, manifests, objects })
     }
 }
 
 /// `None` if it is gone by now.
-async fn found(env: &Env, sequence: u64, bytes: u64) -> Result<Option<(u64, Found)>> {
-    let path = Manifest::path(sequence);
-    let Some(encoded) = env.objects.get(&path).await.map_err(failed)? else { return Ok(None) };
-    let content = Manifest::decode(&path, &encoded).ok().map(|manifest| Content {
+async fn found(env: &Env, sequence: u64, bytes: u64, pages: &mut Cache) -> Result<Option<Found>> {
+    let read = match Manifest::read(env, sequence, pages).await {
+        Ok(None) => return Ok(None),
+        Err(Error::Corrupt(_)) => None,
+        read => read.map_err(failed)?,
+    };
+    let content = read.map(|manifest| Content {
         epoch: manifest.epoch,
         now: manifest.now,
         committed_at: manifest.committed_at,
         uploaded_bytes: manifest.uploaded_bytes,
         objects: manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes)).collect(),
     });
-    Ok(Some((sequence, Found { bytes, content })))
+    Ok(Some(Found { bytes, content }))
 }
 
 /// How many entries are left of an arrangement's when they are added up.

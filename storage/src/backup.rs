@@ -77,6 +77,7 @@ async fn one(from: &Env, to: &Env, manifest: &Manifest, path: &str) -> Result<Op
         .filter(|run| run.object == path)
         .cloned()
         .collect();
+    manifest.pages.verify(path, &bytes)?;
     let object = bytes.clone();
     from.compute(move || runs.iter().try_for_each(|run| run::verify(run, &object))).await??;
     insist(to, || to.objects.put(path, bytes.clone())).await?;

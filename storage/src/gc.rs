@@ -10,7 +10,7 @@ use crate::epoch::Generation;
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::identity::Maker;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Cache, Manifest};
 use crate::merge::WORTHWHILE;
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
@@ -131,6 +131,7 @@ pub struct Sparse {
 pub struct Collector {
     history: History,
     read: BTreeMap<u64, Known>,
+    pages: Cache,
 }
 
 /// What is known of a manifest; of one that cannot be read, nothing.
@@ -144,9 +145,20 @@ struct Facts {
     objects: BTreeMap<String, u64>,
 }
 
+impl Facts {
+    fn of(manifest: &Manifest, bytes: u64) -> Self {
+        Self {
+            generation: manifest.generation,
+            committed_at: manifest.committed_at,
+            bytes,
+            objects: manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes)).collect(),
+        }
+    }
+}
+
 impl Collector {
     pub fn new(history: History) -> Self {
-        Self { history, read: BTreeMap::new() }
+        Self { history, ..Self::default() }
     }
 
     /// Deletes what the owner `own` may delete. `in_use` is asked during the collection; it names every object
@@ -199,12 +211,22 @@ impl Collector {
     /// Reads the manifests that are new, and forgets those that are gone.
     async fn refresh(&mut self, env: &Env) -> Result<()> {
         let listed = env.objects.list(manifest::FOLDER, None).await?;
-        let listed: BTreeSet<u64> = listed.iter().filter_map(|(path, _)| Manifest::sequence_of(path)).collect();
-        self.read.retain(|sequence, _| listed.contains(sequence));
-        let new = listed.into_iter().filter(|sequence| !self.read.contains_key(sequence));
-        let read = futures::stream::iter(new.collect::<Vec<_>>()).map(|sequence| learn(env, sequence));
-        let read: Vec<_> = read.buffered(AT_ONCE).try_collect().await?;
-        self.read.extend(read.into_iter().flatten());
+        let sequences = listed.into_iter().filter_map(|(path, bytes)| Some((Manifest::sequence_of(&path)?, bytes)));
+        let listed: BTreeMap<u64, u64> = sequences.collect();
+        self.read.retain(|sequence, _| listed.contains_key(sequence));
+        // One after the other, since each has nearly all of its pages in common with the one before.
+        for (sequence, bytes) in listed {
+            if self.read.contains_key(&sequence) {
+                continue;
+            }
+            let known = match Manifest::read(env, sequence, &mut self.pages).await {
+                Ok(None) => continue,
+                Ok(Some(manifest)) => Some(Facts::of(&manifest, bytes)),
+                Err(Error::Corrupt(_)) => None,
+                Err(error) => return Err(error),
+            };
+            self.read.insert(sequence, known);
+        }
         Ok(())
     }
 }
@@ -213,19 +235,6 @@ fn candidate<'a>((sequence, known): (&u64, &'a Known)) -> Candidate<'a> {
     let content = |facts: &'a Facts| Content { committed_at: facts.committed_at, objects: &facts.objects };
     let bytes = known.as_ref().map_or(0, |facts| facts.bytes);
     Candidate { sequence: *sequence, bytes, content: known.as_ref().map(content) }
-}
-
-/// `None` if it is gone by now.
-async fn learn(env: &Env, sequence: u64) -> Result<Option<(u64, Known)>> {
-    let path = Manifest::path(sequence);
-    let Some(bytes) = env.objects.get(&path).await? else { return Ok(None) };
-    let known = Manifest::decode(&path, &bytes).ok().map(|manifest| Facts {
-        generation: manifest.generation,
-        committed_at: manifest.committed_at,
-        bytes: bytes.len() as u64,
-        objects: manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes)).collect(),
-    });
-    Ok(Some((sequence, known)))
 }
 
 async fn delete(env: &Env, paths: Vec<String>) -> Result<()> {

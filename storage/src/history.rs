@@ -7,7 +7,7 @@
 use crate::env::Env;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Cache, Manifest, Root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -96,7 +96,7 @@ impl History {
             }
             let sequence = kept[later - 1];
             let Some(held) = self.hold(sequence) else { continue };
-            if let Some(manifest) = self.read(env, sequence).await? {
+            if let Some(manifest) = Manifest::read(env, sequence, &mut Cache::default()).await? {
                 return Ok(Found::Snapshot(Box::new(Snapshot { manifest, _held: held })));
             }
         }
@@ -133,8 +133,8 @@ impl History {
             let known = self.state().moments.get(&kept[middle]).copied();
             let moment = match known {
                 Some(moment) => moment,
-                None => match self.read(env, kept[middle]).await? {
-                    Some(manifest) => Moment::of(&manifest),
+                None => match self.learn(env, kept[middle]).await? {
+                    Some(moment) => moment,
                     None => return Ok(None),
                 },
             };
@@ -143,13 +143,14 @@ impl History {
         Ok(Some(low))
     }
 
-    /// `None` if it is gone.
-    async fn read(&self, env: &Env, sequence: u64) -> Result<Option<Manifest>> {
+    /// When a manifest was; `None` if it is gone.
+    async fn learn(&self, env: &Env, sequence: u64) -> Result<Option<Moment>> {
         let path = Manifest::path(sequence);
         let Some(bytes) = env.objects.get(&path).await? else { return Ok(None) };
-        let manifest = Manifest::decode(&path, &bytes)?;
-        self.state().moments.insert(sequence, Moment::of(&manifest));
-        Ok(Some(manifest))
+        let root = Root::decode(&path, &bytes)?;
+        let moment = Moment { epoch: root.epoch(), now: root.now() };
+        self.state().moments.insert(sequence, moment);
+        Ok(Some(moment))
     }
 
     fn hold(&self, sequence: u64) -> Option<Held> {

@@ -9,15 +9,19 @@ pub struct Limits {
     pub block_bytes: usize,
     /// Rows taken into memory at once while runs are merged, unless one vnode has more.
     pub merged_rows: u64,
+    /// Bytes of a page of manifests, about: as much is written anew when one record of it changes.
+    pub page_bytes: usize,
+    /// Bytes of records in a manifest itself, at most: with the places of 500 pages it stays below 64 KiB.
+    pub loose_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { block_rows: 8192, block_bytes: 1 << 20, merged_rows: 1 << 20 }
+        Self { block_rows: 8192, block_bytes: 1 << 20, merged_rows: 1 << 20, page_bytes: 16 << 10, loose_bytes: 24 << 10 }
     }
 }
 
 impl Limits {
     /// Everything is cut wherever it can be, for tests.
-    pub const TINY: Self = Self { block_rows: 1, block_bytes: 1, merged_rows: 1 };
+    pub const TINY: Self = Self { block_rows: 1, block_bytes: 1, merged_rows: 1, page_bytes: 1, loose_bytes: 1 };
 }

@@ -1,13 +1,24 @@
 //! The manifest: one small object per checkpoint that says everything (ARCHITECTURE.md, *Checkpoints and manifests*).
 //!
-//! `manifest/<sequence, 20 digits>`; header with magic, format version, checksum, then JSON (self-describing; readable in a
-//! pinch with `tail -c +25`). It names only objects that were durably written before it (I6).
+//! `manifest/<sequence, 20 digits>`; a header with magic, format version and checksum, a line of JSON with what changes at every checkpoint,
+//! then *records*: a line for each object of the catalog and each arrangement. Records that no checkpoint has changed for a while lie in
+//! pages, objects of their own that many manifests name ([`page`]), so that a manifest is as large as what changed and not as what there
+//! is. All of it is readable in a pinch with `tail -c +25`. It names only objects that were durably written before it (I6).
 
+pub mod page;
+#[cfg(test)]
+mod tests;
+
+pub use page::{Cache, Pages, Record};
+
+use crate::env::Env;
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
 use crate::identity::StoreId;
+use crate::limits::Limits;
 use crate::run::Run;
 use bytes::Bytes;
+use page::{Key, Lines, Loose};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,16 +26,18 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Where manifests are, below the store's root.
 pub const FOLDER: &str = "manifest";
 
-/// Magic (8 bytes), format (u32), zero (u32), XXH3-64 of the JSON (u64), all little-endian. Magic and format keep their
-/// places in every later format.
+/// Magic (8 bytes), format (u32), zero (u32), XXH3-64 of the rest (u64), all little-endian. Magic and format keep their places in every
+/// later format.
 const HEADER: usize = 24;
 const MAGIC: &[u8; 8] = b"WEIRMANI";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// All in one piece of JSON: read, and no longer written.
+const WHOLE: u32 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArrangementId(pub u64);
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifest {
     pub sequence: u64,
     pub generation: Generation,
@@ -38,21 +51,27 @@ pub struct Manifest {
     pub now: i64,
     /// Where each source resumes, by object id; opaque JSON of its connector.
     pub positions: BTreeMap<u32, serde_json::Value>,
-    /// The catalog, opaque JSON of `src/catalog`.
-    pub catalog: serde_json::Value,
+    pub catalog: Records,
     pub arrangements: BTreeMap<ArrangementId, State>,
     /// Bytes uploaded for this checkpoint, and how long it took from the epoch's close, for `rw_checkpoints`.
     pub uploaded_bytes: u64,
     pub duration_us: u64,
-    #[serde(default)]
     pub store: StoreId,
     /// Where the store was when this was published ([`Objects::place`](crate::env::Objects::place)).
-    #[serde(default)]
     pub place: String,
+    /// Where what it says is stored already.
+    pub pages: Pages,
+}
+
+/// The catalog: opaque JSON of `src/catalog`, each object by its id, and what is no object's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Records {
+    pub rest: serde_json::Value,
+    pub objects: BTreeMap<u32, Record>,
 }
 
 /// The durable state of one arrangement.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// It is held up to here: the manifest's epoch, or an earlier checkpoint's if its view is behind.
     pub upper: Epoch,
@@ -75,23 +94,65 @@ impl Manifest {
 
     /// Every object it names.
     pub fn objects(&self) -> BTreeSet<&str> {
-        self.arrangements.values().flat_map(|a| &a.runs).map(|run| run.object.as_str()).collect()
+        self.needs().into_keys().collect()
     }
 
     /// Every object it names, with how many of its bytes it needs.
     pub fn needs(&self) -> BTreeMap<&str, u64> {
         let mut needs: BTreeMap<&str, u64> = BTreeMap::new();
-        for run in self.arrangements.values().flat_map(|state| &state.runs) {
-            let bytes = needs.entry(&run.object).or_default();
-            *bytes = bytes.saturating_add(run.length);
+        let runs = self.arrangements.values().flat_map(|state| &state.runs);
+        let runs = runs.map(|run| (run.object.as_str(), run.length));
+        for (object, length) in runs.chain(self.pages.needs()) {
+            let bytes = needs.entry(object).or_default();
+            *bytes = bytes.saturating_add(length);
         }
         needs
     }
 
+    /// Reads a manifest and its pages; `None` if it is gone. What `cache` holds of them is not fetched.
+    pub async fn read(env: &Env, sequence: u64, cache: &mut Cache) -> Result<Option<Self>> {
+        let path = Self::path(sequence);
+        let Some(bytes) = env.objects.get(&path).await? else { return Ok(None) };
+        let root = Root::decode(&path, &bytes)?;
+        match root.places.fetch(env, cache).await {
+            // Pages go after the manifest that names them.
+            Err(Error::Corrupt(_)) if env.objects.get(&path).await?.is_none() => Ok(None),
+            pages => root.with(&path, pages?).map(Some),
+        }
+    }
+
+    /// Puts what is new since `last` into pages if it is much: the object to be stored at `path` before this is published.
+    pub fn turn_pages(&mut self, last: &Pages, path: &str, limits: Limits) -> Option<Bytes> {
+        let lines = self.lines();
+        let object;
+        (self.pages, object) = last.turn(&lines, path, limits);
+        object
+    }
+
     pub fn encode(&self) -> Bytes {
+        let lines = self.lines();
+        let (places, loose) = self.pages.cover(&lines);
+        let head = Head {
+            sequence: self.sequence,
+            generation: self.generation,
+            nonce: self.nonce,
+            epoch: self.epoch,
+            committed_at: self.committed_at,
+            now: self.now,
+            positions: self.positions.clone(),
+            catalog: self.catalog.rest.clone(),
+            arrangements: BTreeMap::new(),
+            uploaded_bytes: self.uploaded_bytes,
+            duration_us: self.duration_us,
+            store: self.store,
+            place: self.place.clone(),
+            pages: places,
+        };
         let mut bytes = vec![0; HEADER];
         // Strings, numbers and maps with keys of the two: nothing here that JSON cannot hold.
-        serde_json::to_writer(&mut bytes, self).expect("a manifest is JSON");
+        serde_json::to_writer(&mut bytes, &head).expect("a manifest is JSON");
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&loose);
         let checksum = xxh3_64(&bytes[HEADER..]);
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -99,28 +160,219 @@ impl Manifest {
         bytes.into()
     }
 
+    /// Checks that a start would read this: what it says itself, and the pages in the object at `path`, which is not stored yet. Pages
+    /// that are stored were read back before they were.
+    pub fn read_back(&self, path: &str) -> Result<()> {
+        let name = Self::path(self.sequence);
+        let unlike = |why: &str| Error::Corrupt(format!("the next manifest could not be read by a start: {why}"));
+        let root = Root::decode(&name, &self.encode()).map_err(|error| unlike(&error.to_string()))?;
+        let Root { manifest: mut read, places, loose } = root;
+        let (new, records) = places.within(path).read(self.pages.texts(path)).map_err(|why| unlike(&why))?;
+        for (key, record) in loose.into_records().chain(records) {
+            read.add(key, record).map_err(|why| unlike(&why))?;
+        }
+        let known = self.pages.lines() - new.lines();
+        let counts = |m: &Self| m.catalog.objects.len() + m.arrangements.len();
+        let mut objects = read.catalog.objects.iter();
+        let mut states = read.arrangements.iter();
+        let is_alike = counts(&read) + known == counts(self)
+            && objects.all(|(id, record)| self.catalog.objects.get(id) == Some(record))
+            && states.all(|(id, state)| self.arrangements.get(id) == Some(state));
+        let plain = |m: &Self| Self {
+            catalog: Records { objects: BTreeMap::new(), rest: m.catalog.rest.clone() },
+            arrangements: BTreeMap::new(),
+            positions: m.positions.clone(),
+            place: m.place.clone(),
+            pages: Pages::default(),
+            ..*m
+        };
+        match is_alike && plain(&read) == plain(self) {
+            true => Ok(()),
+            false => Err(unlike("it would be read as another one")),
+        }
+    }
+
+    /// Every record, in order.
+    fn lines(&self) -> Lines {
+        let mut lines = Lines::default();
+        self.catalog.objects.iter().for_each(|(&id, record)| lines.push(Key::Object(id), record.text()));
+        let mut text = vec![];
+        for (&ArrangementId(id), state) in &self.arrangements {
+            let at = |epoch, usual| (epoch != usual).then_some(epoch);
+            let line =
+                Arranged { upper: at(state.upper, self.epoch), since: at(state.since, state.upper), runs: &state.runs };
+            text.clear();
+            serde_json::to_writer(&mut text, &line).expect("a state is JSON");
+            lines.push(Key::State(id), &text);
+        }
+        lines
+    }
+
+    fn add(&mut self, key: Key, record: Record) -> Result<(), String> {
+        let is_new = match key {
+            Key::Object(id) => self.catalog.objects.insert(id, record).is_none(),
+            Key::State(id) => {
+                let line: Arranged<Vec<Run>> = serde_json::from_slice(record.text()).map_err(|e| e.to_string())?;
+                let upper = line.upper.unwrap_or(self.epoch);
+                let state = State { upper, since: line.since.unwrap_or(upper), runs: line.runs };
+                self.arrangements.insert(ArrangementId(id), state).is_none()
+            }
+        };
+        if is_new { Ok(()) } else { Err(format!("it says twice what {key} is")) }
+    }
+}
+
+/// What a manifest says by itself: all but what lies in pages.
+pub struct Root {
+    manifest: Manifest,
+    places: page::Places,
+    loose: Loose,
+}
+
+impl Root {
+    pub fn epoch(&self) -> Epoch {
+        self.manifest.epoch
+    }
+
+    /// `now` of the epoch.
+    pub fn now(&self) -> i64 {
+        self.manifest.now
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.manifest.generation
+    }
+
     /// `name` is the object's path, for messages.
-    pub fn decode(name: &str, bytes: &[u8]) -> Result<Self> {
-        let damaged = |why: &str| Error::Corrupt(format!("manifest {name} is damaged: {why}"));
-        let (header, json) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("it is cut short"))?;
-        let (magic, rest) = header.split_at(8);
-        let (format, checksum) = (le_u32(&rest[..4]), le_u64(&rest[8..]));
+    pub fn decode(name: &str, bytes: &Bytes) -> Result<Self> {
+        let damaged = |why: &str| damaged(name, why);
+        let (header, rest) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("it is cut short"))?;
+        let (magic, numbers) = header.split_at(8);
+        let (format, checksum) = (le_u32(&numbers[..4]), le_u64(&numbers[8..]));
         if magic != MAGIC {
             return Err(damaged("it does not begin as a manifest does"));
         }
-        if format != FORMAT {
+        if format != FORMAT && format != WHOLE {
             return Err(Error::Corrupt(format!(
                 "manifest {name} has format {format}; this Weir reads format {FORMAT}: run the version that wrote it"
             )));
         }
-        if rest[4..8] != [0; 4] || checksum != xxh3_64(json) {
+        if numbers[4..8] != [0; 4] || checksum != xxh3_64(rest) {
             return Err(damaged("its checksum does not match"));
         }
-        let manifest: Self = serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))?;
-        match Self::path(manifest.sequence) == name {
-            true => Ok(manifest),
+        let end = match format {
+            WHOLE => rest.len(),
+            _ => rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("it has no end of its first line"))?,
+        };
+        let head: Head = serde_json::from_slice(&rest[..end]).map_err(|e| damaged(&e.to_string()))?;
+        let loose = match format {
+            WHOLE => Loose::default(),
+            _ => Loose::parse(bytes.slice(HEADER + end + 1..)).map_err(|why| damaged(&why))?,
+        };
+        let (manifest, places) = head.manifest().map_err(|why| damaged(&why))?;
+        match Manifest::path(manifest.sequence) == name {
+            true => Ok(Self { manifest, places, loose }),
             false => Err(damaged(&format!("it says that it is manifest {}", manifest.sequence))),
         }
+    }
+
+    /// The manifest, with what its pages in `objects` say.
+    pub fn whole(self, name: &str, objects: impl Fn(&str) -> Option<Bytes>) -> Result<Manifest> {
+        let pages = self.places.find(objects)?;
+        self.with(name, pages)
+    }
+
+    fn with(self, name: &str, pages: Vec<Bytes>) -> Result<Manifest> {
+        let Self { mut manifest, places, loose } = self;
+        let (pages, records) = places.read(pages).map_err(|why| damaged(name, &why))?;
+        for (key, record) in loose.into_records().chain(records) {
+            manifest.add(key, record).map_err(|why| damaged(name, &why))?;
+        }
+        manifest.pages = pages;
+        Ok(manifest)
+    }
+}
+
+fn damaged(name: &str, why: &str) -> Error {
+    Error::Corrupt(format!("manifest {name} is damaged: {why}"))
+}
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    sequence: u64,
+    generation: Generation,
+    nonce: u64,
+    epoch: Epoch,
+    committed_at: i64,
+    now: i64,
+    positions: BTreeMap<u32, serde_json::Value>,
+    /// [`Records::rest`]; in format 1 all of the catalog.
+    catalog: serde_json::Value,
+    /// In format 1: all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    arrangements: BTreeMap<ArrangementId, Whole>,
+    uploaded_bytes: u64,
+    duration_us: u64,
+    #[serde(default)]
+    store: StoreId,
+    #[serde(default)]
+    place: String,
+    #[serde(default)]
+    pages: page::Places,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    upper: Epoch,
+    since: Epoch,
+    runs: Vec<Run>,
+}
+
+/// A state, as it is written: what is usual is left out, so that what does not change is written alike.
+#[derive(Serialize, Deserialize)]
+struct Arranged<R> {
+    /// The manifest's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upper: Option<Epoch>,
+    /// The upper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Epoch>,
+    runs: R,
+}
+
+impl Head {
+    fn manifest(self) -> Result<(Manifest, page::Places), String> {
+        let state = |state: Whole| State { upper: state.upper, since: state.since, runs: state.runs };
+        let manifest = Manifest {
+            sequence: self.sequence,
+            generation: self.generation,
+            nonce: self.nonce,
+            epoch: self.epoch,
+            committed_at: self.committed_at,
+            now: self.now,
+            positions: self.positions,
+            catalog: Records::of(self.catalog)?,
+            arrangements: self.arrangements.into_iter().map(|(id, whole)| (id, state(whole))).collect(),
+            uploaded_bytes: self.uploaded_bytes,
+            duration_us: self.duration_us,
+            store: self.store,
+            place: self.place,
+            pages: Pages::default(),
+        };
+        Ok((manifest, self.pages))
+    }
+}
+
+impl Records {
+    /// Format 1 has the objects beside the rest.
+    fn of(mut rest: serde_json::Value) -> Result<Self, String> {
+        let Some(objects) = rest.as_object_mut().and_then(|rest| rest.remove("objects")) else {
+            return Ok(Self { rest, objects: BTreeMap::new() });
+        };
+        let objects: BTreeMap<u32, serde_json::Value> = serde_json::from_value(objects).map_err(|e| e.to_string())?;
+        let objects = objects.iter().map(|(&id, object)| (id, Record::of(object))).collect();
+        Ok(Self { rest, objects })
     }
 }
 
@@ -130,84 +382,4 @@ fn le_u32(bytes: &[u8]) -> u32 {
 
 fn le_u64(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn sample() -> Manifest {
-        let run = Run {
-            object: "data/2-01ARZ3NDEKTSV4RRFFQ69G5FAV.runs".into(),
-            offset: 5,
-            length: u64::MAX,
-            after: Epoch::ZERO,
-            to: Generation(2).start().next(),
-            rows: 3,
-            vnodes: (0, 255),
-        };
-        let state = State { upper: run.to, since: Epoch::ZERO, runs: vec![run] };
-        Manifest {
-            sequence: 42,
-            generation: Generation(2),
-            nonce: u64::MAX - 1,
-            epoch: state.upper,
-            committed_at: 1_700_000_000_000_000,
-            now: -1,
-            positions: BTreeMap::from([(7, json!({"lsn": "0/16B3748"}))]),
-            catalog: json!({"objects": [1, 2.5, "é"]}),
-            arrangements: BTreeMap::from([(ArrangementId(u64::MAX), state)]),
-            uploaded_bytes: 9,
-            duration_us: 10,
-            store: StoreId(11),
-            place: "file:///here".into(),
-        }
-    }
-
-    #[test]
-    fn what_was_encoded_is_decoded() {
-        let (manifest, name) = (sample(), Manifest::path(42));
-        assert_eq!(Manifest::decode(&name, &manifest.encode()).unwrap(), manifest);
-        assert_eq!(manifest.objects().len(), 1);
-    }
-
-    #[test]
-    fn the_bytes_begin_as_they_always_did() {
-        let bytes = Manifest::default().encode();
-        assert_eq!(&bytes[..16], b"WEIRMANI\x01\0\0\0\0\0\0\0");
-        let json = r#"{"sequence":0,"generation":0,"nonce":0,"epoch":0,"committed_at":0,"now":0,"positions":{},"#;
-        assert!(bytes[24..].starts_with(json.as_bytes()), "{:?}", &bytes[24..]);
-        assert_eq!(bytes[16..24], xxh3_64(&bytes[24..]).to_le_bytes());
-    }
-
-    #[test]
-    fn every_flipped_byte_and_every_cut_is_refused_by_name() {
-        let (bytes, name) = (sample().encode(), Manifest::path(42));
-        for at in 0..bytes.len() {
-            let mut flipped = bytes.to_vec();
-            flipped[at] ^= 0x41;
-            for wrong in [&flipped[..], &bytes[..at]] {
-                let error = Manifest::decode(&name, wrong).unwrap_err();
-                assert!(matches!(&error, Error::Corrupt(m) if m.contains(&name)), "{at}: {error}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_newer_format_is_refused_as_that_and_another_number_as_damage() {
-        let mut bytes = sample().encode().to_vec();
-        assert!(Manifest::decode(&Manifest::path(41), &bytes).is_err());
-        bytes[8] = 2;
-        let error = Manifest::decode(&Manifest::path(42), &bytes).unwrap_err();
-        assert!(error.to_string().contains("has format 2"), "{error}");
-    }
-
-    #[test]
-    fn only_twenty_digits_are_a_manifests_name() {
-        assert_eq!(Manifest::sequence_of(&Manifest::path(u64::MAX)), Some(u64::MAX));
-        for other in ["manifest/1", "manifest/", "data/00000000000000000001", "manifest/+0000000000000000001"] {
-            assert_eq!(Manifest::sequence_of(other), None, "{other}");
-        }
-    }
 }

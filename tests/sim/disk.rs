@@ -14,7 +14,7 @@ use weir::connector::Position;
 use weir::connector::postgres::lsn::Place;
 use weir_storage::env::{Created, Objects};
 use weir_storage::fault::files::Volatile;
-use weir_storage::manifest::Manifest;
+use weir_storage::manifest::{Manifest, Root};
 use weir_storage::store::local::Local;
 use weir_storage::{Epoch, Result, manifest};
 
@@ -28,6 +28,7 @@ pub struct Disk {
 struct State {
     manifests: BTreeMap<u64, Manifest>,
     sizes: BTreeMap<String, u64>,
+    pages: BTreeMap<String, Bytes>,
     broken: Option<String>,
     /// Every write, in order.
     writes: Vec<String>,
@@ -79,7 +80,9 @@ impl State {
             // Of one who slept while others went on: it counts for nothing.
             return;
         }
-        let manifest = match Manifest::decode(&Manifest::path(sequence), bytes) {
+        let path = Manifest::path(sequence);
+        let root = Root::decode(&path, bytes);
+        let manifest = match root.and_then(|root| root.whole(&path, |object| self.pages.get(object).cloned())) {
             Ok(manifest) => manifest,
             Err(error) => return self.breaks(format!("manifest {sequence} cannot be read: {error}")),
         };
@@ -99,6 +102,7 @@ impl State {
             return;
         }
         self.sizes.remove(path);
+        self.pages.remove(path);
         if let Some(manifest) = self.manifests.values().find(|manifest| manifest.objects().contains(path)) {
             let sequence = manifest.sequence;
             self.breaks(format!("I10: {path} was deleted, manifest {sequence} names it"));
@@ -177,6 +181,9 @@ impl Objects for Disk {
         {
             let mut state = self.state.lock().unwrap();
             state.sizes.insert(path.into(), bytes.len() as u64);
+            if path.ends_with(".pages") {
+                state.pages.insert(path.into(), bytes.clone());
+            }
             state.writes.push(format!("put {path}, {} bytes", bytes.len()));
         }
         self.objects().put(path, bytes).await

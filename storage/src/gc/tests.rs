@@ -219,8 +219,8 @@ async fn read(env: &Env, history: &History, own: Generation, store: &Arc<dyn Obj
         env.clock.sleep(env.random.next() % 50_000).await;
         let objects: HashSet<String> = store.list("data", None).await.unwrap().into_iter().map(|o| o.0).collect();
         let newest = store.list("manifest", None).await.unwrap().pop().unwrap().0;
-        let newest = Manifest::decode(&newest, &store.get(&newest).await.unwrap().unwrap()).unwrap();
-        if newest.generation > own {
+        let newest = Root::decode(&newest, &store.get(&newest).await.unwrap().unwrap()).unwrap();
+        if newest.generation() > own {
             return;
         }
         for object in past.manifest.objects() {
@@ -302,7 +302,8 @@ fn check(store: &Arc<dyn Objects>, seed: u64) {
         let objects: HashSet<String> = store.list("data", None).await.unwrap().into_iter().map(|o| o.0).collect();
         let manifests = store.list("manifest", None).await.unwrap();
         for (path, _) in manifests.iter().rev().take(KEPT) {
-            let manifest = Manifest::decode(path, &store.get(path).await.unwrap().unwrap()).unwrap();
+            let manifest = Root::decode(path, &store.get(path).await.unwrap().unwrap()).unwrap();
+            let manifest = manifest.whole(path, |_| None).unwrap();
             for object in manifest.objects() {
                 assert!(objects.contains(object), "seed {seed}: I10: {path} names {object}, which was deleted");
             }

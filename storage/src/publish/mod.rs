@@ -16,7 +16,7 @@ use crate::env::{Created, Env};
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
 use crate::identity::{Maker, StoreId};
-use crate::manifest::{FOLDER, Manifest};
+use crate::manifest::{Cache, FOLDER, Manifest, Root};
 use crate::run;
 use bytes::Bytes;
 use std::sync::OnceLock;
@@ -215,8 +215,8 @@ async fn read_back(env: &Env, path: &str, ours: &Bytes) -> Result<Seen> {
     Ok(match env.objects.get(path).await? {
         None => Seen::Absent,
         Some(found) if found == ours => Seen::Ours,
-        Some(found) => Seen::Theirs(match Manifest::decode(path, &found) {
-            Ok(m) => format!("{path} as generation {}", m.generation),
+        Some(found) => Seen::Theirs(match Root::decode(path, &found) {
+            Ok(root) => format!("{path} as generation {}", root.generation()),
             Err(e) => format!("{path}, which cannot be read here: {e}"),
         }),
     })
@@ -278,10 +278,9 @@ async fn sequences(env: &Env, above: Option<u64>) -> Result<Vec<u64>> {
 }
 
 async fn examine(env: &Env, sequence: u64) -> Result<(Health, Option<Manifest>)> {
-    let path = Manifest::path(sequence);
-    let Some(bytes) = env.objects.get(&path).await? else { return Ok((Health::Gone, None)) };
-    match Manifest::decode(&path, &bytes) {
-        Ok(manifest) => Ok((Health::Readable, Some(manifest))),
+    match Manifest::read(env, sequence, &mut Cache::default()).await {
+        Ok(None) => Ok((Health::Gone, None)),
+        Ok(Some(manifest)) => Ok((Health::Readable, Some(manifest))),
         Err(Error::Corrupt(why)) => {
             tracing::error!(why, "cannot read a manifest");
             Ok((Health::Unreadable(why), None))

@@ -52,12 +52,21 @@ pub struct Run {
     pub vnodes: (u16, u16),
 }
 
-/// The path of a new object. A store without an identity names its objects without one.
+/// How the names of objects of runs end, and of those of a manifest's pages.
+const RUNS: &str = "runs";
+pub(crate) const PAGES: &str = "pages";
+
+/// The path of a new object of runs.
 pub fn path(maker: Maker, ulid: Ulid) -> String {
+    name(maker, ulid, RUNS)
+}
+
+/// The path of a new object. A store without an identity names its objects without one.
+pub(crate) fn name(maker: Maker, ulid: Ulid, ending: &str) -> String {
     let Maker { store, generation } = maker;
     match store {
-        StoreId(0) => format!("{FOLDER}/{generation}-{ulid}.runs"),
-        store => format!("{FOLDER}/{generation}-{ulid}-{store}.runs"),
+        StoreId(0) => format!("{FOLDER}/{generation}-{ulid}.{ending}"),
+        store => format!("{FOLDER}/{generation}-{ulid}-{store}.{ending}"),
     }
 }
 
@@ -72,7 +81,10 @@ pub fn named_at(path: &str) -> Option<u64> {
 }
 
 fn parse(path: &str) -> Option<(Maker, Ulid)> {
-    let name = path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".runs")?;
+    let (name, ending) = path.strip_prefix(FOLDER)?.strip_prefix('/')?.split_once('.')?;
+    if ![RUNS, PAGES].contains(&ending) {
+        return None;
+    }
     let (generation, rest) = name.split_once('-')?;
     let (ulid, store) = rest.split_once('-').unwrap_or((rest, "0"));
     let store = StoreId(u64::from_str_radix(store, 16).ok()?);
