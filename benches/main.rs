@@ -13,6 +13,7 @@ mod kit;
 mod arrangement;
 mod fresh;
 mod idle;
+mod objects;
 mod plans;
 mod report;
 mod state;
@@ -70,6 +71,9 @@ async fn main() {
     }
     if runs("l") {
         views::many(scale, &mut report).await;
+    }
+    if runs("n") {
+        objects::run(scale, &mut report).await;
     }
     if runs("o") {
         plans::run(&mut report).await;

@@ -22,6 +22,7 @@ macro_rules! on_each_postgres {
 
 mod bank;
 mod cdc;
+mod chaos;
 mod copy;
 mod damage;
 mod drivers;

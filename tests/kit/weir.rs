@@ -119,6 +119,11 @@ impl Weir {
         self.ready().await;
     }
 
+    /// Flags of `weir serve` for the next start, beside the usual ones.
+    pub fn set_flags(&mut self, flags: Vec<String>) {
+        self.flags = flags;
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         self.process.take().expect("weir is running").kill();

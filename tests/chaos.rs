@@ -1,0 +1,198 @@
+//! Chaos: every kind of table and row under random transactions, while both servers are killed, views panic, are built anew, dropped and
+//! made, and sources are paused. At the end everything equals what PostgreSQL says.
+//!
+//! `make soak` plays many rounds; `SEED=n` plays the same events again (when they meet a server is up to the machine).
+
+use crate::kit::{Pair, Stop, eventually};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+/// Unless ROUNDS says otherwise.
+const ROUNDS: usize = 6;
+
+/// One for each way in which an old row can be told, with values that lie outside of their rows and are not sent when they stay.
+const TABLES: &str = "
+    CREATE TABLE by_key (id int PRIMARY KEY, g int, v numeric, note text);
+    CREATE TABLE by_index (a int NOT NULL, b text NOT NULL, g int, note text, spare text);
+    CREATE UNIQUE INDEX by_index_key ON by_index (a, b);
+    ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_key;
+    CREATE TABLE full_key (id bigint PRIMARY KEY, g int, note text, tags text[]);
+    ALTER TABLE full_key REPLICA IDENTITY FULL;
+    CREATE TABLE no_key (g int, v double precision, note text);
+    ALTER TABLE no_key REPLICA IDENTITY FULL;
+    ALTER TABLE by_key ALTER note SET STORAGE EXTERNAL;
+    ALTER TABLE by_index ALTER note SET STORAGE EXTERNAL;
+    ALTER TABLE full_key ALTER note SET STORAGE EXTERNAL";
+const NAMES: [&str; 4] = ["by_key", "by_index", "full_key", "no_key"];
+
+const VIEWS: [(&str, &str); 5] = [
+    ("sums", "SELECT g, count(*) AS n, sum(v) AS v, max(length(note)) AS longest FROM by_key GROUP BY g"),
+    (
+        "pairs",
+        "SELECT k.id, i.b, k.g, i.note FROM by_key AS k JOIN by_index AS i ON i.a = k.id LEFT JOIN full_key AS f ON f.id = k.id \
+         WHERE f.g IS NULL OR f.g <> k.g",
+    ),
+    (
+        "all_groups",
+        "SELECT g, note FROM by_key UNION ALL SELECT g, note FROM by_index UNION ALL SELECT g, note FROM no_key",
+    ),
+    ("counted", "SELECT g, count(*) AS n, count(DISTINCT note) AS notes FROM all_groups GROUP BY g"),
+    ("tops", "SELECT id, g, row_number() OVER (PARTITION BY g ORDER BY id) AS n FROM full_key"),
+];
+
+struct Chaos {
+    pair: Pair,
+    random: StdRng,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_equals_upstream_after_anything() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("SEED").unwrap_or_else(rand::random);
+    let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as usize);
+    println!("SEED={seed}");
+    let pair = Pair::start().await;
+    pair.follow(TABLES, &NAMES).await;
+    let mut chaos = Chaos { pair, random: StdRng::seed_from_u64(seed) };
+    for (name, query) in VIEWS {
+        chaos.pair.sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+        chaos.pair.up.run(&format!("CREATE VIEW {name} AS {query}")).await;
+    }
+    for round in 0..rounds {
+        for _ in 0..chaos.random.random_range(1..20) {
+            let transaction = chaos.transaction();
+            chaos.pair.up.run(&transaction).await;
+        }
+        chaos.event().await;
+        if round % 10 == 9 {
+            chaos.check().await;
+        }
+    }
+    chaos.check().await;
+}
+
+impl Chaos {
+    fn below(&mut self, n: u32) -> u32 {
+        self.random.random_range(0..n)
+    }
+
+    fn transaction(&mut self) -> String {
+        let statements: Vec<String> = (0..1 + self.below(4)).map(|_| self.statement()).collect();
+        let mut text = statements.join("; ");
+        if self.below(4) == 0 {
+            text = format!("{text}; SAVEPOINT s; {}; ROLLBACK TO s; {}", self.statement(), self.statement());
+        }
+        format!("BEGIN; {text}; {}", if self.below(8) == 0 { "ROLLBACK" } else { "COMMIT" })
+    }
+
+    fn statement(&mut self) -> String {
+        let (id, to, g) = (self.below(300), self.below(300), self.below(7));
+        // From a few bytes to what PostgreSQL stores apart, sends rarely, and no block of a run holds.
+        let (note, most) = match self.below(12) {
+            0 => ("NULL".into(), 3000),
+            1 => (format!("repeat('wide {id} ', 200000)"), 2),
+            2..5 => (format!("repeat('{id}-', 3000)"), 10),
+            _ => (format!("'note {}'", id % 9), 3000),
+        };
+        let many = if self.below(10) == 0 { most } else { 1 + self.below(most.min(5)) };
+        let series = format!("generate_series({id}, {id} + {many}) AS i");
+        match self.below(13) {
+            0 => format!("INSERT INTO by_key SELECT i, {g}, i / 3.0, {note} FROM {series} ON CONFLICT DO NOTHING"),
+            1 => format!("UPDATE by_key SET v = v + 1.5, g = {g} WHERE id BETWEEN {id} AND {id} + {many}"),
+            2 => format!("UPDATE by_key SET id = 1000000 + id WHERE id = {id} AND NOT EXISTS (SELECT 1 FROM by_key WHERE id = 1000000 + {id})"),
+            3 => format!("DELETE FROM by_key WHERE id BETWEEN {to} AND {to} + {many}"),
+            4 => format!("INSERT INTO by_index SELECT i, 'b' || {g}, {g}, {note}, 's' FROM {series} ON CONFLICT DO NOTHING"),
+            5 => format!("UPDATE by_index SET spare = spare || {g} WHERE a % 10 = {g}"),
+            6 => format!("DELETE FROM by_index WHERE a = {id} OR a = {to}"),
+            7 => format!("INSERT INTO full_key SELECT i, {g}, {note}, ARRAY['x', NULL, '{g}'] FROM {series} ON CONFLICT (id) DO UPDATE SET g = {g}"),
+            8 => format!("UPDATE full_key SET tags = tags || '{g}'::text WHERE id BETWEEN {id} AND {id} + 20 AND cardinality(tags) < 20"),
+            9 => format!("DELETE FROM full_key WHERE g = {g} AND id % 3 = 0"),
+            10 => format!("INSERT INTO no_key SELECT {g}, i / 7.0, {note} FROM {series}"),
+            11 => format!("UPDATE no_key SET v = -v WHERE g = {g}"),
+            _ => match self.below(5) {
+                0 => "TRUNCATE no_key".into(),
+                _ => format!("DELETE FROM no_key WHERE g = {g} OR v > 100"),
+            },
+        }
+    }
+
+    async fn event(&mut self) {
+        let (name, query) = *VIEWS.choose(&mut self.random).expect("some");
+        match self.below(8) {
+            0 => self.restart_weir(false).await,
+            1 => self.restart_weir(true).await,
+            2 => self.restart_postgres().await,
+            3 => {
+                self.pair.weir.kill();
+                self.restart_postgres().await;
+                self.pair.revive().await;
+            }
+            4 => {
+                self.pair.sql.run("ALTER SOURCE src PAUSE").await;
+                let transaction = self.transaction();
+                self.pair.up.run(&transaction).await;
+                self.pair.sql.run("ALTER SOURCE src RESUME").await;
+            }
+            5 => self.refresh(name).await,
+            6 if name != "all_groups" => {
+                self.pair.sql.run(&format!("DROP MATERIALIZED VIEW {name}")).await;
+                self.pair.sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+            }
+            _ => {
+                // A second start before the first has everything back.
+                self.pair.weir.kill();
+                self.pair.weir.spawn();
+                self.restart_weir(false).await;
+            }
+        }
+    }
+
+    async fn restart_weir(&mut self, panics: bool) {
+        let (name, _) = *VIEWS.choose(&mut self.random).expect("some");
+        let mut flags = vec![];
+        if panics {
+            flags = vec!["--panics".to_string(), format!("{name}={}", self.below(300))];
+        }
+        self.pair.weir.kill();
+        self.pair.weir.set_flags(flags);
+        self.pair.revive().await;
+    }
+
+    async fn restart_postgres(&mut self) {
+        let how = if self.random.random() { Stop::Immediate } else { Stop::Fast };
+        self.pair.postgres.stop(how);
+        self.pair.postgres.launch().await;
+        self.pair.up = self.pair.postgres.client().await;
+    }
+
+    /// One that is being built already says so.
+    async fn refresh(&mut self, name: &str) {
+        let sql = &self.pair.sql;
+        eventually("a view is built anew", async || {
+            sql.rows(&format!("REFRESH MATERIALIZED VIEW {name}")).await.map(drop)
+        })
+        .await;
+    }
+
+    /// Views that panicked are right again after a start, and everything is as it is upstream.
+    async fn check(&mut self) {
+        self.restart_weir(false).await;
+        for relation in NAMES.into_iter().chain(VIEWS.map(|(name, _)| name)) {
+            self.pair.same(&format!("SELECT {} FROM {relation}", text(relation))).await;
+        }
+    }
+}
+
+/// The columns of a relation, long ones by what tells them apart.
+fn text(relation: &str) -> &'static str {
+    match relation {
+        "by_key" => "id, g, v, md5(note), length(note)",
+        "by_index" => "a, b, g, md5(note), spare",
+        "full_key" => "id, g, md5(note), tags",
+        "no_key" => "g, v, md5(note)",
+        "pairs" => "id, b, g, md5(note)",
+        "all_groups" => "g, md5(note)",
+        _ => "*",
+    }
+}
