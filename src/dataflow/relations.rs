@@ -296,10 +296,11 @@ impl Relations {
         all.values().filter(|relation| relation.history.bytes() > limit).cloned().collect()
     }
 
-    /// Nobody asks for steps before `epoch` any more: every relation has passed it for good.
+    /// Nobody asks for steps before `epoch` any more: every relation has passed it for good. One that has failed stays where it is, and is
+    /// read there: it may be in the middle of a leap.
     pub fn forget(&self, epoch: Epoch) {
         self.marks.forget(epoch);
-        self.all().iter().for_each(|relation| relation.steps.forget(epoch));
+        self.all().iter().filter(|relation| !relation.has_failed()).for_each(|relation| relation.steps.forget(epoch));
     }
 
     /// Pins `ids` at the newest epoch at which all of them have stopped and that they still hold, and that `wanted` allows.

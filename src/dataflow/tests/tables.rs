@@ -3,7 +3,8 @@
 use super::{Contents, Rig, contents};
 use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
 use crate::dataflow::build::Body;
-use crate::dataflow::relations::{Unreadable, Wanted};
+use crate::dataflow::relations::{Failure, Readable, Relations, Unreadable, Wanted};
+use crate::dataflow::steps::Steps;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -206,6 +207,25 @@ fn nothing_is_read_as_of_before_it_was_there() {
         assert_eq!(read(&[old.id, new.id]).err(), Some(Unreadable::NoCommonEpoch));
         relations.forget(later);
     }
+}
+
+/// What has failed on its way is at the epoch it set out from, however long ago that was, and not just before the one it never reached.
+#[test]
+fn one_that_failed_in_a_leap_is_read_where_the_leap_began() {
+    let at = |n| Epoch::from_u64(Rig::first_epoch().as_u64() + n);
+    let [rows, errors] = keyed().arrangements(1).remove(0).try_into().ok().expect("rows and errors");
+    for arrangement in [&rows, &errors] {
+        arrangement.advance(at(8));
+    }
+    let readable = Readable::new(TABLE, vec![], vec![], vec![rows], vec![errors]);
+    let relations = Relations::default();
+    let relation = relations.insert(readable.following(Epoch::ZERO, vec![], Steps::new(at(4), Some(at(9)))));
+    relations.set_live(TABLE);
+    relation.reach(0, at(8));
+    relation.fail(Failure { of: TABLE, cause: weir_sql::Error::internal("it was asked to") });
+    relations.forget(at(20));
+    let read = relations.pin(&[TABLE], Wanted { at_least: Epoch::ZERO, at_most: Epoch::NEVER, failed: true });
+    assert_eq!(read.ok().map(|pin| pin.epoch), Some(at(4)));
 }
 
 fn random_fold(
