@@ -15,7 +15,8 @@ pub async fn run(scale: Scale, report: &mut Report) {
     let sql = weir.client().await;
     let tables = timed(&sql, objects, |n| format!("CREATE TABLE t{n} (id INT PRIMARY KEY, a INT, s VARCHAR)")).await;
     add(report, format!("(n) CREATE TABLE number {objects}"), &tables);
-    let view = |n| format!("CREATE MATERIALIZED VIEW v{n} AS SELECT a, count(*) AS n, max(s) AS s FROM t{n} GROUP BY a");
+    let view =
+        |n| format!("CREATE MATERIALIZED VIEW v{n} AS SELECT a, count(*) AS n, max(s) AS s FROM t{n} GROUP BY a");
     let views = timed(&sql, objects, view).await;
     add(report, format!("(n) CREATE MATERIALIZED VIEW number {objects}"), &views);
     sql.run("INSERT INTO t1 VALUES (1, 1, 'a')").await;

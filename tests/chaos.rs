@@ -100,13 +100,21 @@ impl Chaos {
         match self.below(13) {
             0 => format!("INSERT INTO by_key SELECT i, {g}, i / 3.0, {note} FROM {series} ON CONFLICT DO NOTHING"),
             1 => format!("UPDATE by_key SET v = v + 1.5, g = {g} WHERE id BETWEEN {id} AND {id} + {many}"),
-            2 => format!("UPDATE by_key SET id = 1000000 + id WHERE id = {id} AND NOT EXISTS (SELECT 1 FROM by_key WHERE id = 1000000 + {id})"),
+            2 => format!(
+                "UPDATE by_key SET id = 1000000 + id WHERE id = {id} AND NOT EXISTS (SELECT 1 FROM by_key WHERE id = 1000000 + {id})"
+            ),
             3 => format!("DELETE FROM by_key WHERE id BETWEEN {to} AND {to} + {many}"),
-            4 => format!("INSERT INTO by_index SELECT i, 'b' || {g}, {g}, {note}, 's' FROM {series} ON CONFLICT DO NOTHING"),
+            4 => format!(
+                "INSERT INTO by_index SELECT i, 'b' || {g}, {g}, {note}, 's' FROM {series} ON CONFLICT DO NOTHING"
+            ),
             5 => format!("UPDATE by_index SET spare = spare || {g} WHERE a % 10 = {g}"),
             6 => format!("DELETE FROM by_index WHERE a = {id} OR a = {to}"),
-            7 => format!("INSERT INTO full_key SELECT i, {g}, {note}, ARRAY['x', NULL, '{g}'] FROM {series} ON CONFLICT (id) DO UPDATE SET g = {g}"),
-            8 => format!("UPDATE full_key SET tags = tags || '{g}'::text WHERE id BETWEEN {id} AND {id} + 20 AND cardinality(tags) < 20"),
+            7 => format!(
+                "INSERT INTO full_key SELECT i, {g}, {note}, ARRAY['x', NULL, '{g}'] FROM {series} ON CONFLICT (id) DO UPDATE SET g = {g}"
+            ),
+            8 => format!(
+                "UPDATE full_key SET tags = tags || '{g}'::text WHERE id BETWEEN {id} AND {id} + 20 AND cardinality(tags) < 20"
+            ),
             9 => format!("DELETE FROM full_key WHERE g = {g} AND id % 3 = 0"),
             10 => format!("INSERT INTO no_key SELECT {g}, i / 7.0, {note} FROM {series}"),
             11 => format!("UPDATE no_key SET v = -v WHERE g = {g}"),

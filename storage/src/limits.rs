@@ -17,7 +17,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { block_rows: 8192, block_bytes: 1 << 20, merged_rows: 1 << 20, page_bytes: 16 << 10, loose_bytes: 24 << 10 }
+        Self {
+            block_rows: 8192,
+            block_bytes: 1 << 20,
+            merged_rows: 1 << 20,
+            page_bytes: 16 << 10,
+            loose_bytes: 24 << 10,
+        }
     }
 }
 

@@ -262,7 +262,9 @@ impl Root {
         }
         let end = match format {
             WHOLE => rest.len(),
-            _ => rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("it has no end of its first line"))?,
+            _ => {
+                rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("it has no end of its first line"))?
+            }
         };
         let head: Head = serde_json::from_slice(&rest[..end]).map_err(|e| damaged(&e.to_string()))?;
         let loose = match format {

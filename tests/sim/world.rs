@@ -397,7 +397,9 @@ impl World {
     /// Everything is cut as small as it can be, or now and then as it is in the product.
     fn limits(&self) -> weir_storage::Limits {
         let [rows, bytes] = [[1, 2, 3, 8192], [1, 64, 200, 1 << 20]].map(|some| some[self.dice.below(4) as usize]);
-        weir_storage::Limits { block_rows: rows, block_bytes: bytes, merged_rows: 1 + self.dice.below(50) }
+        let (page_bytes, loose_bytes) = [(1, 1), (500, 3000), (16 << 10, 24 << 10)][self.dice.below(3) as usize];
+        let merged_rows = 1 + self.dice.below(50);
+        weir_storage::Limits { block_rows: rows, block_bytes: bytes, merged_rows, page_bytes, loose_bytes }
     }
 
     async fn try_start(&mut self) -> Result<bool> {
@@ -805,7 +807,9 @@ impl World {
         let right = model::evaluate(*kind, &expected);
         if found != right {
             let at = pin.epoch;
-            return Err(format!("\"{name}\" (view {kind:?}) has failed, and was wrong at {at} before: {found:?}, not {right:?}"));
+            return Err(format!(
+                "\"{name}\" (view {kind:?}) has failed, and was wrong at {at} before: {found:?}, not {right:?}"
+            ));
         }
         self.reads += 1;
         Ok(())

@@ -213,11 +213,10 @@ fn nothing_is_read_as_of_before_it_was_there() {
 #[test]
 fn one_that_failed_in_a_leap_is_read_where_the_leap_began() {
     let at = |n| Epoch::from_u64(Rig::first_epoch().as_u64() + n);
-    let [rows, errors] = keyed().arrangements(1).remove(0).try_into().ok().expect("rows and errors");
-    for arrangement in [&rows, &errors] {
-        arrangement.advance(at(8));
-    }
-    let readable = Readable::new(TABLE, vec![], vec![], vec![rows], vec![errors]);
+    let own = keyed().arrangements(1).remove(0);
+    own.iter().for_each(|arrangement| arrangement.advance(at(8)));
+    let [rows, errors] = [0, 1].map(|index| vec![own[index].clone()]);
+    let readable = Readable::new(TABLE, vec![], vec![], rows, errors);
     let relations = Relations::default();
     let relation = relations.insert(readable.following(Epoch::ZERO, vec![], Steps::new(at(4), Some(at(9)))));
     relations.set_live(TABLE);

@@ -6,7 +6,7 @@ use crate::epoch::Epoch;
 use crate::fault::{Faults, Faulty};
 use crate::history::{At, Found, Moment};
 use crate::identity::StoreId;
-use crate::manifest::ArrangementId;
+use crate::manifest::{ArrangementId, Root};
 use crate::publish::Publisher;
 use crate::publish::tests::{Turns, env, run as simulate};
 use crate::run::Run;

@@ -59,7 +59,7 @@ impl fmt::Debug for Record {
 
 /// What a record is of. In this order they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub(super) enum Key {
     Object(u32),
     State(u64),
 }
@@ -75,7 +75,7 @@ impl fmt::Display for Key {
 
 /// Records as they are written, ascending.
 #[derive(Default)]
-pub struct Lines {
+pub(super) struct Lines {
     text: Vec<u8>,
     /// Each with where its line ends.
     index: Vec<(Key, usize)>,
@@ -93,7 +93,7 @@ impl Lines {
         self.index.push((key, self.text.len()));
     }
 
-    pub fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.index.len()
     }
 
@@ -157,12 +157,12 @@ impl Pages {
 
     /// Whether the object at `path`, which holds `bytes`, says what it did.
     pub fn verify(&self, path: &str, bytes: &Bytes) -> Result<()> {
-        let pages = self.0.iter().filter(|page| page.object.path == path);
-        pages.map(|page| slice(path, bytes, page.offset, &page.text)).collect()
+        let mut pages = self.0.iter().filter(|page| page.object.path == path);
+        pages.try_for_each(|page| slice(path, bytes, page.offset, &page.text))
     }
 
     /// The pages that say what `lines` say, and all other lines.
-    pub fn cover(&self, lines: &Lines) -> (Places, Vec<u8>) {
+    pub(super) fn cover(&self, lines: &Lines) -> (Places, Vec<u8>) {
         let (mut places, mut loose) = (Places::default(), vec![]);
         for piece in self.walk(lines) {
             match piece.page {
@@ -174,7 +174,7 @@ impl Pages {
     }
 
     /// The pages for `lines`, and the object to be stored at `path` if some of them are new. Few lines wait for more.
-    pub fn turn(&self, lines: &Lines, path: &str, limits: Limits) -> (Self, Option<Bytes>) {
+    pub(super) fn turn(&self, lines: &Lines, path: &str, limits: Limits) -> (Self, Option<Bytes>) {
         let pieces = self.walk(lines);
         let loose: usize =
             pieces.iter().filter(|piece| piece.page.is_none()).map(|piece| lines.text(&piece.lines).len()).sum();
@@ -186,7 +186,7 @@ impl Pages {
         for Piece { lines: own, page } in pieces {
             let kept = page.filter(|page| {
                 let is_small = page.text.len() < limits.page_bytes / 4;
-                !worn.contains(&page.object) && !(is_small && open.is_some())
+                !(worn.contains(&page.object) || is_small && open.is_some())
             });
             match kept {
                 Some(page) => {
@@ -201,12 +201,12 @@ impl Pages {
     }
 
     /// Of those in the object at `path`.
-    pub fn texts(&self, path: &str) -> Vec<Bytes> {
+    pub(super) fn texts(&self, path: &str) -> Vec<Bytes> {
         self.0.iter().filter(|page| page.object.path == path).map(|page| page.text.clone()).collect()
     }
 
     /// How many lines there are in pages.
-    pub fn lines(&self) -> usize {
+    pub(super) fn lines(&self) -> usize {
         self.0.iter().map(|page| page.lines).sum()
     }
 
@@ -222,7 +222,7 @@ impl Pages {
                 at = end;
             }
         }
-        pieces.extend((at < lines.len()).then_some(Piece { lines: at..lines.len(), page: None }));
+        pieces.extend((at < lines.count()).then_some(Piece { lines: at..lines.count(), page: None }));
         pieces
     }
 }
@@ -277,7 +277,7 @@ fn slice(path: &str, object: &Bytes, offset: u64, text: &Bytes) -> Result<()> {
 
 /// Where pages lie, as a manifest says it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Places {
+pub(super) struct Places {
     /// With all their bytes.
     objects: Vec<(String, u64)>,
     /// Index of the object, offset, bytes, XXH3-64.
@@ -287,9 +287,8 @@ pub struct Places {
 impl Places {
     /// Those in the object at `path`.
     pub fn within(&self, path: &str) -> Self {
-        let is_there = |&&(object, ..): &&(usize, u64, u64, u64)| {
-            self.objects.get(object).is_some_and(|(own, _)| own == path)
-        };
+        let is_there =
+            |&&(object, ..): &&(usize, u64, u64, u64)| self.objects.get(object).is_some_and(|(own, _)| own == path);
         Self { objects: self.objects.clone(), pages: self.pages.iter().filter(is_there).copied().collect() }
     }
 
@@ -304,27 +303,15 @@ impl Places {
 
     /// The text of each page.
     pub async fn fetch(&self, env: &Env, cache: &mut Cache) -> Result<Vec<Bytes>> {
-        let mut wanted: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
         for &(object, offset, bytes, _) in &self.pages {
             let (path, _) = self.objects.get(object).ok_or_else(|| Error::Corrupt("a page lies nowhere".into()))?;
             if !cache.0.contains_key(&(path.clone(), offset)) {
-                wanted.entry(path).or_default().push((offset, bytes));
+                wanted.entry(path.clone()).or_default().push((offset, bytes));
             }
         }
-        // Each object is asked once, from the first page that is wanted to the last.
-        let fetches = wanted.into_iter().map(|(path, pages)| async move {
-            let begin = pages.iter().map(|(offset, _)| *offset).min().unwrap_or(0);
-            let end = pages.iter().map(|(offset, bytes)| offset.saturating_add(*bytes)).max().unwrap_or(0);
-            let bytes = env.objects.get_range(path, begin..end).await?.ok_or_else(|| missing(path))?;
-            let text = |(offset, length): (u64, u64)| {
-                let from = (offset - begin) as usize;
-                let length = usize::try_from(length).map_err(|_| missing(path))?;
-                let to = from.checked_add(length).filter(|to| *to <= bytes.len()).ok_or_else(|| missing(path))?;
-                Ok(((path.to_string(), offset), bytes.slice(from..to)))
-            };
-            pages.into_iter().map(text).collect::<Result<Vec<_>>>()
-        });
-        let fetched: Vec<_> = futures::stream::iter(fetches).buffered(AT_ONCE).try_collect().await?;
+        let fetches = futures::stream::iter(wanted).map(|(path, pages)| of_object(env, path, pages));
+        let fetched: Vec<_> = fetches.buffered(AT_ONCE).try_collect().await?;
         let mut fresh: HashMap<(String, u64), Bytes> = fetched.into_iter().flatten().collect();
         let mut found = vec![];
         let mut kept = HashMap::new();
@@ -351,11 +338,8 @@ impl Places {
 
     /// The pages whose `texts` were fetched, and their records.
     pub fn read(&self, texts: Vec<Bytes>) -> Result<(Pages, Vec<(Key, Record)>), String> {
-        let objects: Vec<Arc<Object>> = self
-            .objects
-            .iter()
-            .map(|(path, bytes)| Arc::new(Object { path: path.clone(), bytes: *bytes }))
-            .collect();
+        let objects: Vec<Arc<Object>> =
+            self.objects.iter().map(|(path, bytes)| Arc::new(Object { path: path.clone(), bytes: *bytes })).collect();
         let (mut pages, mut all): (Vec<Page>, _) = (vec![], vec![]);
         for (&(object, offset, _, checksum), text) in self.pages.iter().zip(texts) {
             let object = objects.get(object).ok_or("a page lies nowhere")?.clone();
@@ -376,6 +360,19 @@ impl Places {
     }
 }
 
+/// Pages, each by its offset and length, of one object, which is asked once: from the first page to the last.
+async fn of_object(env: &Env, path: String, pages: Vec<(u64, u64)>) -> Result<Vec<((String, u64), Bytes)>> {
+    let begin = pages.iter().map(|(offset, _)| *offset).min().unwrap_or(0);
+    let end = pages.iter().map(|(offset, bytes)| offset.saturating_add(*bytes)).max().unwrap_or(0);
+    let bytes = env.objects.get_range(&path, begin..end).await?.ok_or_else(|| missing(&path))?;
+    let text = |(offset, length): (u64, u64)| {
+        let (from, to) = ((offset - begin) as usize, (offset.saturating_add(length) - begin) as usize);
+        let text = (to <= bytes.len()).then(|| bytes.slice(from..to)).ok_or_else(|| missing(&path))?;
+        Ok(((path.clone(), offset), text))
+    };
+    pages.into_iter().map(text).collect()
+}
+
 fn missing(path: &str) -> Error {
     Error::Corrupt(format!("object {path} is named by a manifest but is not in the store"))
 }
@@ -386,7 +383,7 @@ pub struct Cache(HashMap<(String, u64), Bytes>);
 
 /// Records that stand in a manifest itself.
 #[derive(Default)]
-pub struct Loose(Vec<(Key, Record)>);
+pub(super) struct Loose(Vec<(Key, Record)>);
 
 impl Loose {
     /// Lines, each with its end, their keys ascending.

@@ -134,7 +134,10 @@ fn a_manifest_is_as_large_as_what_changed() {
     assert!(object.len() > 3_000_000);
     for n in 0..200 {
         manifest.epoch = manifest.epoch.next();
-        manifest.arrangements.values_mut().for_each(|state| (state.upper, state.since) = (manifest.epoch, manifest.epoch));
+        manifest
+            .arrangements
+            .values_mut()
+            .for_each(|state| (state.upper, state.since) = (manifest.epoch, manifest.epoch));
         touch(&mut manifest, 1234, n);
         let object = manifest.turn_pages(&manifest.pages.clone(), "data/2", limits);
         assert_eq!(object, None, "what changes again and again is written in the manifest");
@@ -144,7 +147,8 @@ fn a_manifest_is_as_large_as_what_changed() {
     manifest.arrangements.clear();
     assert_eq!(manifest.turn_pages(&manifest.pages.clone(), "data/3", limits), None);
     manifest.catalog.objects.retain(|id, _| id % 1000 == 0);
-    let object = manifest.turn_pages(&manifest.pages.clone(), "data/3", limits).expect("nearly nothing is needed of it");
+    let object =
+        manifest.turn_pages(&manifest.pages.clone(), "data/3", limits).expect("nearly nothing is needed of it");
     assert!(object.len() < 4000, "{}", object.len());
     assert_eq!(manifest.pages.needs().map(|(object, _)| object).collect::<Vec<_>>(), ["data/3"]);
 }
