@@ -48,6 +48,10 @@ pub struct Engine {
     relations: Relations,
     guards: Option<timely::communication::WorkerGuards<()>>,
     ordeals: Vec<(String, Ordeal)>,
+    /// The last epoch closed.
+    closed: Epoch,
+    /// Views for which nothing is kept in memory.
+    detached: BTreeSet<RelationId>,
     /// Worker that gets the next odd batch.
     turn: usize,
 }
@@ -88,7 +92,15 @@ impl Engine {
         leap_after: u64,
         guards: Option<timely::communication::WorkerGuards<()>>,
     ) -> Self {
-        Self { commands, relations: Relations::new(leap_after), guards, ordeals: vec![], turn: 0 }
+        Self {
+            commands,
+            relations: Relations::new(leap_after),
+            guards,
+            ordeals: vec![],
+            closed: Epoch::ZERO,
+            detached: BTreeSet::new(),
+            turn: 0,
+        }
     }
 
     /// What relations of these names go through.
@@ -133,14 +145,18 @@ impl Engine {
         readable
     }
 
-    pub fn drop_relation(&self, id: RelationId) {
+    pub fn drop_relation(&mut self, id: RelationId) {
         self.relations.remove(id);
+        self.detached.remove(&id);
         self.tell(|_| Command::Drop(id));
     }
 
     /// Closes `epoch` with everything that changed in it. A table in `stopped` gets the cause into its error set for good.
     pub fn close(&mut self, epoch: Epoch, changes: Vec<(RelationId, Changes)>, stopped: Vec<(RelationId, Cause)>) {
         let workers = self.workers();
+        let changed = changes.iter().map(|(id, _)| *id).chain(stopped.iter().map(|(id, _)| *id)).collect();
+        let quiet = Arc::new(self.quiet(epoch, &changed));
+        self.closed = epoch;
         let mut shares: Vec<Vec<(RelationId, Vec<Packet>)>> = (0..workers).map(|_| vec![]).collect();
         for (id, changes) in changes {
             let (truncated, packets) = packets(changes);
@@ -160,16 +176,47 @@ impl Engine {
             shares[0].push((id, super::table::bag_failures(&[(cause, 1)]).map(Packet::Errors).into_iter().collect()));
         }
         let mut shares = shares.into_iter();
-        self.tell(|_| Command::Epoch { epoch, changes: shares.next().expect("a share per worker") });
+        self.tell(|_| {
+            let changes = shares.next().expect("a share per worker");
+            Command::Epoch { epoch, changes, quiet: quiet.clone() }
+        });
+    }
+
+    /// Relations for which nothing happens in `epoch`, which is closed next, when the base tables in `changed` change: all that is at rest
+    /// at the epoch before, on every worker, and reads none of those. They are at `epoch` as soon as they are told of it: an epoch costs
+    /// what changes, and not what there is. Their operators do not hear of it.
+    fn quiet(&self, epoch: Epoch, changed: &BTreeSet<RelationId>) -> BTreeSet<RelationId> {
+        let mut quiet = BTreeSet::new();
+        if epoch != self.closed.next() {
+            return quiet;
+        }
+        // Ids ascend from parents to children.
+        for relation in self.relations.all() {
+            let is_quiet = !changed.contains(&relation.id)
+                && relation.is_live()
+                && !relation.has_failed()
+                && !self.detached.contains(&relation.id)
+                && relation.upper() == self.closed
+                && relation.parents.iter().all(|parent| quiet.contains(&parent.id))
+                && (relation.parents.is_empty() || relation.steps.pass(epoch));
+            if is_quiet {
+                quiet.insert(relation.id);
+            }
+        }
+        quiet
     }
 
     /// Lets go of what is kept for a view after `cut`, until [`Engine::refill`].
-    pub fn detach(&self, id: RelationId, cut: Epoch) {
+    pub fn detach(&mut self, id: RelationId, cut: Epoch) {
+        self.detached.insert(id);
         self.tell(|_| Command::Detach { id, cut });
     }
 
     /// Gives a detached view what its parents changed by up to `to`, per worker. `attach`: they still have what came after.
-    pub fn refill(&self, id: RelationId, logs: Vec<Log>, to: Epoch, attach: bool) {
+    pub fn refill(&mut self, id: RelationId, logs: Vec<Log>, to: Epoch, attach: bool) {
+        if attach {
+            self.detached.remove(&id);
+        }
         let mut logs = logs.into_iter();
         self.tell(|_| Command::Refill { id, log: logs.next().unwrap_or_default(), to, attach });
     }

@@ -4,7 +4,7 @@
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
 use super::steps::{LEAP_AFTER, Marks, Steps};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use timely::scheduling::activate::SyncActivator;
@@ -149,11 +149,23 @@ impl Readable {
     pub fn reach(&self, worker: usize, epoch: Epoch) {
         self.uppers[worker].fetch_max(epoch.as_u64(), Ordering::AcqRel);
         if self.upper() >= epoch {
-            let watchers = self.watchers.read().expect("watchers lock");
+            self.wake(|_| true);
+        }
+    }
+
+    /// The same, where nothing happened: of the sources that may have more to do, those of `quiet` relations have not.
+    pub fn pass(&self, worker: usize, epoch: Epoch, quiet: &BTreeSet<RelationId>) {
+        self.uppers[worker].fetch_max(epoch.as_u64(), Ordering::AcqRel);
+        if self.upper() >= epoch {
+            self.wake(|of| !quiet.contains(&of));
+        }
+    }
+
+    fn wake(&self, is_meant: impl Fn(RelationId) -> bool) {
+        let watchers = self.watchers.read().expect("watchers lock");
+        for (_, watcher) in watchers.iter().filter(|(of, _)| is_meant(*of)) {
             // A worker that is gone has nothing to do.
-            for (_, watcher) in watchers.iter() {
-                let _ = watcher.activate();
-            }
+            let _ = watcher.activate();
         }
     }
 

@@ -121,6 +121,18 @@ impl Steps {
         Some(next)
     }
 
+    /// Makes a step to `epoch`, of which no source hears, for a relation that has reached its last one: there is nothing to do in it. False, and
+    /// no step: it is not the next one, or is not to go on.
+    pub fn pass(&self, epoch: Epoch) -> bool {
+        let mut state = self.lock();
+        let passes = state.last.next() == epoch && state.limit.is_none();
+        if passes {
+            state.last = epoch;
+            state.stops.retain(|stop| *stop > epoch);
+        }
+        passes
+    }
+
     /// Makes the relation stop at `epoch`, which is closed and not passed by a step yet.
     pub fn stop_at(&self, epoch: Epoch) {
         let mut state = self.lock();

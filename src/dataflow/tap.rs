@@ -7,10 +7,11 @@
 use super::packet::Packet;
 use super::relations::Readable;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use timely::scheduling::Activator;
+use weir_sql::catalog::RelationId;
 use weir_storage::{Delta, Epoch};
 
 /// Packets that are put together: few enough to be quick, enough that what they take beside their rows is shared by many.
@@ -107,6 +108,11 @@ impl Queue {
         if !self.detached.get() {
             self.reach(epoch);
         }
+    }
+
+    /// The same, for a reader that has nothing to do.
+    pub fn pass(&self, epoch: Epoch) {
+        self.upper.set(epoch);
     }
 
     pub fn upper(&self) -> Epoch {
@@ -237,6 +243,14 @@ impl Tap {
 
     pub fn upper(&self, epoch: Epoch) {
         self.each(|queue| queue.advance(epoch));
+    }
+
+    /// The same for a relation of which nothing was said in `epoch`: those that are `quiet` themselves are not woken.
+    pub fn pass(&self, epoch: Epoch, quiet: &BTreeSet<RelationId>) {
+        self.each(|queue| match queue.reader.as_ref().is_some_and(|reader| quiet.contains(&reader.id)) {
+            true => queue.pass(epoch),
+            false => queue.advance(epoch),
+        });
     }
 
     fn each(&self, f: impl Fn(&Queue)) {

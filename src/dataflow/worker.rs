@@ -10,7 +10,7 @@ use super::relations::{Failure, Readable, Work};
 use super::tap::{Queue, Tap};
 use super::turns::{Turn, Turns};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub enum Command {
     Epoch {
         epoch: Epoch,
         changes: Vec<(RelationId, Vec<Packet>)>,
+        /// Relations that are there at once.
+        quiet: Arc<BTreeSet<RelationId>>,
     },
     Build(Box<Plot>),
     /// Ends a relation's dataflow. Its children have been dropped before.
@@ -177,6 +179,15 @@ impl Relation {
         if self.is_table {
             self.wake_watchers();
         }
+    }
+
+    /// Is at `epoch`, where nothing happened to it. Relations that are `quiet` as well need not hear of it.
+    fn pass(&self, epoch: Epoch, quiet: &BTreeSet<RelationId>) {
+        self.upper.set(epoch);
+        self.arrangements.iter().for_each(|arrangement| arrangement.advance(epoch));
+        self.tap.pass(epoch, quiet);
+        self.readable.pass(self.place.worker, epoch, quiet);
+        self.wake.notify_one();
     }
 
     /// What it changed by after `after`, epoch by epoch.
@@ -390,14 +401,23 @@ impl Crew {
     fn carry_out(&mut self, worker: &mut Worker, command: Command) {
         let running = &mut self.running;
         match command {
-            Command::Epoch { epoch, changes } => {
+            Command::Epoch { epoch, changes, quiet } => {
                 for (id, packets) in changes {
                     if let Some(table) = running.get(&id) {
                         packets.into_iter().for_each(|packet| table.feeds[0].queue.push(epoch, packet));
                     }
                 }
-                for root in running.values().filter(|r| r.relation.is_root) {
-                    root.feeds[0].queue.advance(epoch);
+                for (id, Running { relation, feeds }) in running.iter() {
+                    match (quiet.contains(id), relation.is_root) {
+                        (true, is_root) => {
+                            if is_root {
+                                feeds[0].queue.pass(epoch);
+                            }
+                            relation.pass(epoch, &quiet);
+                        }
+                        (false, true) => feeds[0].queue.advance(epoch),
+                        (false, false) => {}
+                    }
                 }
             }
             Command::Build(plot) => {

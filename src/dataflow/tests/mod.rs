@@ -104,7 +104,16 @@ impl Rig {
         self.engine.build(blueprint, vec![])
     }
 
+    /// Waits until everything is at rest.
+    pub fn settle(&self) {
+        self.engine.relations().all().iter().for_each(|relation| self.reach(relation, self.closed));
+    }
+
+    /// What has come as far as the last one is live from now on.
     pub fn close(&mut self, changes: Vec<(RelationId, Changes)>) -> Epoch {
+        let relations = self.engine.relations();
+        let all = relations.all();
+        all.iter().filter(|r| r.upper() == self.closed).for_each(|relation| relations.set_live(relation.id));
         self.closed = self.closed.next();
         self.engine.close(self.closed, changes, vec![]);
         self.closed

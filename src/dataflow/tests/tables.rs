@@ -209,6 +209,22 @@ fn nothing_is_read_as_of_before_it_was_there() {
     }
 }
 
+/// An epoch costs what changes in it: what is at rest is there without its operators hearing of it, as soon as the workers are told.
+#[test]
+fn what_nothing_happens_to_passes_over_an_epoch() {
+    let mut rig = Rig::new(2, Rig::first_epoch());
+    let tables: Vec<_> = (1..=3).map(|id| rig.create(id, keyed)).collect();
+    let fold = |n: i32| Fold { upserts: vec![rows(&[(n, n.to_string(), "x".into())])], ..Fold::default() };
+    for n in 0..20 {
+        rig.settle();
+        let epoch = rig.close(vec![(tables[n as usize % 2].id, Changes::Keyed(fold(n)))]);
+        rig.settle();
+        assert!(tables.iter().all(|table| table.upper() == epoch));
+    }
+    let at = rig.closed;
+    assert_eq!([10, 10, 0], [0, 1, 2].map(|table| contents(&tables[table].rows, at).len()));
+}
+
 /// What has failed on its way is at the epoch it set out from, however long ago that was, and not just before the one it never reached.
 #[test]
 fn one_that_failed_in_a_leap_is_read_where_the_leap_began() {

@@ -381,6 +381,10 @@ fn case(seed: u64) {
     let from = case.rig.closed;
     let view = case.rig.build(VIEW.0, || body.clone(), arrangements.clone(), true);
     for _ in 0..8 {
+        // What is at rest and does not change passes over an epoch.
+        if random.random_bool(0.4) {
+            case.rig.settle();
+        }
         case.epoch(&mut random);
     }
     case.check(&view, from);
@@ -389,6 +393,9 @@ fn case(seed: u64) {
     let workers = *[1, 2, 3].choose(&mut random).unwrap();
     let built = case.restart(workers, 2, &relations);
     for _ in 0..6 {
+        if random.random_bool(0.4) {
+            case.rig.settle();
+        }
         case.epoch(&mut random);
     }
     case.check(&built[2], Epoch::ZERO);
