@@ -14,8 +14,9 @@ use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::run::{self, Entry, Run};
 use weir_storage::{Env, Epoch, Error, Result};
 
-/// Runs read ahead of the ones being added up.
+/// Runs read ahead of the ones being added up, and of those the ones in memory: the next is taken apart while one is added up.
 const READ_AHEAD: usize = 16;
+const DECODED_AHEAD: usize = 2;
 
 /// Microseconds before a store that does not answer is asked again.
 const RETRY_US: u64 = 1_000_000;
@@ -121,10 +122,14 @@ fn entries(
     runs: Vec<Run>,
 ) -> impl Stream<Item = Result<Vec<Entry>>> + use<'_> {
     let fetched = stream::iter(runs).map(|run| fetch(env, run)).buffered(READ_AHEAD);
-    fetched.and_then(move |(run, bytes)| {
+    let decoded = fetched.map(move |fetched| {
         let schema = schema.clone();
-        async move { env.compute(move || run::read(&run, &schema, bytes, &|_| true)).await? }
-    })
+        async move {
+            let (run, bytes) = fetched?;
+            env.compute(move || run::read(&run, &schema, bytes, &|_| true)).await?
+        }
+    });
+    decoded.buffered(DECODED_AHEAD)
 }
 
 async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {
