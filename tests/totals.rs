@@ -178,7 +178,7 @@ async fn change(pair: &Pair, random: &mut StdRng, next: &mut usize) {
     }
     run(pair, &format!("INSERT INTO t VALUES {}", rows.join(", "))).await;
     let rest = random.random_range(0..3);
-    run(pair, &format!("DELETE FROM t WHERE id % 3 = {rest} AND id < {}", *next - 3)).await;
+    run(pair, &format!("DELETE FROM t WHERE id % 3 = {rest} AND id < {}", next.saturating_sub(3))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -167,11 +167,11 @@ impl Manifest {
         let unlike = |why: &str| Error::Corrupt(format!("the next manifest could not be read by a start: {why}"));
         let root = Root::decode(&name, &self.encode()).map_err(|error| unlike(&error.to_string()))?;
         let Root { manifest: mut read, places, loose } = root;
-        let (new, records) = places.within(path).read(self.pages.texts(path)).map_err(|why| unlike(&why))?;
+        let (_, records) = places.within(path).read(self.pages.texts(path)).map_err(|why| unlike(&why))?;
         for (key, record) in loose.into_records().chain(records) {
             read.add(key, record).map_err(|why| unlike(&why))?;
         }
-        let known = self.pages.lines() - new.lines();
+        let known = self.pages.count(&self.lines(), path);
         let counts = |m: &Self| m.catalog.objects.len() + m.arrangements.len();
         let mut objects = read.catalog.objects.iter();
         let mut states = read.arrangements.iter();

@@ -130,7 +130,6 @@ struct Page {
     first: Key,
     last: Key,
     /// Its lines.
-    lines: usize,
     text: Bytes,
     object: Arc<Object>,
     offset: u64,
@@ -205,9 +204,11 @@ impl Pages {
         self.0.iter().filter(|page| page.object.path == path).map(|page| page.text.clone()).collect()
     }
 
-    /// How many lines there are in pages.
-    pub(super) fn lines(&self) -> usize {
-        self.0.iter().map(|page| page.lines).sum()
+    /// How many of `lines` pages say that are not in the object at `path`.
+    pub(super) fn count(&self, lines: &Lines, path: &str) -> usize {
+        let pieces = self.walk(lines).into_iter();
+        let stored = pieces.filter(|piece| piece.page.is_some_and(|page| page.object.path != path));
+        stored.map(|piece| piece.lines.len()).sum()
     }
 
     /// `lines`, cut where pages that say the same begin and end.
@@ -251,7 +252,7 @@ fn build(plan: Vec<Planned>, lines: &Lines, path: &str, limits: Limits) -> (Page
                     let (object, checksum) = (named.clone(), xxh3_64(&text));
                     let begin = offset as u64;
                     offset += text.len();
-                    pages.push(Page { first, last, lines: own.len(), text, object, offset: begin, checksum });
+                    pages.push(Page { first, last, text, object, offset: begin, checksum });
                 }
             }
         }
@@ -353,7 +354,7 @@ impl Places {
             if pages.last().is_some_and(|before| before.last >= *first) {
                 return Err("its pages are out of order".into());
             }
-            pages.push(Page { first: *first, last: *last, lines: records.len(), text, object, offset, checksum });
+            pages.push(Page { first: *first, last: *last, text, object, offset, checksum });
             all.extend(records);
         }
         Ok((Pages(Arc::new(pages)), all))
