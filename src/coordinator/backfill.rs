@@ -57,7 +57,7 @@ impl Coordinator {
         for (id, taken) in due {
             let Some(view) = self.engine.relations().get(id) else { continue };
             let parents: Vec<RelationId> = view.parents.iter().map(|parent| parent.id).collect();
-            let (portion, at) = (self.next_portion(&parents, taken), self.closed.next());
+            let (portion, at) = (self.next_portion(&parents, taken), self.epochs.closed().next());
             self.engine.backfill(id, portion, at);
             if self.catalog.get(id.0).is_some_and(|object| object.life == Life::Creating) {
                 self.edit_view(id, |view| view.filled.push(Filled { at, parts: portion.to() }));
@@ -67,7 +67,7 @@ impl Coordinator {
         }
         // A view whose history is in the store follows its parents again from a checkpoint on, and nothing else may lead to one.
         let relations = self.engine.relations();
-        let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.closed);
+        let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.epochs.closed());
         if self.ledger.in_parts().any(|(id, ..)| self.detached.contains_key(&id) && has_come(&id)) {
             self.close_epoch();
             self.changed = true;

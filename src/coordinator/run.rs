@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, Draft, Part, Published};
 use super::ddl::{Jobs, REMEDY};
+use super::epochs::Epochs;
 use super::failure::told;
 use super::housekeeping::{Housekeeping, Kept, Replacement};
 use super::lag::Detached;
@@ -10,10 +11,12 @@ use super::life::kind;
 use super::message::{Mailbox, Message};
 use super::pace::{Close, Pace, Wanted};
 use super::request::{self, Done, Inspection, Progress, RelationFacts, Request, Trouble};
+use super::sources::{Sources, Taken};
 use super::waiters::{Reaching, Waiters, Written};
+use super::writes::{Write, Writes};
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life};
-use crate::connector::{Cause, Changes, Event, Position, Source, State, Status, Subscription, Waiting};
+use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
 use futures::FutureExt;
@@ -38,27 +41,8 @@ pub(super) const CONFIRM_US: u64 = 3_000_000;
 /// it holds them where they stopped last, and goes on.
 const PATIENCE_US: u64 = 100_000;
 
-/// Closing times remembered for relations that are behind.
-const TIMES: usize = 4096;
-
 /// Checkpoints remembered for rw_checkpoints.
 const REMEMBERED: usize = 100;
-
-/// A source that runs.
-struct Attached {
-    source: Arc<dyn Source>,
-    /// What has been handed over up to the last closed epoch.
-    position: Position,
-}
-
-/// A transaction of DML that waits for the next epoch.
-struct Write {
-    changes: Vec<(RelationId, Changes)>,
-    rows: usize,
-    persist: bool,
-    lock: Option<request::Lock>,
-    reply: oneshot::Sender<Result<Done>>,
-}
 
 /// The arrangements of a relation that runs.
 pub(super) struct Held {
@@ -101,21 +85,14 @@ pub struct Coordinator {
     pub(super) lag_limit: u64,
     /// Rows of its largest parent that a view is given at a time.
     pub(super) portion_rows: usize,
-    sources: BTreeMap<u32, Attached>,
-    /// Of sources that do not run (yet).
-    positions: BTreeMap<u32, Position>,
-    writes: VecDeque<Write>,
+    sources: Sources,
+    writes: Writes,
     waiters: Waiters,
     /// Who waits for a table's copy or a view's backfill.
     pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     /// Views that are to be built anew once no checkpoint is under way.
     pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    locks: BTreeMap<RelationId, Arc<Mutex<()>>>,
-    written: BTreeMap<RelationId, Epoch>,
-    pub(super) closed: Epoch,
-    now: i64,
-    /// When epochs closed that some relation has yet to reach; not all of them if there are many.
-    closed_at: VecDeque<(Epoch, i64)>,
+    pub(super) epochs: Epochs,
     durable: Epoch,
     edits: u64,
     durable_edit: u64,
@@ -161,9 +138,8 @@ pub(super) struct Parts {
 
 impl Coordinator {
     pub(super) fn new(parts: Parts) -> Self {
-        let positions = parts.manifest.positions.iter().map(|(id, p)| (*id, Position(p.clone()))).collect();
         let maker = parts.publisher.maker();
-        let closed = maker.generation.start();
+        let epochs = Epochs::new(maker.generation.start(), parts.manifest.now);
         let housekeeping = Housekeeping::new(
             parts.env.clone(),
             parts.mailbox.clone(),
@@ -174,8 +150,8 @@ impl Coordinator {
         );
         Self {
             confirmed_at: parts.env.clock.monotonic(),
-            now: parts.manifest.now,
             durable: parts.manifest.epoch,
+            sources: Sources::new(&parts.manifest.positions),
             env: parts.env,
             engine: parts.engine,
             catalog: parts.catalog,
@@ -195,16 +171,11 @@ impl Coordinator {
             history_limit: parts.history_limit,
             lag_limit: parts.lag_limit,
             portion_rows: parts.portion_rows,
-            sources: BTreeMap::new(),
-            positions,
-            writes: VecDeque::new(),
+            writes: Writes::default(),
             waiters: Waiters::default(),
             consistent: vec![],
             refreshes: vec![],
-            locks: BTreeMap::new(),
-            written: BTreeMap::new(),
-            closed,
-            closed_at: VecDeque::new(),
+            epochs,
             edits: 0,
             durable_edit: 0,
             changed: false,
@@ -306,69 +277,38 @@ impl Coordinator {
     fn finished(&self) -> Option<Epoch> {
         let relations = self.engine.relations();
         let uppers = self.ledger.tables().map(|id| relations.upper(id));
-        Some(uppers.min().unwrap_or(self.closed))
+        Some(uppers.min().unwrap_or(self.epochs.closed()))
     }
 
     fn waiting(&self) -> Waiting {
-        let mut all = Waiting::default();
         if self.stopping {
-            return all;
+            return Waiting::default();
         }
-        for attached in self.sources.values() {
-            let waiting = attached.source.waiting();
-            all.rows += waiting.rows;
-            all.bytes += waiting.bytes;
-            all.moved |= waiting.moved;
-        }
-        for write in &self.writes {
-            all.rows += write.rows;
-        }
-        all
+        let waiting = self.sources.waiting();
+        Waiting { rows: waiting.rows + self.writes.rows(), ..waiting }
     }
 
     /// Closes the next epoch with everything whole that waits (I1).
     pub(super) fn close_epoch(&mut self) {
-        let epoch = self.closed.next();
         let waiting = self.waiting();
-        let mut changes: Vec<(RelationId, Changes)> = vec![];
-        let mut events = vec![];
-        for attached in self.sources.values_mut() {
-            let Some(batch) = attached.source.take() else { continue };
-            self.moved |= attached.position != batch.position;
-            attached.position = batch.position;
-            changes.extend(batch.tables);
-            events.extend(batch.events);
+        let epoch = self.epochs.close(self.env.clock.now());
+        let Taken { mut changes, events, moved } = self.sources.take();
+        for write in self.writes.take(epoch) {
+            let tables: Vec<RelationId> = write.tables().collect();
+            let relations = self.live_descendants(&tables);
+            let Write { changes: written, persist, lock, reply } = write;
+            changes.extend(written);
+            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
         }
-        self.take_writes(epoch, &mut changes);
+        self.moved |= moved;
         self.changed |= !changes.is_empty() || !events.is_empty();
         changes.retain(|(id, _)| self.held.contains_key(id));
         self.engine.close(epoch, changes, stopped(&events));
-        self.closed = epoch;
-        self.now = self.env.clock.now().max(self.now + 1);
-        self.closed_at.push_back((epoch, self.now));
-        if self.closed_at.len() > 2 * TIMES {
+        if self.epochs.are_many() {
             self.forget_times();
         }
         self.pace.closed(epoch, self.env.clock.monotonic(), waiting);
         events.into_iter().for_each(|event| self.event(epoch, event));
-    }
-
-    /// Transactions of DML in order; two that write the same table go into two epochs, since the second comes after the first.
-    fn take_writes(&mut self, epoch: Epoch, changes: &mut Vec<(RelationId, Changes)>) {
-        let mut taken: BTreeSet<RelationId> = BTreeSet::new();
-        while let Some(write) = self.writes.front() {
-            if write.changes.iter().any(|(id, _)| taken.contains(id)) {
-                break;
-            }
-            let Some(write) = self.writes.pop_front() else { break };
-            let tables: Vec<RelationId> = write.changes.iter().map(|(id, _)| *id).collect();
-            taken.extend(&tables);
-            self.written.extend(tables.iter().map(|id| (*id, epoch)));
-            changes.extend(write.changes);
-            let relations = self.live_descendants(&tables);
-            let Write { persist, lock, reply, .. } = write;
-            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
-        }
     }
 
     /// `tables` and every live view that reads them, directly or not.
@@ -430,11 +370,9 @@ impl Coordinator {
         if self.consistent.is_empty() {
             return;
         }
-        for (&id, attached) in &self.sources {
-            let State::Stopped { name, reason, remedy } = attached.source.status().state else { continue };
+        for (id, error) in self.sources.stopped() {
             for (_, reply) in self.consistent.extract_if(.., |(table, _)| fed(&self.catalog, *table, id).is_some()) {
-                let error = Error::new("55000", format!("the source has stopped ({name}): {reason}"));
-                let _ = reply.send(Err(error.hint(&remedy)));
+                let _ = reply.send(Err(error.clone()));
             }
         }
     }
@@ -450,7 +388,7 @@ impl Coordinator {
             _ => return drop(reply.send(Err(Error::new("57014", "the table was dropped meanwhile")))),
         };
         match upstream {
-            Some((source, subscription)) if subscription.copied && !self.sources.contains_key(source) => {
+            Some((source, subscription)) if subscription.copied && self.sources.running(*source).is_none() => {
                 let _ = reply.send(Err(let_go()));
             }
             _ => self.consistent.push((id, reply)),
@@ -459,13 +397,12 @@ impl Coordinator {
 
     /// A source stops reading where it is. Its first copies begin again when it goes on, others are forgotten.
     fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
-        let attached = self.sources.remove(&id)?;
-        self.positions.insert(id, attached.position.clone());
+        let source = self.sources.pause(id)?;
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
         for (_, reply) in self.consistent.extract_if(.., |(table, _)| forgotten(*table)) {
             let _ = reply.send(Err(let_go()));
         }
-        Some(attached.source)
+        Some(source)
     }
 
     /// Relations that were behind and have come to the last checkpoint's epoch are to be durable there.
@@ -490,17 +427,15 @@ impl Coordinator {
 
     /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may leap to that epoch.
     fn begin_checkpoint(&mut self) {
-        let epoch = self.closed;
+        let epoch = self.epochs.closed();
         self.engine.relations().marks.push(epoch);
         let (included, kept) = self.ledger.included();
         let kept = self.arrangements(&kept);
-        let mut positions: BTreeMap<u32, serde_json::Value> =
-            self.positions.iter().map(|(id, p)| (*id, p.0.clone())).collect();
-        positions.extend(self.sources.iter().map(|(id, attached)| (*id, attached.position.0.clone())));
         let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
-        let draft = Draft { epoch, now: self.now, positions, catalog, parts: vec![], kept, merged, in_use, began };
+        let (now, positions) = (self.epochs.now(), self.sources.positions());
+        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
         let failed_views = self.ledger.failed_views();
         self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, failed_views, patience: None });
         self.pace.checkpoint_began(began);
@@ -564,13 +499,8 @@ impl Coordinator {
         self.progress.send_if_modified(|progress| progress.trouble.take().is_some());
         self.durable = proof.epoch();
         self.durable_edit = edit;
-        for (id, attached) in &self.sources {
-            if let Some(position) = manifest.positions.get(id)
-                && self.ledger.is_sealed_whole(*id, self.durable, &sealed)
-            {
-                attached.source.acknowledge(&proof, &Position(position.clone()));
-            }
-        }
+        let whole = |source| self.ledger.is_sealed_whole(source, self.durable, &sealed);
+        self.sources.acknowledge(&proof, &manifest.positions, whole);
         let effects = self.ledger.published(epoch, &sealed);
         self.carry_out(effects);
         self.engine.compact(sealed);
@@ -586,18 +516,9 @@ impl Coordinator {
         }
     }
 
-    /// Forgets when epochs closed that everything has reached, and every second one if that leaves too many.
     fn forget_times(&mut self) {
         let uppers = self.engine.relations().all().into_iter().filter(|r| !r.has_failed()).map(|r| r.upper());
-        let lowest = uppers.min().unwrap_or(self.closed);
-        while self.closed_at.pop_front_if(|(epoch, _)| *epoch <= lowest).is_some() {}
-        if self.closed_at.len() > TIMES {
-            let mut odd = false;
-            self.closed_at.retain(|_| {
-                odd = !odd;
-                odd
-            });
-        }
+        self.epochs.forget(uppers.min().unwrap_or(self.epochs.closed()));
     }
 
     fn remember(&mut self, manifest: &Manifest) {
@@ -627,7 +548,7 @@ impl Coordinator {
     }
 
     fn publish_progress(&self) {
-        let (closed, now, durable) = (self.closed, self.now, self.durable);
+        let (closed, now, durable) = (self.epochs.closed(), self.epochs.now(), self.durable);
         self.progress.send_if_modified(|progress| {
             let modified = progress.closed != closed || progress.durable != durable;
             (progress.closed, progress.now, progress.durable) = (closed, now, durable);
@@ -647,20 +568,12 @@ impl Coordinator {
             Message::Refresh { id, reply } => self.refreshes.push((id, reply)),
             Message::Discard { id } => self.discard(id),
             Message::Live { id } => self.note([(id, ledger::Event::Whole)]),
-            Message::Attach { id, source, position } => {
-                self.positions.remove(&id);
-                self.sources.insert(id, Attached { source, position });
-            }
+            Message::Attach { id, source, position } => self.sources.attach(id, source, position),
             Message::Pause { id, reply } => drop(reply.send(self.pause(id))),
-            Message::PositionOf { id, reply } => drop(reply.send(self.positions.get(&id).cloned())),
-            Message::Detach { id, reply } => {
-                self.positions.remove(&id);
-                let _ = reply.send(self.sources.remove(&id).map(|a| a.source));
-            }
-            Message::Source { id, reply } => {
-                let _ = reply.send(self.sources.get(&id).map(|a| a.source.clone()));
-            }
-            Message::Position { id, position } => drop(self.positions.insert(id, position)),
+            Message::PositionOf { id, reply } => drop(reply.send(self.sources.position(id))),
+            Message::Detach { id, reply } => drop(reply.send(self.sources.detach(id))),
+            Message::Source { id, reply } => drop(reply.send(self.sources.running(id))),
+            Message::Position { id, position } => self.sources.place(id, position),
             Message::Reached { id, epoch, reply } => self.waiters.reaching.push(Reaching { id, epoch, reply }),
             Message::Consistent { id, reply } => self.await_copy(id, reply),
             Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
@@ -686,8 +599,7 @@ impl Coordinator {
                 }
             }
             Message::Locked { lock, tables, reply } => {
-                let epoch = tables.iter().filter_map(|id| self.written.get(id)).max().copied().unwrap_or(Epoch::ZERO);
-                let _ = reply.send(Ok((lock, epoch)));
+                let _ = reply.send(Ok((lock, self.writes.last(&tables))));
             }
         }
         Ok(())
@@ -716,7 +628,7 @@ impl Coordinator {
             return Err(error);
         }
         let arrangements = body.arrangements(self.engine.workers());
-        let from = self.closed;
+        let from = self.epochs.closed();
         let name = object.name.clone();
         let portion = self.next_portion(&body.parents(), Portion::NOTHING);
         let blueprint = || Blueprint {
@@ -734,15 +646,16 @@ impl Coordinator {
         let reads = readable.parents.iter().map(|parent| parent.id).collect();
         let (ids, mut void) = (object.arrangements().to_vec(), false);
         if let Body::View(view) = &object.body {
+            void = view.suspended;
             let is_stored = self.manifest.arrangements.contains_key(&ids[0]);
             let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
             if object.life == Life::Creating && is_told {
                 // What the store has is of an attempt before: a start must not go on with it.
-                void = is_stored;
+                void |= is_stored;
                 self.edit_view(id, |view| {
                     let part = Filled { at: from, parts: portion.to() };
                     view.filled = if portion == Portion::ALL { vec![] } else { vec![part] };
-                    view.suspended |= void;
+                    view.suspended = void;
                 });
             }
         }
@@ -765,8 +678,7 @@ impl Coordinator {
     fn discard(&mut self, id: RelationId) {
         self.take_down(id);
         self.ledger.forget(id);
-        self.locks.remove(&id);
-        self.written.remove(&id);
+        self.writes.forget(id);
         for (_, reply) in self.consistent.extract_if(.., |(other, _)| *other == id) {
             let _ = reply.send(Err(Error::new("57014", "the table was dropped meanwhile")));
         }
@@ -779,8 +691,7 @@ impl Coordinator {
                 if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
                     return drop(reply.send(Err(error)));
                 }
-                let rows = changes.iter().map(|(_, c)| rows(c)).sum::<usize>().max(1);
-                self.writes.push_back(Write { changes, rows, persist, lock, reply });
+                self.writes.push(Write { changes, persist, lock, reply });
             }
             Request::Lock { tables, reply } => self.lock(tables, reply),
             Request::Flush { reply } => self.flush(reply),
@@ -788,11 +699,8 @@ impl Coordinator {
         }
     }
 
-    /// Locks are taken in the order of ids, so that two statements over the same tables cannot wait for each other.
-    fn lock(&mut self, mut tables: Vec<RelationId>, reply: oneshot::Sender<Result<(request::Lock, Epoch)>>) {
-        tables.sort_unstable();
-        tables.dedup();
-        let mutexes: Vec<_> = tables.iter().map(|id| self.locks.entry(*id).or_default().clone()).collect();
+    fn lock(&mut self, tables: Vec<RelationId>, reply: oneshot::Sender<Result<(request::Lock, Epoch)>>) {
+        let mutexes = self.writes.locks(&tables);
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move {
             let mut guards = vec![];
@@ -808,7 +716,7 @@ impl Coordinator {
         let live = self.catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
         let relations = live.map(|o| RelationId(o.id)).collect();
         self.changed = true;
-        let (epoch, tables) = (self.closed, vec![]);
+        let (epoch, tables) = (self.epochs.closed(), vec![]);
         self.waiters.written.push(Written { epoch, relations, durable: true, lock: None, tables, reply });
     }
 
@@ -817,9 +725,8 @@ impl Coordinator {
         let resting =
             self.catalog.objects.keys().filter_map(|id| Some((*id, self.jobs.displaced(&self.catalog, *id)?)));
         let resting = resting.map(|(id, reason)| (id, Status::displaced(reason, REMEDY)));
-        let running = self.sources.iter().map(|(id, attached)| (*id, attached.source.status()));
         Inspection {
-            sources: running.chain(resting).collect(),
+            sources: self.sources.statuses().chain(resting).collect(),
             ddl: self.ddl.iter().map(|(id, text, at)| (text.clone(), *id, self.job_progress(*id), *at)).collect(),
             checkpoints: self.checkpoints.iter().cloned().collect(),
             relations,
@@ -831,15 +738,13 @@ impl Coordinator {
         let (object, relation) = (self.catalog.get(id.0)?, relations.serving(id).or_else(|| relations.get(id))?);
         let upper = relation.upper();
         let status = ledger::status(entry.life(), object.life, self.detached.contains_key(&id));
-        let next = self.closed_at.get(self.closed_at.partition_point(|(epoch, _)| *epoch <= upper));
-        let behind = next.map_or(0, |(_, closed_at)| self.env.clock.now() - closed_at);
         let held = self.held.get(&id).into_iter();
         Some(RelationFacts {
             id: id.0,
             status: status.into(),
             error: relation.failure().map(|failure| told(&self.catalog, id, failure).to_string()),
             epoch: upper,
-            freshness_ms: behind.max(0) as f64 / 1e3,
+            freshness_ms: self.epochs.behind(upper, self.env.clock.now()) as f64 / 1e3,
             rows: relation.rows.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
             errors: relation.errors.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
             state: held.flat_map(|held| &held.arrangements).flatten().cloned().collect(),
@@ -848,7 +753,7 @@ impl Coordinator {
 
     /// For people: how far a statement has come.
     fn job_progress(&self, id: u32) -> String {
-        let copies = self.sources.values().flat_map(|a| a.source.status().copies);
+        let copies = self.sources.statuses().flat_map(|(_, status)| status.copies);
         match copies.into_iter().find(|(table, ..)| table.0 == id) {
             Some((_, done, total)) if total > 0 => format!("{:.1}%", 100.0 * done as f64 / total.max(done) as f64),
             Some((_, done, _)) => format!("{done} rows"),
@@ -866,10 +771,7 @@ impl Coordinator {
         tracing::info!("shutting down: one last checkpoint");
         self.close_epoch();
         self.stopping = true;
-        for attached in self.sources.values() {
-            // Positions stay; what is not acknowledged is sent again to the next start.
-            attached.source.stop().await;
-        }
+        self.sources.stop().await;
     }
 
     fn is_settled(&self) -> bool {
@@ -902,13 +804,6 @@ fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
         Event::Consistent(_) | Event::Notice { .. } => None,
     };
     events.iter().filter_map(stopped).collect()
-}
-
-fn rows(changes: &Changes) -> usize {
-    match changes {
-        Changes::Keyed(fold) => fold.upserts.iter().chain(&fold.deletes).map(|rows| rows.num_rows()).sum(),
-        Changes::Bag(bag) => bag.rows.iter().map(|delta| delta.len()).sum(),
-    }
 }
 
 /// What workers need of an object; `None`: not a relation.
