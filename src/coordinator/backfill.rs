@@ -8,6 +8,7 @@
 //! What the store has of a view that is built anew is what may be read meanwhile: nothing new takes its place until it is whole, and a
 //! start begins again.
 
+use super::ledger::Given;
 use super::run::Coordinator;
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Life, ViewBody};
@@ -18,13 +19,6 @@ use weir_storage::key::Portion;
 /// Rows of its largest parent that a view gets at a time, as long as that makes no more than [`Portion::PARTS`] portions. Some seconds'
 /// work, which is what a crash costs; a group that all portions touch changes with each of them, so many small ones cost more than that.
 pub const PORTION_ROWS: usize = 8_000_000;
-
-/// A backfill that has not been given everything.
-pub(super) struct Backfill {
-    /// What it has been given, which counts as of this epoch.
-    portion: Portion,
-    at: Epoch,
-}
 
 impl Coordinator {
     /// What comes after `taken` for a view of `parents`.
@@ -40,22 +34,6 @@ impl Coordinator {
         Portion::new(taken.to(), (taken.to() + parts).min(Portion::PARTS))
     }
 
-    /// A view has been given everything up to `portion`, as of `at`.
-    pub(super) fn give(&mut self, id: RelationId, portion: Portion, at: Epoch) {
-        self.backfills.remove(&id);
-        if portion.to() == Portion::PARTS {
-            self.becoming.push((id, at));
-        } else {
-            self.backfills.insert(id, Backfill { portion, at });
-        }
-    }
-
-    /// From where on a view has all that it has been given.
-    pub(super) fn given(&self, id: RelationId) -> Epoch {
-        let last = self.becoming.iter().find(|(other, _)| *other == id).map(|(_, at)| *at);
-        last.or(self.backfills.get(&id).map(|backfill| backfill.at)).unwrap_or(Epoch::ZERO)
-    }
-
     /// Says in the catalog what a view that is being made has from an epoch on.
     pub(super) fn edit_view(&mut self, id: RelationId, edit: impl FnOnce(&mut ViewBody)) {
         self.edit(|catalog| {
@@ -68,48 +46,31 @@ impl Coordinator {
     /// The next portion for every view that has come to where the one before counts.
     pub(super) fn tend_backfills(&mut self) {
         let relations = self.engine.relations();
-        let is_due = |id: &RelationId, backfill: &Backfill| {
+        let is_due = |id: &RelationId, at: Epoch| {
             // What the view comes upon of a portion before the step to it waits in memory.
             let room = |history: usize| history <= self.history_limit / 2;
             let attached = !self.detached.contains_key(id);
-            relations.get(*id).is_some_and(|v| attached && v.upper() >= backfill.at && room(v.history.bytes()))
+            relations.get(*id).is_some_and(|v| attached && v.upper() >= at && room(v.history.bytes()))
         };
-        let due = self.backfills.iter().filter(|(id, backfill)| is_due(id, backfill));
-        let due: Vec<(RelationId, Portion)> = due.map(|(id, backfill)| (*id, backfill.portion)).collect();
+        let due = self.ledger.in_parts().filter(|(id, _, at)| is_due(id, *at));
+        let due: Vec<(RelationId, Portion)> = due.map(|(id, portion, _)| (id, portion)).collect();
         for (id, taken) in due {
             let Some(view) = self.engine.relations().get(id) else { continue };
             let parents: Vec<RelationId> = view.parents.iter().map(|parent| parent.id).collect();
-            let (portion, at) = (self.next_portion(&parents, taken), self.closed.next());
+            let (portion, at) = (self.next_portion(&parents, taken), self.epochs.closed().next());
             self.engine.backfill(id, portion, at);
             if self.catalog.get(id.0).is_some_and(|object| object.life == Life::Creating) {
                 self.edit_view(id, |view| view.filled.push(Filled { at, parts: portion.to() }));
             }
-            self.give(id, portion, at);
+            self.ledger.give(id, Given::up_to(portion, at));
             self.close_epoch();
         }
         // A view whose history is in the store follows its parents again from a checkpoint on, and nothing else may lead to one.
         let relations = self.engine.relations();
-        let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.closed);
-        if self.backfills.keys().any(|id| self.detached.contains_key(id) && has_come(id)) {
+        let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.epochs.closed());
+        if self.ledger.in_parts().any(|(id, ..)| self.detached.contains_key(&id) && has_come(&id)) {
             self.close_epoch();
             self.changed = true;
-        }
-    }
-
-    /// Whether a view that is being made has to be in a manifest before it is live: one that has less than all of it must never be
-    /// taken for all.
-    pub(super) fn is_to_be_sealed(&self, id: RelationId, at: Epoch) -> bool {
-        let Some(Body::View(view)) = self.catalog.get(id.0).map(|object| &object.body) else { return false };
-        !view.filled.is_empty() && self.held.get(&id).is_some_and(|held| held.sealed < at)
-    }
-
-    /// Whoever waits for a relation that has failed waits in vain (I13).
-    pub(super) fn give_up_backfills(&mut self) {
-        for (id, reply) in std::mem::take(&mut self.consistent) {
-            match self.failed_among([id]) {
-                Some(error) => drop(reply.send(Err(error))),
-                None => self.consistent.push((id, reply)),
-            }
         }
     }
 }

@@ -834,7 +834,7 @@ fn doomed(
 }
 
 /// `ids` and everything that depends on them, directly or not.
-pub(super) fn with_dependants(catalog: &Catalog, ids: &[u32]) -> Vec<u32> {
+fn with_dependants(catalog: &Catalog, ids: &[u32]) -> Vec<u32> {
     let mut all = ids.to_vec();
     // Ids ascend from parents to children.
     for object in catalog.objects.values() {

@@ -10,15 +10,14 @@
 //!
 //! Nothing of this touches sources, checkpoints or other views.
 
-use super::ddl::with_dependants;
+use super::ledger::{Event, Ledger};
 use super::message::Message;
 use super::recover::{self, Parent};
-use super::run::{Coordinator, Held, body};
-use crate::catalog::{self, Catalog, Object};
+use super::run::{Coordinator, body};
+use crate::catalog::{Catalog, Object};
 use crate::dataflow::build::Log;
 use crate::dataflow::relations::Readable;
 use crate::dataflow::steps::landing;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_storage::manifest::Manifest;
@@ -57,9 +56,9 @@ impl Coordinator {
             }
             let marks = &self.engine.relations().marks;
             // What comes after it is going to be read from the store, which does not tell apart what was before a portion and after it.
-            let given = self.given(relation.id);
+            let given = self.ledger.given_at(relation.id);
             let cut = relation.steps.limit(&relation.parents, marks, |mark| {
-                mark >= given && are_sealed_at(&self.held, &relation.parents, mark)
+                mark >= given && are_cut(&self.ledger, &relation.parents, mark)
             });
             let Some(cut) = cut else { continue };
             self.engine.detach(relation.id, cut);
@@ -80,14 +79,13 @@ impl Coordinator {
         if relation.upper() < detached.at {
             return;
         }
-        let stands = relation.parents.iter().filter_map(|parent| self.held.get(&parent.id)).map(|held| held.sealed);
+        let stands = relation.parents.iter().filter_map(|p| self.ledger.get(p.id)).map(|parent| parent.sealed());
         let Some(newest) = stands.min() else { return };
         let parents: Vec<RelationId> = relation.parents.iter().map(|parent| parent.id).collect();
         let objects = parents.iter().filter_map(|id| self.catalog.get(id.0));
         let runs: Vec<&Run> = objects.flat_map(|object| log_runs(&self.manifest, object)).collect();
         let (after, marks) = (detached.at, &self.engine.relations().marks);
-        let stops =
-            |mark| landing(mark, &relation.parents) == mark && are_sealed_at(&self.held, &relation.parents, mark);
+        let stops = |mark| landing(mark, &relation.parents) == mark && are_cut(&self.ledger, &relation.parents, mark);
         let fits = |mark| {
             let within = runs.iter().filter(|run| run.to > after && run.after < mark);
             within.map(|run| run.length * UNPACKED).sum::<u64>() <= self.history_limit as u64
@@ -119,7 +117,7 @@ impl Coordinator {
             Err(error) => tracing::warn!(view = %id, %error, "history could not be read; trying again"),
             Ok(logs) => {
                 // Memory holds what came after the last checkpoint.
-                let attach = relation.parents.iter().all(|p| self.held.get(&p.id).is_some_and(|h| h.sealed == to));
+                let attach = relation.parents.iter().all(|p| self.ledger.get(p.id).is_some_and(|p| p.sealed() == to));
                 detached.at = to;
                 relation.steps.resume(to, (!attach).then_some(to));
                 self.engine.refill(id, logs, to, attach);
@@ -133,10 +131,9 @@ impl Coordinator {
     /// Suspends views for which the store keeps too much. Only between checkpoints: one under way is told what it sealed.
     pub(super) fn suspend_the_furthest_behind(&mut self) {
         let too_much = |id: &&RelationId| {
-            let relation = self.engine.relations().get(**id).filter(|relation| relation.is_live());
-            let Some((relation, held)) = relation.zip(self.held.get(*id)) else { return false };
-            let parents = relation.parents.iter().filter_map(|parent| self.catalog.get(parent.id.0));
-            let kept = parents.flat_map(|parent| log_runs(&self.manifest, parent)).filter(|run| run.to > held.stands());
+            let Some(view) = self.ledger.get(**id).filter(|view| view.is_live()) else { return false };
+            let parents = view.reads().iter().filter_map(|parent| self.catalog.get(parent.0));
+            let kept = parents.flat_map(|parent| log_runs(&self.manifest, parent)).filter(|run| run.to > view.stands());
             kept.map(|run| run.length).sum::<u64>() > self.lag_limit
         };
         let behind: Vec<RelationId> = self.detached.keys().filter(too_much).copied().collect();
@@ -148,43 +145,28 @@ impl Coordinator {
         }
     }
 
-    /// Changes what the catalog says of those of `ids` that are views.
-    pub(super) fn set_suspended(&mut self, ids: &[RelationId], suspended: bool) {
-        let is_other = |id: &RelationId| match self.catalog.get(id.0).map(|object| &object.body) {
-            Some(catalog::Body::View(view)) => view.suspended != suspended,
-            _ => false,
-        };
-        let ids: Vec<RelationId> = ids.iter().copied().filter(is_other).collect();
-        if ids.is_empty() {
-            return;
-        }
-        self.edit(|catalog| {
-            for id in ids {
-                if let Some(catalog::Body::View(view)) = catalog.objects.get_mut(&id.0).map(|object| &mut object.body) {
-                    view.suspended = suspended;
-                }
-            }
-        });
-    }
-
     /// Lets go of a view and of those that read it, and builds them anew from their parents. Until then they are what they were.
     pub(super) fn suspend(&mut self, id: RelationId) {
-        let all = with_dependants(&self.catalog, &[id.0]).into_iter().map(RelationId);
-        let all: Vec<RelationId> = all.filter(|id| self.held.contains_key(id)).collect();
+        let all = self.ledger.with_dependants(&[id]);
         // A start must not let any of them go on from where it was.
-        self.set_suspended(&all, true);
+        self.note(all.iter().map(|id| (*id, Event::GivenUp)));
         for id in all.iter().rev() {
             let serving = self.engine.relations().serving(*id);
-            self.engine.drop_relation(*id);
-            serving.into_iter().for_each(|readable| self.engine.relations().suspend(readable));
-            self.forget(*id);
+            self.take_down(*id);
+            serving.into_iter().for_each(|readable| self.serve(readable));
         }
         for id in all {
-            // One that is being dropped is not built again.
-            if self.build(id).is_err() {
-                continue;
+            let reads = self.ledger.get(id).map_or_else(Vec::new, |view| view.reads().to_vec());
+            let failure = reads.iter().find_map(|parent| self.ledger.get(*parent)?.failure()).cloned();
+            if let Some(failure) = failure {
+                // It is built with that one.
+                self.note([(id, Event::Failed(failure))]);
+            } else if self.build(id).is_ok() {
+                tracing::warn!(view = %id, "a view is built anew, and read as of where it was meanwhile");
+            } else {
+                // It is being dropped.
+                self.ledger.forget(id);
             }
-            tracing::warn!(view = %id, "a view is built anew, and read as of where it was meanwhile");
         }
     }
 }
@@ -196,8 +178,8 @@ fn log_runs<'a>(manifest: &'a Manifest, object: &'a Object) -> impl Iterator<Ite
 }
 
 /// Whether the change logs of all `parents` in the store can be cut at `epoch`.
-fn are_sealed_at(held: &BTreeMap<RelationId, Held>, parents: &[Arc<Readable>], epoch: Epoch) -> bool {
-    parents.iter().all(|parent| held.get(&parent.id).is_some_and(|held| held.is_sealed_at(epoch)))
+fn are_cut(ledger: &Ledger, parents: &[Arc<Readable>], epoch: Epoch) -> bool {
+    parents.iter().all(|parent| ledger.is_cut(parent.id, epoch))
 }
 
 async fn read(

@@ -1,18 +1,22 @@
 //! The event loop.
 
-use super::backfill::Backfill;
 use super::checkpoint::{self, Draft, Part, Published};
 use super::ddl::{Jobs, REMEDY};
+use super::epochs::Epochs;
 use super::failure::told;
 use super::housekeeping::{Housekeeping, Kept, Replacement};
 use super::lag::Detached;
+use super::ledger::{self, Awaited, Entry, Given, Kind, Ledger, Sealed, Seen};
+use super::life::kind;
 use super::message::{Mailbox, Message};
 use super::pace::{Close, Pace, Wanted};
 use super::request::{self, Done, Inspection, Progress, RelationFacts, Request, Trouble};
+use super::sources::{Sources, Taken};
 use super::waiters::{Reaching, Waiters, Written};
+use super::writes::{Write, Writes};
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life};
-use crate::connector::{Cause, Changes, Event, Position, Source, State, Status, Subscription, Waiting};
+use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
 use crate::dataflow::build::{self, Blueprint};
 use crate::dataflow::engine::Engine;
 use futures::FutureExt;
@@ -37,52 +41,14 @@ pub(super) const CONFIRM_US: u64 = 3_000_000;
 /// it holds them where they stopped last, and goes on.
 const PATIENCE_US: u64 = 100_000;
 
-/// Closing times remembered for relations that are behind.
-const TIMES: usize = 4096;
-
 /// Checkpoints remembered for rw_checkpoints.
 const REMEMBERED: usize = 100;
-
-/// A source that runs.
-struct Attached {
-    source: Arc<dyn Source>,
-    /// What has been handed over up to the last closed epoch.
-    position: Position,
-}
-
-/// A transaction of DML that waits for the next epoch.
-struct Write {
-    changes: Vec<(RelationId, Changes)>,
-    rows: usize,
-    persist: bool,
-    lock: Option<request::Lock>,
-    reply: oneshot::Sender<Result<Done>>,
-}
 
 /// The arrangements of a relation that runs.
 pub(super) struct Held {
     pub ids: Vec<ArrangementId>,
     /// Per worker, in the order of `ids`.
     pub arrangements: Vec<Vec<Arrangement>>,
-    /// In manifests up to here; [`Epoch::ZERO`]: not yet.
-    pub sealed: Epoch,
-    /// It was built from its parents as of this epoch.
-    pub from: Epoch,
-    /// Epochs that it was sealed at, from the oldest that somebody may yet ask about. In the store its changes since the one before count
-    /// as of them: only there can a reader of its change log begin or end.
-    pub seals: BTreeSet<Epoch>,
-}
-
-impl Held {
-    /// Before this epoch it needs nothing of its parents any more.
-    pub(super) fn stands(&self) -> Epoch {
-        self.sealed.max(self.from)
-    }
-
-    /// Whether its change log in the store can be cut at `epoch`.
-    pub fn is_sealed_at(&self, epoch: Epoch) -> bool {
-        self.sealed == epoch || self.seals.contains(&epoch)
-    }
 }
 
 /// A checkpoint whose epoch is closed but not reached by every base table yet.
@@ -90,8 +56,8 @@ pub(super) struct Sealing {
     draft: Draft,
     relations: Vec<RelationId>,
     edit: u64,
-    /// Views that have failed, for which no change log is kept.
-    released: BTreeSet<RelationId>,
+    /// For them no change log is kept.
+    failed_views: BTreeSet<RelationId>,
     /// Views are waited for until then, monotonic microseconds.
     patience: Option<u64>,
 }
@@ -105,6 +71,7 @@ pub struct Coordinator {
     pub(super) publisher: Arc<Mutex<Publisher>>,
     pub(super) manifest: Arc<Manifest>,
     pub(super) held: BTreeMap<RelationId, Held>,
+    pub(super) ledger: Ledger,
     pub(super) pace: Pace,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) messages: mpsc::UnboundedReceiver<Message>,
@@ -118,24 +85,14 @@ pub struct Coordinator {
     pub(super) lag_limit: u64,
     /// Rows of its largest parent that a view is given at a time.
     pub(super) portion_rows: usize,
-    sources: BTreeMap<u32, Attached>,
-    /// Of sources that do not run (yet).
-    positions: BTreeMap<u32, Position>,
-    writes: VecDeque<Write>,
+    sources: Sources,
+    writes: Writes,
     waiters: Waiters,
     /// Who waits for a table's copy or a view's backfill.
     pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    pub(super) backfills: BTreeMap<RelationId, Backfill>,
     /// Views that are to be built anew once no checkpoint is under way.
     pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    /// Tables whose copy ended at this epoch, and views that have everything from it on: readable when they have reached it.
-    pub(super) becoming: Vec<(RelationId, Epoch)>,
-    locks: BTreeMap<RelationId, Arc<Mutex<()>>>,
-    written: BTreeMap<RelationId, Epoch>,
-    pub(super) closed: Epoch,
-    now: i64,
-    /// When epochs closed that some relation has yet to reach; not all of them if there are many.
-    closed_at: VecDeque<(Epoch, i64)>,
+    pub(super) epochs: Epochs,
     durable: Epoch,
     edits: u64,
     durable_edit: u64,
@@ -145,9 +102,7 @@ pub struct Coordinator {
     merged: Vec<Replacement>,
     pub(super) sealing: Option<Sealing>,
     /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
-    pub(super) publishing: Option<(Epoch, u64, BTreeMap<RelationId, Epoch>)>,
-    /// Views held further back than the last checkpoint's epoch: another one is due when one of them has come there.
-    trailing: BTreeSet<RelationId>,
+    pub(super) publishing: Option<(Epoch, u64, Sealed)>,
     confirming: bool,
     confirmed_at: u64,
     checkpoints: VecDeque<request::Checkpoint>,
@@ -183,9 +138,8 @@ pub(super) struct Parts {
 
 impl Coordinator {
     pub(super) fn new(parts: Parts) -> Self {
-        let positions = parts.manifest.positions.iter().map(|(id, p)| (*id, Position(p.clone()))).collect();
         let maker = parts.publisher.maker();
-        let closed = maker.generation.start();
+        let epochs = Epochs::new(maker.generation.start(), parts.manifest.now);
         let housekeeping = Housekeeping::new(
             parts.env.clone(),
             parts.mailbox.clone(),
@@ -196,8 +150,8 @@ impl Coordinator {
         );
         Self {
             confirmed_at: parts.env.clock.monotonic(),
-            now: parts.manifest.now,
             durable: parts.manifest.epoch,
+            sources: Sources::new(&parts.manifest.positions),
             env: parts.env,
             engine: parts.engine,
             catalog: parts.catalog,
@@ -206,6 +160,7 @@ impl Coordinator {
             publisher: Arc::new(Mutex::new(parts.publisher)),
             manifest: Arc::new(parts.manifest),
             held: BTreeMap::new(),
+            ledger: Ledger::default(),
             pace: parts.pace,
             requests: parts.requests,
             messages: parts.messages,
@@ -216,18 +171,11 @@ impl Coordinator {
             history_limit: parts.history_limit,
             lag_limit: parts.lag_limit,
             portion_rows: parts.portion_rows,
-            sources: BTreeMap::new(),
-            positions,
-            writes: VecDeque::new(),
+            writes: Writes::default(),
             waiters: Waiters::default(),
             consistent: vec![],
-            backfills: BTreeMap::new(),
             refreshes: vec![],
-            becoming: vec![],
-            locks: BTreeMap::new(),
-            written: BTreeMap::new(),
-            closed,
-            closed_at: VecDeque::new(),
+            epochs,
             edits: 0,
             durable_edit: 0,
             changed: false,
@@ -236,7 +184,6 @@ impl Coordinator {
             merged: vec![],
             sealing: None,
             publishing: None,
-            trailing: BTreeSet::new(),
             confirming: false,
             checkpoints: VecDeque::new(),
             ddl: vec![],
@@ -283,7 +230,7 @@ impl Coordinator {
             self.pace.finished(finished);
         }
         loop {
-            match self.pace.close(self.env.clock.monotonic(), self.waiting(), self.held.len()) {
+            match self.pace.close(self.env.clock.monotonic(), self.waiting(), self.ledger.len()) {
                 Close::Now => self.close_epoch(),
                 Close::At(due) => break next = next.min(due),
                 Close::Wait => break,
@@ -291,7 +238,7 @@ impl Coordinator {
         }
         self.tend_backfills();
         self.become_live();
-        self.give_up_backfills();
+        self.give_up();
         self.give_up_copies();
         self.follow_up();
         self.tend_history();
@@ -329,85 +276,46 @@ impl Coordinator {
     /// The lowest epoch that every base table has reached.
     fn finished(&self) -> Option<Epoch> {
         let relations = self.engine.relations();
-        let tables = self.catalog.objects.values().filter(|o| matches!(o.body, Body::Table(_)));
-        let uppers =
-            tables.filter_map(|o| relations.get(RelationId(o.id))).filter(|r| !r.has_failed()).map(|r| r.upper());
-        Some(uppers.min().unwrap_or(self.closed))
+        let uppers = self.ledger.tables().map(|id| relations.upper(id));
+        Some(uppers.min().unwrap_or(self.epochs.closed()))
     }
 
     fn waiting(&self) -> Waiting {
-        let mut all = Waiting::default();
         if self.stopping {
-            return all;
+            return Waiting::default();
         }
-        for attached in self.sources.values() {
-            let waiting = attached.source.waiting();
-            all.rows += waiting.rows;
-            all.bytes += waiting.bytes;
-            all.moved |= waiting.moved;
-        }
-        for write in &self.writes {
-            all.rows += write.rows;
-        }
-        all
+        let waiting = self.sources.waiting();
+        Waiting { rows: waiting.rows + self.writes.rows(), ..waiting }
     }
 
     /// Closes the next epoch with everything whole that waits (I1).
     pub(super) fn close_epoch(&mut self) {
-        let epoch = self.closed.next();
         let waiting = self.waiting();
-        let mut changes: Vec<(RelationId, Changes)> = vec![];
-        let mut events = vec![];
-        for attached in self.sources.values_mut() {
-            let Some(batch) = attached.source.take() else { continue };
-            self.moved |= attached.position != batch.position;
-            attached.position = batch.position;
-            changes.extend(batch.tables);
-            events.extend(batch.events);
+        let epoch = self.epochs.close(self.env.clock.now());
+        let Taken { mut changes, events, moved } = self.sources.take();
+        for write in self.writes.take(epoch) {
+            let tables: Vec<RelationId> = write.tables().collect();
+            let relations = self.live_descendants(&tables);
+            let Write { changes: written, persist, lock, reply } = write;
+            changes.extend(written);
+            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
         }
-        self.take_writes(epoch, &mut changes);
+        self.moved |= moved;
         self.changed |= !changes.is_empty() || !events.is_empty();
         changes.retain(|(id, _)| self.held.contains_key(id));
         self.engine.close(epoch, changes, stopped(&events));
-        self.closed = epoch;
-        self.now = self.env.clock.now().max(self.now + 1);
-        self.closed_at.push_back((epoch, self.now));
-        if self.closed_at.len() > 2 * TIMES {
+        if self.epochs.are_many() {
             self.forget_times();
         }
         self.pace.closed(epoch, self.env.clock.monotonic(), waiting);
         events.into_iter().for_each(|event| self.event(epoch, event));
     }
 
-    /// Transactions of DML in order; two that write the same table go into two epochs, since the second comes after the first.
-    fn take_writes(&mut self, epoch: Epoch, changes: &mut Vec<(RelationId, Changes)>) {
-        let mut taken: BTreeSet<RelationId> = BTreeSet::new();
-        while let Some(write) = self.writes.front() {
-            if write.changes.iter().any(|(id, _)| taken.contains(id)) {
-                break;
-            }
-            let Some(write) = self.writes.pop_front() else { break };
-            let tables: Vec<RelationId> = write.changes.iter().map(|(id, _)| *id).collect();
-            taken.extend(&tables);
-            self.written.extend(tables.iter().map(|id| (*id, epoch)));
-            changes.extend(write.changes);
-            let relations = self.live_descendants(&tables);
-            let Write { persist, lock, reply, .. } = write;
-            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
-        }
-    }
-
     /// `tables` and every live view that reads them, directly or not.
     fn live_descendants(&self, tables: &[RelationId]) -> Vec<RelationId> {
-        let mut found = tables.to_vec();
-        // Ids ascend from parents to children.
-        for object in self.catalog.objects.values().filter(|o| o.life == Life::Live) {
-            let Body::View(view) = &object.body else { continue };
-            if view.plan.root.relations().iter().any(|id| found.contains(id)) {
-                found.push(RelationId(object.id));
-            }
-        }
-        found
+        let is_live = |id: &RelationId| self.catalog.get(id.0).is_some_and(|object| object.life == Life::Live);
+        let dependants = self.ledger.with_dependants(tables);
+        dependants.into_iter().filter(|id| tables.contains(id) || is_live(id)).collect()
     }
 
     fn event(&mut self, epoch: Epoch, event: Event) {
@@ -420,7 +328,7 @@ impl Coordinator {
                         subscription.copied = true;
                     }
                 });
-                self.becoming.push((id, epoch));
+                self.ledger.give(id, Given::All { at: epoch });
             }
             Event::Stopped { table, cause } => {
                 tracing::warn!(%table, sqlstate = cause.sqlstate, cause.message, "table stopped: upstream changed");
@@ -436,11 +344,9 @@ impl Coordinator {
     /// Tables whose copy is complete become readable, and views whose backfill is.
     fn become_live(&mut self) {
         let relations = self.engine.relations().clone();
-        // From parents to children.
-        self.becoming.sort_unstable();
-        for (id, epoch) in std::mem::take(&mut self.becoming) {
-            if !self.is_ready(id, epoch) {
-                self.becoming.push((id, epoch));
+        let given: Vec<(RelationId, Epoch)> = self.ledger.given_all().collect();
+        for (id, epoch) in given {
+            if !self.ledger.is_whole(id, &relations) {
                 continue;
             }
             if let Some(relation) = relations.get(id) {
@@ -452,19 +358,11 @@ impl Coordinator {
                     .chain([epoch])
                     .for_each(|began| relation.begin(began));
             }
-            self.set_live(id);
+            self.note([(id, ledger::Event::Whole)]);
             for (_, reply) in self.consistent.extract_if(.., |(waiting, _)| *waiting == id) {
                 let _ = reply.send(Ok(()));
             }
         }
-    }
-
-    /// Whether a relation has come to where it has everything, `epoch`, and so have those it reads.
-    fn is_ready(&self, id: RelationId, epoch: Epoch) -> bool {
-        let Some(relation) = self.engine.relations().get(id) else { return true };
-        let upper = relation.upper();
-        let parents = relation.parents.iter().all(|parent| parent.is_live() && parent.began() <= upper);
-        upper >= epoch && parents && !self.is_to_be_sealed(id, epoch)
     }
 
     /// Whoever waits for a copy of a source that has stopped for good waits in vain.
@@ -472,11 +370,9 @@ impl Coordinator {
         if self.consistent.is_empty() {
             return;
         }
-        for (&id, attached) in &self.sources {
-            let State::Stopped { name, reason, remedy } = attached.source.status().state else { continue };
+        for (id, error) in self.sources.stopped() {
             for (_, reply) in self.consistent.extract_if(.., |(table, _)| fed(&self.catalog, *table, id).is_some()) {
-                let error = Error::new("55000", format!("the source has stopped ({name}): {reason}"));
-                let _ = reply.send(Err(error.hint(&remedy)));
+                let _ = reply.send(Err(error.clone()));
             }
         }
     }
@@ -485,14 +381,14 @@ impl Coordinator {
     fn await_copy(&mut self, id: RelationId, reply: oneshot::Sender<Result<()>>) {
         let upstream = match self.catalog.get(id.0).map(|object| &object.body) {
             Some(Body::Table(table)) => table.upstream.as_ref(),
-            Some(Body::View(_)) if self.engine.relations().get(id).is_some_and(|view| view.is_live()) => {
+            Some(Body::View(_)) if self.ledger.get(id).is_some_and(Entry::is_live) => {
                 return drop(reply.send(Ok(())));
             }
             Some(Body::View(_)) => None,
             _ => return drop(reply.send(Err(Error::new("57014", "the table was dropped meanwhile")))),
         };
         match upstream {
-            Some((source, subscription)) if subscription.copied && !self.sources.contains_key(source) => {
+            Some((source, subscription)) if subscription.copied && self.sources.running(*source).is_none() => {
                 let _ = reply.send(Err(let_go()));
             }
             _ => self.consistent.push((id, reply)),
@@ -501,36 +397,19 @@ impl Coordinator {
 
     /// A source stops reading where it is. Its first copies begin again when it goes on, others are forgotten.
     fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
-        let attached = self.sources.remove(&id)?;
-        self.positions.insert(id, attached.position.clone());
+        let source = self.sources.pause(id)?;
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
         for (_, reply) in self.consistent.extract_if(.., |(table, _)| forgotten(*table)) {
             let _ = reply.send(Err(let_go()));
         }
-        Some(attached.source)
+        Some(source)
     }
 
-    /// Views that were behind and have come to the last checkpoint's epoch are to be durable there. None waits for another: one that reads
-    /// it from the store goes on only from where it is durable.
+    /// Relations that were behind and have come to the last checkpoint's epoch are to be durable there.
     fn follow_up(&mut self) {
-        if self.publishing.is_some() || self.trailing.is_empty() {
-            return;
+        if self.publishing.is_none() {
+            self.changed |= self.ledger.followed_up(self.durable, self.engine.relations());
         }
-        let (durable, relations, trailing) = (self.durable, self.engine.relations(), self.trailing.len());
-        self.trailing.retain(|id| relations.get(*id).is_some_and(|r| r.upper() < durable));
-        self.changed |= self.trailing.len() < trailing;
-    }
-
-    fn set_live(&mut self, id: RelationId) {
-        self.engine.relations().set_live(id);
-        self.edit(|catalog| {
-            if let Some(object) = catalog.objects.get_mut(&id.0).filter(|o| o.life == Life::Creating) {
-                object.life = Life::Live;
-                if let Body::View(view) = &mut object.body {
-                    view.filled.clear();
-                }
-            }
-        });
     }
 
     pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
@@ -548,79 +427,58 @@ impl Coordinator {
 
     /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may leap to that epoch.
     fn begin_checkpoint(&mut self) {
-        let epoch = self.closed;
+        let epoch = self.epochs.closed();
         self.engine.relations().marks.push(epoch);
-        let (included, kept): (Vec<_>, Vec<_>) = self.held.keys().partition(|id| self.is_included(**id));
-        let kept = kept.iter().flat_map(|id| self.held[id].ids.iter().copied()).collect();
-        let mut positions: BTreeMap<u32, serde_json::Value> =
-            self.positions.iter().map(|(id, p)| (*id, p.0.clone())).collect();
-        positions.extend(self.sources.iter().map(|(id, attached)| (*id, attached.position.0.clone())));
+        let (included, kept) = self.ledger.included();
+        let kept = self.arrangements(&kept);
         let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
-        let draft = Draft { epoch, now: self.now, positions, catalog, parts: vec![], kept, merged, in_use, began };
-        let released = self.released();
-        self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, released, patience: None });
+        let (now, positions) = (self.epochs.now(), self.sources.positions());
+        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
+        let failed_views = self.ledger.failed_views();
+        self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, failed_views, patience: None });
         self.pace.checkpoint_began(began);
         self.changed = false;
         self.moved = false;
     }
 
-    /// Base tables and views that are being made always, other views once they are live. A relation that broke keeps what earlier manifests say of it.
-    fn is_included(&self, id: RelationId) -> bool {
-        let Some(object) = self.catalog.get(id.0) else { return false };
-        let always = matches!(object.body, Body::Table(_)) || object.life == Life::Creating;
-        self.engine.relations().get(id).is_some_and(|r| !r.has_failed() && (always || r.is_live()))
-    }
-
-    pub(super) fn is_table(&self, id: RelationId) -> bool {
-        self.catalog.get(id.0).is_some_and(|object| matches!(object.body, Body::Table(_)))
+    fn arrangements(&self, relations: &[RelationId]) -> Vec<ArrangementId> {
+        relations.iter().filter_map(|id| self.held.get(id)).flat_map(|held| held.ids.iter().copied()).collect()
     }
 
     /// Starts the upload when every base table has reached the checkpoint's epoch and views that kept up so far have had their
     /// moment to reach it too. Returns when to look again, if only time is missing.
     fn seal_if_reached(&mut self, now: u64) -> Option<u64> {
         let mut sealing = self.sealing.take()?;
-        let epoch = sealing.draft.epoch;
-        let missing =
-            |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| r.upper() < epoch && !r.has_failed());
-        let awaited: Vec<RelationId> = sealing.relations.iter().copied().filter(missing).collect();
-        let is_table = |id: &RelationId| self.is_table(*id);
-        // One that has just been made is not behind.
-        let is_live = |id| self.engine.relations().get(id).is_some_and(|relation| relation.is_live());
-        let kept_up =
-            |id: &RelationId| self.held.get(id).is_some_and(|held| held.stands() >= self.durable) && is_live(*id);
-        if awaited.iter().any(is_table) {
-            self.sealing = Some(sealing);
-            return None;
-        }
-        if awaited.iter().any(kept_up) {
-            let until = *sealing.patience.get_or_insert(now + PATIENCE_US);
-            if now < until {
+        let (epoch, seen) = (sealing.draft.epoch, self.engine.relations());
+        match self.ledger.awaited(&sealing.relations, epoch, self.durable, seen) {
+            Awaited::Table => {
                 self.sealing = Some(sealing);
-                return Some(until);
+                return None;
             }
-        }
-        let Sealing { mut draft, mut relations, edit, released, .. } = sealing;
-        let mut sealed: BTreeMap<RelationId, Epoch> = BTreeMap::new();
-        // Ids ascend from parents to children. Workers go on meanwhile: a child may be seen where its parent was not yet seen, and
-        // still must not be held further than it (I5, I8).
-        relations.sort_unstable();
-        for id in relations {
-            match self.sealable(id, epoch, &sealed) {
-                Some(to) => drop(sealed.insert(id, to)),
-                None => draft.kept.extend(self.held.get(&id).iter().flat_map(|held| held.ids.iter().copied())),
+            Awaited::View => {
+                let until = *sealing.patience.get_or_insert(now + PATIENCE_US);
+                if now < until {
+                    self.sealing = Some(sealing);
+                    return Some(until);
+                }
             }
+            Awaited::Nobody => {}
         }
-        let needed = self.needed(&sealed, &released);
+        let Sealing { mut draft, relations, edit, failed_views, .. } = sealing;
+        let sealed = self.ledger.seal(&relations, epoch, seen);
+        let kept: Vec<RelationId> = relations.into_iter().filter(|id| !sealed.contains_key(id)).collect();
+        draft.kept.extend(self.arrangements(&kept));
+        let needed = self.ledger.needed(&sealed, &failed_views);
         for (id, to) in &sealed {
-            let held = &self.held[id];
+            let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
             for (index, arrangement) in held.ids.iter().enumerate() {
                 let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
                 // Only rows and errors have readers elsewhere.
                 let since = if index + 2 >= held.ids.len() { since } else { *to };
-                draft.parts.push(Part { id: *arrangement, after: held.sealed, to: *to, since, handles });
+                draft.parts.push(Part { id: *arrangement, after: entry.sealed(), to: *to, since, handles });
             }
         }
         self.publishing = Some((epoch, edit, sealed));
@@ -634,54 +492,6 @@ impl Coordinator {
         None
     }
 
-    /// Up to which epoch a checkpoint of `epoch` can hold a relation: a base table in full, a view up to the newest checkpoint
-    /// epoch at which it and all of its parents are held. `sealed`: how far its parents are. `None`: no further than the last one
-    /// did.
-    fn sealable(&self, id: RelationId, epoch: Epoch, sealed: &BTreeMap<RelationId, Epoch>) -> Option<Epoch> {
-        let (held, relation) = (self.held.get(&id)?, self.engine.relations().get(id)?);
-        let upper = relation.upper().min(epoch);
-        if self.is_table(id) {
-            return (upper == epoch).then_some(epoch);
-        }
-        let earlier = |parent: RelationId| self.held.get(&parent).map_or(Epoch::ZERO, |held| held.sealed);
-        let parents = relation.parents.iter().map(|p| sealed.get(&p.id).copied().unwrap_or_else(|| earlier(p.id)));
-        let limit = no_further(upper, parents);
-        match held.sealed == epoch {
-            true => Some(epoch),
-            false => {
-                let is_cut = |parent: RelationId, mark| {
-                    sealed.get(&parent) == Some(&mark)
-                        || self.held.get(&parent).is_some_and(|held| held.is_sealed_at(mark))
-                };
-                let fits = |mark| {
-                    mark >= relation.began()
-                        && relation.steps.stopped(mark) == mark
-                        && relation.parents.iter().all(|parent| is_cut(parent.id, mark))
-                };
-                self.engine.relations().marks.newest(held.sealed, limit, fits)
-            }
-        }
-    }
-
-    /// From which epoch on the change log of each relation that is read is needed: where the reader furthest behind stands.
-    fn needed(
-        &self,
-        sealed: &BTreeMap<RelationId, Epoch>,
-        released: &BTreeSet<RelationId>,
-    ) -> BTreeMap<RelationId, Epoch> {
-        let relations = self.engine.relations();
-        let mut needed: BTreeMap<RelationId, Epoch> = BTreeMap::new();
-        for (reader, held) in &self.held {
-            let Some(relation) = relations.get(*reader).filter(|r| !released.contains(&r.id)) else { continue };
-            let stands = sealed.get(reader).copied().unwrap_or(held.stands());
-            for parent in &relation.parents {
-                let lowest = needed.entry(parent.id).or_insert(stands);
-                *lowest = stands.min(*lowest);
-            }
-        }
-        needed
-    }
-
     /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
     fn published(&mut self, published: Published) {
         let Published { manifest, proof } = published;
@@ -689,32 +499,12 @@ impl Coordinator {
         self.progress.send_if_modified(|progress| progress.trouble.take().is_some());
         self.durable = proof.epoch();
         self.durable_edit = edit;
-        for (id, attached) in &self.sources {
-            if let Some(position) = manifest.positions.get(id)
-                && self.is_sealed_whole(*id, self.durable, &sealed)
-            {
-                attached.source.acknowledge(&proof, &Position(position.clone()));
-            }
-        }
-        // The store has nothing more of what they were.
-        let is_new = |id: &&RelationId| self.held.get(*id).is_some_and(|held| held.sealed == Epoch::ZERO);
-        self.set_suspended(&sealed.keys().filter(is_new).copied().collect::<Vec<_>>(), false);
-        for (id, to) in &sealed {
-            if let Some(held) = self.held.get_mut(id) {
-                held.sealed = *to;
-                held.seals.insert(*to);
-            }
-        }
+        let whole = |source| self.ledger.is_sealed_whole(source, self.durable, &sealed);
+        self.sources.acknowledge(&proof, &manifest.positions, whole);
+        let effects = self.ledger.published(epoch, &sealed);
+        self.carry_out(effects);
         self.engine.compact(sealed);
-        let trailing = self.held.iter().filter(|(id, held)| held.sealed < epoch && self.is_included(**id));
-        self.trailing = trailing.map(|(id, _)| *id).collect();
-        let works = |id: &RelationId| self.engine.relations().get(*id).is_some_and(|r| !r.has_failed());
-        let stands = self.held.iter().filter(|(id, _)| works(id)).map(|(_, held)| held.stands());
-        let lowest = stands.min().unwrap_or(epoch).min(epoch);
-        self.engine.relations().forget(lowest);
-        for held in self.held.values_mut() {
-            held.seals = held.seals.split_off(&lowest);
-        }
+        self.engine.relations().forget(self.ledger.lowest(epoch));
         self.forget_times();
         self.remember(&manifest);
         self.manifest = Arc::new(manifest);
@@ -726,18 +516,9 @@ impl Coordinator {
         }
     }
 
-    /// Forgets when epochs closed that everything has reached, and every second one if that leaves too many.
     fn forget_times(&mut self) {
         let uppers = self.engine.relations().all().into_iter().filter(|r| !r.has_failed()).map(|r| r.upper());
-        let lowest = uppers.min().unwrap_or(self.closed);
-        while self.closed_at.pop_front_if(|(epoch, _)| *epoch <= lowest).is_some() {}
-        if self.closed_at.len() > TIMES {
-            let mut odd = false;
-            self.closed_at.retain(|_| {
-                odd = !odd;
-                odd
-            });
-        }
+        self.epochs.forget(uppers.min().unwrap_or(self.epochs.closed()));
     }
 
     fn remember(&mut self, manifest: &Manifest) {
@@ -767,7 +548,7 @@ impl Coordinator {
     }
 
     fn publish_progress(&self) {
-        let (closed, now, durable) = (self.closed, self.now, self.durable);
+        let (closed, now, durable) = (self.epochs.closed(), self.epochs.now(), self.durable);
         self.progress.send_if_modified(|progress| {
             let modified = progress.closed != closed || progress.durable != durable;
             (progress.closed, progress.now, progress.durable) = (closed, now, durable);
@@ -786,21 +567,13 @@ impl Coordinator {
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
             Message::Refresh { id, reply } => self.refreshes.push((id, reply)),
             Message::Discard { id } => self.discard(id),
-            Message::Live { id } => self.set_live(id),
-            Message::Attach { id, source, position } => {
-                self.positions.remove(&id);
-                self.sources.insert(id, Attached { source, position });
-            }
+            Message::Live { id } => self.note([(id, ledger::Event::Whole)]),
+            Message::Attach { id, source, position } => self.sources.attach(id, source, position),
             Message::Pause { id, reply } => drop(reply.send(self.pause(id))),
-            Message::PositionOf { id, reply } => drop(reply.send(self.positions.get(&id).cloned())),
-            Message::Detach { id, reply } => {
-                self.positions.remove(&id);
-                let _ = reply.send(self.sources.remove(&id).map(|a| a.source));
-            }
-            Message::Source { id, reply } => {
-                let _ = reply.send(self.sources.get(&id).map(|a| a.source.clone()));
-            }
-            Message::Position { id, position } => drop(self.positions.insert(id, position)),
+            Message::PositionOf { id, reply } => drop(reply.send(self.sources.position(id))),
+            Message::Detach { id, reply } => drop(reply.send(self.sources.detach(id))),
+            Message::Source { id, reply } => drop(reply.send(self.sources.running(id))),
+            Message::Position { id, position } => self.sources.place(id, position),
             Message::Reached { id, epoch, reply } => self.waiters.reaching.push(Reaching { id, epoch, reply }),
             Message::Consistent { id, reply } => self.await_copy(id, reply),
             Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
@@ -826,8 +599,7 @@ impl Coordinator {
                 }
             }
             Message::Locked { lock, tables, reply } => {
-                let epoch = tables.iter().filter_map(|id| self.written.get(id)).max().copied().unwrap_or(Epoch::ZERO);
-                let _ = reply.send(Ok((lock, epoch)));
+                let _ = reply.send(Ok((lock, self.writes.last(&tables))));
             }
         }
         Ok(())
@@ -846,8 +618,8 @@ impl Coordinator {
 
     /// Builds a relation as of the last closed epoch, if a start has not brought it back.
     pub(super) fn build(&mut self, id: RelationId) -> Result<Epoch> {
-        if let Some(held) = self.held.get(&id) {
-            return Ok(held.from);
+        if let Some(entry) = self.ledger.get(id).filter(|_| self.held.contains_key(&id)) {
+            return Ok(entry.from());
         }
         let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
@@ -856,7 +628,7 @@ impl Coordinator {
             return Err(error);
         }
         let arrangements = body.arrangements(self.engine.workers());
-        let from = self.closed;
+        let from = self.epochs.closed();
         let name = object.name.clone();
         let portion = self.next_portion(&body.parents(), Portion::NOTHING);
         let blueprint = || Blueprint {
@@ -870,38 +642,43 @@ impl Coordinator {
             first: None,
             failed: None,
         };
-        self.engine.build(blueprint, vec![]);
-        let ids = object.arrangements().to_vec();
+        let readable = self.engine.build(blueprint, vec![]);
+        let reads = readable.parents.iter().map(|parent| parent.id).collect();
+        let (ids, mut void) = (object.arrangements().to_vec(), false);
         if let Body::View(view) = &object.body {
+            void = view.suspended;
             let is_stored = self.manifest.arrangements.contains_key(&ids[0]);
             let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
             if object.life == Life::Creating && is_told {
+                // What the store has is of an attempt before: a start must not go on with it.
+                void |= is_stored;
                 self.edit_view(id, |view| {
                     let part = Filled { at: from, parts: portion.to() };
                     view.filled = if portion == Portion::ALL { vec![] } else { vec![part] };
-                    // What the store has is of an attempt before: a start must not go on with it.
-                    view.suspended |= is_stored;
+                    view.suspended = void;
                 });
             }
-            self.give(id, portion, from);
         }
-        self.held.insert(id, Held { ids, arrangements, sealed: Epoch::ZERO, from, seals: BTreeSet::new() });
+        let kind = kind(&object);
+        let entry = Entry::new(kind, reads, from).found(ledger::Life::Creating, Epoch::ZERO, void);
+        self.enter(id, Held { ids, arrangements }, entry);
+        if kind == Kind::View {
+            self.ledger.give(id, Given::up_to(portion, from));
+        }
         Ok(from)
     }
 
-    /// What is remembered of a relation whose dataflow ends.
-    pub(super) fn forget(&mut self, id: RelationId) {
+    /// Ends a relation's dataflow.
+    pub(super) fn take_down(&mut self, id: RelationId) {
+        self.engine.drop_relation(id);
         self.held.remove(&id);
         self.detached.remove(&id);
-        self.backfills.remove(&id);
-        self.becoming.retain(|(other, _)| *other != id);
     }
 
     fn discard(&mut self, id: RelationId) {
-        self.engine.drop_relation(id);
-        self.forget(id);
-        self.locks.remove(&id);
-        self.written.remove(&id);
+        self.take_down(id);
+        self.ledger.forget(id);
+        self.writes.forget(id);
         for (_, reply) in self.consistent.extract_if(.., |(other, _)| *other == id) {
             let _ = reply.send(Err(Error::new("57014", "the table was dropped meanwhile")));
         }
@@ -914,8 +691,7 @@ impl Coordinator {
                 if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
                     return drop(reply.send(Err(error)));
                 }
-                let rows = changes.iter().map(|(_, c)| rows(c)).sum::<usize>().max(1);
-                self.writes.push_back(Write { changes, rows, persist, lock, reply });
+                self.writes.push(Write { changes, persist, lock, reply });
             }
             Request::Lock { tables, reply } => self.lock(tables, reply),
             Request::Flush { reply } => self.flush(reply),
@@ -923,11 +699,8 @@ impl Coordinator {
         }
     }
 
-    /// Locks are taken in the order of ids, so that two statements over the same tables cannot wait for each other.
-    fn lock(&mut self, mut tables: Vec<RelationId>, reply: oneshot::Sender<Result<(request::Lock, Epoch)>>) {
-        tables.sort_unstable();
-        tables.dedup();
-        let mutexes: Vec<_> = tables.iter().map(|id| self.locks.entry(*id).or_default().clone()).collect();
+    fn lock(&mut self, tables: Vec<RelationId>, reply: oneshot::Sender<Result<(request::Lock, Epoch)>>) {
+        let mutexes = self.writes.locks(&tables);
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move {
             let mut guards = vec![];
@@ -943,54 +716,44 @@ impl Coordinator {
         let live = self.catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
         let relations = live.map(|o| RelationId(o.id)).collect();
         self.changed = true;
-        let (epoch, tables) = (self.closed, vec![]);
+        let (epoch, tables) = (self.epochs.closed(), vec![]);
         self.waiters.written.push(Written { epoch, relations, durable: true, lock: None, tables, reply });
     }
 
     fn inspect(&self) -> Inspection {
-        let relations = self.held.iter().filter_map(|(id, held)| self.facts(*id, held)).collect();
+        let relations = self.ledger.entries().filter_map(|(id, entry)| self.facts(id, entry)).collect();
         let resting =
             self.catalog.objects.keys().filter_map(|id| Some((*id, self.jobs.displaced(&self.catalog, *id)?)));
         let resting = resting.map(|(id, reason)| (id, Status::displaced(reason, REMEDY)));
-        let running = self.sources.iter().map(|(id, attached)| (*id, attached.source.status()));
         Inspection {
-            sources: running.chain(resting).collect(),
+            sources: self.sources.statuses().chain(resting).collect(),
             ddl: self.ddl.iter().map(|(id, text, at)| (text.clone(), *id, self.job_progress(*id), *at)).collect(),
             checkpoints: self.checkpoints.iter().cloned().collect(),
             relations,
         }
     }
 
-    fn facts(&self, id: RelationId, held: &Held) -> Option<RelationFacts> {
+    fn facts(&self, id: RelationId, entry: &Entry) -> Option<RelationFacts> {
         let relations = self.engine.relations();
         let (object, relation) = (self.catalog.get(id.0)?, relations.serving(id).or_else(|| relations.get(id))?);
         let upper = relation.upper();
-        let status = match (relation.failure(), object.life) {
-            (Some(_), Life::Creating | Life::Live) => "failed",
-            (Some(_), Life::Dropping) => "dropping",
-            (None, Life::Creating) => "creating",
-            (None, Life::Live) if relation.is_suspended() => "suspended",
-            (None, Life::Live) if self.detached.contains_key(&id) => "far behind",
-            (None, Life::Live) => "live",
-            (None, Life::Dropping) => "dropping",
-        };
-        let next = self.closed_at.get(self.closed_at.partition_point(|(epoch, _)| *epoch <= upper));
-        let behind = next.map_or(0, |(_, closed_at)| self.env.clock.now() - closed_at);
+        let status = ledger::status(entry.life(), object.life, self.detached.contains_key(&id));
+        let held = self.held.get(&id).into_iter();
         Some(RelationFacts {
             id: id.0,
             status: status.into(),
             error: relation.failure().map(|failure| told(&self.catalog, id, failure).to_string()),
             epoch: upper,
-            freshness_ms: behind.max(0) as f64 / 1e3,
+            freshness_ms: self.epochs.behind(upper, self.env.clock.now()) as f64 / 1e3,
             rows: relation.rows.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
             errors: relation.errors.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
-            state: held.arrangements.iter().flatten().cloned().collect(),
+            state: held.flat_map(|held| &held.arrangements).flatten().cloned().collect(),
         })
     }
 
     /// For people: how far a statement has come.
     fn job_progress(&self, id: u32) -> String {
-        let copies = self.sources.values().flat_map(|a| a.source.status().copies);
+        let copies = self.sources.statuses().flat_map(|(_, status)| status.copies);
         match copies.into_iter().find(|(table, ..)| table.0 == id) {
             Some((_, done, total)) if total > 0 => format!("{:.1}%", 100.0 * done as f64 / total.max(done) as f64),
             Some((_, done, _)) => format!("{done} rows"),
@@ -1008,10 +771,7 @@ impl Coordinator {
         tracing::info!("shutting down: one last checkpoint");
         self.close_epoch();
         self.stopping = true;
-        for attached in self.sources.values() {
-            // Positions stay; what is not acknowledged is sent again to the next start.
-            attached.source.stop().await;
-        }
+        self.sources.stop().await;
     }
 
     fn is_settled(&self) -> bool {
@@ -1046,18 +806,6 @@ fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
     events.iter().filter_map(stopped).collect()
 }
 
-/// How far a view that was seen at `upper` can be held whose parents are held up to these epochs. It may have been seen later than they.
-fn no_further(upper: Epoch, parents: impl Iterator<Item = Epoch>) -> Epoch {
-    parents.fold(upper, Epoch::min)
-}
-
-fn rows(changes: &Changes) -> usize {
-    match changes {
-        Changes::Keyed(fold) => fold.upserts.iter().chain(&fold.deletes).map(|rows| rows.num_rows()).sum(),
-        Changes::Bag(bag) => bag.rows.iter().map(|delta| delta.len()).sum(),
-    }
-}
-
 /// What workers need of an object; `None`: not a relation.
 pub(super) fn body(body: &Body) -> Option<build::Body> {
     match body {
@@ -1077,17 +825,4 @@ fn on_retry(env: &Env, progress: &watch::Sender<Progress>) -> checkpoint::OnRetr
             progress.trouble = Some(Trouble { reason: reason.into(), since });
         });
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_view_is_held_no_further_than_its_parents() {
-        let epoch = Epoch::from_u64;
-        assert_eq!(no_further(epoch(15), [epoch(20), epoch(10)].into_iter()), epoch(10));
-        assert_eq!(no_further(epoch(15), [epoch(20)].into_iter()), epoch(15));
-        assert_eq!(no_further(epoch(15), [].into_iter()), epoch(15));
-    }
 }

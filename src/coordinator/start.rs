@@ -4,6 +4,8 @@
 //! manifest that was taken over ([`Handle::restoring`]); what changes anything waits.
 
 use super::ddl::Jobs;
+use super::ledger::{self, Entry, Given, Ledger};
+use super::life::kind;
 use super::message::Mailbox;
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Restored};
@@ -15,8 +17,7 @@ use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
 use crate::dataflow::build::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, Ordeal, PART, World};
-use crate::dataflow::relations::{Failure, Readable};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::dataflow::relations::Failure;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
@@ -145,15 +146,14 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
 impl Coordinator {
     /// Every relation into memory, then the sources and what was half done. False: `shutdown` came first.
     pub(super) async fn restore(&mut self, shutdown: &mut oneshot::Receiver<()>) -> Result<bool> {
-        let restored = match self.bring_all_back(shutdown).await {
-            Ok(Some(held)) => held,
-            Ok(None) => return Ok(false),
+        match self.bring_all_back(shutdown).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
             Err(error) => {
                 self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
                 return Err(error);
             }
-        };
-        self.held = restored;
+        }
         self.settle_sources();
         self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
         self.jobs.resume(&self.catalog);
@@ -177,17 +177,14 @@ impl Coordinator {
         });
     }
 
-    async fn bring_all_back(
-        &mut self,
-        shutdown: &mut oneshot::Receiver<()>,
-    ) -> Result<Option<BTreeMap<RelationId, Held>>> {
+    /// False: `shutdown` came first.
+    async fn bring_all_back(&mut self, shutdown: &mut oneshot::Receiver<()>) -> Result<bool> {
         let (env, manifest, catalog) = (self.env.clone(), self.manifest.clone(), self.catalog.clone());
         let (publisher, workers) = (self.publisher.clone(), self.engine.workers());
-        let mut held = BTreeMap::new();
         // Ids ascend from parents to children.
         for object in catalog.objects.values() {
-            let reading = read_back(&env, workers, &manifest, &catalog, &held, object);
-            let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(None) };
+            let reading = read_back(&env, workers, &manifest, &catalog, &self.ledger, object);
+            let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(false) };
             // Nothing of one relation ends a start.
             let read = read.or_else(|error| Ok::<_, Error>(damaged(workers, &manifest, object, &error)))?;
             let Some(mut read) = read else { continue };
@@ -203,15 +200,46 @@ impl Coordinator {
             if read.fresh && !read.is_table && read.failed.is_none() {
                 read.portion = self.next_portion(&read.parents, Portion::NOTHING);
             }
-            let (id, portion, is_table) = (RelationId(object.id), read.portion, read.is_table);
-            let built = read.build(&self.engine, object);
-            let is_coming = |view: Arc<Readable>| !view.is_live() && !view.has_failed();
-            if !is_table && self.engine.relations().get(id).is_some_and(is_coming) {
-                self.give(id, portion, built.from);
+            let (id, portion, will_move) =
+                (RelationId(object.id), read.portion, !read.is_table && read.failed.is_none());
+            self.bring_back(read, object);
+            let view = self.ledger.get(id).filter(|entry| will_move && !entry.is_live());
+            if let Some(from) = view.map(Entry::from) {
+                self.ledger.give(id, Given::up_to(portion, from));
             }
-            held.insert(id, built);
         }
-        Ok(Some(held))
+        Ok(true)
+    }
+
+    fn bring_back(&mut self, read: ReadBack, object: &Object) {
+        let ReadBack { arrangements, upper, is_table, fresh, portion, suspended, logs, first, failed, .. } = read;
+        let id = RelationId(object.id);
+        let body = || body(&object.body).expect("a relation was read back");
+        let blueprint = || Blueprint {
+            id,
+            name: object.name.clone(),
+            body: body(),
+            arrangements: arrangements.clone(),
+            from: upper,
+            fresh,
+            portion,
+            first: first.filter(|first| *first > upper),
+            failed: failed.clone(),
+        };
+        let readable = self.engine.build(blueprint, logs);
+        let reads = readable.parents.iter().map(|parent| parent.id).collect();
+        let life = match (object.life, fresh) {
+            (Life::Live, false) => ledger::Life::Live,
+            (Life::Live, true) if !is_table => ledger::Life::Suspended,
+            _ => ledger::Life::Creating,
+        };
+        let void = matches!(&object.body, Body::View(view) if view.suspended);
+        let sealed = if fresh { Epoch::ZERO } else { upper };
+        let entry = Entry::new(kind(object), reads, upper).found(life, sealed, void);
+        self.enter(id, Held { ids: object.arrangements().to_vec(), arrangements }, entry);
+        if let Some(suspended) = suspended {
+            self.serve(Arc::new(body().readable(id, &suspended.arrangements)));
+        }
     }
 }
 
@@ -317,7 +345,7 @@ async fn read_back(
     workers: usize,
     manifest: &Manifest,
     catalog: &Catalog,
-    held: &BTreeMap<RelationId, Held>,
+    ledger: &Ledger,
     object: &Object,
 ) -> weir_storage::Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
@@ -325,12 +353,12 @@ async fn read_back(
     let upper = states.as_ref().map(|states| states[0].upper);
     let parents: Vec<RelationId> = shape.parents();
     let reachable = |id: &RelationId| {
-        let parent = catalog.get(id.0).zip(held.get(id));
-        parent.zip(upper).is_some_and(|((object, held), upper)| {
+        let parent = catalog.get(id.0).zip(ledger.get(*id));
+        parent.zip(upper).is_some_and(|((object, parent), upper)| {
             let states = object.arrangements().iter().map(|id| manifest.arrangements.get(id));
             // Nothing is to be read of a parent that stands where the view does.
-            held.sealed == upper
-                || held.sealed > upper && states.rev().take(2).flatten().filter(|s| s.since <= upper).count() == 2
+            parent.sealed() == upper
+                || parent.sealed() > upper && states.rev().take(2).flatten().filter(|s| s.since <= upper).count() == 2
         })
     };
     let stopped = match &object.body {
@@ -370,7 +398,8 @@ async fn read_back(
     let mut first = None;
     if !fresh {
         for id in &parents {
-            let (parent, stands) = (catalog.get(id.0).expect("found above"), held[id].sealed);
+            let (parent, stands) =
+                (catalog.get(id.0).expect("found above"), ledger.get(*id).expect("found above").sealed());
             first = Some(first.map_or(stands, |first: Epoch| first.min(stands)));
             if stands > upper {
                 let body = body(&parent.body).expect("a relation has a body");
@@ -383,33 +412,6 @@ async fn read_back(
     let portion = portion.unwrap_or(Portion::ALL);
     let failed = stopped.map(|stopped| stopped.failure(RelationId(object.id)));
     Ok(Some(ReadBack { arrangements, upper, is_table, parents, fresh, portion, suspended, logs, first, failed }))
-}
-
-impl ReadBack {
-    fn build(self, engine: &Engine, object: &Object) -> Held {
-        let Self { arrangements, upper, fresh, portion, suspended, logs, first, failed, .. } = self;
-        let blueprint = || Blueprint {
-            id: RelationId(object.id),
-            name: object.name.clone(),
-            body: body(&object.body).expect("a relation was read back"),
-            arrangements: arrangements.clone(),
-            from: upper,
-            fresh,
-            portion,
-            first: first.filter(|first| *first > upper),
-            failed: failed.clone(),
-        };
-        let readable = engine.build(blueprint, logs);
-        if object.life == Life::Live && !fresh {
-            readable.set_live();
-        }
-        if let Some(suspended) = suspended {
-            let body = body(&object.body).expect("a relation was read back");
-            engine.relations().suspend(Arc::new(body.readable(readable.id, &suspended.arrangements)));
-        }
-        let sealed = if fresh { Epoch::ZERO } else { upper };
-        Held { ids: object.arrangements().to_vec(), arrangements, sealed, from: upper, seals: BTreeSet::new() }
-    }
 }
 
 fn storage(error: weir_storage::Error) -> Error {

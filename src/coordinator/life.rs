@@ -1,0 +1,94 @@
+//! Acts out what the ledger says of the lives of relations: what readers see of them, and what the catalog says of them to a start, is
+//! changed here and nowhere else.
+
+use super::ledger::{Effect, Entry, Event, Kind, Seen};
+use super::run::{Coordinator, Held};
+use crate::catalog::object::Stopped;
+use crate::catalog::{self, Body, Object};
+use crate::dataflow::relations::{Readable, Relations};
+use std::sync::Arc;
+use weir_sql::catalog::RelationId;
+use weir_storage::Epoch;
+
+impl Coordinator {
+    /// Takes note of what happened to relations, and does what follows.
+    pub(super) fn note(&mut self, events: impl IntoIterator<Item = (RelationId, Event)>) {
+        let follows = |(id, event)| Some((id, self.ledger.step(id, event)?));
+        let effects = events.into_iter().filter_map(follows).collect();
+        self.carry_out(effects);
+    }
+
+    pub(super) fn carry_out(&mut self, effects: Vec<(RelationId, Effect)>) {
+        if effects.is_empty() {
+            return;
+        }
+        for (id, _) in effects.iter().filter(|(_, effect)| *effect == Effect::Show) {
+            self.engine.relations().set_live(*id);
+        }
+        self.edit(|catalog| {
+            for (id, effect) in effects {
+                if let Some(object) = catalog.objects.get_mut(&id.0) {
+                    write_down(object, effect);
+                }
+            }
+        });
+    }
+
+    /// A relation runs from now on.
+    pub(super) fn enter(&mut self, id: RelationId, held: Held, entry: Entry) {
+        if entry.is_live() {
+            self.engine.relations().set_live(id);
+        }
+        self.held.insert(id, held);
+        self.ledger.enter(id, entry);
+    }
+
+    /// Until the relation is live again, `readable` is read by its name.
+    pub(super) fn serve(&self, readable: Arc<Readable>) {
+        self.engine.relations().suspend(readable);
+    }
+}
+
+/// What a start is told.
+fn write_down(object: &mut Object, effect: Effect) {
+    match (effect, &mut object.body) {
+        (Effect::Show, body) if object.life == catalog::Life::Creating => {
+            object.life = catalog::Life::Live;
+            if let Body::View(view) = body {
+                view.filled.clear();
+            }
+        }
+        (Effect::Void(void), Body::View(view)) => view.suspended = void,
+        (Effect::Stop(failure), Body::Table(table)) => {
+            table.stopped = Some(Stopped { sqlstate: failure.cause.sqlstate.into(), message: failure.cause.message });
+        }
+        _ => {}
+    }
+}
+
+/// Of a relation.
+pub(super) fn kind(object: &Object) -> Kind {
+    match &object.body {
+        Body::Table(table) => Kind::Table { source: table.upstream.as_ref().map(|(source, _)| *source) },
+        Body::View(_) | Body::Source(_) => Kind::View,
+    }
+}
+
+/// Workers tell by what everybody reads.
+impl Seen for Relations {
+    fn upper(&self, id: RelationId) -> Epoch {
+        self.get(id).map_or(Epoch::ZERO, |relation| relation.upper())
+    }
+
+    fn began(&self, id: RelationId) -> Epoch {
+        self.get(id).map_or(Epoch::NEVER, |relation| relation.began())
+    }
+
+    fn stops_at(&self, id: RelationId, mark: Epoch) -> bool {
+        self.get(id).is_some_and(|relation| relation.steps.stopped(mark) == mark)
+    }
+
+    fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
+        self.marks.newest(after, to, fit)
+    }
+}
