@@ -216,7 +216,7 @@ impl ScalarUDFImpl for Function {
 
 /// A name that nobody can read any more, as a short one that stands for it alone: DataFusion puts names of calls together at every
 /// level of nested ones.
-fn short(name: String) -> String {
+pub(crate) fn short(name: String) -> String {
     const READABLE: usize = 1000;
     if name.len() <= READABLE {
         return name;

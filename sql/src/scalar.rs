@@ -1,13 +1,15 @@
 //! Stored scalar expressions, and their evaluation that turns a failing row into an error instead of failing the batch.
 //!
 //! In reading order: [`Scalar`], [`flat`] (its stored form), `lower` (from DataFusion's logical expressions), `show` (as EXPLAIN
-//! prints them), [`Program`] (compiled to DataFusion's physical expressions and run), [`chain`] (long chains of operators), `guard`
-//! (AND, OR and COALESCE that evaluate their later operands only where the earlier ones leave the result open).
+//! prints them), [`Program`] (compiled to DataFusion's physical expressions and run), [`chain`] (long chains of operators), [`part`]
+//! (large expressions and values that are named more than once), `guard` (AND, OR and COALESCE that evaluate their later operands
+//! only where the earlier ones leave the result open).
 
 pub mod chain;
 pub mod flat;
 mod guard;
 mod lower;
+pub mod part;
 mod program;
 mod show;
 #[cfg(test)]
@@ -99,6 +101,11 @@ pub enum Scalar {
         steps: Vec<Scalar>,
         links: Vec<Link>,
         kind: Type,
+    },
+    /// `body` over the arguments as its columns: each is evaluated once, however often the body names it.
+    Let {
+        arguments: Vec<Scalar>,
+        body: Box<Scalar>,
     },
 }
 
@@ -203,6 +210,7 @@ impl Scalar {
             | Scalar::Coalesce { kind, .. }
             | Scalar::Chain { kind, .. }
             | Scalar::Binary { kind, .. } => kind.clone(),
+            Scalar::Let { body, .. } => body.kind(),
             Scalar::And { .. }
             | Scalar::Or { .. }
             | Scalar::Not { .. }
@@ -249,7 +257,7 @@ impl Scalar {
         deepest
     }
 
-    /// The expressions it is directly made of, in order; of a chain also its steps.
+    /// The expressions it is directly made of, in order; also the steps of a chain and what stands over arguments.
     pub fn children(&self) -> Vec<&Scalar> {
         match self {
             Scalar::Column { .. } | Scalar::Literal { .. } => vec![],
@@ -266,6 +274,7 @@ impl Scalar {
                 let operands = links.iter().filter_map(|link| link.operand.as_ref());
                 std::iter::once(first.as_ref()).chain(steps).chain(operands).collect()
             }
+            Scalar::Let { arguments, body } => arguments.iter().chain([body.as_ref()]).collect(),
         }
     }
 
@@ -284,6 +293,30 @@ impl Scalar {
             Scalar::Chain { first, steps, links, .. } => {
                 let operands = links.iter_mut().filter_map(|link| link.operand.as_mut());
                 std::iter::once(first.as_mut()).chain(steps).chain(operands).collect()
+            }
+            Scalar::Let { arguments, body } => arguments.iter_mut().chain([body.as_mut()]).collect(),
+        }
+    }
+
+    /// Those of its children that are over the same columns as itself.
+    fn inputs_mut(&mut self) -> Vec<&mut Scalar> {
+        match self {
+            Scalar::Chain { first, links, .. } => {
+                let operands = links.iter_mut().filter_map(|link| link.operand.as_mut());
+                std::iter::once(first.as_mut()).chain(operands).collect()
+            }
+            Scalar::Let { arguments, .. } => arguments.iter_mut().collect(),
+            other => other.children_mut(),
+        }
+    }
+
+    /// Puts `values` in the place of its columns.
+    fn replace_columns(&mut self, values: &[Scalar]) {
+        let mut open = vec![self];
+        while let Some(scalar) = open.pop() {
+            match scalar {
+                Scalar::Column { index, .. } => *scalar = values[*index].clone(),
+                other => open.extend(other.inputs_mut()),
             }
         }
     }

@@ -3,12 +3,12 @@
 //! Nested calls would be as deep as the chain is long, for all that store, compile, print, evaluate or drop them. Every step is an
 //! expression of its own over two columns: [`SO_FAR`] and [`OPERAND`].
 
+use super::part::typed;
 use super::program::{compile, shaped};
 use super::{Link, Scalar};
 use crate::error::{Error, Result};
 use crate::types::{Column, Type};
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
@@ -67,14 +67,6 @@ impl Steps {
         let columns = std::iter::once(so_far).chain(operand).zip(schema.fields());
         let columns = columns.map(|(column, field)| typed(column, field.data_type())).collect::<Result<_, _>>()?;
         step.evaluate(&RecordBatch::try_new(schema.clone(), columns)?)?.into_array(rows)
-    }
-}
-
-/// DataFusion has several Arrow types for some of ours.
-fn typed(column: ArrayRef, kind: &DataType) -> DataFusionResult<ArrayRef> {
-    match column.data_type() == kind {
-        true => Ok(column),
-        false => Ok(cast_with_options(&column, kind, &CastOptions { safe: false, ..Default::default() })?),
     }
 }
 

@@ -29,6 +29,7 @@ pub enum Flat {
     InList { argument: Place, list: Vec<Place>, negated: bool },
     Like { argument: Place, pattern: Place, negated: bool, insensitive: bool },
     Chain { first: Place, steps: Vec<Place>, links: Vec<(usize, Option<Place>)>, kind: Type },
+    Let { arguments: Vec<Place>, body: Place },
 }
 
 /// Takes expressions apart.
@@ -101,6 +102,7 @@ impl Flat {
                 let links = links.iter().map(|link| (link.step, link.operand.as_ref().map(|_| next()))).collect();
                 Flat::Chain { first, steps, links, kind: kind.clone() }
             }
+            Scalar::Let { arguments, .. } => Flat::Let { arguments: many(arguments), body: next() },
         }
     }
 }
@@ -172,6 +174,7 @@ impl Reader {
                 });
                 Scalar::Chain { first, steps, links: links.collect::<Result<_>>()?, kind }
             }
+            Flat::Let { arguments, body } => Scalar::Let { arguments: self.all(arguments)?, body: self.boxed(body)? },
         })
     }
 

@@ -82,8 +82,12 @@ impl PhysicalExpr for Guard {
         self.operands[0].data_type(schema)
     }
 
-    fn nullable(&self, _: &Schema) -> Result<bool> {
-        Ok(true)
+    fn nullable(&self, schema: &Schema) -> Result<bool> {
+        let mut operands = self.operands.iter().map(|operand| operand.nullable(schema));
+        match self.kind {
+            Kind::Coalesce => operands.try_fold(true, |all, nullable| Ok(all && nullable?)),
+            Kind::And | Kind::Or => operands.try_fold(false, |any, nullable| Ok(any || nullable?)),
+        }
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {

@@ -1,6 +1,7 @@
 //! DataFusion's logical expressions as stored ones.
 
 use super::chain::Chain;
+use super::part::Part;
 use super::{Operator, Scalar, Test};
 use crate::error::{Error, Result};
 use crate::function::{self, Cast, print, zone::Zone};
@@ -217,6 +218,9 @@ fn call(expr: &Expr, call: &ScalarFunction, schema: &DFSchema) -> Result<Scalar>
     }
     if let Some(chain) = call.func.inner().downcast_ref::<Chain>() {
         return chain.stored(arguments);
+    }
+    if let Some(part) = call.func.inner().downcast_ref::<Part>() {
+        return Ok(part.stored(arguments));
     }
     let kind = kind(expr, schema)?;
     match name {

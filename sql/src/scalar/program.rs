@@ -6,6 +6,7 @@
 
 use super::chain::Chained;
 use super::guard::{Guard, Kind};
+use super::part::Let;
 use super::{Operator, Scalar, Test};
 use crate::error::{Error, Result, from_datafusion};
 use crate::function::{self, Cast, cast, zone::Zone};
@@ -44,7 +45,7 @@ struct Step {
 
 /// Levels of an expression that any thread's stack can take, and the stack for those with more, of which only what is used is taken.
 const SHALLOW: usize = 40;
-const STACK: usize = 64 << 20;
+pub(super) const STACK: usize = 64 << 20;
 
 /// One row that failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +76,7 @@ impl Program {
             })
             .collect::<Result<_>>()?;
         let steps = expressions.iter().map(|scalar| {
-            let deep = scalar.depth() > SHALLOW;
+            let deep = is_deep(scalar);
             let step = || {
                 let kind = scalar.kind().arrow();
                 let physical = shaped(compile(scalar, input)?, &kind, input)?;
@@ -169,6 +170,11 @@ impl Pieces<'_> {
     }
 }
 
+/// Whether it takes a stack of its own.
+pub(super) fn is_deep(scalar: &Scalar) -> bool {
+    scalar.depth() > SHALLOW
+}
+
 /// `physical` in exactly the Arrow type `kind`.
 pub(super) fn shaped(physical: Physical, kind: &DataType, input: &Schema) -> Result<Physical> {
     match &physical.data_type(input)? == kind {
@@ -219,6 +225,7 @@ pub(super) fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
             Arc::new(LikeExpr::new(*negated, *insensitive, compile(argument, input)?, compile(pattern, input)?))
         }
         Scalar::Chain { first, steps, links, kind } => Arc::new(Chained::compile(first, steps, links, kind, input)?),
+        Scalar::Let { arguments, body } => Arc::new(Let::compile(arguments, body, input)?),
     })
 }
 

@@ -88,6 +88,16 @@ impl fmt::Display for Named<'_> {
                 }
                 f.write_str(&shown.text())
             }
+            // What is named more than once must not become longer and longer.
+            Scalar::Let { arguments, body } => {
+                let column = |argument: &Scalar| Column {
+                    name: function::short(self.operand(argument)),
+                    kind: argument.kind(),
+                    nullable: true,
+                };
+                let columns: Vec<_> = arguments.iter().map(column).collect();
+                body.named(&columns).fmt(f)
+            }
         }
     }
 }

@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::function::cast::Cast;
 use crate::function::zone::Zone;
 use crate::function::{self, key, quantified};
+use crate::scalar::part::Part;
 use crate::types::Type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, InSubquery, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -77,7 +78,7 @@ impl Coerce {
         let sort = matches!(plan, LogicalPlan::Sort(_));
         let plan = plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            let mut expr = expr.transform_up(|expr| Ok(Transformed::yes(self.expression(expr, schema)?)))?.data;
+            let mut expr = self.settled(expr, schema)?.0;
             if sort {
                 return Ok(Transformed::yes(self.sorted(expr, schema)?));
             }
@@ -85,6 +86,34 @@ impl Coerce {
             Ok(Transformed::yes(expr))
         })?;
         Ok(plan.data)
+    }
+
+    /// An expression and all its parts, those that are large as one call each, and how large that is.
+    fn settled(&self, expr: Expr, schema: &DFSchema) -> Result<(Expr, Extent)> {
+        let mut extent = Extent::default();
+        let parts = expr.map_children(|part| {
+            let (part, its) = self.settled(part, schema)?;
+            extent.add(its);
+            Ok(Transformed::yes(part))
+        })?;
+        let expr = self.expression(parts.data, schema)?;
+        if extent.is_large() && closes(&expr) {
+            extent = Extent::default();
+            if let Some(part) = Part::of(&expr, schema)? {
+                return Ok((part, extent));
+            }
+        }
+        Ok((expr, extent))
+    }
+
+    /// `build` of `value`, evaluated once however often it is named in what comes out.
+    fn once(&self, value: Expr, schema: &DFSchema, build: impl Fn(Expr, &DFSchema) -> Result<Expr>) -> Result<Expr> {
+        if let Some(kind) = kind(&value, schema)?.filter(|_| !is_small(&value))
+            && let Some(part) = Part::sharing(&value, &kind, schema, &build)?
+        {
+            return Ok(part);
+        }
+        build(value, schema)
     }
 
     /// One expression whose parts are done.
@@ -213,14 +242,18 @@ impl Coerce {
             (low, high) = (read(low)?, read(high)?);
         }
         let common = all(&[&expr, &low, &high], schema, "BETWEEN", compared)?;
-        let side = |side: Expr| -> Result<Box<Expr>> {
+        let side = |side: Expr| -> Result<Expr> {
             let side = match &common {
                 Some(common) => convert(side, common, schema, &self.zone)?,
                 None => side,
             };
-            Ok(Box::new(keyed(side, schema)?))
+            keyed(side, schema)
         };
-        Ok(Expr::Between(Between::new(side(*expr)?, negated, side(low)?, side(high)?)))
+        let (low, high) = (side(low)?, side(high)?);
+        self.once(side(*expr)?, schema, |value, _| {
+            let (low, high) = (Box::new(low.clone()), Box::new(high.clone()));
+            Ok(Expr::Between(Between::new(Box::new(value), negated, low, high)))
+        })
     }
 
     fn in_list(&self, list: InList, schema: &DFSchema) -> Result<Expr> {
@@ -240,23 +273,31 @@ impl Coerce {
             None => Ok(side),
         };
         let list: Vec<Expr> = list.into_iter().map(side).collect::<Result<_>>()?;
-        listed(side(*expr)?, list, negated)
+        let expr = side(*expr)?;
+        if list.iter().all(is_constant) {
+            return listed(expr, list, negated);
+        }
+        self.once(expr, schema, |value, _| listed(value, list.clone(), negated))
     }
 
     fn case(&self, case: Case, schema: &DFSchema) -> Result<Expr> {
-        let Case { mut expr, mut when_then_expr, mut else_expr } = case;
-        if let Some(operand) = expr.take() {
-            // Compared one by one, as Postgres defines it: each arm may need another common type.
-            for (when, _) in &mut when_then_expr {
-                let right = std::mem::take(when.as_mut());
-                **when = operators::compare(Operator::Eq, (*operand).clone(), right, schema, &self.zone)?;
-            }
+        let Case { expr, mut when_then_expr, mut else_expr } = case;
+        if let Some(operand) = expr {
+            return self.once(*operand, schema, |operand, schema| {
+                let mut arms = when_then_expr.clone();
+                // Compared one by one, as Postgres defines it: each arm may need another common type.
+                for (when, _) in &mut arms {
+                    let right = std::mem::take(when.as_mut());
+                    **when = operators::compare(Operator::Eq, operand.clone(), right, schema, &self.zone)?;
+                }
+                self.case(Case { expr: None, when_then_expr: arms, else_expr: else_expr.clone() }, schema)
+            });
         }
         // The one of ELSE comes first.
         let results: Vec<_> =
             else_expr.as_deref().into_iter().chain(when_then_expr.iter().map(|(_, then)| then.as_ref())).collect();
         let Some(common) = all(&results, schema, "CASE", unified)? else {
-            return Ok(Expr::Case(Case { expr, when_then_expr, else_expr }));
+            return Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr }));
         };
         for (_, then) in &mut when_then_expr {
             **then = convert(std::mem::take(then.as_mut()), &common, schema, &self.zone)?;
@@ -264,7 +305,7 @@ impl Coerce {
         if let Some(otherwise) = &mut else_expr {
             **otherwise = convert(std::mem::take(otherwise.as_mut()), &common, schema, &self.zone)?;
         }
-        common::tagged(Expr::Case(Case { expr, when_then_expr, else_expr }), &common, schema)
+        common::tagged(Expr::Case(Case { expr: None, when_then_expr, else_expr }), &common, schema)
     }
 
     /// varchar(n) and char(n) also cut and pad text.
@@ -313,14 +354,17 @@ impl Coerce {
                 let construct = func.name().to_uppercase();
                 let args = self.matched(args, &construct, unified, schema)?;
                 let common = all(&args.iter().collect::<Vec<_>>(), schema, &construct, unified)?;
-                return match common {
-                    Some(common) => {
-                        if construct != "COALESCE" {
-                            common::has_extremes(&common, &construct)?;
-                        }
-                        common::tagged(func.call(args), &common, schema)
-                    }
-                    None => Ok(func.call(args)),
+                // DataFusion names each argument of COALESCE twice.
+                let doubled = construct == "COALESCE" && !args.iter().all(is_small);
+                let call = func.call(args);
+                let Some(common) = common else { return Ok(call) };
+                if construct != "COALESCE" {
+                    common::has_extremes(&common, &construct)?;
+                }
+                let call = common::tagged(call, &common, schema)?;
+                return match doubled.then(|| Part::of(&call, schema)).transpose()?.flatten() {
+                    Some(part) => Ok(part),
+                    None => Ok(call),
                 };
             }
             "nullif" => {
@@ -391,12 +435,12 @@ impl Coerce {
     fn printed(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
         match kind(&arg, schema)? {
             None => Ok(arg),
-            Some(Type::Bool) => {
+            Some(Type::Bool) => self.once(arg, schema, |arg, _| {
                 let letter = |text: &str| Box::new(Expr::Literal(ScalarValue::from(text), None));
                 let when_then_expr =
                     vec![(Box::new(arg.clone()), letter("t")), (Box::new(Expr::Not(Box::new(arg))), letter("f"))];
                 Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr: None }))
-            }
+            }),
             // With its blanks, which a cast to text would take.
             Some(Type::Char(length)) => {
                 let function = function::lookup("padded").ok_or_else(|| Error::internal("no function padded"))?;
@@ -471,6 +515,10 @@ impl Coerce {
     }
 
     fn null_if(&self, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+        self.once(left, schema, |left, schema| self.null_where_equal(left, right.clone(), schema))
+    }
+
+    fn null_where_equal(&self, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
         let equal = operators::compare(Operator::Eq, left.clone(), right, schema, &self.zone)?;
         let null = match kind(&left, schema)? {
             Some(kind) => ScalarValue::try_from(&kind.arrow())?,
@@ -652,14 +700,7 @@ impl Coerce {
     fn values(&self, rows: Vec<Vec<Expr>>, schema: &DFSchema) -> Result<LogicalPlan> {
         let mut rows: Vec<Vec<Expr>> = rows
             .into_iter()
-            .map(|row| {
-                row.into_iter()
-                    .map(|expr| {
-                        let done = expr.transform_up(|expr| Ok(Transformed::yes(self.expression(expr, schema)?)))?;
-                        Ok(done.data)
-                    })
-                    .collect::<Result<_>>()
-            })
+            .map(|row| row.into_iter().map(|expr| Ok(self.settled(expr, schema)?.0)).collect::<Result<_>>())
             .collect::<Result<_>>()?;
         for column in 0..rows.first().map_or(0, Vec::len) {
             let sides: Vec<_> = rows.iter().map(|row| &row[column]).collect();
@@ -677,24 +718,27 @@ fn listed(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr> {
     /// Comparisons make a tree as deep as there are of them.
     const MOST: usize = 500;
     let whole = |list| Expr::InList(InList::new(Box::new(expr.clone()), list, negated));
-    let constant = |item: &Expr| constant(item).is_some_and(|value| !value.is_null());
-    if expr.is_volatile() || list.iter().all(constant) {
+    if expr.is_volatile() || list.iter().all(is_constant) {
         return Ok(whole(list));
     }
-    let (constants, others): (Vec<_>, Vec<_>) = list.into_iter().partition(constant);
+    let (constants, others): (Vec<_>, Vec<_>) = list.into_iter().partition(is_constant);
     if others.len() > MOST {
         let message = format!("more than {MOST} elements of IN that are no constants");
         return Err(Error::new("54001", message));
     }
     let (op, chain) = if negated { (Operator::NotEq, Operator::And) } else { (Operator::Eq, Operator::Or) };
     let pair = |left, op, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
-    let others = others.into_iter().map(|item| match self::constant(&item) {
+    let others = others.into_iter().map(|item| match constant(&item) {
         Some(_) => Expr::Literal(ScalarValue::Boolean(None), None),
         None => pair(expr.clone(), op, item),
     });
     let constants = (!constants.is_empty()).then(|| whole(constants));
     let all = constants.into_iter().chain(others).reduce(|left, right| pair(left, chain, right));
     all.ok_or_else(|| Error::internal("IN of nothing"))
+}
+
+fn is_constant(item: &Expr) -> bool {
+    constant(item).is_some_and(|value| !value.is_null())
 }
 
 /// The value of a literal, or of the key of one.
@@ -737,6 +781,51 @@ fn united(inputs: &[&LogicalPlan], construct: &str) -> Result<Vec<Option<Type>>>
         }
     }
     Ok(kinds)
+}
+
+/// How much DataFusion has to walk: levels, and expressions in all.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    depth: usize,
+    count: usize,
+}
+
+impl Extent {
+    /// What it asks of one level it asks of the level below twice.
+    const DEPTH: usize = 6;
+    const COUNT: usize = 100;
+
+    fn add(&mut self, part: Extent) {
+        self.depth = self.depth.max(part.depth + 1);
+        self.count += part.count + 1;
+    }
+
+    fn is_large(self) -> bool {
+        self.depth > Self::DEPTH || self.count > Self::COUNT
+    }
+}
+
+/// Whether `expr` can be one call, for all that rules make of it. They take conditions apart.
+fn closes(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(binary) => !matches!(binary.op, Operator::And | Operator::Or) && binary.op.negate().is_none(),
+        Expr::ScalarFunction(_) | Expr::Case(_) | Expr::Cast(_) => true,
+        Expr::InList(list) => !is_small(&list.expr),
+        Expr::Between(between) => !is_small(&between.expr),
+        Expr::Like(like) => !is_small(&like.expr),
+        _ => false,
+    }
+}
+
+/// Whether it may stand in several places: a value, or one call of values.
+fn is_small(expr: &Expr) -> bool {
+    let mut small = true;
+    let _ = expr.apply_children(|child| {
+        small &= matches!(child, Expr::Column(_) | Expr::Literal(..) | Expr::Placeholder(_))
+            || matches!(child, Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    small
 }
 
 /// Postgres' types of number literals: integer if it fits, then bigint, then numeric.

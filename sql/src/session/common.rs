@@ -6,6 +6,7 @@ use crate::function::key;
 use crate::function::zone::Zone;
 use crate::function::{self, decimal_of};
 use crate::numeric::Numeric;
+use crate::scalar::part::Part;
 use crate::types::Type;
 use arrow::datatypes::Field;
 use datafusion::common::metadata::FieldMetadata;
@@ -83,6 +84,9 @@ fn typed(expr: &Expr, schema: &DFSchema) -> Result<Option<Type>> {
     let Expr::ScalarFunction(call) = expr else { return function::given(expr.to_field(schema)?.1.as_ref()) };
     if let Some(cast) = call.func.inner().downcast_ref::<Cast>() {
         return Ok(Some(cast.to().clone()));
+    }
+    if let Some(part) = call.func.inner().downcast_ref::<Part>() {
+        return Ok(Some(part.kind()));
     }
     match function::definition(&call.func) {
         Some(definition) => {

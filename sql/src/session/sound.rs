@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::planner::fault;
+use crate::scalar::part::Part;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, JoinType, Result as DataFusionResult};
@@ -153,9 +154,9 @@ fn of_nothing(expr: &Expr) -> bool {
                 Expr::Column(_)
                 | Expr::Literal(..)
                 | Expr::Alias(_)
-                | Expr::ScalarFunction(_)
                 | Expr::Cast(_)
                 | Expr::OuterReferenceColumn(..) => true,
+                Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Part>().is_none_or(Part::is_plain),
                 Expr::BinaryExpr(BinaryExpr { op, .. }) => matches!(
                     op,
                     Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq

@@ -542,3 +542,22 @@ fn aggregates_have_postgres_types() {
         ",
     );
 }
+
+#[test]
+fn values_that_are_named_more_than_once_are_evaluated_once_and_right() {
+    check(
+        "
+        nullif(nullif(nullif(i4 + 0, 1), 2), i2 + 6) FROM t => ∅|2147483647|∅
+        nullif(nullif(n + 1, 2.5), 3) FROM t => ∅|∅|∅
+        coalesce(coalesce(nullif(i4 + 0, 7), i2 + 1), 9) FROM t => 2|2147483647|9
+        coalesce(abs(i4 - 7) + 1, 1 / (i2 - i2)) FROM t WHERE i4 IS NOT NULL => 1|2147483641
+        CASE abs(i4 - 6) WHEN 1 THEN 'one' WHEN i2 THEN 'i2' ELSE 'none' END FROM t => one|none|none
+        abs(i4 - 6) IN (2, i2, NULL) FROM t => true|∅|∅
+        abs(i4 - 6) NOT IN (2, i2 + 1) FROM t => true|true|∅
+        abs(i4 - 6) BETWEEN i2 AND 5 FROM t => true|false|∅
+        concat(length(s || 'x') > 1, '!') FROM t => t!|f!|!
+        CASE WHEN CASE WHEN CASE WHEN CASE WHEN i4 > 7 THEN 1 ELSE 0 END = 1 THEN 1 ELSE 0 END = 1 THEN 1 ELSE 0 END = 1 THEN i4 / (i4 - 7) ELSE i2 END FROM t => 1|1|∅
+        abs(abs(abs(abs(abs(abs(abs(abs(CASE WHEN i4 = 7 THEN 1 ELSE 10 / (i4 - 7) END)))))))) FROM t => 1|0|∅
+        ",
+    );
+}
