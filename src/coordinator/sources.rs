@@ -95,7 +95,12 @@ impl Sources {
     /// Of all of them, as a manifest says it.
     pub fn positions(&self) -> BTreeMap<u32, serde_json::Value> {
         let running = self.attached.iter().map(|(id, attached)| (*id, &attached.position));
-        self.positions.iter().map(|(id, position)| (*id, position)).chain(running).map(|(id, p)| (id, p.0.clone())).collect()
+        self.positions
+            .iter()
+            .map(|(id, position)| (*id, position))
+            .chain(running)
+            .map(|(id, p)| (id, p.0.clone()))
+            .collect()
     }
 
     /// Upstream may forget what came before the `positions` of the manifest that `proof` stands for, of sources whose tables it holds
