@@ -145,6 +145,8 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
         leap_after: LEAP_AFTER,
         lag_limit: options.lag_limit as u64,
         portion_rows: options.portion_rows.max(1),
+        // Queries have a quarter; the rest is for what comes in and waits.
+        state_limit: options.memory() as u64 / 8 * 5,
         pool: background.handle().clone(),
         ordeals: options.ordeals(),
         connectors: Connectors::default(),

@@ -31,6 +31,7 @@ mod growth;
 mod inspect;
 mod kit;
 mod lag;
+mod memory;
 mod observe;
 mod past;
 mod place;

@@ -3,6 +3,7 @@
 use super::checkpoint::Published;
 use super::housekeeping::Replacement;
 use super::lag::Stretch;
+use super::memory::Counted;
 use crate::catalog::Catalog;
 use crate::connector::{Position, Source};
 use std::collections::BTreeMap;
@@ -92,6 +93,8 @@ pub enum Message {
     Merged(Vec<Replacement>),
     /// Garbage was collected, and these objects stay for little of what is in them; or it could not be.
     Collected(Option<BTreeMap<String, Sparse>>),
+    /// What the state of each relation takes.
+    Counted(Counted),
     /// History of a view that is behind was read from the store.
     Stretch(Stretch),
     /// The store was asked whether this process still owns it.

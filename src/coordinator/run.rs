@@ -8,6 +8,7 @@ use super::housekeeping::{Housekeeping, Kept, Replacement};
 use super::lag::Detached;
 use super::ledger::{self, Awaited, Entry, Given, Kind, Ledger, Sealed, Seen};
 use super::life::kind;
+use super::memory::{self, Memory};
 use super::message::{Mailbox, Message};
 use super::pace::{Close, Pace, Wanted};
 use super::request::{self, Done, Inspection, Progress, RelationFacts, Request, Trouble};
@@ -98,6 +99,7 @@ pub struct Coordinator {
     durable_edit: u64,
     pub(super) changed: bool,
     moved: bool,
+    pub(super) memory: Memory,
     housekeeping: Housekeeping,
     merged: Vec<Replacement>,
     pub(super) sealing: Option<Sealing>,
@@ -130,6 +132,7 @@ pub(super) struct Parts {
     pub history_limit: usize,
     pub lag_limit: u64,
     pub portion_rows: usize,
+    pub state_limit: u64,
     pub pool: Handle,
     /// Who reads the past.
     pub history: History,
@@ -180,6 +183,7 @@ impl Coordinator {
             durable_edit: 0,
             changed: false,
             moved: false,
+            memory: Memory::new(parts.state_limit),
             housekeeping,
             merged: vec![],
             sealing: None,
@@ -253,6 +257,7 @@ impl Coordinator {
         if !self.stopping {
             self.keep_house();
         }
+        self.tend_memory(now);
         self.waiters.settle(self.engine.relations(), &self.catalog, self.durable, self.durable_edit);
         if now >= self.confirmed_at + CONFIRM_US {
             self.confirm(now);
@@ -585,6 +590,7 @@ impl Coordinator {
                 self.merged.extend(replacements);
             }
             Message::Collected(sparse) => self.housekeeping.collected(sparse),
+            Message::Counted(counted) => self.counted(&counted),
             Message::Stretch(stretch) => self.refill(stretch),
             Message::Checkpoint(Ok(published)) => self.published(published),
             Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
@@ -625,6 +631,9 @@ impl Coordinator {
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
         let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
         if let Some(error) = self.failed_among(body.parents()) {
+            return Err(error);
+        }
+        if let Some(error) = self.memory.refusal().filter(|_| object.life == Life::Creating) {
             return Err(error);
         }
         let arrangements = body.arrangements(self.engine.workers());
@@ -689,6 +698,9 @@ impl Coordinator {
             Request::Ddl { statement, text, settings, reply } => self.jobs.spawn(statement, text, settings, reply),
             Request::Write { changes, persist, lock, reply } => {
                 if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
+                    return drop(reply.send(Err(error)));
+                }
+                if let Some(error) = self.memory.refusal().filter(|_| memory::grows(&changes)) {
                     return drop(reply.send(Err(error)));
                 }
                 self.writes.push(Write { changes, persist, lock, reply });

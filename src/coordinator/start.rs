@@ -59,6 +59,8 @@ pub struct Config {
     pub lag_limit: u64,
     /// Rows of its largest parent that a view is given at a time while it is made.
     pub portion_rows: usize,
+    /// Bytes that the state of all relations may take; `u64::MAX`: whatever it takes.
+    pub state_limit: u64,
     /// Which kinds of upstream there are.
     pub connectors: Connectors,
     /// Start from an older manifest if the newest is damaged.
@@ -136,6 +138,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         history_limit: config.history_limit,
         lag_limit: config.lag_limit,
         portion_rows: config.portion_rows,
+        state_limit: config.state_limit,
         pool: config.pool,
         history,
         restoring: restoring_sender,

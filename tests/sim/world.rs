@@ -439,6 +439,7 @@ impl World {
             history_limit: [1_000, 100_000][self.dice.below(2) as usize] + self.dice.below(20_000) as usize,
             leap_after: [2, 6, 32][self.dice.below(3) as usize],
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
+            state_limit: u64::MAX,
             portion_rows: [2, 5, 1_000][self.dice.below(3) as usize],
             pool: tokio::runtime::Handle::current(),
             ordeals: self.ordeals.clone(),

@@ -1,0 +1,175 @@
+//! Memory of state: how much relations hold, and what is done before it is more than there is.
+//!
+//! Counted beside the loop, at most once a second while epochs close ([`Memory::due`]). Beyond their share of `--memory-limit` no view is
+//! made and no row is written by SQL (53200; DELETE and TRUNCATE go on); beyond that by an eighth ([`decide`]) views fail by name, the one
+//! with most state first, each once as much as a part of the share has come on top: one that has failed takes no more. Tables of sources
+//! go on: what they hold is upstream's to say.
+
+use super::message::Message;
+use super::run::Coordinator;
+use crate::catalog::Body;
+use crate::connector::Changes;
+use crate::dataflow::relations::Failure;
+use std::collections::BTreeMap;
+use weir_sql::Error;
+use weir_sql::catalog::RelationId;
+use weir_storage::Epoch;
+use weir_storage::arrangement::Arrangement;
+
+/// Between two counts, microseconds.
+const COUNT_EVERY_US: u64 = 1_000_000;
+
+/// What may be there beyond the share before views fail, and what has to come before another does, as parts of it.
+const BEYOND: u64 = 8;
+const MORE: u64 = 32;
+
+/// Bytes of state, by relation.
+pub type Counted = BTreeMap<RelationId, u64>;
+
+pub(super) struct Memory {
+    /// Bytes that all state may take; [`u64::MAX`]: it is not counted.
+    share: u64,
+    total: u64,
+    counting: bool,
+    counted_at: u64,
+    /// The epoch closed last when it was counted.
+    at: Epoch,
+    /// No view fails below this.
+    bearable: u64,
+}
+
+impl Memory {
+    pub fn new(share: u64) -> Self {
+        let bearable = share.saturating_add(share / BEYOND);
+        Self { share, total: 0, counting: false, counted_at: 0, at: Epoch::ZERO, bearable }
+    }
+
+    /// Whether to count now, when `closed` is the last closed epoch.
+    fn due(&mut self, now: u64, closed: Epoch) -> bool {
+        let due = self.share != u64::MAX
+            && !self.counting
+            && closed > self.at
+            && now >= self.counted_at.saturating_add(COUNT_EVERY_US);
+        if due {
+            (self.counting, self.counted_at, self.at) = (true, now, closed);
+        }
+        due
+    }
+
+    /// Takes note of a count. The view that is to fail; `is_view`: one that has not failed.
+    fn counted(&mut self, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
+        self.counting = false;
+        self.total = counted.values().sum();
+        let victim = decide(self.bearable, counted, is_view)?;
+        self.bearable = self.total.saturating_add(self.share / MORE);
+        Some(victim)
+    }
+
+    /// Why nothing more is taken in.
+    pub fn refusal(&self) -> Option<Error> {
+        (self.total > self.share).then(|| self.error("out of memory"))
+    }
+
+    fn error(&self, what: &str) -> Error {
+        let mb = |bytes: u64| bytes.div_ceil(1 << 20);
+        Error::new("53200", what)
+            .detail(format!(
+                "The state of tables and views takes {} MB; of --memory-limit it may take {} MB.",
+                mb(self.total),
+                mb(self.share)
+            ))
+            .hint("Drop views, delete rows, or give more memory; rw_tables and rw_materialized_views say what each takes.")
+    }
+}
+
+/// The view that fails, when all state takes more than `bearable` bytes: the one that has most.
+fn decide(bearable: u64, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
+    let total: u64 = counted.values().sum();
+    let views = counted.iter().filter(|(id, bytes)| total > bearable && **bytes > 0 && is_view(**id));
+    views.max_by_key(|(_, bytes)| **bytes).map(|(id, _)| *id)
+}
+
+/// Whether rows come, and not only go.
+pub(super) fn grows(changes: &[(RelationId, Changes)]) -> bool {
+    changes.iter().any(|(_, changes)| match changes {
+        Changes::Keyed(fold) => !fold.upserts.is_empty() || !fold.partial.is_empty(),
+        Changes::Bag(bag) => bag.rows.iter().any(|delta| delta.weights().iter().any(|&weight| weight > 0)),
+    })
+}
+
+impl Coordinator {
+    pub(super) fn tend_memory(&mut self, now: u64) {
+        if !self.memory.due(now, self.epochs.closed()) {
+            return;
+        }
+        let state = |held: &super::run::Held| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();
+        let all: Vec<(RelationId, Vec<Arrangement>)> = self.held.iter().map(|(id, held)| (*id, state(held))).collect();
+        let (env, mailbox) = (self.env.clone(), self.mailbox.clone());
+        tokio::spawn(async move {
+            let bytes = |own: &[Arrangement]| own.iter().map(|arrangement| arrangement.stats().bytes as u64).sum();
+            let count = move || all.iter().map(|(id, own)| (*id, bytes(own))).collect::<Counted>();
+            // One that could not be made says nothing; another follows.
+            mailbox.tell(Message::Counted(env.compute(count).await.unwrap_or_default()));
+        });
+    }
+
+    pub(super) fn counted(&mut self, counted: &Counted) {
+        let was_full = self.memory.refusal().is_some();
+        let works = |id: RelationId| {
+            let is_view = matches!(self.catalog.get(id.0).map(|object| &object.body), Some(Body::View(_)));
+            is_view && self.engine.relations().get(id).is_some_and(|relation| !relation.has_failed())
+        };
+        let victim = self.memory.counted(counted, works);
+        if let (Some(error), false) = (self.memory.refusal(), was_full) {
+            tracing::warn!(%error, "no view is made and no row is written by SQL until there is room");
+        }
+        if let Some(relation) = victim.and_then(|id| self.engine.relations().get(id)) {
+            let mb = counted.get(&relation.id).unwrap_or(&0).div_ceil(1 << 20);
+            let cause = self.memory.error(&format!("out of memory, of which its state takes {mb} MB"));
+            relation.fail(Failure { of: relation.id, cause });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> RelationId {
+        RelationId(n)
+    }
+
+    #[test]
+    fn counts_are_made_once_a_second_while_epochs_close() {
+        let mut memory = Memory::new(1000);
+        let epoch = Epoch::from_u64;
+        assert!(!memory.due(5_000_000, Epoch::ZERO), "nothing was closed");
+        assert!(memory.due(5_000_000, epoch(1)));
+        assert!(!memory.due(9_000_000, epoch(2)), "it is being counted");
+        memory.counted(&Counted::new(), |_| true);
+        assert!(!memory.due(5_999_999, epoch(2)));
+        assert!(memory.due(6_000_000, epoch(2)));
+        assert!(!Memory::new(u64::MAX).due(9_000_000, epoch(9)));
+    }
+
+    #[test]
+    fn the_largest_view_fails_and_the_next_only_when_more_has_come() {
+        let mut memory = Memory::new(3200);
+        let mut failed = vec![];
+        let mut count = |memory: &mut Memory, sizes: [u64; 3]| {
+            let counted = Counted::from([(id(1), sizes[0]), (id(2), sizes[1]), (id(3), sizes[2])]);
+            // The first is a table.
+            let victim = memory.counted(&counted, |other| other != id(1) && !failed.contains(&other));
+            failed.extend(victim);
+            (victim, memory.refusal().is_some())
+        };
+        assert_eq!(count(&mut memory, [2000, 500, 700]), (None, false));
+        assert_eq!(count(&mut memory, [2000, 500, 701]), (None, true));
+        assert_eq!(count(&mut memory, [2000, 500, 1100]), (None, true));
+        assert_eq!(count(&mut memory, [2000, 500, 1101]), (Some(id(3)), true));
+        assert_eq!(count(&mut memory, [2000, 600, 1101]), (None, true), "it was heard of a moment ago");
+        assert_eq!(count(&mut memory, [2000, 601, 1101]), (Some(id(2)), true));
+        assert_eq!(count(&mut memory, [9000, 601, 1101]), (None, true), "nothing else may fail");
+        assert_eq!(count(&mut memory, [1000, 601, 1101]), (None, false));
+    }
+}

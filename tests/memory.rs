@@ -1,0 +1,76 @@
+//! `--memory-limit`: what does not fit is refused or fails by name, and the server goes on.
+
+use crate::kit::{Client, Pair, Weir, eventually};
+
+/// Of these, state may take five eighths.
+const LIMIT: [&str; 2] = ["--memory-limit", "96MB"];
+
+/// Inserts until something is refused; how many rows there are then.
+async fn fill(sql: &Client) -> (u64, String) {
+    const ROWS: u64 = 20_000;
+    let mut rows = 0;
+    loop {
+        let values = format!("SELECT i, i % 1000, 'row ' || i FROM generate_series({rows}, {rows} + {ROWS} - 1) AS g (i)");
+        match sql.rows(&format!("INSERT INTO t {values}")).await {
+            Ok(_) => rows += ROWS,
+            Err(error) => return (rows, error),
+        }
+        assert!(rows < 5_000_000, "nothing is refused");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_memory_is_refused_and_what_makes_room_is_not() {
+    let mut weir = Weir::with(&LIMIT).await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, g INT, s VARCHAR)").await;
+    sql.run("CREATE MATERIALIZED VIEW v AS SELECT g, count(*) AS n FROM t GROUP BY g").await;
+    let (rows, error) = fill(&sql).await;
+    assert!(error.starts_with("53200 out of memory") && error.contains("may take 60 MB"), "{error}");
+    // What is there is right, and is read.
+    assert_eq!(sql.one("SELECT count(*) FROM t").await, rows.to_string());
+    assert_eq!(sql.one("SELECT sum(n) FROM v").await, rows.to_string());
+    let error = sql.error("CREATE MATERIALIZED VIEW more AS SELECT s, max(id) AS id FROM t GROUP BY s").await;
+    assert_eq!(error.code().code(), "53200");
+    assert_eq!(sql.error("SELECT * FROM more").await.code().code(), "42P01", "nothing of it is left");
+    assert_eq!(sql.error("UPDATE t SET g = g + 1 WHERE id = 1").await.code().code(), "53200");
+    // Rows that go make room.
+    sql.run("DELETE FROM t WHERE id % 10 <> 0").await;
+    eventually("rows can be written again", async || sql.rows("INSERT INTO t VALUES (-1, 0, 'x')").await.map(drop)).await;
+    assert_eq!(sql.one("SELECT sum(n) FROM v").await, (rows / 10 + 1).to_string());
+    weir.kill();
+    weir.restart().await;
+    assert_eq!(weir.client().await.one("SELECT sum(n) FROM v").await, (rows / 10 + 1).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_grows_beyond_memory_fails_by_name_and_its_source_goes_on() {
+    let pair = Pair::flagged(&LIMIT).await;
+    pair.follow("CREATE TABLE p (id int PRIMARY KEY, g int)", &["p"]).await;
+    // Each row upstream is many rows of the view.
+    let wide = "SELECT a.id AS a, b.id AS b, a.g FROM p AS a JOIN p AS b ON a.g = b.g";
+    pair.sql.run(&format!("CREATE MATERIALIZED VIEW wide AS {wide}")).await;
+    pair.sql.run("CREATE MATERIALIZED VIEW small AS SELECT g, count(*) AS n FROM p GROUP BY g").await;
+    let mut rows = 0;
+    let error = eventually("the view fails", async || {
+        pair.up.run(&format!("INSERT INTO p SELECT i, i % 4 FROM generate_series({rows}, {rows} + 199) AS g (i)")).await;
+        rows += 200;
+        match pair.sql.rows("SELECT count(*) FROM wide").await {
+            Err(error) if error.starts_with("53200") => Ok(error),
+            other => Err(format!("{rows} rows: {other:?}")),
+        }
+    })
+    .await;
+    assert!(error.contains("\"wide\" has failed: out of memory"), "{error}");
+    pair.up.run("DELETE FROM p WHERE id < 100").await;
+    pair.same("SELECT count(*), sum(id) FROM p").await;
+    pair.same("SELECT g, count(*) AS n FROM p GROUP BY g").await;
+    assert_eq!(pair.sql.one("SELECT sum(n) FROM small").await, pair.up.one("SELECT count(*) FROM p").await);
+    // With it goes what it held.
+    pair.sql.run("DROP MATERIALIZED VIEW wide").await;
+    eventually("there is room again", async || {
+        pair.sql.rows("CREATE MATERIALIZED VIEW again AS SELECT max(id) AS id FROM p").await.map(drop)
+    })
+    .await;
+    pair.acknowledged().await;
+}
