@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use weir_storage::arrangement::Arrangement;
-use weir_storage::manifest::{ArrangementId, Manifest, State, page};
+use weir_storage::manifest::{ArrangementId, Laid, Manifest, State, page};
 use weir_storage::publish::{Durable, Publisher};
 use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Epoch, Error, Limits, Result};
@@ -105,7 +105,7 @@ pub async fn make(
         state.runs.extend(runs);
         arrangements.insert(part.id, state);
     }
-    let mut manifest = Manifest {
+    let manifest = Manifest {
         epoch: draft.epoch,
         committed_at: env.clock.now(),
         now: draft.now,
@@ -119,15 +119,11 @@ pub async fn make(
     let pages = page::path(maker, ulid(&env));
     in_use.add(&pages);
     let (path, before) = (pages.clone(), last.clone());
-    let turn = move || {
-        let object = manifest.turn_pages(&before.pages, &path, limits);
-        manifest.read_back(&path).map(|()| (manifest, object))
-    };
-    let (manifest, object) = env.compute(turn).await??;
+    let (laid, object) = env.compute(move || Laid::new(manifest, &before.pages, &path, limits)).await??;
     if let Some(object) = object {
         upload(&env, &pages, object, &on_retry).await?;
     }
-    let (manifest, proof) = publisher.publish(manifest, &|reason| on_retry(reason)).await?;
+    let (manifest, proof) = publisher.publish(laid, &|reason| on_retry(reason)).await?;
     let merged = draft.merged.iter().filter_map(|merged| merged.new.as_ref()).map(|run| &run.object);
     uploads.iter().chain([&pages]).chain(merged).for_each(|path| in_use.remove(path));
     Ok(Published { manifest, proof })

@@ -121,17 +121,13 @@ impl Manifest {
         }
     }
 
-    /// Puts what is new since `last` into pages if it is much: the object to be stored at `path` before this is published.
-    pub fn turn_pages(&mut self, last: &Pages, path: &str, limits: Limits) -> Option<Bytes> {
-        let lines = self.lines();
-        let object;
-        (self.pages, object) = last.turn(&lines, path, limits);
-        object
+    pub fn encode(&self) -> Bytes {
+        let (places, loose) = self.pages.cover(&self.lines());
+        self.written(places, &loose)
     }
 
-    pub fn encode(&self) -> Bytes {
-        let lines = self.lines();
-        let (places, loose) = self.pages.cover(&lines);
+    /// With what lies in pages, and what does not.
+    fn written(&self, places: page::Places, loose: &[u8]) -> Bytes {
         let head = Head {
             sequence: self.sequence,
             generation: self.generation,
@@ -152,44 +148,12 @@ impl Manifest {
         // Strings, numbers and maps with keys of the two: nothing here that JSON cannot hold.
         serde_json::to_writer(&mut bytes, &head).expect("a manifest is JSON");
         bytes.push(b'\n');
-        bytes.extend_from_slice(&loose);
+        bytes.extend_from_slice(loose);
         let checksum = xxh3_64(&bytes[HEADER..]);
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
         bytes[16..24].copy_from_slice(&checksum.to_le_bytes());
         bytes.into()
-    }
-
-    /// Checks that a start would read this: what it says itself, and the pages in the object at `path`, which is not stored yet. Pages
-    /// that are stored were read back before they were.
-    pub fn read_back(&self, path: &str) -> Result<()> {
-        let name = Self::path(self.sequence);
-        let unlike = |why: &str| Error::Corrupt(format!("the next manifest could not be read by a start: {why}"));
-        let root = Root::decode(&name, &self.encode()).map_err(|error| unlike(&error.to_string()))?;
-        let Root { manifest: mut read, places, loose } = root;
-        let (_, records) = places.within(path).read(self.pages.texts(path)).map_err(|why| unlike(&why))?;
-        for (key, record) in loose.into_records().chain(records) {
-            read.add(key, record).map_err(|why| unlike(&why))?;
-        }
-        let known = self.pages.count(&self.lines(), path);
-        let counts = |m: &Self| m.catalog.objects.len() + m.arrangements.len();
-        let mut objects = read.catalog.objects.iter();
-        let mut states = read.arrangements.iter();
-        let is_alike = counts(&read) + known == counts(self)
-            && objects.all(|(id, record)| self.catalog.objects.get(id) == Some(record))
-            && states.all(|(id, state)| self.arrangements.get(id) == Some(state));
-        let plain = |m: &Self| Self {
-            catalog: Records { objects: BTreeMap::new(), rest: m.catalog.rest.clone() },
-            arrangements: BTreeMap::new(),
-            positions: m.positions.clone(),
-            place: m.place.clone(),
-            pages: Pages::default(),
-            ..*m
-        };
-        match is_alike && plain(&read) == plain(self) {
-            true => Ok(()),
-            false => Err(unlike("it would be read as another one")),
-        }
     }
 
     /// Every record, in order.
@@ -219,6 +183,75 @@ impl Manifest {
             }
         };
         if is_new { Ok(()) } else { Err(format!("it says twice what {key} is")) }
+    }
+}
+
+/// A manifest as it is going to be stored, but for what publishing gives it.
+pub struct Laid {
+    pub(crate) manifest: Manifest,
+    places: page::Places,
+    loose: Vec<u8>,
+}
+
+impl From<Manifest> for Laid {
+    fn from(manifest: Manifest) -> Self {
+        let (places, loose) = manifest.pages.cover(&manifest.lines());
+        Self { manifest, places, loose }
+    }
+}
+
+impl Laid {
+    /// `manifest`, after one with the pages `last`. What is new goes into pages if it is much: the object to be stored at `path` before this
+    /// is published. What a start would not read as the same is an error.
+    pub fn new(
+        mut manifest: Manifest,
+        last: &Pages,
+        path: &str,
+        limits: Limits,
+    ) -> Result<(Self, Option<Bytes>)> {
+        let lines = manifest.lines();
+        let object;
+        (manifest.pages, object) = last.turn(&lines, path, limits);
+        let (places, loose) = manifest.pages.cover(&lines);
+        let laid = Self { manifest, places, loose };
+        laid.read_back(&lines, path)?;
+        Ok((laid, object))
+    }
+
+    pub fn encode(&self) -> Bytes {
+        self.manifest.written(self.places.clone(), &self.loose)
+    }
+
+    /// Reads what it says itself, and the pages in the object at `path`, which is not stored yet. Pages that are stored were read back
+    /// before they were.
+    fn read_back(&self, lines: &Lines, path: &str) -> Result<()> {
+        let own = &self.manifest;
+        let unlike = |why: &str| Error::Corrupt(format!("the next manifest could not be read by a start: {why}"));
+        let root = Root::decode(&Manifest::path(own.sequence), &self.encode());
+        let Root { manifest: mut read, places, loose } = root.map_err(|error| unlike(&error.to_string()))?;
+        let (_, records) = places.within(path).read(own.pages.texts(path)).map_err(|why| unlike(&why))?;
+        for (key, record) in loose.into_records().chain(records) {
+            read.add(key, record).map_err(|why| unlike(&why))?;
+        }
+        let known = own.pages.count(lines, path);
+        let counts = |m: &Manifest| m.catalog.objects.len() + m.arrangements.len();
+        let mut objects = read.catalog.objects.iter();
+        let mut states = read.arrangements.iter();
+        let is_alike = counts(&read) + known == counts(own)
+            && objects.all(|(id, record)| own.catalog.objects.get(id) == Some(record))
+            && states.all(|(id, state)| own.arrangements.get(id) == Some(state));
+        let plain = |m: &Manifest| Manifest {
+            catalog: Records { objects: BTreeMap::new(), rest: m.catalog.rest.clone() },
+            arrangements: BTreeMap::new(),
+            positions: m.positions.clone(),
+            place: m.place.clone(),
+            pages: Pages::default(),
+            ..*m
+        };
+        match is_alike && plain(&read) == plain(own) {
+            true => Ok(()),
+            false => Err(unlike("it would be read as another one")),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 use ulid::Ulid;
@@ -83,11 +84,12 @@ pub(super) struct Lines {
 
 impl Lines {
     pub fn push(&mut self, key: Key, json: &[u8]) {
-        let head = match key {
-            Key::Object(id) => format!("o{id} "),
-            Key::State(id) => format!("s{id} "),
+        let (kind, id) = match key {
+            Key::Object(id) => (b'o', id.into()),
+            Key::State(id) => (b's', id),
         };
-        self.text.extend_from_slice(head.as_bytes());
+        self.text.push(kind);
+        write!(self.text, "{id} ").expect("a vector takes what is written");
         self.text.extend_from_slice(json);
         self.text.push(b'\n');
         self.index.push((key, self.text.len()));

@@ -1,3 +1,5 @@
+//! What is written is read, and as little is written as has changed.
+
 use super::*;
 use crate::publish::tests::env;
 use crate::store::open;
@@ -119,6 +121,13 @@ fn large(objects: u32) -> Manifest {
     manifest
 }
 
+/// The same as it lies in the store after `path` was written, and what is to be stored there.
+fn laid(manifest: &Manifest, path: &str, limits: Limits) -> (Manifest, Option<Bytes>) {
+    let (laid, object) = Laid::new(manifest.clone(), &manifest.pages, path, limits).expect("it is read back");
+    assert_eq!(laid.encode(), laid.manifest.encode());
+    (laid.manifest, object)
+}
+
 /// A run for arrangement `id`.
 fn touch(manifest: &mut Manifest, id: u64, n: u64) {
     let run = Run { rows: n, ..sample().arrangements[&ArrangementId(u64::MAX)].runs[0].clone() };
@@ -130,8 +139,9 @@ fn touch(manifest: &mut Manifest, id: u64, n: u64) {
 fn a_manifest_is_as_large_as_what_changed() {
     let limits = Limits::default();
     let mut manifest = large(4000);
-    let object = manifest.turn_pages(&Pages::default(), "data/1", limits).expect("pages");
-    assert!(object.len() > 3_000_000);
+    let object;
+    (manifest, object) = laid(&manifest, "data/1", limits);
+    assert!(object.is_some_and(|object| object.len() > 3_000_000));
     for n in 0..200 {
         manifest.epoch = manifest.epoch.next();
         manifest
@@ -139,30 +149,30 @@ fn a_manifest_is_as_large_as_what_changed() {
             .values_mut()
             .for_each(|state| (state.upper, state.since) = (manifest.epoch, manifest.epoch));
         touch(&mut manifest, 1234, n);
-        let object = manifest.turn_pages(&manifest.pages.clone(), "data/2", limits);
+        let object;
+        (manifest, object) = laid(&manifest, "data/2", limits);
         assert_eq!(object, None, "what changes again and again is written in the manifest");
-        manifest.read_back("data/2").unwrap();
         assert!(manifest.encode().len() <= 64 << 10, "{}", manifest.encode().len());
     }
     manifest.arrangements.clear();
-    assert_eq!(manifest.turn_pages(&manifest.pages.clone(), "data/3", limits), None);
+    (manifest, _) = laid(&manifest, "data/3", limits);
     manifest.catalog.objects.retain(|id, _| *id < 60);
-    let object = manifest.turn_pages(&manifest.pages.clone(), "data/3", limits).expect("little is needed of it");
-    assert!(object.len() < 60_000, "{}", object.len());
+    let object;
+    (manifest, object) = laid(&manifest, "data/3", limits);
+    assert!(object.is_some_and(|object| object.len() < 60_000), "little is needed of it");
     assert!(manifest.pages.needs().all(|(object, _)| object == "data/3"));
 }
 
 #[test]
 fn pages_that_say_something_else_are_not_named() {
-    let mut manifest = large(100);
-    manifest.turn_pages(&Pages::default(), "data/1", Limits::TINY).expect("pages");
+    let (mut manifest, _) = laid(&large(100), "data/1", Limits::TINY);
     let rest = |manifest: &Manifest| Root::decode(&Manifest::path(42), &manifest.encode()).unwrap();
     assert_eq!(rest(&manifest).loose.into_records().count(), 0);
     touch(&mut manifest, 7, 2);
     manifest.catalog.objects.remove(&8);
     manifest.catalog.objects.insert(1000, Record::of(&1));
     assert_eq!(rest(&manifest).loose.into_records().count(), 2);
-    manifest.read_back("data/2").unwrap();
+    laid(&manifest, "data/2", Limits::default());
     let stale = Manifest { epoch: manifest.epoch.next(), ..manifest.clone() };
     assert_eq!(rest(&stale).loose.into_records().count(), 101, "states of an earlier epoch");
 }
@@ -195,8 +205,8 @@ async fn whatever_changes_is_read_as_it_was_published() {
             manifest.epoch = manifest.epoch.next();
             manifest.sequence += 1;
             let path = format!("data/{n}");
-            let object = manifest.turn_pages(&manifest.pages.clone(), &path, limits);
-            manifest.read_back(&path).unwrap();
+            let object;
+            (manifest, object) = laid(&manifest, &path, limits);
             if let Some(object) = object {
                 assert!(!object.is_empty());
                 env.objects.put(&path, object).await.unwrap();
@@ -224,8 +234,8 @@ async fn whatever_changes_is_read_as_it_was_published() {
 #[tokio::test]
 async fn damaged_and_missing_pages_are_named() {
     let env = env(open("memory://").unwrap(), 1);
-    let mut manifest = large(50);
-    let object = manifest.turn_pages(&Pages::default(), "data/1", Limits::TINY).expect("pages");
+    let (manifest, object) = laid(&large(50), "data/1", Limits::TINY);
+    let object = object.expect("pages");
     env.objects.create(&Manifest::path(42), manifest.encode()).await.unwrap();
     let error = async || Manifest::read(&env, 42, &mut Cache::default()).await.unwrap_err();
     let missing = error().await;

@@ -16,7 +16,7 @@ use crate::env::{Created, Env};
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
 use crate::identity::{Maker, StoreId};
-use crate::manifest::{Cache, FOLDER, Manifest, Root};
+use crate::manifest::{Cache, FOLDER, Laid, Manifest, Root};
 use crate::run;
 use bytes::Bytes;
 use std::sync::OnceLock;
@@ -133,17 +133,21 @@ impl Publisher {
     /// `on_retry` each time; the bytes never change between tries. `Error::Fenced`: stop at once.
     pub async fn publish(
         &mut self,
-        mut manifest: Manifest,
+        manifest: impl Into<Laid>,
         on_retry: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(Manifest, Durable)> {
         self.own()?;
+        let mut laid = manifest.into();
+        let manifest = &mut laid.manifest;
         assert!(manifest.epoch >= self.epoch, "I7: checkpoint {} after {} was published", manifest.epoch, self.epoch);
         manifest.sequence = self.sequence + 1;
         manifest.generation = self.maker.generation;
         manifest.store = self.maker.store;
         manifest.place = self.place.clone();
         manifest.nonce = self.env.random.next();
-        match settle(&self.env, manifest.sequence, manifest.encode(), on_retry).await? {
+        let bytes = laid.encode();
+        let manifest = laid.manifest;
+        match settle(&self.env, manifest.sequence, bytes, on_retry).await? {
             Settled::Published => {
                 self.sequence = manifest.sequence;
                 self.epoch = manifest.epoch;
