@@ -32,13 +32,26 @@ pub async fn run(report: &mut Report) {
 fn statements() -> Vec<(String, String)> {
     let times = |text: &str| text.repeat(TERMS);
     let terms = |what: &str, query: String| (format!("{TERMS} {what}"), query);
-    let calls = format!("SELECT {}s{} FROM t", "replace(".repeat(DEPTH), ", 'x', 'y')".repeat(DEPTH));
+    let arms: String = (0..TERMS).map(|n| format!(" WHEN a = {n} THEN {n}")).collect();
+    let nested = |open: &str, value: &str, close: &str| {
+        let what = format!("{DEPTH} nested {open}…{close}");
+        (what, format!("SELECT {}{value}{} FROM t", open.repeat(DEPTH), close.repeat(DEPTH)))
+    };
     vec![
         terms("+", format!("SELECT a{} FROM t", times(" + a"))),
         terms("||", format!("SELECT s{} FROM t", times(" || s"))),
         terms("CASE", format!("SELECT a{} FROM t", times(" + CASE WHEN a > 1 THEN 1 ELSE 0 END"))),
         terms("OR", format!("SELECT a FROM t WHERE a > 0{}", times(" OR a = 1 AND id = 2"))),
         terms("parentheses", format!("SELECT {}a{} FROM t", times("("), times(" + 1)"))),
-        (format!("{DEPTH} nested calls"), calls),
+        terms("WHEN", format!("SELECT CASE{arms} END FROM t")),
+        nested("replace(", "s", ", 'x', 'y')"),
+        nested("coalesce(", "a", ", 0)"),
+        nested("nullif(", "a", ", 7)"),
+        nested("greatest(", "a", ", id)"),
+        nested("CASE WHEN a > 1 THEN ", "a", " ELSE 0 END"),
+        nested("abs(CASE ", "a", " WHEN 1 THEN 2 ELSE id END)"),
+        nested("(", "a", " IN (1, id))::int"),
+        nested("(", "a", " BETWEEN id AND 5)::int"),
+        nested("((", "a", ")::bigint)::int"),
     ]
 }

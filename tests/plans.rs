@@ -1,4 +1,5 @@
-//! Long and deep statements: their views outlive a crash, their planning keeps nobody else waiting and can be cancelled.
+//! Long and deep statements: they are planned in a time that grows as they do, their views outlive a crash, their planning keeps nobody
+//! else waiting and can be cancelled.
 
 use crate::kit::Weir;
 use std::time::{Duration, Instant};
@@ -53,11 +54,85 @@ async fn views_of_long_expressions_are_there_after_a_kill() {
     }
 }
 
+/// Expressions that grow: what is put around a value again and again, or after it, and the value.
+fn growing() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+    vec![
+        ("coalesce(", "a", ", 0)", "nested"),
+        ("coalesce(a, ", "a", ", id)", "nested"),
+        ("nullif(", "a", ", 7)", "nested"),
+        ("greatest(", "a", ", least(id, 3))", "nested"),
+        ("abs(", "a", " + 1)", "nested"),
+        ("replace(", "s", ", 'x', 'y')", "nested"),
+        ("upper(", "s", " || 'x')", "nested"),
+        ("concat(length(", "s", ") > 1, s)", "nested"),
+        ("CASE WHEN a > 1 THEN ", "a", " ELSE 0 END", "nested"),
+        ("CASE WHEN ", "a", " > 1 THEN 1 ELSE 0 END", "nested"),
+        ("CASE ", "a", " WHEN 1 THEN 2 WHEN id THEN 4 ELSE 3 END", "nested"),
+        ("abs(CASE WHEN a > 1 THEN ", "a", " ELSE coalesce(a, 1) END)", "nested"),
+        ("(", "a", " IN (1, id))::int", "nested"),
+        ("(", "a", " NOT IN (1, 2))::int", "nested"),
+        ("(", "a", " BETWEEN id AND 5)::int", "nested"),
+        ("(", "a", " = ANY (ARRAY[1, 2]))::int", "nested"),
+        ("((", "a", " > 1) OR id = 2)::int", "nested"),
+        ("((", "a", ")::bigint)::int", "nested"),
+        ("", "a", " + a", "long"),
+        ("", "s", " || s", "long"),
+        ("", "a", " + CASE WHEN a > 1 THEN 1 ELSE 0 END", "long"),
+        ("(", "a", " + 1)", "long"),
+        ("", "(a > 0)::int", " + (a > 0 AND id > 0)::int", "long"),
+    ]
+}
+
+/// The statements of which `value` is a part.
+fn statements(value: &str) -> [String; 4] {
+    [
+        format!("SELECT {value} AS v FROM t"),
+        format!("EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT id, {value} AS v FROM t"),
+        format!("INSERT INTO t (id, s) SELECT id, ({value})::text FROM t WHERE id < 0"),
+        format!("UPDATE t SET s = ({value})::text WHERE id < 0"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_twice_as_long_or_deep_is_planned_in_not_much_more_than_twice_the_time() {
+    /// What differs anyhow, with a machine that does other things.
+    const ANYHOW: Duration = Duration::from_millis(300);
+    let weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, a INT, s VARCHAR); INSERT INTO t VALUES (1, 1, 'x')").await;
+    for (open, value, close, how) in growing() {
+        let count = if how == "long" { 400 } else { 15 };
+        let mut took: Vec<[Duration; 4]> = vec![];
+        for times in [count, 2 * count] {
+            let value = format!("{}{value}{}", open.repeat(times), close.repeat(times));
+            let mut each = [Duration::MAX; 4];
+            for (best, statement) in each.iter_mut().zip(statements(&value)) {
+                for _ in 0..2 {
+                    let began = Instant::now();
+                    sql.run(&statement).await;
+                    *best = began.elapsed().min(*best);
+                }
+            }
+            took.push(each);
+        }
+        for (half, whole) in took[0].iter().zip(&took[1]) {
+            assert!(*whole <= *half * 4 + ANYHOW, "{open}{value}{close}: {half:?}, twice of it {whole:?}");
+        }
+    }
+    // All as constants in VALUES, too.
+    let case = format!("{}1{}", "CASE WHEN coalesce(".repeat(30), ", 0) > 0 THEN 1 ELSE 2 END".repeat(30));
+    sql.run(&format!("INSERT INTO t (id, a) VALUES (2, {case}), (3, {}4{})", "nullif(".repeat(30), ", 5)".repeat(30)))
+        .await;
+    assert_eq!(sql.one("SELECT a FROM t WHERE id = 2").await, "1");
+    assert_eq!(sql.one("SELECT a FROM t WHERE id = 3").await, "4");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn planning_keeps_nobody_waiting_and_ends_when_it_is_cancelled_or_out_of_time() {
     let weir = Weir::start().await;
     // Nested, not chained: planned for a long while.
-    let slow = format!("SELECT {}1{}", "abs(".repeat(450), ")".repeat(450));
+    let one = format!("{}1{}", "abs(".repeat(450), ")".repeat(450));
+    let slow = format!("SELECT {one}{}", format!(" AS x, {one}").repeat(20));
     let busy = weir.client().await;
     let token = busy.cancel_token();
     let text = slow.clone();

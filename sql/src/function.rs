@@ -32,6 +32,7 @@ pub use pattern::translated;
 pub use text::identifier;
 
 use crate::error::{Error, Result};
+use crate::stop;
 use crate::types::Type;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -122,6 +123,21 @@ static THEIRS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     functions.into_iter().map(|function| (function.name().to_string(), function)).collect()
 });
 
+/// The name of the function that is also called `name`.
+pub fn first_name(name: &str) -> Option<&'static str> {
+    static NAMES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+        let pairs = |function: &ScalarUDF| {
+            let first = function.name().to_string();
+            function.aliases().iter().map(|alias| (alias.clone(), first.clone())).collect::<Vec<_>>()
+        };
+        let ours = all().filter_map(|definition| lookup(definition.name));
+        // What tells the time is in a session by names of its own.
+        let theirs = THEIRS.values().filter(|function| function.signature().volatility == Volatility::Immutable);
+        theirs.cloned().chain(ours).flat_map(|function| pairs(&function)).collect()
+    });
+    NAMES.get(name).map(String::as_str).filter(|_| lookup(name).is_none_or(|function| function.name() != name))
+}
+
 /// The definition behind a function of ours.
 pub fn definition(function: &ScalarUDF) -> Option<&'static Definition> {
     function.inner().downcast_ref::<Function>().map(|function| function.definition)
@@ -197,6 +213,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef, DataFusionError> {
+        stop::check()?;
         let given = args.arg_fields.iter().map(|field| given(field)).collect::<Result<Vec<_>>>()?;
         let nullable = !self.definition.strict || args.arg_fields.iter().any(|field| field.is_nullable());
         Ok(Arc::new((self.definition.resolve)(&given)?.result.field(self.definition.name, nullable)))

@@ -6,6 +6,7 @@
 //! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
 
 mod alias;
+mod case;
 mod chain;
 mod checked;
 mod clock;
@@ -80,7 +81,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     ours.extend(clock::functions(now));
     let functions = builder.scalar_functions().get_or_insert_default();
     replace(functions, ours, |function| (function.name(), function.aliases()));
-    functions.push(chain::function());
+    functions.extend([chain::function(), case::function()]);
     functions.push(Arc::new(string::uuid().as_ref().clone().with_aliases(["gen_random_uuid"])));
     let functions = builder.aggregate_functions().get_or_insert_default();
     replace(functions, select::all(), |function| (function.name(), function.aliases()));

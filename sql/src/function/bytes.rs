@@ -1,5 +1,6 @@
 //! Functions of bytea.
 
+use super::long::fits;
 use super::{Definition, Resolved, undefined};
 use crate::types::Type;
 use arrow::array::{AsArray, BinaryBuilder};
@@ -16,12 +17,15 @@ pub const FUNCTIONS: &[Definition] = &[Definition {
     },
     call: |call| {
         let (left, right) = (call.column(0)?, call.column(1)?);
-        let mut out = BinaryBuilder::new();
+        let (mut out, mut bytes) = (BinaryBuilder::new(), 0);
         for (left, right) in left.as_binary::<i32>().iter().zip(right.as_binary::<i32>()) {
+            let length = left.map_or(0, <[u8]>::len) + right.map_or(0, <[u8]>::len);
+            bytes += length;
+            fits(length, bytes)?;
             out.append_option(left.zip(right).map(|(left, right)| [left, right].concat()));
         }
         Ok(Arc::new(out.finish()))
     },
     strict: true,
-    fallible: false,
+    fallible: true,
 }];

@@ -3,6 +3,7 @@
 //! Text is read by [`super::read`] and printed by [`super::print`]; numbers are rounded and checked (22003), never wrapped.
 
 use super::calendar::{MICROS_PER_DAY, split};
+use super::long::{Texts, fits};
 use super::print;
 use super::read;
 use super::temporal::{infinite_date, infinite_timestamp, timestamp_range};
@@ -25,7 +26,6 @@ use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// CAST to a type, as a function of DataFusion's. Moments and wall clocks convert in `zone`.
@@ -140,7 +140,7 @@ pub fn column(array: &ArrayRef, from: &Type, to: &Type, zone: Zone) -> Result<Ar
         Type::Text => text(array, from, zone),
         Type::Varchar(limit) => limited(&text(array, from, zone)?, *limit),
         Type::Char(0) => match from {
-            Type::Char(length) => Ok(padded(array, *length as usize)),
+            Type::Char(length) => padded(array, *length as usize),
             _ => text(array, from, zone),
         },
         Type::Char(length) => Ok(trimmed(&limited(&text(array, from, zone)?, Some(*length))?)),
@@ -183,7 +183,7 @@ fn text(array: &ArrayRef, from: &Type, zone: Zone) -> Result<ArrayRef> {
 /// `array` of type `kind` as it is shown: char(n) with its blanks.
 pub fn shown(array: &ArrayRef, kind: &Type) -> Result<ArrayRef> {
     Ok(match kind {
-        Type::Char(length @ 1..) => padded(array, *length as usize),
+        Type::Char(length @ 1..) => padded(array, *length as usize)?,
         Type::Array(element) if matches!(element.as_ref(), Type::Char(1..)) => {
             let lists = array.as_list::<i32>();
             let values = shown(lists.values(), element)?;
@@ -216,22 +216,23 @@ fn limited(array: &ArrayRef, limit: Option<u32>) -> Result<ArrayRef> {
 }
 
 /// With blanks up to `length` characters.
-pub(super) fn padded(array: &ArrayRef, length: usize) -> ArrayRef {
+pub(super) fn padded(array: &ArrayRef, length: usize) -> Result<ArrayRef> {
+    const BLANKS: &str = "                                                                ";
     let strings = array.as_string::<i32>();
-    let mut out = StringBuilder::with_capacity(strings.len(), strings.len() * length);
+    let missing = |value: &str| length.saturating_sub(value.chars().count());
+    fits(0, strings.iter().flatten().map(|value| value.len() + missing(value)).fold(0, usize::saturating_add))?;
+    let mut out = Texts::default();
     for value in strings {
         let Some(value) = value else {
-            out.append_null();
+            out.null();
             continue;
         };
-        // Adding to a StringBuilder in pieces makes one value of them.
-        let _ = out.write_str(value);
-        (value.chars().count()..length).for_each(|_| {
-            let _ = out.write_char(' ');
-        });
-        out.append_value("");
+        let missing = missing(value);
+        let whole = std::iter::repeat_n(BLANKS, missing / BLANKS.len());
+        let pieces = [value].into_iter().chain(whole).chain([&BLANKS[..missing % BLANKS.len()]]);
+        out.push(value.len() + missing, pieces)?;
     }
-    Arc::new(out.finish())
+    Ok(out.finish())
 }
 
 fn number(array: &ArrayRef, to: &Type) -> Result<ArrayRef> {

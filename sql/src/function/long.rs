@@ -1,4 +1,5 @@
-//! Functions whose results can be far larger than their arguments: repeat, lpad, rpad, replace, concat, concat_ws and `||`. Lengths are
+//! Functions whose results can be far larger than their arguments: repeat, lpad, rpad, replace, concat, concat_ws and `||`; and how all
+//! others bound theirs. Lengths are
 //! checked before anything is allocated: no value has more than 1 GB, as in Postgres, and no column of a batch has more than its
 //! offsets can count.
 
@@ -67,18 +68,18 @@ fn any(name: &str, given: &[Option<Type>], least: usize) -> Result<Resolved> {
 
 /// Results in the making.
 #[derive(Default)]
-struct Texts {
+pub(super) struct Texts {
     built: StringBuilder,
     bytes: usize,
 }
 
 impl Texts {
-    fn null(&mut self) {
+    pub fn null(&mut self) {
         self.built.append_null();
     }
 
     /// A value of `length` bytes, which is written piece by piece.
-    fn push<'a>(&mut self, length: usize, pieces: impl Iterator<Item = &'a str>) -> Result<()> {
+    pub fn push<'a>(&mut self, length: usize, pieces: impl Iterator<Item = &'a str>) -> Result<()> {
         self.bytes = self.bytes.saturating_add(length);
         fits(length, self.bytes)?;
         for piece in pieces {
@@ -88,13 +89,28 @@ impl Texts {
         Ok(())
     }
 
-    fn finish(mut self) -> ArrayRef {
-        Arc::new(self.built.finish())
+    /// A value that is there already.
+    pub fn add(&mut self, text: Option<&str>) -> Result<()> {
+        match text {
+            Some(text) => self.push(text.len(), std::iter::once(text)),
+            None => {
+                self.null();
+                Ok(())
+            }
+        }
+    }
+
+    pub fn finish(self) -> ArrayRef {
+        Arc::new(self.strings())
+    }
+
+    pub fn strings(mut self) -> StringArray {
+        self.built.finish()
     }
 }
 
 /// Whether a value may be of this length, and all of a batch together of that one.
-fn fits(length: usize, all: usize) -> Result<()> {
+pub(crate) fn fits(length: usize, all: usize) -> Result<()> {
     if length > LONGEST {
         return Err(Error::new("54000", "requested length too large")
             .detail(format!("A value can have at most {LONGEST} bytes.")));
@@ -312,6 +328,8 @@ mod tests {
         ] {
             assert_eq!(run(name, arguments).expect_err("too long").sqlstate, "54000", "{name}");
         }
+        let many: ArrayRef = Arc::new(StringArray::from(vec!["a"; 300]));
+        assert_eq!(super::super::cast::padded(&many, 10_485_760).expect_err("3 GB").sqlstate, "53200");
         let many = ColumnarValue::Array(Arc::new(StringArray::from(vec!["a"; 3])));
         let count = ColumnarValue::Scalar(ScalarValue::from(1_000_000_000));
         let call = Call { arguments: &[many, count], rows: 3, result: &Type::Text };

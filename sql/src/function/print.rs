@@ -1,12 +1,13 @@
 //! Values as Postgres' output functions print them.
 
 use super::calendar::{Day, MICROS_PER_SECOND, split};
+use super::long::Texts;
 use super::temporal::{infinite_date, infinite_timestamp};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::numeric::Numeric;
 use crate::types::NUMERIC_WIDTH;
-use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Float32Type, Float64Type, Int16Type, Int32Type,
     Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
@@ -15,19 +16,19 @@ use std::fmt::Write;
 
 /// A column as text; moments in the wall clock of `zone`.
 pub fn column(array: &ArrayRef, zone: Zone) -> Result<StringArray> {
-    let mut out = StringBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut out = Texts::default();
     let mut text = String::new();
     let print = printer(array.as_ref(), zone)?;
     for row in 0..array.len() {
         if array.is_null(row) {
-            out.append_null();
+            out.null();
             continue;
         }
         text.clear();
         print(row, &mut text)?;
-        out.append_value(&text);
+        out.add(Some(&text))?;
     }
-    Ok(out.finish())
+    Ok(out.strings())
 }
 
 type Print<'a> = Box<dyn Fn(usize, &mut String) -> Result<()> + 'a>;

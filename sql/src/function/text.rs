@@ -1,10 +1,11 @@
 //! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format, quote_literal
 //! and like_escape.
 
+use super::long::{Texts, fits};
 use super::{Call, Definition, Resolved, cast, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
-use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::Int32Type;
 use std::iter::Peekable;
 use std::str::Chars;
@@ -28,7 +29,7 @@ pub const FUNCTIONS: &[Definition] = &[
         call: |call| {
             let (lengths, _) = call.operand(1)?;
             let length = lengths.as_primitive::<Int32Type>().iter().flatten().next().unwrap_or_default();
-            Ok(cast::padded(&call.column(0)?, length as usize))
+            cast::padded(&call.column(0)?, length as usize)
         },
         strict: true,
         fallible: false,
@@ -87,7 +88,11 @@ fn resolve_quoted(given: &[Option<Type>]) -> Result<Resolved> {
 
 fn each(call: &Call, f: fn(&str) -> String) -> Result<ArrayRef> {
     let texts = call.column(0)?;
-    Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(f)).collect::<StringArray>()))
+    let mut out = Texts::default();
+    for text in texts.as_string::<i32>() {
+        out.add(text.map(f).as_deref())?;
+    }
+    Ok(out.finish())
 }
 
 /// A pattern of LIKE with `escape` as its escape character, as one with a backslash.
@@ -141,12 +146,12 @@ fn format(call: &Call) -> Result<ArrayRef> {
     let columns = (0..call.arguments.len()).map(|index| call.column(index)).collect::<Result<Vec<_>>>()?;
     let columns: Vec<&StringArray> = columns.iter().map(|column| column.as_string::<i32>()).collect();
     let value = |column: usize, row: usize| columns[column].is_valid(row).then(|| columns[column].value(row));
-    let mut out = StringBuilder::new();
+    let mut out = Texts::default();
     for row in 0..call.rows {
         let values: Vec<_> = (1..columns.len()).map(|column| value(column, row)).collect();
-        out.append_option(value(0, row).map(|template| filled(template, &values)).transpose()?);
+        out.add(value(0, row).map(|template| filled(template, &values)).transpose()?.as_deref())?;
     }
-    Ok(Arc::new(out.finish()))
+    Ok(out.finish())
 }
 
 /// `template` with what `%s`, `%I` and `%L`, with a position (`%2$s`) and a width (`%-8s`), stand for.
@@ -186,6 +191,7 @@ fn filled(template: &str, values: &[Option<&str>]) -> Result<String> {
             (_, text) => text.unwrap_or_default().to_string(),
         };
         let width = width.unwrap_or_default();
+        fits(out.len() + shown.len().max(width), 0)?;
         out.push_str(&if left { format!("{shown:<width$}") } else { format!("{shown:>width$}") });
     }
     Ok(out)

@@ -51,6 +51,8 @@ fn long(count: usize) -> Vec<(&'static str, String)> {
         ("parentheses", format!("SELECT {}a{} FROM t", times("("), times(")"))),
         ("nested sums", format!("SELECT {}a{} FROM t", times("("), times(" + 1)"))),
         ("list", format!("SELECT a FROM t WHERE a IN (1{})", times(", 2"))),
+        ("arms", format!("SELECT CASE{} END FROM t", times(" WHEN a > 1 THEN a"))),
+        ("arms of a value", format!("SELECT CASE a + 1{} END FROM t", times(" WHEN 7 THEN 1"))),
     ]
 }
 
@@ -77,6 +79,33 @@ fn calls_and_subqueries_may_be_nested_as_deep_as_in_postgres() {
         planned(&format!("SELECT {}s{} FROM t", open.repeat(30), close.repeat(30))).unwrap();
     }
     planned(&format!("SELECT a FROM {}t{}", "(SELECT a FROM ".repeat(30), ") AS x".repeat(30))).unwrap();
+}
+
+/// What is put around a value again and again.
+const NESTED: &[(&str, &str, &str)] = &[
+    ("nullif(", "a", ", 7)"),
+    ("coalesce(", "a", " + 1, id)"),
+    ("greatest(", "a", ", id)"),
+    ("abs(CASE WHEN a > 1 THEN ", "a", " ELSE 0 END)"),
+    ("CASE ", "a", " WHEN 1 THEN 2 WHEN id THEN 4 ELSE 3 END"),
+    ("(", "a", " IN (1, id))::int"),
+    ("(", "a", " BETWEEN id AND 5)::int"),
+    ("concat(length(", "s", ") > 1, s)"),
+    ("((", "a", ")::bigint)::int"),
+];
+
+#[test]
+fn what_is_nested_is_stored_in_a_size_that_grows_as_it_does() {
+    for (open, value, close) in NESTED {
+        let stored = |count: usize| {
+            let plan = planned(&format!("SELECT {}{value}{} FROM t", open.repeat(count), close.repeat(count))).unwrap();
+            let stored = serde_json::to_vec(&plan).unwrap();
+            assert_eq!(serde_json::from_slice::<Plan>(&stored).unwrap(), plan, "{open}");
+            stored.len()
+        };
+        let (half, whole) = (stored(15), stored(30));
+        assert!(whole < 3 * half, "{open}{value}{close}: {half}, twice of it {whole} bytes");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::Scalar;
 use super::program::{STACK, compile, is_deep, shaped};
 use crate::error::Result;
 use crate::function;
+use crate::stop;
 use crate::types::{Column, Type};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -325,6 +326,7 @@ impl ScalarUDFImpl for Part {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DataFusionResult<FieldRef> {
+        stop::check()?;
         let nullable: Vec<bool> = args.arg_fields.iter().map(|field| field.is_nullable()).collect();
         let nullable = match self.nullable.get() {
             Some((known, answer)) if *known == nullable => *answer,

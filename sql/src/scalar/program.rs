@@ -194,14 +194,11 @@ pub(super) fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
         Scalar::Call { function, arguments, kind } => {
             let udf = function::by_name(function)
                 .ok_or_else(|| Error::internal(format!("stored function {function} is unknown")))?;
-            self::call(udf, arguments, kind, input)?
+            self::call(udf, &arguments.iter().collect::<Vec<_>>(), kind, input)?
         }
-        Scalar::Cast { argument, kind, zone } => self::call(
-            Cast::udf(argument.kind(), kind.clone(), zone),
-            std::slice::from_ref(argument.as_ref()),
-            kind,
-            input,
-        )?,
+        Scalar::Cast { argument, kind, zone } => {
+            self::call(Cast::udf(argument.kind(), kind.clone(), zone), &[argument.as_ref()], kind, input)?
+        }
         Scalar::Case { pairs, otherwise, kind } => {
             let shape = kind.arrow();
             let result = |part: &Scalar| shaped(compile(part, input)?, &shape, input);
@@ -217,6 +214,11 @@ pub(super) fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
         Scalar::Or { operands } => connected(Kind::Or, operands, input)?,
         Scalar::Not { argument } => Arc::new(NotExpr::new(compile(argument, input)?)),
         Scalar::Is { argument, what, negated } => is(compile(argument, input)?, *what, *negated),
+        // Ours looks how long its results become.
+        Scalar::Binary { operator: Operator::Concat, left, right, kind } if *kind == Type::Text => {
+            let udf = function::lookup("||").ok_or_else(|| Error::internal("no function ||"))?;
+            self::call(udf, &[left.as_ref(), right.as_ref()], kind, input)?
+        }
         Scalar::Binary { operator, left, right, .. } => {
             Arc::new(BinaryExpr::new(compile(left, input)?, operator.theirs(), compile(right, input)?))
         }
@@ -271,7 +273,7 @@ fn is(argument: Physical, what: Test, negated: bool) -> Physical {
 }
 
 /// A call with its arguments in the types the function wants.
-fn call(udf: Arc<ScalarUDF>, arguments: &[Scalar], kind: &Type, input: &SchemaRef) -> Result<Physical> {
+fn call(udf: Arc<ScalarUDF>, arguments: &[&Scalar], kind: &Type, input: &SchemaRef) -> Result<Physical> {
     let mut physical = vec![];
     let mut fields: Vec<FieldRef> = vec![];
     for argument in arguments {

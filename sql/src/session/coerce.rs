@@ -5,13 +5,14 @@
 //! interval) are compared, joined, grouped and sorted by their key.
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
-use super::{chain, counted, operators, regroup};
+use super::{case, chain, counted, operators, regroup};
 use crate::aggregate;
 use crate::error::{Error, Result};
 use crate::function::cast::Cast;
 use crate::function::zone::Zone;
 use crate::function::{self, key, quantified};
 use crate::scalar::part::Part;
+use crate::stop;
 use crate::types::Type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
@@ -90,6 +91,7 @@ impl Coerce {
 
     /// An expression and all its parts, those that are large as one call each, and how large that is.
     fn settled(&self, expr: Expr, schema: &DFSchema) -> Result<(Expr, Extent)> {
+        stop::check()?;
         let mut extent = Extent::default();
         let parts = expr.map_children(|part| {
             let (part, its) = self.settled(part, schema)?;
@@ -327,6 +329,9 @@ impl Coerce {
             return chain::settled(steps, operands, schema, |sign, left, right, schema| {
                 self.operator(sign, left, right, schema)
             });
+        }
+        if let Some(case) = case::taken(&mut call)? {
+            return self.case(case, schema);
         }
         let ScalarFunction { mut func, mut args } = call;
         let mut given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
@@ -817,9 +822,9 @@ fn closes(expr: &Expr) -> bool {
     }
 }
 
-/// Whether it may stand in several places: a value, or one call of values.
+/// Whether it may stand in several places: a value, or one call of values. What has become one call only looks so.
 fn is_small(expr: &Expr) -> bool {
-    let mut small = true;
+    let mut small = !matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Part>());
     let _ = expr.apply_children(|child| {
         small &= matches!(child, Expr::Column(_) | Expr::Literal(..) | Expr::Placeholder(_))
             || matches!(child, Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_));

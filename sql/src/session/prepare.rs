@@ -1,12 +1,13 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
-use super::{precedence, refuse, using};
+use super::{case, names, precedence, refuse, using};
 use crate::error::Result;
+use crate::function;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, Query, SetExpr, Subscript,
-    UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart, Query, SetExpr,
+    Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -14,11 +15,14 @@ use std::ops::ControlFlow;
 pub fn prepare<T: Visit + VisitMut>(query: &mut T) -> Result<()> {
     refuse::check(query)?;
     // Nothing breaks off.
-    let _ = VisitMut::visit(query, &mut Prepare);
+    let _ = VisitMut::visit(query, &mut Prepare { cases: vec![] });
     Ok(())
 }
 
-struct Prepare;
+struct Prepare {
+    /// How many CASEs are nested so far in each of the expressions that are open.
+    cases: Vec<usize>,
+}
 
 impl VisitorMut for Prepare {
     type Break = ();
@@ -49,6 +53,7 @@ impl VisitorMut for Prepare {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.cases.push(0);
         if let Expr::BinaryOp { .. } = expr {
             precedence::lower(expr);
         }
@@ -65,7 +70,12 @@ impl VisitorMut for Prepare {
             *expr = numeric(number);
         }
         precedence::regroup(expr);
+        let cases = self.cases.pop().unwrap_or_default() + usize::from(matches!(expr, Expr::Case { .. }));
+        if let Some(around) = self.cases.last_mut() {
+            *around = cases.max(*around);
+        }
         match expr {
+            Expr::Case { .. } if cases > case::FEW => case::call(expr),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } if !literal(operand) => {
                 *expr = call("negate", vec![take(operand)]);
             }
@@ -107,16 +117,26 @@ impl VisitorMut for Prepare {
                     *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
                 }
             }
-            Expr::Function(Function { filter: Some(filter), args: FunctionArguments::List(list), .. }) => {
-                for arg in &mut list.args {
-                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = arg {
-                        guard(argument, filter);
-                    }
-                }
-            }
+            Expr::Function(function) => self::function(function),
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+fn function(function: &mut Function) {
+    if let (Some(filter), FunctionArguments::List(list)) = (&function.filter, &mut function.args) {
+        for arg in &mut list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = arg {
+                guard(argument, filter);
+            }
+        }
+    }
+    // One that is called by another of its names is put into an alias, which asks all that is in it for its type twice.
+    if let [part] = &mut function.name.0[..]
+        && let Some(name) = part.as_ident().map(names::folded).and_then(|name| function::first_name(&name))
+    {
+        *part = ObjectNamePart::Identifier(Ident::with_quote('"', name));
     }
 }
 

@@ -64,9 +64,12 @@ fn aggregated(aggregate: Aggregate, needs: fn(&Field) -> bool) -> Result<Logical
         return Ok(LogicalPlan::Aggregate(aggregate));
     }
     if sets {
-        let any = aggregate.schema.fields().iter().any(|field| everywhere(field));
+        let groups = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
+        let any = aggregate.schema.fields().iter().take(groups).any(|field| field_needs_key(field));
         return match any {
-            true => Err(Error::unsupported("GROUPING SETS, ROLLUP or CUBE by numeric, interval or jsonb columns")),
+            true => {
+                Err(Error::unsupported("GROUPING SETS, ROLLUP or CUBE by numeric, float, interval or jsonb columns"))
+            }
             false => Ok(LogicalPlan::Aggregate(aggregate)),
         };
     }

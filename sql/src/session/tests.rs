@@ -548,7 +548,7 @@ fn values_that_are_named_more_than_once_are_evaluated_once_and_right() {
     check(
         "
         nullif(nullif(nullif(i4 + 0, 1), 2), i2 + 6) FROM t => ∅|2147483647|∅
-        nullif(nullif(n + 1, 2.5), 3) FROM t => ∅|∅|∅
+        nullif(nullif(n + 1, n), n * 2) FROM t => 2.50|2.5|∅
         coalesce(coalesce(nullif(i4 + 0, 7), i2 + 1), 9) FROM t => 2|2147483647|9
         coalesce(abs(i4 - 7) + 1, 1 / (i2 - i2)) FROM t WHERE i4 IS NOT NULL => 1|2147483641
         CASE abs(i4 - 6) WHEN 1 THEN 'one' WHEN i2 THEN 'i2' ELSE 'none' END FROM t => one|none|none
@@ -558,6 +558,18 @@ fn values_that_are_named_more_than_once_are_evaluated_once_and_right() {
         concat(length(s || 'x') > 1, '!') FROM t => t!|f!|!
         CASE WHEN CASE WHEN CASE WHEN CASE WHEN i4 > 7 THEN 1 ELSE 0 END = 1 THEN 1 ELSE 0 END = 1 THEN 1 ELSE 0 END = 1 THEN i4 / (i4 - 7) ELSE i2 END FROM t => 1|1|∅
         abs(abs(abs(abs(abs(abs(abs(abs(CASE WHEN i4 = 7 THEN 1 ELSE 10 / (i4 - 7) END)))))))) FROM t => 1|0|∅
+        ",
+    );
+}
+
+#[test]
+fn grouping_sets_group_what_is_grouped_by_its_bytes() {
+    check(
+        "
+        SELECT f8, count(*) FROM t GROUP BY ROLLUP (f8) => (0A000)
+        SELECT f4, count(*) FROM t GROUP BY CUBE (f4) => (0A000)
+        SELECT n, count(*) FROM t GROUP BY GROUPING SETS ((n), ()) => (0A000)
+        SELECT i4, sum(n) FROM t WHERE i4 IS NOT NULL GROUP BY ROLLUP (i4) ORDER BY i4 => 7 1.50|2147483647 1.5|∅ 3.00
         ",
     );
 }

@@ -1,13 +1,13 @@
 //! Work that keeps a core busy, on the queries' threads: reading long statements and planning. On a thread that serves
 //! connections it would keep everybody from logging in and all sessions waiting.
 //!
-//! Whoever waits for it may go at any time (cancelled, out of time, disconnected); then it ends at its next step. If it panics, that
-//! is an error of the one who waits.
+//! Whoever waits for it may go at any time (cancelled, out of time, disconnected); then it ends at its next step, or where planning
+//! looks whether to go on: it keeps no core from others for long. If it panics, that is an error of the one who waits.
 
 use crate::serving::pool::Pool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use weir_sql::{Error, Result};
+use weir_sql::{Error, Result, stop};
 
 /// Tells work whether anybody still waits for it.
 pub struct Waited(Arc<AtomicBool>);
@@ -37,7 +37,9 @@ pub async fn run<T: Send + 'static>(
 ) -> Result<T> {
     let waiting = Waiting(Arc::new(AtomicBool::new(true)));
     let waited = Waited(waiting.0.clone());
-    match pool.spawn_blocking(move || waited.check().and_then(|()| work(&waited))).await {
+    let flag = waited.0.clone();
+    let work = move || stop::unless_left(flag, || waited.check().and_then(|()| work(&waited)));
+    match pool.spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => {
             Err(Error::internal("the statement failed unexpectedly while it was planned; the server's log says more"))
