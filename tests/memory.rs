@@ -10,7 +10,8 @@ async fn fill(sql: &Client) -> (u64, String) {
     const ROWS: u64 = 20_000;
     let mut rows = 0;
     loop {
-        let values = format!("SELECT i, i % 1000, 'row ' || i FROM generate_series({rows}, {rows} + {ROWS} - 1) AS g (i)");
+        let values =
+            format!("SELECT i, i % 1000, 'row ' || i FROM generate_series({rows}, {rows} + {ROWS} - 1) AS g (i)");
         match sql.rows(&format!("INSERT INTO t {values}")).await {
             Ok(_) => rows += ROWS,
             Err(error) => return (rows, error),
@@ -36,7 +37,8 @@ async fn what_is_more_than_memory_is_refused_and_what_makes_room_is_not() {
     assert_eq!(sql.error("UPDATE t SET g = g + 1 WHERE id = 1").await.code().code(), "53200");
     // Rows that go make room.
     sql.run("DELETE FROM t WHERE id % 10 <> 0").await;
-    eventually("rows can be written again", async || sql.rows("INSERT INTO t VALUES (-1, 0, 'x')").await.map(drop)).await;
+    eventually("rows can be written again", async || sql.rows("INSERT INTO t VALUES (-1, 0, 'x')").await.map(drop))
+        .await;
     assert_eq!(sql.one("SELECT sum(n) FROM v").await, (rows / 10 + 1).to_string());
     weir.kill();
     weir.restart().await;
@@ -53,7 +55,9 @@ async fn a_view_that_grows_beyond_memory_fails_by_name_and_its_source_goes_on() 
     pair.sql.run("CREATE MATERIALIZED VIEW small AS SELECT g, count(*) AS n FROM p GROUP BY g").await;
     let mut rows = 0;
     let error = eventually("the view fails", async || {
-        pair.up.run(&format!("INSERT INTO p SELECT i, i % 4 FROM generate_series({rows}, {rows} + 199) AS g (i)")).await;
+        pair.up
+            .run(&format!("INSERT INTO p SELECT i, i % 4 FROM generate_series({rows}, {rows} + 199) AS g (i)"))
+            .await;
         rows += 200;
         match pair.sql.rows("SELECT count(*) FROM wide").await {
             Err(error) if error.starts_with("53200") => Ok(error),

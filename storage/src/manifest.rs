@@ -203,12 +203,7 @@ impl From<Manifest> for Laid {
 impl Laid {
     /// `manifest`, after one with the pages `last`. What is new goes into pages if it is much: the object to be stored at `path` before this
     /// is published. What a start would not read as the same is an error.
-    pub fn new(
-        mut manifest: Manifest,
-        last: &Pages,
-        path: &str,
-        limits: Limits,
-    ) -> Result<(Self, Option<Bytes>)> {
+    pub fn new(mut manifest: Manifest, last: &Pages, path: &str, limits: Limits) -> Result<(Self, Option<Bytes>)> {
         let lines = manifest.lines();
         let object;
         (manifest.pages, object) = last.turn(&lines, path, limits);
