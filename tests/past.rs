@@ -213,15 +213,15 @@ async fn errors_of_rows_are_part_of_the_past() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_relation_is_read_in_pieces_and_never_beyond_the_queries_memory() {
-    // Queries get a quarter.
-    let weir = Weir::with(&["--memory-limit", "64MB"]).await;
+    // Queries get a quarter, and state most of the rest.
+    let weir = Weir::with(&["--memory-limit", "160MB"]).await;
     let sql = weir.client().await;
     sql.run("CREATE TABLE small (id INT PRIMARY KEY, x INT); CREATE TABLE large (id INT PRIMARY KEY, x TEXT)").await;
     for from in (1..200_000).step_by(50_000) {
         let series = format!("FROM generate_series({from}, {from} + 49999) AS g (i)");
         sql.run(&format!("INSERT INTO small SELECT i, i % 1000 {series}")).await;
         let noise = "md5(i::text) || md5((i + 1)::text) || md5((i + 2)::text) || md5((i + 3)::text)";
-        sql.run(&format!("INSERT INTO large SELECT i, {noise} {series}")).await;
+        sql.run(&format!("INSERT INTO large SELECT i, {noise} || {noise} {series}")).await;
     }
     let (was, query) = (checkpoint_of(&sql).await, "SELECT count(*), sum(x), max(id) FROM small");
     let live = sql.rows(query).await.expect("what is");
@@ -266,8 +266,6 @@ async fn compaction_and_collection_leave_what_is_kept_and_what_is_being_read() {
     let mut seen = Seen::new();
     live(&sql, 1..3, &mut seen).await;
     check(&sql, &seen).await;
-    // The reader's checkpoint is the only one of its time that is left, and others may read it, too.
-    assert_eq!(sql.one(&format!("SELECT sum(v) FROM t FOR SYSTEM_TIME AS OF {was}")).await, "5000050000");
     let mut rest = std::pin::pin!(block.query_portal_raw(&portal, 0).await.expect("the other rows"));
     while let Some(row) = rest.next().await {
         rows.push(row.expect("a row"));
