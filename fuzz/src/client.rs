@@ -34,6 +34,7 @@ fn run(bytes: &[u8]) {
         publication: "p".into(),
         create_publication: true,
         application: "weir".into(),
+        predecessor: None,
     };
     let Ok(mut client) = Client::start(Box::new(script), &options, Purpose::Replication) else { return };
     let failure = match what {

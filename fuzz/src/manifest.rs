@@ -130,8 +130,7 @@ fn catalog() -> Catalog {
     };
     let id = catalog.next_object();
     let body = Body::View(view);
-    catalog
-        .objects
-        .insert(id, Object { id, name: "v".into(), life: Life::Creating, definition: sql.into(), created_at: 0, body });
+    let object = Object { id, name: "v".into(), life: Life::Creating, definition: sql.into(), created_at: 0, body };
+    catalog.objects.insert(id, object.into());
     catalog
 }
