@@ -44,11 +44,11 @@ impl Memory {
         Self { share, total: 0, counting: false, counted_at: 0, at: Epoch::ZERO, bearable }
     }
 
-    /// Whether to count now, when `closed` is the last closed epoch.
+    /// Whether to count now, when `closed` is the last closed epoch. What is full becomes less also while nothing is written.
     fn due(&mut self, now: u64, closed: Epoch) -> bool {
         let due = self.share != u64::MAX
             && !self.counting
-            && closed > self.at
+            && (closed > self.at || self.total > self.share)
             && now >= self.counted_at.saturating_add(COUNT_EVERY_US);
         if due {
             (self.counting, self.counted_at, self.at) = (true, now, closed);
@@ -149,6 +149,11 @@ mod tests {
         memory.counted(&Counted::new(), |_| true);
         assert!(!memory.due(5_999_999, epoch(2)));
         assert!(memory.due(6_000_000, epoch(2)));
+        memory.counted(&Counted::from([(id(1), 900)]), |_| true);
+        assert!(!memory.due(8_000_000, epoch(2)), "nothing was closed");
+        assert!(memory.due(8_000_000, epoch(3)));
+        memory.counted(&Counted::from([(id(1), 1001)]), |_| true);
+        assert!(memory.due(9_000_000, epoch(3)), "it is full, and rows may go");
         assert!(!Memory::new(u64::MAX).due(9_000_000, epoch(9)));
     }
 
