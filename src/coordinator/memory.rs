@@ -60,7 +60,7 @@ impl Memory {
     fn counted(&mut self, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
         self.counting = false;
         self.total = counted.values().sum();
-        let victim = decide(self.bearable, counted, is_view)?;
+        let victim = decide(self.bearable, self.share / MORE, counted, is_view)?;
         self.bearable = self.total.saturating_add(self.share / MORE);
         Some(victim)
     }
@@ -82,10 +82,11 @@ impl Memory {
     }
 }
 
-/// The view that fails, when all state takes more than `bearable` bytes: the one that has most.
-fn decide(bearable: u64, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
+/// The view that fails, when all state takes more than `bearable` bytes: the one that has most. One with less than `least` is not what takes
+/// the memory: nothing would be won.
+fn decide(bearable: u64, least: u64, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
     let total: u64 = counted.values().sum();
-    let views = counted.iter().filter(|(id, bytes)| total > bearable && **bytes > 0 && is_view(**id));
+    let views = counted.iter().filter(|(id, bytes)| total > bearable && **bytes > least && is_view(**id));
     views.max_by_key(|(_, bytes)| **bytes).map(|(id, _)| *id)
 }
 
@@ -176,5 +177,7 @@ mod tests {
         assert_eq!(count(&mut memory, [2000, 601, 1101]), (Some(id(2)), true));
         assert_eq!(count(&mut memory, [9000, 601, 1101]), (None, true), "nothing else may fail");
         assert_eq!(count(&mut memory, [1000, 601, 1101]), (None, false));
+        let mut memory = Memory::new(3200);
+        assert_eq!(memory.counted(&Counted::from([(id(1), 9000), (id(2), 100)]), |other| other != id(1)), None);
     }
 }
