@@ -42,7 +42,14 @@ async fn what_is_more_than_memory_is_refused_and_what_makes_room_is_not() {
     assert_eq!(sql.one("SELECT sum(n) FROM v").await, (rows / 10 + 1).to_string());
     weir.kill();
     weir.restart().await;
-    assert_eq!(weir.client().await.one("SELECT sum(n) FROM v").await, (rows / 10 + 1).to_string());
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT count(*) FROM t").await, (rows / 10 + 1).to_string());
+    // A view may have been behind its table when the checkpoint was made, and is read as it was until all is back.
+    eventually("the view is where its table is", async || match sql.one("SELECT sum(n) FROM v").await {
+        sum if sum == (rows / 10 + 1).to_string() => Ok(()),
+        sum => Err(sum),
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
