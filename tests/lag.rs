@@ -42,7 +42,8 @@ async fn slow_equals_its_query(pair: &Pair) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_view_holds_up_nothing_and_is_exact_in_the_end() {
-    let mut pair = start("2s", &[], 1000).await;
+    // Longer than a round takes on a busy machine.
+    let mut pair = start("4s", &[], 1000).await;
     // The slow view is behind while this one is fresh: had anything waited for it, both would be there.
     let behind = "SELECT s.epoch < f.epoch FROM rw_catalog.rw_materialized_views AS s, rw_catalog.rw_materialized_views AS f \
                   WHERE s.name = 'slow' AND f.name = 'fast'";
@@ -57,9 +58,8 @@ async fn a_slow_view_holds_up_nothing_and_is_exact_in_the_end() {
         durable(&pair.sql).await;
         rounds_durable += usize::from(pair.sql.one(durable_ahead).await == "t");
     }
-    // On a busy machine a round takes longer than the slow view rests.
-    assert!(rounds_behind >= 1, "in {rounds_behind} of 10 rounds another view was fresh before the slow one");
-    assert!(rounds_durable >= 1, "in {rounds_durable} of 10 rounds a checkpoint was ahead of the slow view");
+    assert!(rounds_behind >= 5, "in {rounds_behind} of 10 rounds another view was fresh before the slow one");
+    assert!(rounds_durable >= 5, "in {rounds_durable} of 10 rounds a checkpoint was ahead of the slow view");
     pair.up.run(&insert(id + 1, id + 20)).await;
     id += 20;
     pair.sql.run("CREATE MATERIALIZED VIEW third AS SELECT max(id) AS m FROM t").await;

@@ -1,7 +1,7 @@
 //! Long and deep statements: they are planned in a time that grows as they do, their views outlive a crash, their planning keeps nobody
 //! else waiting and can be cancelled.
 
-use crate::kit::{PATIENCE, Weir};
+use crate::kit::Weir;
 use std::time::{Duration, Instant};
 
 /// Views of `count` terms each, with their names.
@@ -159,7 +159,6 @@ async fn planning_keeps_nobody_waiting_and_ends_when_it_is_cancelled_or_out_of_t
     assert_eq!(timed.error(&view).await.code().code(), "57014");
     let prepared = timed.prepare(&slow).await.expect_err("out of time");
     assert_eq!(prepared.code().expect("an error of the server").code(), "57014");
-    // Each would take longer than all of them together; reading their text takes its time, too.
-    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     timed.run("SET statement_timeout = 0; CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
 }
