@@ -12,6 +12,7 @@ mod lower;
 pub mod part;
 mod program;
 mod show;
+pub(crate) mod stand_in;
 #[cfg(test)]
 mod tests;
 

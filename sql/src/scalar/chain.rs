@@ -5,6 +5,7 @@
 
 use super::part::typed;
 use super::program::{compile, shaped};
+use super::stand_in::stand_in;
 use super::{Link, Scalar};
 use crate::error::{Error, Result};
 use crate::types::{Column, Type};
@@ -201,11 +202,12 @@ impl Chain {
         Ok(Scalar::Chain { first, steps: self.steps.clone(), links, kind: self.kind.clone() })
     }
 
-    fn shown(&self, arguments: &[String]) -> String {
-        let mut arguments = arguments.iter();
-        let mut shown = Shown::new(arguments.next().cloned().unwrap_or_default());
+    fn shown(&self, arguments: &[Expr], show: impl Fn(&Expr) -> String) -> String {
+        let mut arguments = arguments.iter().map(show);
+        let mut shown = Shown::new(arguments.next().unwrap_or_default());
         for (step, takes) in &self.links {
-            shown.add(&self.steps[*step], if *takes { arguments.next().map_or("", String::as_str) } else { "" });
+            let operand = if *takes { arguments.next() } else { None };
+            shown.add(&self.steps[*step], &operand.unwrap_or_default());
         }
         shown.text()
     }
@@ -245,21 +247,7 @@ impl ScalarUDFImpl for Chain {
         "chain"
     }
 
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(self.shown(&args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>()))
-    }
-
-    fn display_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(self.shown(&args.iter().map(ToString::to_string).collect::<Vec<_>>()))
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
+    stand_in!();
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Ok(self.kind.arrow())

@@ -6,6 +6,7 @@
 
 use super::Scalar;
 use super::program::{STACK, compile, is_deep, shaped};
+use super::stand_in::stand_in;
 use crate::error::Result;
 use crate::function;
 use crate::stop;
@@ -277,13 +278,14 @@ impl Part {
         true
     }
 
-    fn shown(&self, arguments: &[String]) -> String {
+    fn shown(&self, arguments: &[Expr], show: impl Fn(&Expr) -> String) -> String {
+        let arguments: Vec<String> = arguments.iter().map(show).collect();
         if self.text.len() > LONG {
             return format!("{}({})", function::short(self.text.clone()), arguments.join(", "));
         }
-        let names = arguments.iter().zip(&self.kinds);
+        let names = arguments.into_iter().zip(&self.kinds);
         let names: Vec<_> = names
-            .map(|(name, kind)| Column { name: function::short(name.clone()), kind: kind.clone(), nullable: true })
+            .map(|(name, kind)| Column { name: function::short(name), kind: kind.clone(), nullable: true })
             .collect();
         self.body.named(&names).to_string()
     }
@@ -305,21 +307,7 @@ impl ScalarUDFImpl for Part {
         "part"
     }
 
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(self.shown(&args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>()))
-    }
-
-    fn display_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(self.shown(&args.iter().map(ToString::to_string).collect::<Vec<_>>()))
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
+    stand_in!();
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Ok(self.body.kind().arrow())

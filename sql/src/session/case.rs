@@ -3,6 +3,7 @@
 
 use super::prepare;
 use crate::error::{Error, Result};
+use crate::scalar::stand_in::stand_in;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::expr::{Case, ScalarFunction};
@@ -81,7 +82,7 @@ struct Nested {
 }
 
 impl Nested {
-    fn shown(args: &[Expr], show: impl Fn(&Expr) -> String) -> String {
+    fn shown(&self, args: &[Expr], show: impl Fn(&Expr) -> String) -> String {
         let Some((told, args)) = args.split_first() else { return CASE.to_string() };
         let told = told.as_literal().and_then(text).unwrap_or_default();
         let (operand, pairs) = args.split_at(usize::from(told.contains(OPERAND)).min(args.len()));
@@ -99,21 +100,7 @@ impl ScalarUDFImpl for Nested {
         CASE
     }
 
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(Self::shown(args, |arg| arg.schema_name().to_string()))
-    }
-
-    fn display_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(Self::shown(args, ToString::to_string))
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
+    stand_in!();
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Err(garbled().into())

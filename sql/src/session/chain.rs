@@ -6,6 +6,7 @@
 use super::common::kind;
 use crate::error::{Error, Result};
 use crate::function::{self, undefined};
+use crate::scalar::stand_in::stand_in;
 use crate::scalar::{Scalar, chain};
 use crate::statement::{CHAIN, Step, chain_text, steps};
 use crate::types::Type;
@@ -119,7 +120,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn shown(args: &[Expr], show: impl Fn(&Expr) -> String) -> String {
+    fn shown(&self, args: &[Expr], show: impl Fn(&Expr) -> String) -> String {
         let told = match args.first() {
             Some(Expr::Literal(ScalarValue::Utf8(Some(told)), _)) => steps(told).unwrap_or_default(),
             _ => vec![],
@@ -150,21 +151,7 @@ impl ScalarUDFImpl for Raw {
         CHAIN
     }
 
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(Self::shown(args, |arg| arg.schema_name().to_string()))
-    }
-
-    fn display_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(Self::shown(args, ToString::to_string))
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
-        Ok(types.to_vec())
-    }
+    stand_in!();
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Err(garbled().into())
