@@ -1,6 +1,6 @@
 //! A bank: money moves between two tables, the total never moves in any read, whatever is killed meanwhile.
 
-use crate::kit::{Client, Pair, Postgres, Stop, Weir, eventually};
+use crate::kit::{Client, Pair, Postgres, Stop, Weir, eventually, number};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -120,7 +120,7 @@ async fn open() -> (Postgres, Weir) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_total_never_moves_under_load_and_kills() {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed = number("SEED").unwrap_or_else(rand::random);
     println!("SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (mut postgres, mut weir) = open().await;
@@ -133,7 +133,7 @@ async fn the_total_never_moves_under_load_and_kills() {
         people.push(tokio::spawn(auditor(weir.config(), flow.clone())));
     }
     more(&flow.reads, 20).await;
-    let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let kills = number("KILLS").map_or(KILLS, |kills| kills as usize);
     let upstream_restart = random.random_range(0..kills);
     for kill in 0..kills {
         more(&flow.transfers, random.random_range(1..200)).await;

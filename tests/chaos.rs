@@ -3,7 +3,7 @@
 //!
 //! `make soak` plays many rounds; `SEED=n` plays the same events again (when they meet a server is up to the machine).
 
-use crate::kit::{Pair, Stop, eventually};
+use crate::kit::{Pair, Stop, eventually, number};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -48,7 +48,6 @@ struct Chaos {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_equals_upstream_after_anything() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("SEED").unwrap_or_else(rand::random);
     let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as usize);
     println!("SEED={seed}");

@@ -2,7 +2,7 @@
 //!
 //! `TRIALS=1000` for more; `make soak` asks for that. Each trial prints its seed when it fails.
 
-use crate::kit::{Client, PATIENCE, Weir};
+use crate::kit::{Client, PATIENCE, Weir, number};
 use futures::StreamExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -117,7 +117,7 @@ async fn attempt(sound: &str, expected: &[Seen], seed: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_to_one_object_no_answer_is_wrong() {
-    let trials: u64 = std::env::var("TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let trials: u64 = number("TRIALS").unwrap_or(100);
     let (weir, expected) = sound().await;
     let (store, expected) = (weir.store(), &expected);
     let attempts = futures::stream::iter(0..trials).map(|seed| attempt(store, expected, seed));

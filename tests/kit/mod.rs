@@ -76,6 +76,12 @@ pub fn difference(ours: &Rows, theirs: &Rows) -> String {
     )
 }
 
+/// A number that the environment gives a test: a seed, or how much to do.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
+}
+
 /// Where `make setup` puts what it installs.
 pub fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);

@@ -15,6 +15,7 @@ mod time;
 mod upstream;
 mod world;
 
+use crate::kit::number;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::panic::AssertUnwindSafe;
@@ -176,10 +177,6 @@ fn silence_panics() {
             }
         }));
     });
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
 }
 
 /// Runs `seeds` until one fails; then what is left of it after shrinking.
