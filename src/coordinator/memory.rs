@@ -6,8 +6,7 @@
 //! go on: what they hold is upstream's to say.
 
 use super::message::Message;
-use super::run::Coordinator;
-use crate::catalog::Body;
+use super::run::{Coordinator, Held};
 use crate::connector::Changes;
 use crate::dataflow::relations::Failure;
 use std::collections::BTreeMap;
@@ -103,7 +102,7 @@ impl Coordinator {
         if !self.memory.due(now, self.epochs.closed()) {
             return;
         }
-        let state = |held: &super::run::Held| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();
+        let state = |held: &Held| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();
         let all: Vec<(RelationId, Vec<Arrangement>)> = self.held.iter().map(|(id, held)| (*id, state(held))).collect();
         let (env, mailbox) = (self.env.clone(), self.mailbox.clone());
         tokio::spawn(async move {
@@ -116,10 +115,7 @@ impl Coordinator {
 
     pub(super) fn counted(&mut self, counted: &Counted) {
         let was_full = self.memory.refusal().is_some();
-        let works = |id: RelationId| {
-            let is_view = matches!(self.catalog.get(id.0).map(|object| &object.body), Some(Body::View(_)));
-            is_view && self.engine.relations().get(id).is_some_and(|relation| !relation.has_failed())
-        };
+        let works = |id: RelationId| self.ledger.get(id).is_some_and(|entry| !entry.is_table() && !entry.has_failed());
         let victim = self.memory.counted(counted, works);
         if let (Some(error), false) = (self.memory.refusal(), was_full) {
             tracing::warn!(%error, "no view is made and no row is written by SQL until there is room");

@@ -112,7 +112,7 @@ impl Entry {
         self.failure().is_some()
     }
 
-    fn is_table(&self) -> bool {
+    pub fn is_table(&self) -> bool {
         matches!(self.kind, Kind::Table { .. })
     }
 
