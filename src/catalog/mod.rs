@@ -95,3 +95,49 @@ impl weir_sql::catalog::Catalog for Catalog {
         self.objects.values().filter(|o| o.columns().is_some()).map(|o| o.name.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn catalog(details: serde_json::Value) -> Catalog {
+        let mut catalog = Catalog::default();
+        let id = catalog.next_object();
+        let body = SourceBody {
+            connector: "postgres-cdc".into(),
+            options: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            details,
+            paused: false,
+            identity: Default::default(),
+            place: None,
+        };
+        let (name, definition, body) = ("s".into(), "CREATE SOURCE s".into(), Body::Source(body));
+        catalog.objects.insert(id, Object { id, name, life: Life::Live, definition, created_at: 0, body }.into());
+        catalog
+    }
+
+    #[test]
+    fn a_catalog_that_no_start_could_read_is_not_published() {
+        let good = catalog(json!({"slot": "s"}));
+        let manifest = Manifest { catalog: good.records().expect("fine"), ..Manifest::default() };
+        assert_eq!(Catalog::of(&manifest).expect("it is read"), good);
+        // JSON is read to a depth.
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        let error = catalog(deep).records().expect_err("not to be read");
+        assert!(error.message.contains("could not be read by a start"), "{error}");
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_refused() {
+        let good = Manifest { catalog: catalog(json!(null)).records().expect("fine"), ..Manifest::default() };
+        let (mut beside, mut within) = (good.clone(), good);
+        beside.catalog.rest["frobnicated"] = json!(1);
+        within.catalog.objects.insert(1, Record::of(&json!({"frobnicated": 1})));
+        for manifest in [beside, within] {
+            let error = Catalog::of(&manifest).expect_err("not to be guessed at");
+            assert!(error.sqlstate == "58000" && error.message.contains("another version"), "{error}");
+        }
+    }
+}

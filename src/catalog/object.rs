@@ -49,14 +49,11 @@ impl Shared {
         if let Some(record) = self.record.get() {
             return Ok(record.clone());
         }
-        let record = Record::of(&*self.object);
-        let why = match record.read::<Object>() {
-            Ok(read) if read == *self.object => return Ok(self.record.get_or_init(|| record).clone()),
-            Ok(_) => "it would be read as another one".to_string(),
-            Err(error) => error.to_string(),
-        };
-        let name = format!("{} \"{}\"", self.kind(), self.name);
-        Err(Error::internal(format!("what a manifest would say of {name} could not be read by a start")).detail(why))
+        let record = Record::checked(&*self.object).map_err(|why| {
+            let name = format!("{} \"{}\"", self.kind(), self.name);
+            Error::internal(format!("what a manifest would say of {name} could not be read by a start")).detail(why)
+        })?;
+        Ok(self.record.get_or_init(|| record).clone())
     }
 }
 
@@ -183,12 +180,8 @@ pub struct Filled {
 impl ViewBody {
     /// Whether a start will read what is stored of the plan; to be asked before the view is.
     pub fn read_back(&self) -> Result<()> {
-        let why = match Record::of(self).read::<Self>() {
-            Ok(read) if read == *self => return Ok(()),
-            Ok(_) => "it would be read as another one".to_string(),
-            Err(error) => error.to_string(),
-        };
-        Err(Error::internal("the plan of this view cannot be stored").detail(why))
+        let unread = |why| Error::internal("the plan of this view cannot be stored").detail(why);
+        Record::checked(self).map(drop).map_err(unread)
     }
 
     /// What it has of its parents' rows at an epoch it stood at. `None`: that was before it was begun as it is now.

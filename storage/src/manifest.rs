@@ -1,9 +1,9 @@
 //! The manifest: one small object per checkpoint that says everything (ARCHITECTURE.md, *Checkpoints and manifests*).
 //!
 //! `manifest/<sequence, 20 digits>`; a header with magic, format version and checksum, a line of JSON with what changes at every checkpoint,
-//! then *records*: a line for each object of the catalog and each arrangement. Records that no checkpoint has changed for a while lie in
-//! pages, objects of their own that many manifests name ([`page`]), so that a manifest is as large as what changed and not as what there
-//! is. All of it is readable in a pinch with `tail -c +25`. It names only objects that were durably written before it (I6).
+//! a line that says where pages lie, then *records*: a line for each object of the catalog and each arrangement. Records that no
+//! checkpoint has changed for a while lie in pages, objects of their own that many manifests name ([`page`]), so that a manifest is as
+//! large as what changed and not as what there is. All of it is readable in a pinch with `tail -c +25`. It names only objects that were durably written before it (I6).
 
 pub mod page;
 #[cfg(test)]
@@ -18,8 +18,9 @@ use crate::identity::StoreId;
 use crate::limits::Limits;
 use crate::run::Run;
 use bytes::Bytes;
-use page::{Key, Lines, Loose};
-use serde::{Deserialize, Serialize};
+use page::{Key, Lines, Loose, Places};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,7 +38,8 @@ const WHOLE: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArrangementId(pub u64);
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Its JSON is what stands in the first line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub sequence: u64,
     pub generation: Generation,
@@ -51,15 +53,21 @@ pub struct Manifest {
     pub now: i64,
     /// Where each source resumes, by object id; opaque JSON of its connector.
     pub positions: BTreeMap<u32, serde_json::Value>,
+    #[serde(serialize_with = "Records::rest", deserialize_with = "Records::whole")]
     pub catalog: Records,
+    /// In the first line only in format 1.
+    #[serde(default, skip_serializing)]
     pub arrangements: BTreeMap<ArrangementId, State>,
     /// Bytes uploaded for this checkpoint, and how long it took from the epoch's close, for `rw_checkpoints`.
     pub uploaded_bytes: u64,
     pub duration_us: u64,
+    #[serde(default)]
     pub store: StoreId,
     /// Where the store was when this was published ([`Objects::place`](crate::env::Objects::place)).
+    #[serde(default)]
     pub place: String,
     /// Where what it says is stored already.
+    #[serde(skip)]
     pub pages: Pages,
 }
 
@@ -71,7 +79,7 @@ pub struct Records {
 }
 
 /// The durable state of one arrangement.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct State {
     /// It is held up to here: the manifest's epoch, or an earlier checkpoint's if its view is behind.
     pub upper: Epoch,
@@ -123,30 +131,16 @@ impl Manifest {
 
     pub fn encode(&self) -> Bytes {
         let (places, loose) = self.pages.cover(&self.lines());
-        self.written(places, &loose)
+        self.written(&places, &loose)
     }
 
     /// With what lies in pages, and what does not.
-    fn written(&self, places: page::Places, loose: &[u8]) -> Bytes {
-        let head = Head {
-            sequence: self.sequence,
-            generation: self.generation,
-            nonce: self.nonce,
-            epoch: self.epoch,
-            committed_at: self.committed_at,
-            now: self.now,
-            positions: self.positions.clone(),
-            catalog: self.catalog.rest.clone(),
-            arrangements: BTreeMap::new(),
-            uploaded_bytes: self.uploaded_bytes,
-            duration_us: self.duration_us,
-            store: self.store,
-            place: self.place.clone(),
-            pages: places,
-        };
+    fn written(&self, places: &Places, loose: &[u8]) -> Bytes {
         let mut bytes = vec![0; HEADER];
         // Strings, numbers and maps with keys of the two: nothing here that JSON cannot hold.
-        serde_json::to_writer(&mut bytes, &head).expect("a manifest is JSON");
+        serde_json::to_writer(&mut bytes, self).expect("a manifest is JSON");
+        bytes.push(b'\n');
+        serde_json::to_writer(&mut bytes, places).expect("places are JSON");
         bytes.push(b'\n');
         bytes.extend_from_slice(loose);
         let checksum = xxh3_64(&bytes[HEADER..]);
@@ -189,7 +183,7 @@ impl Manifest {
 /// A manifest as it is going to be stored, but for what publishing gives it.
 pub struct Laid {
     pub(crate) manifest: Manifest,
-    places: page::Places,
+    places: Places,
     loose: Vec<u8>,
 }
 
@@ -214,7 +208,7 @@ impl Laid {
     }
 
     pub fn encode(&self) -> Bytes {
-        self.manifest.written(self.places.clone(), &self.loose)
+        self.manifest.written(&self.places, &self.loose)
     }
 
     /// Reads what it says itself, and the pages in the object at `path`, which is not stored yet. Pages that are stored were read back
@@ -253,7 +247,7 @@ impl Laid {
 /// What a manifest says by itself: all but what lies in pages.
 pub struct Root {
     manifest: Manifest,
-    places: page::Places,
+    places: Places,
     loose: Loose,
 }
 
@@ -288,18 +282,20 @@ impl Root {
         if numbers[4..8] != [0; 4] || checksum != xxh3_64(rest) {
             return Err(damaged("its checksum does not match"));
         }
-        let end = match format {
-            WHOLE => rest.len(),
-            _ => {
-                rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("it has no end of its first line"))?
-            }
-        };
-        let head: Head = serde_json::from_slice(&rest[..end]).map_err(|e| damaged(&e.to_string()))?;
-        let loose = match format {
-            WHOLE => Loose::default(),
-            _ => Loose::parse(bytes.slice(HEADER + end + 1..)).map_err(|why| damaged(&why))?,
-        };
-        let (manifest, places) = head.manifest().map_err(|why| damaged(&why))?;
+        let unread = |e: serde_json::Error| damaged(&e.to_string());
+        let manifest: Manifest;
+        let (mut places, mut loose) = (Places::default(), Loose::default());
+        if format == WHOLE {
+            manifest = serde_json::from_slice(rest).map_err(unread)?;
+        } else {
+            let mut lines = rest.splitn(3, |&byte| byte == b'\n');
+            let (Some(first), Some(second), Some(records)) = (lines.next(), lines.next(), lines.next()) else {
+                return Err(damaged("its first lines have no end"));
+            };
+            manifest = serde_json::from_slice(first).map_err(unread)?;
+            places = serde_json::from_slice(second).map_err(unread)?;
+            loose = Loose::parse(bytes.slice_ref(records)).map_err(|why| damaged(&why))?;
+        }
         match Manifest::path(manifest.sequence) == name {
             true => Ok(Self { manifest, places, loose }),
             false => Err(damaged(&format!("it says that it is manifest {}", manifest.sequence))),
@@ -327,38 +323,6 @@ fn damaged(name: &str, why: &str) -> Error {
     Error::Corrupt(format!("manifest {name} is damaged: {why}"))
 }
 
-/// The first line.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    sequence: u64,
-    generation: Generation,
-    nonce: u64,
-    epoch: Epoch,
-    committed_at: i64,
-    now: i64,
-    positions: BTreeMap<u32, serde_json::Value>,
-    /// [`Records::rest`]; in format 1 all of the catalog.
-    catalog: serde_json::Value,
-    /// In format 1: all of them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    arrangements: BTreeMap<ArrangementId, Whole>,
-    uploaded_bytes: u64,
-    duration_us: u64,
-    #[serde(default)]
-    store: StoreId,
-    #[serde(default)]
-    place: String,
-    #[serde(default)]
-    pages: page::Places,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Whole {
-    upper: Epoch,
-    since: Epoch,
-    runs: Vec<Run>,
-}
-
 /// A state, as it is written: what is usual is left out, so that what does not change is written alike.
 #[derive(Serialize, Deserialize)]
 struct Arranged<R> {
@@ -371,36 +335,18 @@ struct Arranged<R> {
     runs: R,
 }
 
-impl Head {
-    fn manifest(self) -> Result<(Manifest, page::Places), String> {
-        let state = |state: Whole| State { upper: state.upper, since: state.since, runs: state.runs };
-        let manifest = Manifest {
-            sequence: self.sequence,
-            generation: self.generation,
-            nonce: self.nonce,
-            epoch: self.epoch,
-            committed_at: self.committed_at,
-            now: self.now,
-            positions: self.positions,
-            catalog: Records::of(self.catalog)?,
-            arrangements: self.arrangements.into_iter().map(|(id, whole)| (id, state(whole))).collect(),
-            uploaded_bytes: self.uploaded_bytes,
-            duration_us: self.duration_us,
-            store: self.store,
-            place: self.place,
-            pages: Pages::default(),
-        };
-        Ok((manifest, self.pages))
-    }
-}
-
 impl Records {
+    fn rest<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.rest.serialize(serializer)
+    }
+
     /// Format 1 has the objects beside the rest.
-    fn of(mut rest: serde_json::Value) -> Result<Self, String> {
+    fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut rest = serde_json::Value::deserialize(deserializer)?;
         let Some(objects) = rest.as_object_mut().and_then(|rest| rest.remove("objects")) else {
             return Ok(Self { rest, objects: BTreeMap::new() });
         };
-        let objects: BTreeMap<u32, serde_json::Value> = serde_json::from_value(objects).map_err(|e| e.to_string())?;
+        let objects: BTreeMap<u32, serde_json::Value> = serde_json::from_value(objects).map_err(D::Error::custom)?;
         let objects = objects.iter().map(|(&id, object)| (id, Record::of(object))).collect();
         Ok(Self { rest, objects })
     }

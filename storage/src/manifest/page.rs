@@ -43,6 +43,16 @@ impl Record {
         Self(serde_json::to_vec(value).expect("a record is plain data").into())
     }
 
+    /// The same, and read back: what is not read as `value` is an error that says why.
+    pub fn checked<T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> Result<Self, String> {
+        let record = Self::of(value);
+        match record.read::<T>() {
+            Ok(read) if read == *value => Ok(record),
+            Ok(_) => Err("it would be read as another one".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.0)
     }
@@ -164,12 +174,17 @@ impl Pages {
 
     /// The pages that say what `lines` say, and all other lines.
     pub(super) fn cover(&self, lines: &Lines) -> (Places, Vec<u8>) {
-        let (mut places, mut loose) = (Places::default(), vec![]);
+        let (mut places, mut loose, mut known) = (Places::default(), vec![], BTreeMap::new());
         for piece in self.walk(lines) {
-            match piece.page {
-                Some(page) => places.push(page),
-                None => loose.extend_from_slice(lines.text(&piece.lines)),
-            }
+            let Some(page) = piece.page else {
+                loose.extend_from_slice(lines.text(&piece.lines));
+                continue;
+            };
+            let object = *known.entry(&page.object).or_insert_with(|| {
+                places.objects.push((page.object.path.clone(), page.object.bytes));
+                places.objects.len() - 1
+            });
+            places.pages.push((object, page.offset, page.text.len() as u64, page.checksum));
         }
         (places, loose)
     }
@@ -293,15 +308,6 @@ impl Places {
         let is_there =
             |&&(object, ..): &&(usize, u64, u64, u64)| self.objects.get(object).is_some_and(|(own, _)| own == path);
         Self { objects: self.objects.clone(), pages: self.pages.iter().filter(is_there).copied().collect() }
-    }
-
-    fn push(&mut self, page: &Page) {
-        let known = self.objects.iter().rposition(|(path, _)| *path == page.object.path);
-        let object = known.unwrap_or_else(|| {
-            self.objects.push((page.object.path.clone(), page.object.bytes));
-            self.objects.len() - 1
-        });
-        self.pages.push((object, page.offset, page.text.len() as u64, page.checksum));
     }
 
     /// The text of each page.
