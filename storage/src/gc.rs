@@ -220,7 +220,10 @@ impl Collector {
                 continue;
             }
             let known = match Manifest::read(env, sequence, &mut self.pages).await {
-                Ok(None) => continue,
+                // Not by us: somebody may own the store by now, and what manifests not listed here name is not known.
+                Ok(None) => {
+                    return Err(Error::Retry(format!("manifest {sequence} was deleted while garbage was looked for")));
+                }
                 Ok(Some(manifest)) => Some(Facts::of(&manifest, bytes)),
                 Err(Error::Corrupt(_)) => None,
                 Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! Garbage collection by rule, and against servers that seal, compact, publish, take over and die in seeded orders.
 
 use super::*;
-use crate::env::Objects;
+use crate::env::{Created, Objects};
 use crate::epoch::Epoch;
 use crate::fault::{Faults, Faulty};
 use crate::history::{At, Found, Moment};
@@ -11,7 +11,9 @@ use crate::publish::Publisher;
 use crate::publish::tests::{Turns, env, run as simulate};
 use crate::run::Run;
 use crate::store::open;
+use async_trait::async_trait;
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use ulid::Ulid;
@@ -153,6 +155,76 @@ async fn nothing_is_deleted_while_a_manifest_cannot_be_read_or_by_one_who_is_fen
     let collected = collector.collect(&env, second.maker(), &none).await.unwrap();
     assert_eq!(collected, Collected { objects: 1, bytes: 1, ..Collected::default() });
     assert_eq!(env.objects.list("data", None).await.unwrap(), [(kept, 1)]);
+}
+
+/// A store whose caller sleeps after it has listed the manifests, while another server takes over and collects.
+struct Overtaken {
+    store: Arc<dyn Objects>,
+    reads: AtomicUsize,
+    after: usize,
+}
+
+#[async_trait]
+impl Objects for Overtaken {
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        self.store.put(path, bytes).await
+    }
+
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        self.store.create(path, bytes).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        if self.reads.fetch_add(1, Ordering::Relaxed) == self.after {
+            let other = env(self.store.clone(), 2);
+            let newest = Publisher::newest(&other, false).await?;
+            let (mut publisher, mut manifest) = Publisher::take_over(&other, newest).await?;
+            for _ in 0..KEPT + 5 {
+                (manifest, _) = publisher.publish(manifest, &quiet).await?;
+            }
+            Collector::default().collect(&other, publisher.maker(), &HashSet::new).await?;
+        }
+        self.store.get(path).await
+    }
+
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.store.get_range(path, range).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
+        self.store.list(prefix, after).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.store.delete(path).await
+    }
+
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+}
+
+#[tokio::test]
+async fn one_who_sleeps_while_it_reads_manifests_deletes_nothing_of_its_successor() {
+    // It wakes after each of its reads in turn, so that it has seen none, some, or all of the manifests that were there.
+    for after in 0..KEPT + 10 {
+        let store = open("memory://").unwrap();
+        let env = env(store.clone(), 1);
+        let (mut publisher, mut manifest) = Publisher::take_over(&env, born()).await.unwrap();
+        let kept = object(1, 1);
+        env.objects.put(&kept, Bytes::from_static(b"x")).await.unwrap();
+        for round in 0..KEPT + 8 {
+            if round == 3 {
+                manifest = Manifest { store: STORE, epoch: manifest.epoch, ..named(&[&kept]) };
+            }
+            (manifest, _) = publisher.publish(manifest, &quiet).await.unwrap();
+        }
+        let slow =
+            Env { objects: Arc::new(Overtaken { store: store.clone(), reads: AtomicUsize::new(0), after }), ..env };
+        let _ = Collector::default().collect(&slow, publisher.maker(), &HashSet::new).await;
+        assert_eq!(store.list("data", None).await.unwrap(), [(kept, 1)], "woken after {after} reads");
+        check(&store, after as u64);
+    }
 }
 
 async fn open_past(history: &History, env: &Env, epoch: u64) -> Result<u64, Option<u64>> {
