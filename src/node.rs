@@ -85,8 +85,8 @@ pub struct Options {
 pub fn serve(options: Options) -> Result<()> {
     init_log(&options.log)?;
     options.check()?;
-    let main = runtime("weir", 2, 0)?;
-    let background = runtime("weir-background", cores().max(2), NICE)?;
+    let main = runtime("weir", 2, || ())?;
+    let background = runtime("weir-background", cores().max(2), || lower_priority(NICE))?;
     let result = main.block_on(run(&options, &background));
     background.shutdown_background();
     main.shutdown_background();
@@ -154,11 +154,12 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
     };
     // Listen before the store is taken over: a port in use must not fence the server that uses it.
     let (listener, http) = (listen(options.listen).await?, listen(options.http).await?);
+    let query_memory = options.memory() / 4;
     let serving = serving::Config {
         auth: options.auth(&env)?,
         env: env.clone(),
-        pool: pool()?,
-        query_memory: options.memory() / 4,
+        pool: pool(query_memory)?,
+        query_memory,
         spill_dir: Some(spill.path().to_path_buf()),
         room: room(descriptors()),
         kept_memory: (options.memory() / 64).clamp(4 << 20, 256 << 20),
@@ -270,31 +271,37 @@ const NICE: i32 = 10;
 /// Threads of all lanes together, at most.
 const QUERY_THREADS: usize = 512;
 
-/// Queries that have threads of their own: as many as processors, so that one alone uses all of them.
-fn pool() -> Result<Pool> {
+/// What a function may make of a batch, at least: however little memory queries have, rows of some kilobytes are nothing special.
+const LEAST_ROOM: usize = 64 << 20;
+
+/// Queries that have threads of their own: as many as processors, so that one alone uses all of them. `memory`: of all, bytes.
+fn pool(memory: usize) -> Result<Pool> {
     let lanes = (QUERY_THREADS / cores()).clamp(8, 64);
-    let open = || runtime("weir-query", cores(), NICE).map_err(|e| std::io::Error::other(e.message));
+    let begin = move || {
+        lower_priority(NICE);
+        weir_sql::room::keep_within(memory.max(LEAST_ROOM));
+    };
+    let open = move || runtime("weir-query", cores(), begin).map_err(|e| std::io::Error::other(e.message));
     Pool::new(lanes, open).map_err(|e| Error::internal(format!("queries have no threads: {e}")))
 }
 
-/// A pool of threads; `nice` lowers their priority below the dataflow workers'.
-fn runtime(name: &str, threads: usize, nice: i32) -> Result<Runtime> {
+/// A pool of threads, each of which begins with `begin`.
+fn runtime(name: &str, threads: usize, begin: impl Fn() + Send + Sync + 'static) -> Result<Runtime> {
     let built = Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)
         .thread_stack_size(STACK)
-        .on_thread_start(move || lower_priority(nice))
+        .on_thread_start(begin)
         .enable_all()
         .build();
     built.map_err(|e| Error::internal(format!("the runtime cannot start: {e}")))
 }
 
+/// Of this thread, below the dataflow workers'.
 fn lower_priority(nice: i32) {
-    if nice > 0 {
-        // SAFETY: takes and returns an integer. On Linux a nice value belongs to the calling thread, and raising it is always
-        // allowed, so there is nothing to do on failure.
-        unsafe { libc::nice(nice) };
-    }
+    // SAFETY: takes and returns an integer. On Linux a nice value belongs to the calling thread, and raising it is always allowed,
+    // so there is nothing to do on failure.
+    unsafe { libc::nice(nice) };
 }
 
 fn cores() -> usize {

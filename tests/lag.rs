@@ -1,6 +1,6 @@
 //! A slow view lags alone: sources, checkpoints and other views go on, and it is exact when it has caught up, also across kills.
 
-use crate::kit::{Client, Pair, Postgres, Weir, always, eventually};
+use crate::kit::{Client, Pair, Postgres, Weir, always, eventually, peak};
 use std::time::Duration;
 
 const SLOW: &str = "CREATE MATERIALIZED VIEW slow AS SELECT g, count(*) AS n, sum(v) AS v FROM t GROUP BY g";
@@ -255,11 +255,4 @@ async fn an_epoch_much_larger_than_memory_goes_through_in_parts() {
     let found = sql.sorted("SELECT k || '|' || n || '|' || v FROM pairs").await.expect("read the view");
     assert_eq!(found, vec![vec![Some(expected(0))], vec![Some(expected(1))]]);
     assert!(grown < 120, "memory grew by {grown} MB; the pairs alone are some hundred");
-}
-
-/// The most memory a process has ever had, in megabytes.
-fn peak(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
 }

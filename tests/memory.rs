@@ -1,6 +1,6 @@
 //! `--memory-limit`: what does not fit is refused or fails by name, and the server goes on.
 
-use crate::kit::{Client, Pair, Weir, eventually};
+use crate::kit::{Client, Pair, Weir, eventually, peak};
 
 /// Of these, state may take five eighths.
 const LIMIT: [&str; 2] = ["--memory-limit", "96MB"];
@@ -85,4 +85,24 @@ async fn a_view_that_grows_beyond_memory_fails_by_name_and_its_source_goes_on() 
     })
     .await;
     pair.acknowledged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_query_makes_of_a_few_rows_is_refused_before_it_is_there() {
+    let mut weir = Weir::with(&LIMIT).await;
+    let sql = weir.client().await;
+    let before = peak(weir.process_id());
+    for value in [
+        "length(string_agg(repeat('x', 1000000 + i), ','))",
+        "length(string_agg(repeat('x', 1000000 + i), ',' ORDER BY i))",
+        "cardinality(array_agg(repeat('x', 1000000 + i)))",
+        "max(length(replace(repeat('x', 1000 + i), 'x', repeat('y', 50))))",
+    ] {
+        let error = sql.error(&format!("SELECT {value} FROM generate_series(1, 3000) AS g (i)")).await;
+        assert_eq!(error.code().code(), "53200", "{value}: {error}");
+    }
+    let grown = peak(weir.process_id()) - before;
+    assert!(grown < 400, "memory grew by {grown} MB for values of 3 GB");
+    assert_eq!(sql.one("SELECT sum(length(repeat('x', 5000))) FROM generate_series(1, 50000)").await, "250000000");
+    weir.kill();
 }

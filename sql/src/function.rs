@@ -32,9 +32,10 @@ pub use pattern::translated;
 pub use text::identifier;
 
 use crate::error::{Error, Result};
+use crate::room;
 use crate::stop;
 use crate::types::Type;
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
@@ -224,10 +225,34 @@ impl ScalarUDFImpl for Function {
         let rows = if constant { 1 } else { args.number_rows };
         let result = Type::of(&args.return_field)?;
         let array = (self.definition.call)(&Call { arguments: &args.args, rows, result: &result })?;
+        // Of those that do not know beforehand.
+        let made = text_bytes(&array);
+        if made > args.args.iter().map(given_bytes).fold(0, usize::saturating_add) {
+            room::check(made)?;
+        }
         if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
         }
         Ok(ColumnarValue::Array(array))
+    }
+}
+
+/// Bytes of the values of a column of texts.
+fn text_bytes(array: &ArrayRef) -> usize {
+    let between =
+        |offsets: &[i32]| offsets.last().zip(offsets.first()).map_or(0, |(last, first)| (last - first) as usize);
+    match array.data_type() {
+        DataType::Utf8 => between(array.as_string::<i32>().value_offsets()),
+        DataType::Binary => between(array.as_binary::<i32>().value_offsets()),
+        _ => 0,
+    }
+}
+
+fn given_bytes(value: &ColumnarValue) -> usize {
+    match value {
+        ColumnarValue::Array(array) => text_bytes(array),
+        ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) => text.len(),
+        ColumnarValue::Scalar(_) => 0,
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`statement`] (what a client can say), [`catalog`] (what the planner asks about relations), [`function`] (Postgres' scalar
 //! functions for DataFusion), [`total`] (what is kept of groups of values), [`aggregate`] (what is made of it), [`session`] (a DataFusion session with our semantics), [`scalar`] (stored expressions
 //! and their evaluation row-error by row-error), [`plan`] (the incremental plan), [`planner`] (SQL to plan), [`stop`] (of
-//! planning that nobody waits for).
+//! planning that nobody waits for), [`room`] (how much a function may make at once).
 //!
 //! No I/O, no clock, no async. Knows nothing of storage.
 
@@ -15,6 +15,7 @@ pub mod function;
 pub mod numeric;
 pub mod plan;
 pub mod planner;
+pub mod room;
 pub mod scalar;
 pub mod session;
 pub mod statement;

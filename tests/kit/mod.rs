@@ -88,3 +88,10 @@ pub fn cache() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache");
     cache.filter(|cache| cache.is_absolute()).unwrap_or_else(home).join("weir")
 }
+
+/// The most memory a process has ever had, in megabytes.
+pub fn peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+}

@@ -1,10 +1,11 @@
 //! Functions whose results can be far larger than their arguments: repeat, lpad, rpad, replace, concat, concat_ws and `||`; and how all
 //! others bound theirs. Lengths are
-//! checked before anything is allocated: no value has more than 1 GB, as in Postgres, and no column of a batch has more than its
-//! offsets can count.
+//! checked before anything is allocated: no value has more than 1 GB, as in Postgres, and no column of a batch has more than there is
+//! [`room`] for.
 
 use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
+use crate::room;
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray, StringBuilder};
 use arrow::datatypes::Int32Type;
@@ -16,9 +17,6 @@ pub const LONGEST: usize = (1 << 30) - 1;
 
 /// Bytes that are written at once where a text comes many times.
 const BLOCK: usize = 4096;
-
-/// Bytes of all values of a column of a batch, at most.
-const LARGEST: usize = i32::MAX as usize;
 
 pub const FUNCTIONS: &[Definition] = &[
     long("repeat", |given| texts("repeat", given, &[Type::Text, Type::Int4]), repeat, true),
@@ -115,11 +113,7 @@ pub(crate) fn fits(length: usize, all: usize) -> Result<()> {
         return Err(Error::new("54000", "requested length too large")
             .detail(format!("A value can have at most {LONGEST} bytes.")));
     }
-    if all > LARGEST {
-        return Err(Error::new("53200", "out of memory")
-            .detail("The results of a function on the rows of one batch take more than 2 GB."));
-    }
-    Ok(())
+    room::check(length.max(all))
 }
 
 /// A product that is too large is larger than any length that is allowed.
@@ -334,5 +328,20 @@ mod tests {
         let count = ColumnarValue::Scalar(ScalarValue::from(1_000_000_000));
         let call = Call { arguments: &[many, count], rows: 3, result: &Type::Text };
         assert!(matches!(repeat(&call).map_err(|e| e.sqlstate), Err("53200")));
+    }
+
+    #[test]
+    fn a_thread_with_less_room_makes_less() {
+        let run = || {
+            room::keep_within(5 << 20);
+            let made = |length: i32| {
+                run("repeat", vec![text("x"), ScalarValue::from(length)]).map(|made| made.map(|m| m.len()))
+            };
+            assert_eq!(made(5 << 20).expect("there is room"), Some(5 << 20));
+            made((5 << 20) + 1).expect_err("there is none")
+        };
+        let error = std::thread::spawn(run).join().expect("no panic");
+        assert_eq!(error.sqlstate, "53200");
+        assert!(error.detail.is_some_and(|detail| detail.ends_with("take more than 5 MB, a query's share of memory.")));
     }
 }
