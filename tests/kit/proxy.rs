@@ -106,6 +106,10 @@ async fn pump(
         let Ok(now) = weather.wait_for(|weather| *weather != Weather::Stalled).await.map(|weather| *weather) else {
             return;
         };
+        // What comes once it is cut has not come.
+        if now == Weather::Cut {
+            return;
+        }
         if let Weather::Latency(delay) = now
             && !delay.is_zero()
         {
