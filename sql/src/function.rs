@@ -35,7 +35,7 @@ use crate::error::{Error, Result};
 use crate::room;
 use crate::stop;
 use crate::types::Type;
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
@@ -75,6 +75,9 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// Argument `index` as a column of `rows` rows.
     pub fn column(&self, index: usize) -> Result<ArrayRef> {
+        if let ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) = &self.arguments[index] {
+            room::check(text.len().saturating_mul(self.rows))?;
+        }
         Ok(self.arguments[index].to_array(self.rows)?)
     }
 
@@ -225,34 +228,10 @@ impl ScalarUDFImpl for Function {
         let rows = if constant { 1 } else { args.number_rows };
         let result = Type::of(&args.return_field)?;
         let array = (self.definition.call)(&Call { arguments: &args.args, rows, result: &result })?;
-        // Of those that do not know beforehand.
-        let made = text_bytes(&array);
-        if made > args.args.iter().map(given_bytes).fold(0, usize::saturating_add) {
-            room::check(made)?;
-        }
         if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
         }
         Ok(ColumnarValue::Array(array))
-    }
-}
-
-/// Bytes of the values of a column of texts.
-fn text_bytes(array: &ArrayRef) -> usize {
-    let between =
-        |offsets: &[i32]| offsets.last().zip(offsets.first()).map_or(0, |(last, first)| (last - first) as usize);
-    match array.data_type() {
-        DataType::Utf8 => between(array.as_string::<i32>().value_offsets()),
-        DataType::Binary => between(array.as_binary::<i32>().value_offsets()),
-        _ => 0,
-    }
-}
-
-fn given_bytes(value: &ColumnarValue) -> usize {
-    match value {
-        ColumnarValue::Array(array) => text_bytes(array),
-        ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) => text.len(),
-        ColumnarValue::Scalar(_) => 0,
     }
 }
 

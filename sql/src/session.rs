@@ -6,6 +6,7 @@
 //! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
 
 mod alias;
+mod bounded;
 mod case;
 mod chain;
 mod checked;

@@ -1,13 +1,12 @@
 //! SELECT evaluates AND and OR row by row, as views do: `a <> 0 AND b / a > 1` does not fail where a is 0. And it
-//! groups floats by their keys, as views do.
+//! groups floats by their keys, as views do. What it makes of a batch is [`bounded`].
 //!
 //! DataFusion evaluates both sides on whole batches, but CASE only where it has to. So in a plan that no rule will
 //! change any more, connectives whose later operands can fail become CASE. The rules before keep the order of such
 //! operands.
 
-use super::regroup;
+use super::{bounded, regroup};
 use crate::scalar::Scalar;
-use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -16,7 +15,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
@@ -37,12 +36,12 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
     match plan {
         LogicalPlan::Filter(mut filter) => {
-            filter.predicate = bounded(condition(filter.predicate, &schema)?, &schema)?.data;
+            filter.predicate = bounded::calls(condition(filter.predicate, &schema)?, &schema)?.data;
             Ok(Transformed::yes(LogicalPlan::Filter(filter)))
         }
         LogicalPlan::Join(mut join) => {
             let filter: Option<Result<Expr>> =
-                join.filter.take().map(|filter| Ok(bounded(condition(filter, &schema)?, &schema)?.data));
+                join.filter.take().map(|filter| Ok(bounded::calls(condition(filter, &schema)?, &schema)?.data));
             join.filter = filter.transpose()?;
             Ok(Transformed::yes(LogicalPlan::Join(join)))
         }
@@ -53,30 +52,14 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let guarded = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let guarded = value(expr, &schema)?;
-                let guarded = guarded.transform_data(|expr| bounded(expr, &schema))?;
+                let guarded = guarded.transform_data(|expr| bounded::calls(expr, &schema))?;
+                let guarded = guarded.transform_data(bounded::constants)?;
                 Ok(guarded.update_data(|expr| name.restore(expr)))
             })?;
             let plan = if guarded.transformed { guarded.data.recompute_schema()? } else { guarded.data };
             Ok(Transformed::yes(regroup::by_keys(plan, regroup::in_select)?))
         }
     }
-}
-
-/// `||` of texts as our function, which looks how long its results become. What yields no text stays.
-fn bounded(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expr.transform_up(|expr| match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
-            if is_text(&left, schema) && is_text(&right, schema) =>
-        {
-            let function = crate::function::lookup("||").expect("a function of ours");
-            Ok(Transformed::yes(function.call(vec![*left, *right])))
-        }
-        expr => Ok(Transformed::no(expr)),
-    })
-}
-
-fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.get_type(schema).is_ok_and(|kind| kind == DataType::Utf8)
 }
 
 /// Where NULL is as good as false: `CASE WHEN a IS NOT TRUE THEN false ELSE b END` for `a AND b`, and likewise OR.
