@@ -3,7 +3,7 @@
 //! Decided purely ([`retained`], [`fate`]); [`Collector`] is the driver. An object is deleted when no retained manifest,
 //! upload, or open read names it, and it is our store's, of a lower generation or our own: what a higher generation wrote, its owner
 //! may be about to publish, and what another store wrote, somebody may be about to bring back. A manifest goes before the objects
-//! that only it names.
+//! that only it names. One that goes while manifests are read was deleted by another server: then nothing is.
 
 use crate::env::Env;
 use crate::epoch::Generation;

@@ -22,7 +22,8 @@ const GROWING: &[&str] = &["array_to_string", "regexp_replace", "translate"];
 /// Bytes of a constant that is nothing special in every row of a batch.
 const SHORT: usize = 4096;
 
-/// With every call that can make much of little within bounds.
+/// With every call that can make much of little within bounds: `||` of texts as our function (what yields no text stays), and what is
+/// of DataFusion's looked at once it is made.
 pub(super) fn calls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
@@ -45,14 +46,12 @@ pub(super) fn constants(expr: Expr) -> Result<Transformed<Expr>> {
         Expr::Alias(_) => expr.map_children(constants),
         Expr::AggregateFunction(mut call) => {
             // The others say how it works, and have to stay constants.
-            let values = call.params.args.first_mut();
-            let bounded = values.map(|value| {
-                let bounded = constants(std::mem::take(value))?;
-                *value = bounded.data;
-                Ok::<_, datafusion::error::DataFusionError>(bounded.transformed)
-            });
-            let changed = bounded.transpose()?.unwrap_or(false);
-            Ok(Transformed::new_transformed(Expr::AggregateFunction(call), changed))
+            let Some(value) = call.params.args.first_mut() else {
+                return Ok(Transformed::no(Expr::AggregateFunction(call)));
+            };
+            let bounded = constants(std::mem::take(value))?;
+            *value = bounded.data;
+            Ok(Transformed::new_transformed(Expr::AggregateFunction(call), bounded.transformed))
         }
         expr => Ok(Transformed::no(expr)),
     }

@@ -214,6 +214,7 @@ async fn one_who_sleeps_while_it_reads_manifests_deletes_nothing_of_its_successo
         let kept = object(1, 1);
         env.objects.put(&kept, Bytes::from_static(b"x")).await.unwrap();
         for round in 0..KEPT + 8 {
+            // The first of them name nothing: who has read no others would take all for garbage.
             if round == 3 {
                 manifest = Manifest { store: STORE, epoch: manifest.epoch, ..named(&[&kept]) };
             }
