@@ -1,6 +1,7 @@
 //! Weir: a streaming database in one binary. Folders in the order in which data flows.
 
 pub mod backup;
+mod budget;
 pub mod catalog;
 pub mod connector;
 pub mod coordinator;

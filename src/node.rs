@@ -1,5 +1,6 @@
 //! Wiring: options, runtimes, store, coordinator, servers, signals.
 
+use crate::budget::{self, Share};
 use crate::catalog::secret::Keeper;
 use crate::connector::Connectors;
 use crate::coordinator::pace::Limits;
@@ -9,6 +10,7 @@ use crate::dataflow::steps::LEAP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
 use crate::serving::doors::Room;
+use crate::serving::metrics;
 use crate::serving::pool::Pool;
 use crate::spill::Spill;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -46,7 +48,7 @@ pub struct Options {
     /// Epochs that may be on their way through the base tables.
     #[arg(long, env = "WEIR_MAX_IN_FLIGHT_EPOCHS", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_in_flight_epochs: u16,
-    /// Memory the server aims to stay below, like 8GB [default: 70 % of the machine].
+    /// Memory the server aims to stay below, like 8GB [default: 70 % of the machine or container].
     #[arg(long, env = "WEIR_MEMORY_LIMIT", value_parser = memory)]
     memory_limit: Option<usize>,
     /// Changes that the store keeps for one view that is behind, like 16GB. Beyond that the view is suspended and built anew.
@@ -118,12 +120,14 @@ impl Options {
     }
 
     fn memory(&self) -> usize {
-        self.memory_limit.unwrap_or_else(|| machine_memory() / 10 * 7)
+        self.memory_limit.unwrap_or_else(budget::usual)
     }
 }
 
 async fn run(options: &Options, background: &Runtime) -> Result<()> {
     let env = env(&options.store).await?;
+    let memory = options.memory();
+    let share = |share: Share| share.of(memory);
     let spill = Spill::new(&options.spill_dir.clone().unwrap_or_else(std::env::temp_dir));
     let spill = spill.map_err(|e| Error::new("58030", format!("the spill directory cannot be made: {e}")))?;
     [&options.password_file, &options.secret_key_file].into_iter().flatten().for_each(|path| warn_if_readable(path));
@@ -139,14 +143,12 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
         },
         keeper,
         spill: spill.path().to_path_buf(),
-        // A few epochs' worth; what does not fit waits upstream or is spilled.
-        source_limit: (options.memory() / 16).clamp(32 << 20, 256 << 20),
-        history_limit: (options.memory() / 32).clamp(4 << 20, 1 << 30),
+        source_limit: share(Share::Sources),
+        history_limit: share(Share::History),
         leap_after: LEAP_AFTER,
         lag_limit: options.lag_limit as u64,
         portion_rows: options.portion_rows.max(1),
-        // Queries have a quarter; the rest is for what comes in and waits.
-        state_limit: options.memory() as u64 / 8 * 5,
+        state_limit: share(Share::State) as u64,
         pool: background.handle().clone(),
         ordeals: options.ordeals(),
         connectors: Connectors::default(),
@@ -154,19 +156,21 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
     };
     // Listen before the store is taken over: a port in use must not fence the server that uses it.
     let (listener, http) = (listen(options.listen).await?, listen(options.http).await?);
-    let query_memory = options.memory() / 4;
+    budget::watch(memory)?;
     let serving = serving::Config {
         auth: options.auth(&env)?,
         env: env.clone(),
-        pool: pool(query_memory)?,
-        query_memory,
+        pool: pool(share(Share::Queries))?,
+        query_memory: share(Share::Queries),
+        commit_memory: share(Share::Commits),
         spill_dir: Some(spill.path().to_path_buf()),
         room: room(descriptors()),
-        kept_memory: (options.memory() / 64).clamp(4 << 20, 256 << 20),
+        kept_memory: (memory / 64).clamp(4 << 20, 256 << 20),
         functions: vec![],
     };
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.map_err(|e| Error::internal(format!("metrics cannot be recorded: {e}")))?;
+    Share::ALL.into_iter().for_each(|share| metrics::memory_share(share.name(), share.of(memory)));
     let clock = env.clock.clone();
     let (coordinator, handle) = coordinator::start(env, config).await?;
     let (stop, stopped) = oneshot::channel();
@@ -306,17 +310,6 @@ fn lower_priority(nice: i32) {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Bytes of memory, also inside a container with a limit of its own.
-fn machine_memory() -> usize {
-    let number = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok());
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * 1024)
-    });
-    let total = total.unwrap_or(4 << 30);
-    number("/sys/fs/cgroup/memory.max").map_or(total, |limit| limit.min(total))
 }
 
 fn init_log(filter: &str) -> Result<()> {

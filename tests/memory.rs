@@ -109,3 +109,66 @@ async fn what_a_query_makes_of_a_few_rows_is_refused_before_it_is_there() {
     assert_eq!(sql.one("SELECT sum(length(repeat('x', 5000))) FROM generate_series(1, 50000)").await, "250000000");
     weir.kill();
 }
+
+/// What statements of a few kinds that are each far larger than memory come to; the server goes on, and takes little more than it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_longer_than_memory_end_by_name() {
+    let mut weir = Weir::with(&LIMIT).await;
+    let sql = weir.client().await;
+    let before = peak(weir.process_id());
+    // As many tokens as there is no room for.
+    let items = vec!["1"; 400_000].join(",");
+    assert_eq!(sql.error(&format!("SELECT 1 IN ({items})")).await.code().code(), "53200");
+    // One token that there is no room for: the connection ends, since what has begun to come cannot be held.
+    let long = weir.client().await;
+    let error = long.rows(&format!("SELECT length('{}')", "x".repeat(300 << 20))).await.expect_err("too long");
+    assert!(error.starts_with("53200"), "{error}");
+    // Each fits, all of them do not.
+    let literal = "y".repeat(1 << 20);
+    let mut prepared = 0;
+    let error = loop {
+        match sql.rows(&format!("PREPARE p{prepared} AS SELECT '{literal}'")).await {
+            Ok(_) => prepared += 1,
+            Err(error) => break error,
+        }
+        assert!(prepared < 1000, "nothing is refused");
+    };
+    assert!(prepared > 4 && error.contains("Prepared statements"), "{prepared}: {error}");
+    assert_eq!(sql.one("EXECUTE p1").await, literal);
+    sql.run("DEALLOCATE ALL").await;
+    sql.run(&format!("PREPARE p AS SELECT '{literal}'")).await;
+    let grown = peak(weir.process_id()) - before;
+    assert!(grown < 300, "memory grew by {grown} MB");
+    weir.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_write_much_at_once_are_refused_or_wait() {
+    const WRITERS: usize = 12;
+    let mut weir = Weir::with(&LIMIT).await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR)").await;
+    let before = peak(weir.process_id());
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let own = weir.client().await;
+        writers.spawn(async move {
+            // 10 MB, and as much again to answer.
+            let rows = format!("SELECT {writer} * 100 + i, repeat('x', 1000000) FROM generate_series(1, 10) AS g (i)");
+            own.rows(&format!("INSERT INTO t {rows} RETURNING id")).await.map(|rows| rows.len())
+        });
+    }
+    let (mut written, mut refused) = (0, 0);
+    while let Some(ended) = writers.join_next().await {
+        match ended.expect("no panic") {
+            Ok(rows) => written += rows,
+            Err(error) if error.starts_with("53200") => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(written > 0 && refused > 0, "{written} rows, {refused} refused: all of it is twice what fits");
+    assert_eq!(sql.one("SELECT count(*) FROM t").await, written.to_string());
+    let grown = peak(weir.process_id()) - before;
+    assert!(grown < 300, "memory grew by {grown} MB");
+    weir.kill();
+}

@@ -1,30 +1,70 @@
-//! How much text a function may make of the rows of one batch. A thread that runs queries has a room of its own, a share of the memory
-//! there is, since a batch is in memory as a whole before whoever counts bytes comes to see it; other threads have the 2 GB of a
-//! column's offsets.
+//! How much memory statements may take that nobody counts while they take it.
+//!
+//! *Functions*: what they make of the rows of one batch is in memory as a whole before whoever counts bytes comes to see it. A thread that
+//! runs queries has a room of its own for that, a share of the memory there is, and less while little of it is left; other threads have
+//! the 2 GB of a column's offsets. *Everything else*, reading and planning of statements above all, asks on its way whether the server
+//! has come beyond its memory ([`check_left`]).
+//!
+//! What is left is told from outside ([`tell`]); nobody who tells means that there is enough.
 
 use crate::error::{Error, Result};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of all values of a column of a batch, at most.
 const LARGEST: usize = i32::MAX as usize;
+/// What functions may make of a batch however little is left: rows of a kilobyte are nothing special.
+const LEAST: usize = 8 << 20;
 
 thread_local! {
     static ROOM: Cell<usize> = const { Cell::new(LARGEST) };
 }
+
+/// Bytes of memory that are left of the limit, and those that may be taken beyond it.
+static LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
+static BEYOND: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// From now on functions called on this thread make at most so many bytes of a batch.
 pub fn keep_within(bytes: usize) {
     ROOM.set(bytes.min(LARGEST));
 }
 
-/// 53200 if `bytes` are more than there is room for.
+/// The process takes `taken` bytes of memory, of which it may take `limit`, and for a moment an eighth more.
+pub fn tell(taken: usize, limit: usize) {
+    LEFT.store(limit.saturating_sub(taken), Ordering::Relaxed);
+    BEYOND.store((limit + limit / 8).saturating_sub(taken), Ordering::Relaxed);
+}
+
+/// 53200 if the process has come so far beyond its limit that whatever grows has to end, or would by taking `more`.
+pub fn check_left(more: usize) -> Result<()> {
+    let beyond = BEYOND.load(Ordering::Relaxed);
+    if beyond > more {
+        return Ok(());
+    }
+    Err(Error::new("53200", "out of memory")
+        .detail(match more {
+            0 => "The server takes more than --memory-limit.".to_string(),
+            _ => format!("{} MB are wanted, and {} MB of --memory-limit are left.", more >> 20, beyond >> 20),
+        })
+        .hint("Ask for less at once, or again when less is going on, or raise --memory-limit."))
+}
+
+/// The same on a thread that runs queries; elsewhere nothing ends for want of memory.
+pub(crate) fn check_here(more: usize) -> Result<()> {
+    if ROOM.get() == LARGEST { Ok(()) } else { check_left(more) }
+}
+
+/// 53200 if `bytes` are more than a function may make of a batch on this thread.
 pub(crate) fn check(bytes: usize) -> Result<()> {
-    let room = ROOM.get();
+    let own = ROOM.get();
+    // Where rows are kept up to date, what is in memory at the moment must not decide what they are.
+    let room = if own == LARGEST { own } else { own.min(LEFT.load(Ordering::Relaxed).max(LEAST)) };
     if bytes <= room {
         return Ok(());
     }
     let most = match room {
         LARGEST => "2 GB".to_string(),
+        _ if room < own => format!("the {} MB that are left of --memory-limit", room >> 20),
         _ => format!("{} MB, a query's share of memory", room >> 20),
     };
     Err(Error::new("53200", "out of memory")

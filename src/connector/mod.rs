@@ -6,12 +6,14 @@
 //!
 //! What a source may forget upstream is told to it by [`Source::acknowledge`], which needs the proof that it is durable (I7).
 
+pub mod buffer;
 pub mod fold;
 pub mod postgres;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
+use buffer::Buffer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -325,8 +327,8 @@ pub struct Start {
     pub tables: Vec<Subscription>,
     /// Notified whenever something whole is waiting.
     pub wake: Arc<Notify>,
-    /// Bytes that may wait to be taken before the source stops reading; a transaction larger than that is spilled.
-    pub limit: usize,
+    /// Its part of the memory.
+    pub buffer: Buffer,
     /// Where to spill; exists.
     pub spill: PathBuf,
 }

@@ -8,6 +8,7 @@ use super::message::{Mailbox, Message};
 use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared, SourceBody, TableBody, ViewBody};
+use crate::connector::buffer::Buffers;
 use crate::connector::{self, Connectors, Definition, Identity, Source, Start, Subscription, Wanted};
 use futures::FutureExt;
 use std::collections::BTreeMap;
@@ -37,8 +38,8 @@ pub struct Jobs {
     pub catalog: watch::Receiver<Arc<Catalog>>,
     pub wake: Arc<Notify>,
     pub spill: PathBuf,
-    /// Bytes a source may hold before it stops reading.
-    pub source_limit: usize,
+    /// What sources may hold before they stop reading.
+    pub buffers: Arc<Buffers>,
     /// Held while names are checked and the catalog is changed.
     pub turn: Arc<Mutex<()>>,
 }
@@ -367,8 +368,8 @@ impl Jobs {
         let spill = self.spill.join(source.id.to_string());
         std::fs::create_dir_all(&spill)
             .map_err(|e| Error::new("58030", format!("spill directory \"{}\" cannot be made: {e}", spill.display())))?;
-        let (env, wake, limit) = (self.env.clone(), self.wake.clone(), self.source_limit);
-        let start = Start { env, position: position.clone(), tables, wake, limit, spill };
+        let (env, wake, buffer) = (self.env.clone(), self.wake.clone(), self.buffers.part());
+        let start = Start { env, position: position.clone(), tables, wake, buffer, spill };
         let running = connector.start(source, start).await?;
         self.mailbox.tell(Message::Attach { id: source.id, source: running.clone(), position });
         Ok(running)

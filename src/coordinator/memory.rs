@@ -1,7 +1,7 @@
 //! Memory of state: how much relations hold, and what is done before it is more than there is.
 //!
 //! Counted beside the loop, at most once a second while epochs close ([`Memory::due`]). Beyond their share of `--memory-limit` no view is
-//! made and no row is written by SQL (53200; DELETE and TRUNCATE go on); beyond that by an eighth ([`decide`]) views fail by name, the one
+//! made and no row is written by SQL (53200; DELETE and TRUNCATE go on), nor are rows that would be more than what views fail beyond; beyond that by an eighth ([`decide`]) views fail by name, the one
 //! with most state first, each once as much as a part of the share has come on top: one that has failed takes no more. Tables of sources
 //! go on: what they hold is upstream's to say.
 
@@ -14,6 +14,7 @@ use weir_sql::Error;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
+use weir_storage::delta::size;
 
 /// Between two counts, microseconds.
 const COUNT_EVERY_US: u64 = 1_000_000;
@@ -22,6 +23,9 @@ const COUNT_EVERY_US: u64 = 1_000_000;
 const BEYOND: u64 = 8;
 const MORE: u64 = 32;
 
+/// So much handed over, as a part of the share, is counted at once.
+const SOON: u64 = 16;
+
 /// Bytes of state, by relation.
 pub type Counted = BTreeMap<RelationId, u64>;
 
@@ -29,6 +33,8 @@ pub(super) struct Memory {
     /// Bytes that all state may take; [`u64::MAX`]: it is not counted.
     share: u64,
     total: u64,
+    /// Handed over by SQL since the last count began.
+    handed: u64,
     counting: bool,
     counted_at: u64,
     /// The epoch closed last when it was counted.
@@ -40,7 +46,7 @@ pub(super) struct Memory {
 impl Memory {
     pub fn new(share: u64) -> Self {
         let bearable = share.saturating_add(share / BEYOND);
-        Self { share, total: 0, counting: false, counted_at: 0, at: Epoch::ZERO, bearable }
+        Self { share, total: 0, handed: 0, counting: false, counted_at: 0, at: Epoch::ZERO, bearable }
     }
 
     /// Whether to count now, when `closed` is the last closed epoch. What is full becomes less also while nothing is written.
@@ -48,9 +54,9 @@ impl Memory {
         let due = self.share != u64::MAX
             && !self.counting
             && (closed > self.at || self.total > self.share)
-            && now >= self.counted_at.saturating_add(COUNT_EVERY_US);
+            && (now >= self.counted_at.saturating_add(COUNT_EVERY_US) || self.handed > self.share / SOON);
         if due {
-            (self.counting, self.counted_at, self.at) = (true, now, closed);
+            (self.counting, self.counted_at, self.at, self.handed) = (true, now, closed, 0);
         }
         due
     }
@@ -67,6 +73,22 @@ impl Memory {
     /// Why nothing more is taken in.
     pub fn refusal(&self) -> Option<Error> {
         (self.total > self.share).then(|| self.error("out of memory"))
+    }
+
+    /// Takes in so many bytes of rows, unless there is no room for them.
+    pub fn take(&mut self, bytes: u64) -> Result<(), Error> {
+        if let Some(error) = self.refusal() {
+            return Err(error);
+        }
+        let handed = self.handed.saturating_add(bytes);
+        if self.total.saturating_add(handed) > self.share.saturating_add(self.share / BEYOND) {
+            let error = self.error("out of memory");
+            let detail =
+                error.detail.iter().map(|detail| format!("{detail} The rows to be written take {} MB.", bytes >> 20));
+            return Err(Error { detail: detail.collect::<Vec<_>>().pop(), ..error });
+        }
+        self.handed = handed;
+        Ok(())
     }
 
     fn error(&self, what: &str) -> Error {
@@ -95,6 +117,15 @@ pub(super) fn grows(changes: &[(RelationId, Changes)]) -> bool {
         Changes::Keyed(fold) => !fold.upserts.is_empty() || !fold.partial.is_empty(),
         Changes::Bag(bag) => bag.rows.iter().any(|delta| delta.weights().iter().any(|&weight| weight > 0)),
     })
+}
+
+/// Of the rows that come.
+pub(super) fn bytes(changes: &[(RelationId, Changes)]) -> u64 {
+    let all = changes.iter().map(|(_, changes)| match changes {
+        Changes::Keyed(fold) => fold.upserts.iter().map(size).sum::<usize>(),
+        Changes::Bag(bag) => bag.rows.iter().map(|delta| size(delta.rows())).sum(),
+    });
+    all.sum::<usize>() as u64
 }
 
 impl Coordinator {
@@ -151,7 +182,27 @@ mod tests {
         assert!(memory.due(8_000_000, epoch(3)));
         memory.counted(&Counted::from([(id(1), 1001)]), |_| true);
         assert!(memory.due(9_000_000, epoch(3)), "it is full, and rows may go");
+        memory.counted(&Counted::from([(id(1), 100)]), |_| true);
+        memory.take(62).expect("room");
+        assert!(!memory.due(9_000_001, epoch(4)));
+        memory.take(1).expect("room");
+        assert!(memory.due(9_000_001, epoch(4)), "much has come");
         assert!(!Memory::new(u64::MAX).due(9_000_000, epoch(9)));
+    }
+
+    #[test]
+    fn rows_are_taken_as_long_as_there_is_room_for_them() {
+        let mut memory = Memory::new(800);
+        memory.counted(&Counted::from([(id(1), 300)]), |_| true);
+        memory.take(400).expect("room");
+        memory.take(200).expect("a little beyond the share");
+        let error = memory.take(1).expect_err("no room");
+        assert!(error.sqlstate == "53200" && error.detail.is_some_and(|d| d.contains("to be written")));
+        assert!(memory.due(5_000_000, Epoch::from_u64(1)));
+        memory.take(1).expect("what was handed over is being counted");
+        memory.counted(&Counted::from([(id(1), 801)]), |_| true);
+        assert_eq!(memory.take(0).expect_err("it is full").sqlstate, "53200");
+        Memory::new(u64::MAX).take(u64::MAX).expect("there is no limit");
     }
 
     #[test]

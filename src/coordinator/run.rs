@@ -700,7 +700,9 @@ impl Coordinator {
                 if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
                     return drop(reply.send(Err(error)));
                 }
-                if let Some(error) = self.memory.refusal().filter(|_| memory::grows(&changes)) {
+                if memory::grows(&changes)
+                    && let Err(error) = self.memory.take(memory::bytes(&changes))
+                {
                     return drop(reply.send(Err(error)));
                 }
                 self.writes.push(Write { changes, persist, lock, reply });

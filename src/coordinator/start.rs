@@ -15,6 +15,7 @@ use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
+use crate::connector::buffer::Buffers;
 use crate::dataflow::build::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, Ordeal, PART, World};
 use crate::dataflow::relations::Failure;
@@ -45,7 +46,7 @@ pub struct Config {
     pub limits: Limits,
     pub keeper: Keeper,
     pub spill: PathBuf,
-    /// Bytes a source may hold before it stops reading upstream.
+    /// Bytes that all sources together may hold before they stop reading upstream.
     pub source_limit: usize,
     /// Runs what is below queries and dataflow in priority.
     pub pool: tokio::runtime::Handle,
@@ -105,7 +106,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         catalog: catalog_receiver.clone(),
         wake: wake.clone(),
         spill: config.spill,
-        source_limit: config.source_limit,
+        buffers: Buffers::new(config.source_limit),
         turn: Arc::new(Mutex::new(())),
     };
     let relations = engine.relations().clone();

@@ -1,5 +1,6 @@
 //! Transactions of a session: reads at one pinned epoch, writes kept ([`super::kept`]) until COMMIT and then applied as one transaction.
 
+use super::holding::Holding;
 use super::kept::{self, Kept};
 use super::query::bound::Bound;
 use super::variable::Variables;
@@ -8,6 +9,7 @@ use crate::connector::{Bag, Changes, Fold};
 use crate::coordinator::request::Lock;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::memory_pool::MemoryPool;
 use hashbrown::HashTable;
 use pgwire::messages::response::TransactionStatus;
 use std::collections::HashSet;
@@ -82,6 +84,7 @@ pub struct Transaction {
     /// Bytes written, and those of them that are in memory.
     bytes: usize,
     here: usize,
+    holding: Option<Holding>,
     writes: Vec<(RelationId, Pending)>,
     locks: Vec<Lock>,
     locked: HashSet<RelationId>,
@@ -89,7 +92,8 @@ pub struct Transaction {
 
 impl Transaction {
     pub fn new(started: i64, read_only: bool, room: Room) -> Self {
-        Self { started, read_only, room, ..Self::default() }
+        let holding = room.pool.as_ref().map(|pool| Holding::new(pool, "The rows of a transaction", UNCOUNTED));
+        Self { started, read_only, room, holding, ..Self::default() }
     }
 
     pub fn wrote(&self, table: RelationId) -> bool {
@@ -118,6 +122,11 @@ impl Transaction {
         self.writes.iter().map(|(_, pending)| pending.rows).sum()
     }
 
+    /// Bytes written so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds what a statement does to `table`.
     pub fn write(&mut self, table: &Object, change: Change) -> Result<()> {
         let (kind, rows) = match change {
@@ -141,7 +150,13 @@ impl Transaction {
         let pending = &mut self.writes[position].1;
         pending.rows += rows.num_rows();
         pending.changes.push((kind, Kept::Here(rows)));
-        if self.here > self.room.here { self.spill() } else { Ok(()) }
+        let is_much = self.here > self.room.here || self.hold().is_err();
+        if is_much { self.spill() } else { Ok(()) }
+    }
+
+    /// What is in memory, as far as there is room for it.
+    fn hold(&self) -> Result<()> {
+        self.holding.as_ref().map_or(Ok(()), |holding| holding.set(self.here))
     }
 
     fn spill(&mut self) -> Result<()> {
@@ -154,7 +169,7 @@ impl Transaction {
             }
         }
         self.here = 0;
-        Ok(())
+        self.hold()
     }
 
     /// A point to come back to. `variables`: as they are now.
@@ -180,8 +195,10 @@ impl Transaction {
         for ((_, pending), changes) in self.writes.iter_mut().zip(writes) {
             pending.changes.truncate(*changes);
         }
+        let variables = variables.clone();
         self.here = self.writes.iter().flat_map(|(_, pending)| &pending.changes).map(|(_, kept)| kept.bytes()).sum();
-        Ok(variables.clone())
+        self.hold()?;
+        Ok(variables)
     }
 
     fn savepoint(&self, name: &str) -> Result<usize> {
@@ -219,12 +236,17 @@ pub struct Room {
     /// Bytes in all.
     pub most: usize,
     pub folder: Option<PathBuf>,
+    /// From which what is in memory is reserved.
+    pub pool: Option<Arc<dyn MemoryPool>>,
 }
+
+/// Bytes of a transaction that are in memory whatever others hold.
+const UNCOUNTED: usize = 64 << 10;
 
 /// As much as one likes.
 impl Default for Room {
     fn default() -> Self {
-        Self { here: usize::MAX, most: usize::MAX, folder: None }
+        Self { here: usize::MAX, most: usize::MAX, folder: None, pool: None }
     }
 }
 
@@ -414,7 +436,7 @@ mod tests {
     fn what_is_too_much_for_memory_is_spilled_and_committed_like_the_rest() {
         let table = table(Some(vec![0]));
         let folder = tempfile::tempdir().expect("a folder");
-        let room = Room { here: 1, most: 1000, folder: Some(folder.path().to_path_buf()) };
+        let room = Room { here: 1, most: 1000, folder: Some(folder.path().to_path_buf()), pool: None };
         let mut transaction = Transaction::new(0, false, room);
         transaction.write(&table, Change::Put(rows(&[&[1, 2], &[10, 20]]))).expect("room");
         transaction.write(&table, Change::Remove(rows(&[&[1]]))).expect("room");

@@ -39,8 +39,8 @@ use weir_sql::{Error, Result};
 
 /// For a client to say who it is.
 const STARTUP: Duration = Duration::from_secs(10);
-/// Prepared statements of one session; a client that makes more has forgotten to close them.
-const MOST_PREPARED: usize = 10_000;
+/// Cursors of one transaction.
+const MOST_PORTALS: usize = 10_000;
 
 /// How often somebody who waits looks whether there is a reason to tell, microseconds.
 const LOOK_US: u64 = 1_000_000;
@@ -332,12 +332,8 @@ impl Connection {
     async fn parse(&mut self, message: Parse) -> Result<Result<()>, End> {
         let declared = message.type_oids.iter().map(|oid| pg_type::kind(*oid)).collect();
         let name = message.name.unwrap_or_default();
-        if !name.is_empty() && self.session.prepared.contains_key(&name) {
-            return Ok(Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists"))));
-        }
-        if self.session.prepared.len() >= MOST_PREPARED {
-            let text = format!("a session can have at most {MOST_PREPARED} prepared statements");
-            return Ok(Err(Error::new("54000", text)));
+        if let Err(error) = self.session.prepared.check(&name) {
+            return Ok(Err(error));
         }
         let limit = self.session.variables.duration("statement_timeout");
         let deadline = limit.map(|limit| tokio::time::Instant::now() + limit);
@@ -346,7 +342,9 @@ impl Connection {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
-        self.session.prepared.insert(name, Arc::new(prepared));
+        if let Err(error) = self.session.prepared.insert(name, prepared) {
+            return Ok(Err(error));
+        }
         self.outgoing.send(Backend::ParseComplete(ParseComplete::new()));
         Ok(Ok(()))
     }
@@ -372,6 +370,9 @@ impl Connection {
         let portal = message.portal_name.unwrap_or_default();
         if !portal.is_empty() && self.session.portals.contains_key(&portal) {
             return Err(Error::new("42P03", format!("cursor \"{portal}\" already exists")));
+        }
+        if self.session.portals.len() >= MOST_PORTALS {
+            return Err(Error::new("54000", format!("a transaction can have at most {MOST_PORTALS} cursors")));
         }
         self.session.portals.insert(portal, Portal { statement, arguments, formats, state: Life::Ready });
         self.outgoing.send(Backend::BindComplete(BindComplete::new()));
@@ -408,8 +409,10 @@ impl Connection {
 }
 
 fn statement(session: &Session, name: &str) -> Result<Arc<super::prepared::Prepared>> {
-    let found = session.prepared.get(name).cloned();
-    found.ok_or_else(|| Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
+    session
+        .prepared
+        .get(name)
+        .ok_or_else(|| Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
 }
 
 fn no_portal(name: &str) -> Error {

@@ -98,6 +98,12 @@ pub fn message(buffer: &mut BytesMut) -> Result<Option<Result<Message, Bad>>> {
     Ok(Some(read(tag, Reader(body)).map_err(|error| Bad { error, skips })))
 }
 
+/// Bytes that have yet to come of the message that `buffer` begins with, as it says itself.
+pub fn wanted(buffer: &[u8]) -> Option<usize> {
+    let (&[_, a, b, c, d], _) = buffer.split_first_chunk()?;
+    (u32::from_be_bytes([a, b, c, d]) as usize + 1).checked_sub(buffer.len())
+}
+
 fn limit(tag: u8) -> Result<usize> {
     match tag {
         b'Q' | b'P' | b'B' | b'd' => Ok(LARGE),

@@ -28,6 +28,8 @@ const RELATION_BYTES: &str = "weir_relation_state_bytes";
 const RELATION_EPOCH: &str = "weir_relation_epoch";
 const FRESHNESS: &str = "weir_relation_freshness_seconds";
 const DDL: &str = "weir_ddl_jobs";
+const MEMORY: &str = "weir_memory_bytes";
+const MEMORY_SHARE: &str = "weir_memory_share_bytes";
 
 /// Called once, after a recorder is installed.
 pub fn describe() {
@@ -62,6 +64,8 @@ pub fn describe() {
     describe_gauge!(RELATION_EPOCH, "Epoch a relation has reached.");
     describe_gauge!(FRESHNESS, Unit::Seconds, "Age of the data a SELECT sees now.");
     describe_gauge!(DDL, Unit::Count, "DDL that goes on.");
+    describe_gauge!(MEMORY, Unit::Bytes, "Memory of the process.");
+    describe_gauge!(MEMORY_SHARE, Unit::Bytes, "Memory that a use may take, of --memory-limit.");
 }
 
 /// Counts a session while it lives.
@@ -86,6 +90,16 @@ pub fn statement(kind: &'static str, micros: u64, error: Option<&'static str>) {
     if let Some(sqlstate) = error {
         counter!(ERRORS, "sqlstate" => sqlstate).increment(1);
     }
+}
+
+/// What the process takes.
+pub fn memory(bytes: usize) {
+    gauge!(MEMORY).set(bytes as f64);
+}
+
+/// What a use may take.
+pub fn memory_share(name: &'static str, bytes: usize) {
+    gauge!(MEMORY_SHARE, "share" => name).set(bytes as f64);
 }
 
 pub fn rows(count: usize) {

@@ -2,7 +2,7 @@
 //!
 //! In reading order: this file (accepting), [`wire`] and [`decode`] (messages), [`doors`], [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`]
 //! (the simple and the extended protocol), [`session`] (one client's state; planning and pinning), [`variable`], [`block`]
-//! and [`kept`] (transactions), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types on the wire),
+//! and [`kept`] (transactions), [`holding`] (what they take of the queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types on the wire),
 //! [`http`] and [`metrics`].
 
 pub mod auth;
@@ -11,6 +11,7 @@ pub mod cancel;
 pub mod connection;
 pub mod decode;
 pub mod doors;
+pub mod holding;
 pub mod http;
 pub mod kept;
 pub mod metrics;
@@ -45,6 +46,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -61,6 +63,8 @@ pub struct Config {
     pub pool: Pool,
     /// Bytes that all queries together may use before they spill.
     pub query_memory: usize,
+    /// Bytes of large transactions that are committed at a time.
+    pub commit_memory: usize,
     /// Where they spill to; `None`: the system's temporary directory.
     pub spill_dir: Option<PathBuf>,
     /// Bytes of rows that one transaction keeps in memory before it spills them.
@@ -78,11 +82,16 @@ pub struct Server {
     pub registry: Arc<Registry>,
     pub runtime: Arc<RuntimeEnv>,
     pub doors: Arc<Doors>,
+    /// The right to put a large transaction together and hand it over: a permit for each [`COMMIT_UNIT`] of it.
+    commits: Semaphore,
     /// Sessions end when it is cancelled.
     pub ending: CancellationToken,
     /// A DataFusion session for each of the settings in use.
     bases: Mutex<HashMap<Settings, Arc<SessionState>>>,
 }
+
+/// Transactions of less than so many bytes are committed at once.
+const COMMIT_UNIT: usize = 256 << 10;
 
 /// Settings in use at once; a client that sets another time zone with every statement keeps no more.
 const MOST_BASES: usize = 64;
@@ -101,7 +110,17 @@ impl Server {
         let registry = Arc::new(Registry::new(config.env.random.clone()));
         let doors = Arc::new(Doors::new(config.room));
         let (ending, bases) = (CancellationToken::new(), Mutex::default());
-        Ok(Self { handle, config, registry, runtime, doors, ending, bases })
+        let commits = Semaphore::new((config.commit_memory / COMMIT_UNIT).clamp(1, Semaphore::MAX_PERMITS));
+        Ok(Self { handle, config, registry, runtime, doors, commits, ending, bases })
+    }
+
+    /// Waits for the turn to commit a transaction of so many bytes, which are in memory until it is answered. One that is larger than all
+    /// that may be committed at a time has its turn alone; `None`: a small one has no need of it.
+    pub async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let all = (self.config.commit_memory / COMMIT_UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let units = u32::try_from((bytes / COMMIT_UNIT).min(all)).unwrap_or(u32::MAX);
+        // It is never closed.
+        if units == 0 { None } else { self.commits.acquire_many(units).await.ok() }
     }
 
     /// What sessions with `settings` have in common; made once.

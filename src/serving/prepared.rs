@@ -1,11 +1,14 @@
 //! Prepared statements and portals of the extended protocol, and what can be said about a statement before it runs.
 
+use super::holding::Holding;
 use super::pool::Pool;
 use super::query::apart;
 use super::query::run::Rows;
 use super::session::{Arguments, Session};
 use super::statement::{Tag, described};
 use super::value::row::{Column, Formats};
+use datafusion::execution::memory_pool::MemoryPool;
+use std::collections::HashMap;
 use std::sync::Arc;
 use weir_sql::statement::Parsed;
 use weir_sql::types::Type;
@@ -17,6 +20,75 @@ pub struct Prepared {
     pub parameters: Vec<Type>,
     /// `None`: yields no rows.
     pub columns: Option<Vec<Column>>,
+}
+
+impl Prepared {
+    /// Bytes that it takes, roughly.
+    fn bytes(&self) -> usize {
+        const SMALL: usize = 1 << 10;
+        SMALL + self.parsed.as_ref().map_or(0, |parsed| parsed.text.len() + weir_sql::statement::weight(&parsed.text))
+    }
+}
+
+/// Prepared statements of a session; a client that makes more has forgotten to close them.
+const MOST: usize = 10_000;
+/// Bytes of statements that a session may keep whatever others hold.
+const UNCOUNTED: usize = 256 << 10;
+
+/// Those of a session, by their names.
+pub struct Statements {
+    all: HashMap<String, Arc<Prepared>>,
+    bytes: usize,
+    holding: Holding,
+}
+
+impl Statements {
+    pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+        let holding = Holding::new(pool, "Prepared statements of a session", UNCOUNTED);
+        Self { all: HashMap::new(), bytes: 0, holding }
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<Prepared>> {
+        self.all.get(name).cloned()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Arc<Prepared>)> {
+        self.all.iter()
+    }
+
+    /// Whether one of this name can be made. The one without a name takes the place of the one before.
+    pub fn check(&self, name: &str) -> Result<()> {
+        if !name.is_empty() && self.all.contains_key(name) {
+            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
+        }
+        if self.all.len() >= MOST {
+            return Err(Error::new("54000", format!("a session can have at most {MOST} prepared statements")));
+        }
+        Ok(())
+    }
+
+    pub fn insert(&mut self, name: String, prepared: Prepared) -> Result<()> {
+        self.remove(&name);
+        let bytes = self.bytes + prepared.bytes();
+        self.holding.set(bytes)?;
+        self.bytes = bytes;
+        self.all.insert(name, Arc::new(prepared));
+        Ok(())
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Arc<Prepared>> {
+        let removed = self.all.remove(name)?;
+        self.bytes -= removed.bytes();
+        // Less than before is there.
+        let _ = self.holding.set(self.bytes);
+        Some(removed)
+    }
+
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.bytes = 0;
+        let _ = self.holding.set(0);
+    }
 }
 
 pub struct Portal {

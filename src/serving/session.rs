@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::block::{Block, Finished, Room, Transaction};
-use super::prepared::{Portal, Prepared};
+use super::prepared::{Portal, Statements};
 use super::query::bound::{Bound, Held};
 use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
@@ -53,7 +53,7 @@ pub struct Session {
     pub notices: Vec<(&'static str, &'static str, String)>,
     /// Variables whose change is to be told.
     pub reports: Vec<(&'static str, String)>,
-    pub prepared: HashMap<String, Arc<Prepared>>,
+    pub prepared: Statements,
     pub portals: HashMap<String, Portal>,
     pub handed: Arc<Handed>,
 }
@@ -105,6 +105,7 @@ impl Arguments {
 
 impl Session {
     pub fn new(server: Arc<Server>, user: String, pid: i32, variables: Variables) -> Self {
+        let prepared = Statements::new(&server.runtime.memory_pool);
         Self {
             server,
             user,
@@ -114,7 +115,7 @@ impl Session {
             wrote: Epoch::ZERO,
             notices: vec![],
             reports: vec![],
-            prepared: HashMap::new(),
+            prepared,
             portals: HashMap::new(),
             handed: Arc::default(),
         }
@@ -157,7 +158,8 @@ impl Session {
     pub fn new_transaction(&self) -> Transaction {
         let config = &self.server.config;
         let folder = config.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let room = Room { here: config.kept_memory, most: config.query_memory, folder: Some(folder) };
+        let pool = Some(self.server.runtime.memory_pool.clone());
+        let room = Room { here: config.kept_memory, most: config.query_memory, folder: Some(folder), pool };
         Transaction::new(config.env.clock.now(), self.variables.on("default_transaction_read_only"), room)
     }
 
@@ -487,6 +489,8 @@ impl Session {
         };
         // Reads are over: history need not be kept while the write is made durable.
         drop(transaction.bound.take());
+        let server = self.server.clone();
+        let _turn = server.turn(transaction.bytes()).await;
         let (local, (changes, lock)) = self.finished(transaction).await?;
         if !changes.is_empty() {
             let persist = self.variables.on("dml_wait_persistence");

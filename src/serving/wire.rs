@@ -8,10 +8,12 @@ use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use weir_sql::Error;
+use weir_sql::{Error, room};
 
 /// What a client may have sent ahead while its statement runs; then it has to wait. Large enough for a driver's pipeline.
 const AHEAD: usize = 1 << 20;
+/// Messages beyond so many bytes have to have room in memory.
+const LONG: usize = 1 << 20;
 /// Room that is made for what a client sends: until it has logged in it has little to say.
 const LOGIN_ROOM: usize = 512;
 const ROOM: usize = 8192;
@@ -82,6 +84,10 @@ impl Incoming {
         loop {
             if let Some(message) = decode(&mut self.buffer).map_err(End::Lost)? {
                 return Ok(Some(message));
+            }
+            if let Some(wanted) = decode::wanted(&self.buffer).filter(|wanted| *wanted > LONG) {
+                // It is going to be there as it came and as text.
+                room::check_left(wanted * 2).map_err(End::Lost)?;
             }
             self.buffer.reserve(self.room);
             if self.reader.read_buf(&mut self.buffer).await? == 0 {

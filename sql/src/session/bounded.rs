@@ -10,6 +10,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -32,7 +33,7 @@ pub(super) fn calls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             let function = function::lookup("||").expect("a function of ours");
             Ok(Transformed::yes(function.call(vec![*left, *right])))
         }
-        Expr::ScalarFunction(call) if GROWING.contains(&call.func.name()) => {
+        Expr::ScalarFunction(call) if GROWING.contains(&call.func.name()) || is_made_array(&call) => {
             Ok(Transformed::yes(within(Expr::ScalarFunction(call))))
         }
         expr => Ok(Transformed::no(expr)),
@@ -55,6 +56,12 @@ pub(super) fn constants(expr: Expr) -> Result<Transformed<Expr>> {
         }
         expr => Ok(Transformed::no(expr)),
     }
+}
+
+/// ARRAY[…] of values that are made for it.
+fn is_made_array(call: &ScalarFunction) -> bool {
+    let is_there = |arg: &Expr| matches!(arg, Expr::Literal(..) | Expr::Column(_));
+    call.func.name() == "make_array" && !call.args.iter().all(is_there)
 }
 
 fn is_text(expr: &Expr, schema: &DFSchema) -> bool {
@@ -101,6 +108,10 @@ impl ScalarUDFImpl for Within {
             ColumnarValue::Array(array) if array.data_type() == &DataType::Utf8 => {
                 let offsets = array.as_string::<i32>().value_offsets();
                 offsets.last().zip(offsets.first()).map_or(0, |(last, first)| (last - first) as usize)
+            }
+            ColumnarValue::Array(array) if array.data_type().is_nested() => array.get_array_memory_size(),
+            ColumnarValue::Scalar(ScalarValue::List(list)) => {
+                list.get_array_memory_size().saturating_mul(args.number_rows)
             }
             _ => 0,
         };

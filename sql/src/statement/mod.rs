@@ -27,6 +27,7 @@ use datafusion::sql::sqlparser::ast;
 pub use kind::type_name;
 use reader::Reader;
 use std::collections::BTreeMap;
+pub use text::weight;
 
 /// Options of WITH (…), in the writer's order of names; values unquoted.
 pub type Options = BTreeMap<String, String>;

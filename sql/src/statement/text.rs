@@ -3,6 +3,7 @@
 
 use super::dialect::POSTGRES;
 use crate::error::{Error, Result};
+use crate::room;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 /// One statement that is not empty.
@@ -14,7 +15,33 @@ pub struct Piece {
     pub offset: usize,
 }
 
+/// Bytes of SQL that are looked at before they are read.
+const LONG: usize = 64 << 10;
+/// Bytes that a token takes while a statement is read and planned, roughly.
+const TOKEN: usize = 1 << 10;
+
+/// Bytes that it takes to read and plan `sql`, roughly: what is quoted is one token.
+pub fn weight(sql: &str) -> usize {
+    let (mut tokens, mut quote, mut in_word) = (0_usize, None, false);
+    for &byte in sql.as_bytes() {
+        match quote {
+            Some(end) if byte == end => quote = None,
+            Some(_) => {}
+            None => {
+                let is_word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+                tokens += usize::from(!(is_word && in_word));
+                in_word = is_word;
+                quote = matches!(byte, b'\'' | b'"').then_some(byte);
+            }
+        }
+    }
+    tokens.saturating_mul(TOKEN)
+}
+
 pub fn split(sql: &str) -> Result<Vec<Piece>> {
+    if sql.len() > LONG {
+        room::check_here(weight(sql).saturating_add(sql.len() * 2))?;
+    }
     let tokens = Tokenizer::new(POSTGRES, sql).tokenize_with_location().map_err(|error| {
         let place = Cursor::new(sql).advance(error.location);
         Error::syntax(sentence(&error.message)).at(place.char + 1)

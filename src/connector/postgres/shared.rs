@@ -5,6 +5,7 @@ use super::failure::{Failure, Result};
 use super::feed::Feed;
 use super::lsn::{Lsn, Place};
 use super::options::Options;
+use crate::connector::buffer::Buffer;
 use crate::connector::{Retained, Start, State};
 use std::collections::HashMap;
 use std::io;
@@ -20,8 +21,8 @@ use weir_storage::Env;
 pub struct Shared {
     pub env: Env,
     pub options: Options,
-    /// Bytes that may wait to be taken.
-    pub limit: usize,
+    /// For what waits to be taken.
+    pub buffer: Buffer,
     pub spill: PathBuf,
     /// Whether the publication was made by us, and so is ours to change.
     pub owns_publication: bool,
@@ -98,14 +99,14 @@ impl Pulse {
 }
 
 impl Shared {
-    pub fn new(options: Options, owns_publication: bool, place: Place, start: &Start) -> Self {
+    pub fn new(options: Options, owns_publication: bool, place: Place, start: Start) -> Self {
         Self {
-            env: start.env.clone(),
+            env: start.env,
             options,
-            limit: start.limit,
-            spill: start.spill.clone(),
+            buffer: start.buffer,
+            spill: start.spill,
             owns_publication,
-            wake: start.wake.clone(),
+            wake: start.wake,
             handed: AtomicU64::new(place.lsn.0),
             feed: Mutex::new(Feed::new(place)),
             room: Condvar::new(),
@@ -267,6 +268,7 @@ pub fn ended() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::buffer::Buffers;
     use crate::connector::{Definition, Identity, Position};
     use serde_json::json;
 
@@ -283,10 +285,10 @@ mod tests {
             position: Position(json!(null)),
             tables: vec![],
             wake: Arc::default(),
-            limit: 1,
+            buffer: Buffers::new(1).part(),
             spill: PathBuf::new(),
         };
-        let shared = Shared::new(Options::parse(&source).expect("options"), false, place, &start);
+        let shared = Shared::new(Options::parse(&source).expect("options"), false, place, start);
         shared.contain(|| {
             let _feed = shared.feed();
             panic!("asked for");

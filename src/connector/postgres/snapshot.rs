@@ -265,7 +265,7 @@ impl Job<'_> {
         log.commit();
         let bytes = log.committed().bytes;
         for rows in log.take() {
-            self.shared.hold(|feed| feed.copied_bytes() > self.shared.limit / 2)?;
+            self.shared.hold(|feed| feed.copied_bytes() > self.shared.buffer.bytes() / 2)?;
             if !self.shared.feed().copy_rows(self.attempt, rows, bytes) {
                 return Ok(false);
             }

@@ -22,10 +22,11 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(options: Options, owns_publication: bool, place: Place, start: Start) -> Result<Self> {
-        let shared = Arc::new(Shared::new(options, owns_publication, place, &start));
+    pub fn start(options: Options, owns_publication: bool, place: Place, mut start: Start) -> Result<Self> {
+        let tables = std::mem::take(&mut start.tables);
+        let shared = Arc::new(Shared::new(options, owns_publication, place, start));
         let running = Self { shared: shared.clone(), threads: Arc::default() };
-        for table in start.tables {
+        for table in tables {
             let attempt = shared.feed().subscribe(table)?;
             attempt.into_iter().for_each(|attempt| running.copy(attempt));
         }

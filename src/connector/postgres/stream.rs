@@ -185,7 +185,7 @@ fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never
     let clock = &shared.env.clock;
     let (mut heard, mut looked) = (clock.monotonic(), 0);
     loop {
-        if shared.hold(|feed| feed.streamed_bytes() > shared.limit)? {
+        if shared.hold(|feed| feed.streamed_bytes() > shared.buffer.bytes())? {
             // Whatever came meanwhile waits in the socket.
             heard = clock.monotonic();
         }

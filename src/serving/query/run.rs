@@ -6,12 +6,14 @@ use super::apart;
 use super::bound::Bound;
 use super::failure::{failure, panicked};
 use super::scan::counting;
+use crate::serving::holding::Holding;
 use crate::serving::pool::Pool;
 use crate::serving::value::row::{self, Column};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::unnest::UnnestExec;
@@ -22,11 +24,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
-use weir_sql::{Error, Result};
+use weir_sql::{Error, Result, room};
 use weir_storage::delta::{own, size};
 
 /// Batches computed before the client has taken the first: one being sent, one ready.
 const AHEAD: usize = 2;
+/// Bytes of rows that a statement may write whatever others hold.
+const UNCOUNTED: usize = 64 << 10;
 
 /// Rows of a result, in order.
 pub struct Rows {
@@ -106,20 +110,18 @@ impl Rows {
         }
     }
 
-    /// All rows, if they take no more than `limit` bytes. None of them keeps more in memory than it needs.
-    pub async fn collect(mut self, limit: usize) -> Result<Vec<RecordBatch>> {
+    /// All rows, and the memory that they take of `pool`. None of them keeps more than it needs.
+    pub async fn collect(mut self, pool: &Arc<dyn MemoryPool>) -> Result<(Vec<RecordBatch>, Holding)> {
+        let holding = Holding::new(pool, "The rows that a statement writes", UNCOUNTED);
         let mut batches = vec![];
         let mut bytes = 0;
         while let Some(batch) = self.next().await? {
             let batch = own(batch).map_err(|error| Error::internal(error.to_string()))?;
             bytes += size(&batch);
-            if bytes > limit {
-                return Err(Error::new("53200", format!("a statement can write at most {limit} bytes"))
-                    .hint("Write fewer rows at once."));
-            }
+            holding.set(bytes)?;
             batches.push(batch);
         }
-        Ok(batches)
+        Ok((batches, holding))
     }
 }
 
@@ -162,6 +164,9 @@ async fn produce(
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(failure)?;
+        if size(&batch) > UNCOUNTED {
+            room::check_left(0)?;
+        }
         if batch.num_rows() > 0 && sender.send(batch).await.is_err() {
             break;
         }

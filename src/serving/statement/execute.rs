@@ -6,7 +6,6 @@ use crate::serving::query::rewrite::cast;
 use crate::serving::session::{Arguments, Session};
 use datafusion::sql::sqlparser::ast::{self, DataType, Expr, Ident, ObjectName, Value, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use weir_sql::statement::{Parsed, Statement, written};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -19,9 +18,7 @@ impl Session {
         statement: &ast::Statement,
     ) -> Result<Outcome> {
         let name = folded(name);
-        if self.prepared.contains_key(&name) {
-            return Err(Error::new("42P05", format!("prepared statement \"{name}\" already exists")));
-        }
+        self.prepared.check(&name)?;
         let mut declared = vec![];
         for kind in types {
             declared.push(Some(self.type_of(kind).await?));
@@ -36,7 +33,7 @@ impl Session {
         };
         let (parameters, columns) = super::described(self, &statement, &declared).await?;
         let parsed = Some(Parsed { statement, text, offset: 0 });
-        self.prepared.insert(name, Arc::new(Prepared { parsed, parameters, columns }));
+        self.prepared.insert(name, Prepared { parsed, parameters, columns })?;
         Ok(Outcome::Done("PREPARE".into()))
     }
 
@@ -53,7 +50,7 @@ impl Session {
     pub(super) async fn execute_named(&mut self, name: &ObjectName, arguments: &[Expr]) -> Result<Outcome> {
         let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
         let missing = || Error::new("26000", format!("prepared statement \"{name}\" does not exist"));
-        let prepared = self.prepared.get(&name).cloned().ok_or_else(missing)?;
+        let prepared = self.prepared.get(&name).ok_or_else(missing)?;
         let (given, wanted) = (arguments.len(), prepared.parameters.len());
         if given != wanted {
             return Err(Error::new("42601", format!("wrong number of parameters for prepared statement \"{name}\""))

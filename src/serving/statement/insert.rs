@@ -4,6 +4,7 @@ use super::Outcome;
 use super::dml::{Target, count, first_rows, fit, fold, parsed_query, query, quoted, stored, take};
 use super::returning::columns_of;
 use crate::serving::block::Change;
+use crate::serving::holding::Holding;
 use crate::serving::query::Planner;
 use crate::serving::query::rewrite::{cast, cast_to, null, written_type};
 use crate::serving::session::{Arguments, Session};
@@ -32,7 +33,7 @@ impl Session {
         if conflict.is_none() && insert.returning.is_none() {
             return Ok(Outcome::Done(format!("INSERT 0 {}", self.put(&target, rows).await?)));
         }
-        let rows = rows.collect(self.server.config.query_memory).await?;
+        let (rows, _held) = rows.collect(&self.server.runtime.memory_pool).await?;
         let rows = rows.iter().map(|batch| fit(batch, 0, &target)).collect::<Result<Vec<_>>>()?;
         let rows = match conflict {
             None => rows,
@@ -124,10 +125,13 @@ impl Session {
         };
         let table: Arc<dyn TableProvider> =
             Arc::new(MemTable::try_new(target.schema(), vec![rows]).map_err(crate::serving::query::failure::failure)?);
-        let mut written = self.evaluate(new_rows(target)?, &table, arguments, epoch).await?;
+        let (mut written, _held) = self.evaluate(new_rows(target)?, &table, arguments, epoch).await?;
+        let _more;
         if let OnConflictAction::DoUpdate(update) = action {
             let changed = changed_rows(target, update, insert_alias(insert))?;
-            written.extend(self.evaluate(changed, &table, arguments, epoch).await?);
+            let rows;
+            (rows, _more) = self.evaluate(changed, &table, arguments, epoch).await?;
+            written.extend(rows);
         }
         written.iter().map(|batch| fit(batch, 0, target)).collect()
     }
@@ -138,11 +142,11 @@ impl Session {
         excluded: &Arc<dyn TableProvider>,
         arguments: &Arguments,
         epoch: Epoch,
-    ) -> Result<Vec<RecordBatch>> {
+    ) -> Result<(Vec<RecordBatch>, Holding)> {
         let query = self.readable(&query)?;
         let planner = self.planner()?.with_table(EXCLUDED, excluded.clone());
         let planned = planner.plan(&query, &arguments.types).await?;
-        self.open(&planner, planned, arguments, epoch).await?.collect(self.server.config.query_memory).await
+        self.open(&planner, planned, arguments, epoch).await?.collect(&self.server.runtime.memory_pool).await
     }
 }
 

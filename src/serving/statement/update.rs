@@ -4,6 +4,7 @@ use super::Outcome;
 use super::dml::{Target, count, fit, fold, last_rows, query, quoted, read, stored, take};
 use super::returning::columns_of;
 use crate::serving::block::Change;
+use crate::serving::holding::Holding;
 use crate::serving::query::rewrite::{cast, null};
 use crate::serving::session::{Arguments, Session};
 use crate::serving::value::row::Column;
@@ -31,7 +32,7 @@ impl Session {
     pub(super) async fn update(&mut self, update: &Update, arguments: &Arguments) -> Result<Outcome> {
         self.writable("UPDATE")?;
         let work = self.update_work(update)?;
-        let batches = self.run(&work, arguments).await?;
+        let (batches, _held) = self.run(&work, arguments).await?;
         let old_columns = pick(&work.target, &work.old);
         let each =
             |part: &dyn Fn(&RecordBatch) -> Result<RecordBatch>| batches.iter().map(part).collect::<Result<Vec<_>>>();
@@ -55,7 +56,7 @@ impl Session {
     pub(super) async fn delete(&mut self, delete: &Delete, arguments: &Arguments) -> Result<Outcome> {
         self.writable("DELETE")?;
         let work = self.delete_work(delete)?;
-        let batches = self.run(&work, arguments).await?;
+        let (batches, _held) = self.run(&work, arguments).await?;
         let columns = pick(&work.target, &work.old);
         let mut old = batches.iter().map(|batch| read(batch, 0, &columns)).collect::<Result<Vec<_>>>()?;
         let whole = work.old.len() == work.target.columns.len() && work.old.is_sorted();
@@ -108,12 +109,12 @@ impl Session {
     }
 
     /// Evaluates at the epoch of the table's last writer, holding the right to write it until the transaction ends.
-    async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<Vec<RecordBatch>> {
+    async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<(Vec<RecordBatch>, Holding)> {
         let planner = self.planner()?;
         let planned = planner.plan(&work.query, &arguments.types).await?;
         self.written_before_read(&planned.relations).await?;
         let epoch = self.lock(work.target.id()).await?;
-        self.open(&planner, planned, arguments, epoch).await?.collect(self.server.config.query_memory).await
+        self.open(&planner, planned, arguments, epoch).await?.collect(&self.server.runtime.memory_pool).await
     }
 
     fn update_work(&mut self, update: &Update) -> Result<Work> {
