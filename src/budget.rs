@@ -2,9 +2,10 @@
 //!
 //! `--memory-limit` is one budget. Whatever grows with what users do has a [`Share`] of it and keeps within that: it spills, makes its source
 //! wait, or is refused with 53200. What nobody can count while it is taken (values that functions make, statements that are read and
-//! planned) is looked after as a whole: a thread looks how much memory the process takes, and statements that want more than is left
+//! planned) is looked after as a whole: a thread looks how much memory is in use, and statements that want more than is left
 //! end ([`room`]).
 
+use crate::allocator;
 use crate::serving::metrics;
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use weir_sql::room;
 use weir_sql::{Error, Result};
 
-/// How often it is looked how much memory is taken; that costs some microseconds.
+/// How often it is looked how much memory is in use.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Bytes of a machine that does not say how many it has.
 const UNKNOWN: usize = 4 << 30;
@@ -98,28 +99,16 @@ fn number(path: &Path) -> Option<usize> {
     read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Looks from now on how much memory the process takes of `limit`.
+/// Looks from now on how much memory is in use of `limit`.
 pub fn watch(limit: usize) -> Result<()> {
-    // SAFETY: takes and returns an integer.
-    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
-    let look = move || {
-        while let Some(taken) = taken(page) {
-            room::tell(taken, limit);
-            metrics::memory(taken);
-            thread::sleep(LOOK_EVERY);
-        }
-        tracing::warn!(
-            "how much memory the server takes cannot be read here: only what it counts is kept within --memory-limit"
-        );
+    let look = move || loop {
+        let used = allocator::used();
+        room::tell(used, limit);
+        metrics::memory(used);
+        thread::sleep(LOOK_EVERY);
     };
     let started = thread::Builder::new().name("weir-memory".into()).spawn(look);
     started.map(drop).map_err(|e| Error::internal(format!("memory cannot be watched: {e}")))
-}
-
-/// Bytes of the process that are in memory.
-fn taken(page: usize) -> Option<usize> {
-    let text = read_to_string("/proc/self/statm").ok()?;
-    text.split_whitespace().nth(1)?.parse::<usize>().ok()?.checked_mul(page)
 }
 
 #[cfg(test)]
@@ -157,8 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_takes_memory() {
-        assert!(taken(4096).is_none_or(|bytes| bytes > 1 << 20));
+    fn there_is_memory() {
         assert!(usual() > 0);
     }
 }

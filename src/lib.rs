@@ -1,5 +1,6 @@
 //! Weir: a streaming database in one binary. Folders in the order in which data flows.
 
+pub mod allocator;
 pub mod backup;
 mod budget;
 pub mod catalog;

@@ -2,12 +2,11 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use weir::allocator::Counted;
 use weir::{backup, inspect, node};
 
-/// Batches come and go by the megabyte: the system's allocator gives such memory back each time and faults it in anew. Huge
-/// pages are not asked for (a feature of the crate): faulting one in holds a worker for several milliseconds on some virtual machines.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted = Counted;
 
 /// Weir: a streaming database in one binary.
 #[derive(Parser)]

@@ -29,7 +29,7 @@ pub fn keep_within(bytes: usize) {
     ROOM.set(bytes.min(LARGEST));
 }
 
-/// The process takes `taken` bytes of memory, of which it may take `limit`, and for a moment an eighth more.
+/// `taken` bytes of memory are in use, of `limit`, and for a moment an eighth more.
 pub fn tell(taken: usize, limit: usize) {
     LEFT.store(limit.saturating_sub(taken), Ordering::Relaxed);
     BEYOND.store((limit + limit / 8).saturating_sub(taken), Ordering::Relaxed);

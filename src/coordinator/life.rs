@@ -77,15 +77,15 @@ pub(super) fn kind(object: &Object) -> Kind {
 /// Workers tell by what everybody reads.
 impl Seen for Relations {
     fn upper(&self, id: RelationId) -> Epoch {
-        self.get(id).map_or(Epoch::ZERO, |relation| relation.upper())
+        self.ask(id, Readable::upper).unwrap_or(Epoch::ZERO)
     }
 
     fn began(&self, id: RelationId) -> Epoch {
-        self.get(id).map_or(Epoch::NEVER, |relation| relation.began())
+        self.ask(id, Readable::began).unwrap_or(Epoch::NEVER)
     }
 
     fn stops_at(&self, id: RelationId, mark: Epoch) -> bool {
-        self.get(id).is_some_and(|relation| relation.steps.stopped(mark) == mark)
+        self.ask(id, |relation| relation.steps.stopped(mark) == mark).unwrap_or(false)
     }
 
     fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {

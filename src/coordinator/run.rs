@@ -230,8 +230,8 @@ impl Coordinator {
         let mut next = now + 500_000;
         self.tend_failures();
         self.begin_refreshes();
-        if let Some(finished) = self.finished() {
-            self.pace.finished(finished);
+        if self.pace.in_flight() > 0 {
+            self.pace.finished(self.finished());
         }
         loop {
             match self.pace.close(self.env.clock.monotonic(), self.waiting(), self.ledger.len()) {
@@ -279,10 +279,10 @@ impl Coordinator {
     }
 
     /// The lowest epoch that every base table has reached.
-    fn finished(&self) -> Option<Epoch> {
+    fn finished(&self) -> Epoch {
         let relations = self.engine.relations();
         let uppers = self.ledger.tables().map(|id| relations.upper(id));
-        Some(uppers.min().unwrap_or(self.epochs.closed()))
+        uppers.min().unwrap_or(self.epochs.closed())
     }
 
     fn waiting(&self) -> Waiting {
@@ -439,8 +439,9 @@ impl Coordinator {
         let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
+        let told = self.housekeeping.told.clone();
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
+        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, told, began };
         let failed_views = self.ledger.failed_views();
         self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, failed_views, patience: None });
         self.pace.checkpoint_began(began);

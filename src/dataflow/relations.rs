@@ -268,6 +268,11 @@ impl Relations {
         self.all.read().expect("relations lock").get(&id).cloned()
     }
 
+    /// What `ask` says of a relation.
+    pub fn ask<T>(&self, id: RelationId, ask: impl FnOnce(&Readable) -> T) -> Option<T> {
+        self.all.read().expect("relations lock").get(&id).map(|readable| ask(readable))
+    }
+
     /// Keeps `readable`, whose dataflow ends, for readers until the relation is live again.
     pub fn suspend(&self, readable: Arc<Readable>) {
         readable.suspended.store(true, Ordering::Release);

@@ -318,6 +318,8 @@ impl Orders {
 pub struct Crew {
     orders: Orders,
     running: BTreeMap<RelationId, Running>,
+    /// Those that may have yet to reach the last epoch; all others have, since they were at rest when it closed.
+    late: BTreeSet<RelationId>,
     turns: Rc<Turns>,
     /// Arrangements of relations that may have memory to give back.
     untidy: VecDeque<(RelationId, usize)>,
@@ -332,7 +334,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 impl Crew {
     pub fn new(orders: Orders) -> Self {
         let turns = Rc::new(Turns::new(orders.world.clock.clone(), orders.world.leap_after));
-        Self { orders, running: BTreeMap::new(), turns, untidy: VecDeque::new() }
+        Self { orders, running: BTreeMap::new(), late: BTreeSet::new(), turns, untidy: VecDeque::new() }
     }
 
     /// Carries out what was told since the last step. False: the end, everything is dropped.
@@ -351,6 +353,9 @@ impl Crew {
                     self.carry_out(worker, command);
                 }
                 Err(TryRecvError::Empty) => {
+                    if !self.late.is_empty() {
+                        self.late = self.unfinished().map(|relation| relation.id).collect();
+                    }
                     self.turns.step(self.is_waited_for());
                     return true;
                 }
@@ -387,7 +392,7 @@ impl Crew {
 
     fn unfinished(&self) -> impl Iterator<Item = &Relation> {
         let closed = self.turns.closed();
-        let relations = self.running.values().map(|running| &*running.relation);
+        let relations = self.late.iter().filter_map(|id| Some(&*self.running.get(id)?.relation));
         relations.filter(move |relation| relation.upper() < closed && !relation.has_failed())
     }
 
@@ -415,8 +420,12 @@ impl Crew {
                             }
                             relation.pass(epoch, &quiet);
                         }
-                        (false, true) => feeds[0].queue.advance(epoch),
-                        (false, false) => {}
+                        (false, is_root) => {
+                            if is_root {
+                                feeds[0].queue.advance(epoch);
+                            }
+                            self.late.insert(*id);
+                        }
                     }
                 }
             }
@@ -425,6 +434,7 @@ impl Crew {
                 let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
                 let feeds = build::dataflow(worker, *plot, &relation, running);
                 self.untidy.extend((0..relation.arrangements.len()).map(|index| (relation.id, index)));
+                self.late.insert(relation.id);
                 running.insert(relation.id, Running { relation, feeds });
             }
             Command::Drop(id) => {

@@ -64,7 +64,7 @@ pub fn describe() {
     describe_gauge!(RELATION_EPOCH, "Epoch a relation has reached.");
     describe_gauge!(FRESHNESS, Unit::Seconds, "Age of the data a SELECT sees now.");
     describe_gauge!(DDL, Unit::Count, "DDL that goes on.");
-    describe_gauge!(MEMORY, Unit::Bytes, "Memory of the process.");
+    describe_gauge!(MEMORY, Unit::Bytes, "Memory in use.");
     describe_gauge!(MEMORY_SHARE, Unit::Bytes, "Memory that a use may take, of --memory-limit.");
 }
 
@@ -92,7 +92,7 @@ pub fn statement(kind: &'static str, micros: u64, error: Option<&'static str>) {
     }
 }
 
-/// What the process takes.
+/// What is in use.
 pub fn memory(bytes: usize) {
     gauge!(MEMORY).set(bytes as f64);
 }

@@ -258,7 +258,7 @@ async fn a_manifest_that_is_read_stays_with_all_it_names() {
     let history = History::default();
     let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
     let (own, none) = (publisher.maker(), || HashSet::new());
-    let mut collector = Collector::new(history.clone());
+    let mut collector = Collector::new(history.clone(), Told::default());
     let mut publish = async |n: u64| {
         let object = object(1, n);
         env.objects.put(&object, Bytes::from_static(b"x")).await.unwrap();
@@ -281,6 +281,31 @@ async fn a_manifest_that_is_read_stays_with_all_it_names() {
     let collected = collector.collect(&env, own, &none).await.unwrap();
     assert_eq!(collected, Collected { manifests: 1, objects: 1, bytes: 1, ..Collected::default() });
     assert_eq!(open_past(&history, &env, 5).await, Err(Some(11)));
+}
+
+#[tokio::test]
+async fn what_was_told_is_not_read_again() {
+    let env = env(open("memory://").unwrap(), 1);
+    let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
+    let (own, none) = (publisher.maker(), || HashSet::new());
+    let told = Told::default();
+    let mut collector = Collector::new(History::default(), told.clone());
+    for n in 1..=20 {
+        let object = object(1, n);
+        env.objects.put(&object, Bytes::from_static(b"x")).await.unwrap();
+        let manifest = Manifest { epoch: Epoch::from_u64(n), ..named(&[&object]) };
+        let (published, _) = publisher.publish(manifest, &quiet).await.unwrap();
+        told.tell(&published);
+        // Who reads it finds nothing in it.
+        env.objects.put(&Manifest::path(published.sequence), Bytes::from_static(b"damaged")).await.unwrap();
+        if n == 15 {
+            let collected = collector.collect(&env, own, &none).await.unwrap();
+            assert_eq!((collected.manifests, collected.objects), (6, 5));
+        }
+    }
+    let collected = collector.collect(&env, own, &none).await.unwrap();
+    assert_eq!((collected.manifests, collected.objects), (5, 5));
+    assert!(told.lock().is_empty(), "it is remembered once");
 }
 
 /// Reads the past of a server's own store now and then; what it reads stays for as long as that server is the owner.
@@ -325,7 +350,7 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
         Err(e) => panic!("{e}"),
     };
     let own = publisher.maker();
-    let uploads = Mutex::new(HashSet::new());
+    let (uploads, told) = (Mutex::new(HashSet::new()), Told::default());
     let checkpoints = async {
         for round in 1..=20 {
             let sealed = run::path(own, Ulid::from_parts(env.random.next() >> 16, 0));
@@ -345,12 +370,15 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
                 Ok((published, _)) => manifest = published,
                 Err(_) => return,
             }
+            if env.random.next().is_multiple_of(2) {
+                told.tell(&manifest);
+            }
             uploads.lock().unwrap().remove(&sealed);
         }
     };
     let history = History::default();
     let collections = async {
-        let mut collector = Collector::new(history.clone());
+        let mut collector = Collector::new(history.clone(), told.clone());
         loop {
             let in_use = || uploads.lock().unwrap().clone();
             match collector.collect(&env, own, &in_use).await {
