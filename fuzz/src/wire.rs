@@ -99,6 +99,7 @@ impl World {
                 auth,
                 pool,
                 query_memory: 8 << 20,
+                commit_memory: 1 << 20,
                 spill_dir: None,
                 kept_memory: 1 << 20,
                 room,

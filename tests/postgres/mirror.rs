@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use weir::connector::buffer::Buffers;
 use weir::connector::{
     Bag, Batch, Cause, Changes, Connector, Connectors, Definition, Event, Fold, Position, Source, Start, State,
     Subscription, Wanted,
@@ -99,7 +100,7 @@ impl Mirror {
             position: position.clone(),
             tables: subscriptions.clone(),
             wake: wake.clone(),
-            limit,
+            buffer: Buffers::new(limit).part(),
             spill: spill.path().to_path_buf(),
         };
         let source = connector().start(&definition, start).await.expect("the source starts");

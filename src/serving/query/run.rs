@@ -191,6 +191,7 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::catalog::streaming::StreamingTable;
     use datafusion::datasource::provider_as_source;
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
     use datafusion::execution::{SendableRecordBatchStream, TaskContext};
     use datafusion::logical_expr::LogicalPlanBuilder;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -271,7 +272,8 @@ mod tests {
             RecordBatch::try_from_iter([("n", Arc::new(Int32Array::from_iter_values(0..8000)) as _)]).expect("a batch");
         let ready = (0..8).map(|part| whole.slice(part * 1000, 1000)).collect();
         let rows = Rows { columns: vec![], ready, rest: Rest::End };
-        let kept = rows.collect(33_000).await.expect("four bytes a row");
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1));
+        let (kept, _held) = rows.collect(&pool).await.expect("four bytes a row");
         assert_eq!(kept.iter().map(RecordBatch::num_rows).sum::<usize>(), 8000);
         assert!(kept.iter().all(|batch| batch.get_array_memory_size() < 8000), "a slice keeps the whole");
     }
