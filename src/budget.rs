@@ -18,8 +18,10 @@ use weir_sql::{Error, Result};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Bytes of a machine that does not say how many it has.
 const UNKNOWN: usize = 4 << 30;
-/// Our part of a machine or container, tenths, unless it is said.
-const OURS: usize = 7;
+/// Our part of a machine, tenths, unless it is said.
+const OF_MACHINE: usize = 7;
+/// Of a container: the allocator keeps some of what is freed, and there is nobody else to take from.
+const OF_GROUP: usize = 5;
 
 /// What takes memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +67,8 @@ impl Share {
 /// What is ours if nobody says how much.
 pub fn usual() -> usize {
     let group = read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let limits = group_limits(Path::new("/sys/fs/cgroup"), &group);
-    limits.into_iter().chain(machine()).min().unwrap_or(UNKNOWN) / 10 * OURS
+    let group = group_limits(Path::new("/sys/fs/cgroup"), &group).into_iter().min().unwrap_or(usize::MAX);
+    (group / 10 * OF_GROUP).min(machine().unwrap_or(UNKNOWN) / 10 * OF_MACHINE)
 }
 
 fn machine() -> Option<usize> {

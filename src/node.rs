@@ -48,7 +48,7 @@ pub struct Options {
     /// Epochs that may be on their way through the base tables.
     #[arg(long, env = "WEIR_MAX_IN_FLIGHT_EPOCHS", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_in_flight_epochs: u16,
-    /// Memory the server aims to stay below, like 8GB [default: 70 % of the machine or container].
+    /// Memory the server aims to stay below, like 8GB [default: 70 % of the machine, half of a container].
     #[arg(long, env = "WEIR_MEMORY_LIMIT", value_parser = memory)]
     memory_limit: Option<usize>,
     /// Changes that the store keeps for one view that is behind, like 16GB. Beyond that the view is suspended and built anew.

@@ -119,10 +119,10 @@ async fn statements_longer_than_memory_end_by_name() {
     // As many tokens as there is no room for.
     let items = vec!["1"; 400_000].join(",");
     assert_eq!(sql.error(&format!("SELECT 1 IN ({items})")).await.code().code(), "53200");
-    // One token that there is no room for: the connection ends, since what has begun to come cannot be held.
-    let long = weir.client().await;
-    let error = long.rows(&format!("SELECT length('{}')", "x".repeat(300 << 20))).await.expect_err("too long");
-    assert!(error.starts_with("53200"), "{error}");
+    // One token that there is no room for.
+    let long = format!("SELECT length('{}')", "x".repeat(300 << 20));
+    assert_eq!(sql.error(&long).await.code().code(), "53200");
+    drop(long);
     // Each fits, all of them do not.
     let literal = "y".repeat(1 << 20);
     let mut prepared = 0;
@@ -138,7 +138,7 @@ async fn statements_longer_than_memory_end_by_name() {
     sql.run("DEALLOCATE ALL").await;
     sql.run(&format!("PREPARE p AS SELECT '{literal}'")).await;
     let grown = peak(weir.process_id()) - before;
-    assert!(grown < 300, "memory grew by {grown} MB");
+    assert!(grown < 400, "memory grew by {grown} MB for a gigabyte");
     weir.kill();
 }
 
@@ -169,6 +169,6 @@ async fn many_who_write_much_at_once_are_refused_or_wait() {
     assert!(written > 0 && refused > 0, "{written} rows, {refused} refused: all of it is twice what fits");
     assert_eq!(sql.one("SELECT count(*) FROM t").await, written.to_string());
     let grown = peak(weir.process_id()) - before;
-    assert!(grown < 300, "memory grew by {grown} MB");
+    assert!(grown < 400, "memory grew by {grown} MB");
     weir.kill();
 }

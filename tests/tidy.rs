@@ -14,6 +14,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("catalog", &["connector", "weir_sql", "weir_storage"]),
     ("coordinator", &["catalog", "connector", "dataflow", "weir_sql", "weir_storage"]),
     ("serving", &["catalog", "connector", "coordinator", "dataflow", "weir_sql", "weir_storage"]),
+    ("allocator", &[]),
+    // What is in use is a metric.
+    ("budget", &["allocator", "serving", "weir_sql"]),
     ("inspect", EVERYTHING),
     ("backup", &["weir_sql", "weir_storage"]),
     ("spill", &[]),
@@ -23,7 +26,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 const EVERYTHING: &[&str] = &[
+    "allocator",
     "backup",
+    "budget",
     "catalog",
     "connector",
     "coordinator",

@@ -23,16 +23,25 @@ thread_local! {
 /// Bytes of memory that are left of the limit, and those that may be taken beyond it.
 static LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
 static BEYOND: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Bytes that no statement has taken.
+static STATE: AtomicUsize = AtomicUsize::new(0);
 
 /// From now on functions called on this thread make at most so many bytes of a batch.
 pub fn keep_within(bytes: usize) {
     ROOM.set(bytes.min(LARGEST));
 }
 
-/// `taken` bytes of memory are in use, of `limit`, and for a moment an eighth more.
+/// `taken` bytes of memory are in use, of `limit`. However much of that state takes, a quarter of the limit is left to statements; and for a
+/// moment they may take an eighth more.
 pub fn tell(taken: usize, limit: usize) {
-    LEFT.store(limit.saturating_sub(taken), Ordering::Relaxed);
-    BEYOND.store((limit + limit / 8).saturating_sub(taken), Ordering::Relaxed);
+    let all = limit.max(STATE.load(Ordering::Relaxed).saturating_add(limit / 4));
+    LEFT.store(all.saturating_sub(taken), Ordering::Relaxed);
+    BEYOND.store(all.saturating_add(limit / 8).saturating_sub(taken), Ordering::Relaxed);
+}
+
+/// State of tables and views takes so many bytes.
+pub fn tell_state(bytes: usize) {
+    STATE.store(bytes, Ordering::Relaxed);
 }
 
 /// 53200 if the process has come so far beyond its limit that whatever grows has to end, or would by taking `more`.

@@ -1,17 +1,17 @@
 //! Memory of state: how much relations hold, and what is done before it is more than there is.
 //!
-//! Counted beside the loop, at most once a second while epochs close ([`Memory::due`]). Beyond their share of `--memory-limit` no view is
-//! made and no row is written by SQL (53200; DELETE and TRUNCATE go on), nor are rows that would be more than what views fail beyond; beyond that by an eighth ([`decide`]) views fail by name, the one
-//! with most state first, each once as much as a part of the share has come on top: one that has failed takes no more. Tables of sources
-//! go on: what they hold is upstream's to say.
+//! Counted beside the loop, at most once a second while epochs close, sooner when much comes at once ([`Memory::due`]). Beyond their share
+//! of `--memory-limit` no view is made and no row is written by SQL (53200; DELETE and TRUNCATE go on), nor are rows that would come to
+//! more than an eighth beyond it; there ([`decide`]) views fail by name, the one with most state first, each once as much as a part of the
+//! share has come on top: one that has failed takes no more. Tables of sources go on: what they hold is upstream's to say.
 
 use super::message::Message;
 use super::run::{Coordinator, Held};
 use crate::connector::Changes;
 use crate::dataflow::relations::Failure;
 use std::collections::BTreeMap;
-use weir_sql::Error;
 use weir_sql::catalog::RelationId;
+use weir_sql::{Error, room};
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::size;
@@ -148,6 +148,7 @@ impl Coordinator {
         let was_full = self.memory.refusal().is_some();
         let works = |id: RelationId| self.ledger.get(id).is_some_and(|entry| !entry.is_table() && !entry.has_failed());
         let victim = self.memory.counted(counted, works);
+        room::tell_state(usize::try_from(self.memory.total).unwrap_or(usize::MAX));
         if let (Some(error), false) = (self.memory.refusal(), was_full) {
             tracing::warn!(%error, "no view is made and no row is written by SQL until there is room");
         }

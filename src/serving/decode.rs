@@ -94,14 +94,22 @@ pub fn sasl(body: Bytes) -> Result<(String, Bytes)> {
 /// The next message, if it is there whole. After the outer error nobody knows where a message begins.
 pub fn message(buffer: &mut BytesMut) -> Result<Option<Result<Message, Bad>>> {
     let Some((tag, body)) = frame(buffer, limit)? else { return Ok(None) };
-    let skips = matches!(tag, b'P' | b'B' | b'D' | b'E' | b'C' | b'H');
-    Ok(Some(read(tag, Reader(body)).map_err(|error| Bad { error, skips })))
+    Ok(Some(read(tag, Reader(body)).map_err(|error| Bad { error, skips: skips(tag) })))
 }
 
-/// Bytes that have yet to come of the message that `buffer` begins with, as it says itself.
-pub fn wanted(buffer: &[u8]) -> Option<usize> {
+/// Bytes of the message that `buffer` begins with, as it says itself.
+pub fn length(buffer: &[u8]) -> Option<usize> {
     let (&[_, a, b, c, d], _) = buffer.split_first_chunk()?;
-    (u32::from_be_bytes([a, b, c, d]) as usize + 1).checked_sub(buffer.len())
+    Some(u32::from_be_bytes([a, b, c, d]) as usize + 1)
+}
+
+/// The message that `buffer` begins with, if it cannot be taken.
+pub fn refused(buffer: &[u8], error: Error) -> Bad {
+    Bad { error, skips: buffer.first().is_some_and(|tag| skips(*tag)) }
+}
+
+fn skips(tag: u8) -> bool {
+    matches!(tag, b'P' | b'B' | b'D' | b'E' | b'C' | b'H')
 }
 
 fn limit(tag: u8) -> Result<usize> {

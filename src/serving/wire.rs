@@ -50,11 +50,18 @@ pub struct Incoming {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
     room: usize,
+    skipped: Option<Skipped>,
+}
+
+/// A message that there is no room for, while the rest of it comes.
+struct Skipped {
+    left: usize,
+    bad: Bad,
 }
 
 impl Incoming {
     pub fn new(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self { reader: Box::new(reader), buffer: BytesMut::new(), room: LOGIN_ROOM }
+        Self { reader: Box::new(reader), buffer: BytesMut::new(), room: LOGIN_ROOM, skipped: None }
     }
 
     /// From now on larger messages are expected.
@@ -72,9 +79,36 @@ impl Incoming {
         self.next(decode::password).await
     }
 
-    /// The next message; `None` when the client has closed the connection. Safe to cancel.
+    /// The next message; `None` when the client has closed the connection. One that there is no room for is passed over and refused. Safe
+    /// to cancel.
     pub async fn message(&mut self) -> Result<Option<Result<PgWireFrontendMessage, Bad>>, End> {
-        self.next(decode::message).await
+        loop {
+            if let Some(Skipped { left, .. }) = &mut self.skipped {
+                let came = self.buffer.len().min(*left);
+                self.buffer.advance(came);
+                *left -= came;
+            } else if let Some(message) = decode::message(&mut self.buffer).map_err(End::Lost)? {
+                return Ok(Some(message));
+            } else if let Some(length) = decode::length(&self.buffer).filter(|length| *length > LONG) {
+                // What has yet to come is going to be there as it came and as text.
+                let wanted = length - self.buffer.len();
+                if let Err(error) = room::check_left(wanted * 2) {
+                    self.skipped = Some(Skipped { left: length, bad: decode::refused(&self.buffer, error) });
+                    continue;
+                }
+            }
+            if let Some(Skipped { bad, .. }) = self.skipped.take_if(|skipped| skipped.left == 0) {
+                return Ok(Some(Err(bad)));
+            }
+            if self.read().await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(self.room);
+        self.reader.read_buf(&mut self.buffer).await
     }
 
     async fn next<T>(
@@ -85,12 +119,7 @@ impl Incoming {
             if let Some(message) = decode(&mut self.buffer).map_err(End::Lost)? {
                 return Ok(Some(message));
             }
-            if let Some(wanted) = decode::wanted(&self.buffer).filter(|wanted| *wanted > LONG) {
-                // It is going to be there as it came and as text.
-                room::check_left(wanted * 2).map_err(End::Lost)?;
-            }
-            self.buffer.reserve(self.room);
-            if self.reader.read_buf(&mut self.buffer).await? == 0 {
+            if self.read().await? == 0 {
                 return Ok(None);
             }
         }
@@ -99,8 +128,7 @@ impl Incoming {
     /// Ends when the client closes the connection; what it sends meanwhile is kept for later.
     pub async fn closed(&mut self) {
         while self.buffer.len() < AHEAD {
-            self.buffer.reserve(self.room);
-            match self.reader.read_buf(&mut self.buffer).await {
+            match self.read().await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
