@@ -16,6 +16,9 @@ const LARGEST: usize = i32::MAX as usize;
 /// What functions may make of a batch however little is left: rows of a kilobyte are nothing special.
 const LEAST: usize = 8 << 20;
 
+/// What statements may take beside state however small the limit is.
+const GIVEN: usize = 64 << 20;
+
 thread_local! {
     static ROOM: Cell<usize> = const { Cell::new(LARGEST) };
 }
@@ -31,10 +34,10 @@ pub fn keep_within(bytes: usize) {
     ROOM.set(bytes.min(LARGEST));
 }
 
-/// `taken` bytes of memory are in use, of `limit`. However much of that state takes, a quarter of the limit is left to statements; and for a
-/// moment they may take an eighth more.
+/// `taken` bytes of memory are in use, of `limit`. However much of that state takes, a quarter of the limit and [`GIVEN`] are left to
+/// statements; and for a moment they may take an eighth more.
 pub fn tell(taken: usize, limit: usize) {
-    let all = limit.max(STATE.load(Ordering::Relaxed).saturating_add(limit / 4));
+    let all = limit.max(STATE.load(Ordering::Relaxed).saturating_add(GIVEN.max(limit / 4)));
     LEFT.store(all.saturating_sub(taken), Ordering::Relaxed);
     BEYOND.store(all.saturating_add(limit / 8).saturating_sub(taken), Ordering::Relaxed);
 }

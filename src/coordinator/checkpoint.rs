@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use weir_storage::arrangement::Arrangement;
-use weir_storage::gc::Told;
 use weir_storage::manifest::{ArrangementId, Laid, Manifest, State, page};
 use weir_storage::publish::{Durable, Publisher};
 use weir_storage::run::{self, Run, Writer};
@@ -44,8 +43,6 @@ pub struct Draft {
     pub merged: Vec<Replacement>,
     /// Told what is uploaded and not published yet.
     pub in_use: InUse,
-    /// Whom to tell what was published.
-    pub told: Told,
     /// Monotonic microseconds.
     pub began: u64,
 }
@@ -127,7 +124,6 @@ pub async fn make(
         upload(&env, &pages, object, &on_retry).await?;
     }
     let (manifest, proof) = publisher.publish(laid, &|reason| on_retry(reason)).await?;
-    draft.told.tell(&manifest);
     let merged = draft.merged.iter().filter_map(|merged| merged.new.as_ref()).map(|run| &run.object);
     uploads.iter().chain([&pages]).chain(merged).for_each(|path| in_use.remove(path));
     Ok(Published { manifest, proof })

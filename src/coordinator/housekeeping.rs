@@ -13,7 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use weir_storage::arrangement::Spec;
-use weir_storage::gc::{Collector, Sparse, Told};
+use weir_storage::gc::{Collector, Sparse};
 use weir_storage::history::History;
 use weir_storage::identity::Maker;
 use weir_storage::manifest::{ArrangementId, Manifest, State};
@@ -75,7 +75,6 @@ pub struct Housekeeping {
     pub mailbox: Mailbox,
     pub maker: Maker,
     pub in_use: InUse,
-    pub told: Told,
     pub on_retry: OnRetry,
     /// Where merging runs: nobody waits for it.
     pub pool: Handle,
@@ -113,14 +112,12 @@ impl Housekeeping {
     /// What `history` holds is not collected.
     pub fn new(env: Env, mailbox: Mailbox, maker: Maker, on_retry: OnRetry, pool: Handle, history: History) -> Self {
         let collected_at = env.clock.monotonic();
-        let (in_use, told) = (InUse::default(), Told::default());
-        let collector = Arc::new(tokio::sync::Mutex::new(Collector::new(history, told.clone())));
+        let (in_use, collector) = (InUse::default(), Arc::new(tokio::sync::Mutex::new(Collector::new(history))));
         Self {
             env,
             mailbox,
             maker,
             in_use,
-            told,
             on_retry,
             pool,
             collector,

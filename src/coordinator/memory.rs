@@ -88,7 +88,13 @@ impl Memory {
             return Err(Error { detail: detail.collect::<Vec<_>>().pop(), ..error });
         }
         self.handed = handed;
+        self.tell();
         Ok(())
+    }
+
+    /// What is no statement's.
+    fn tell(&self) {
+        room::tell_state(usize::try_from(self.total.saturating_add(self.handed)).unwrap_or(usize::MAX));
     }
 
     fn error(&self, what: &str) -> Error {
@@ -148,7 +154,7 @@ impl Coordinator {
         let was_full = self.memory.refusal().is_some();
         let works = |id: RelationId| self.ledger.get(id).is_some_and(|entry| !entry.is_table() && !entry.has_failed());
         let victim = self.memory.counted(counted, works);
-        room::tell_state(usize::try_from(self.memory.total).unwrap_or(usize::MAX));
+        self.memory.tell();
         if let (Some(error), false) = (self.memory.refusal(), was_full) {
             tracing::warn!(%error, "no view is made and no row is written by SQL until there is room");
         }

@@ -439,9 +439,8 @@ impl Coordinator {
         let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
-        let told = self.housekeeping.told.clone();
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, told, began };
+        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
         let failed_views = self.ledger.failed_views();
         self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, failed_views, patience: None });
         self.pace.checkpoint_began(began);

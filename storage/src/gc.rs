@@ -15,7 +15,6 @@ use crate::merge::WORTHWHILE;
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The newest manifests are kept: to look at, and to go back to by hand.
 const KEPT: usize = 10;
@@ -127,27 +126,10 @@ pub struct Sparse {
     pub needed: u64,
 }
 
-/// What the owner has published, so that it need not be read again. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<BTreeMap<u64, Facts>>>);
-
-impl Told {
-    pub fn tell(&self, manifest: &Manifest) {
-        // How large it is is known when it is listed.
-        let facts = Facts::of(manifest, 0);
-        self.lock().insert(manifest.sequence, facts);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Facts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Collects garbage, and remembers the manifests it has read. What readers of `history` hold is kept.
 #[derive(Default)]
 pub struct Collector {
     history: History,
-    told: Told,
     read: BTreeMap<u64, Known>,
     pages: Cache,
 }
@@ -175,9 +157,8 @@ impl Facts {
 }
 
 impl Collector {
-    /// Of what is `told` nothing is read.
-    pub fn new(history: History, told: Told) -> Self {
-        Self { history, told, ..Self::default() }
+    pub fn new(history: History) -> Self {
+        Self { history, ..Self::default() }
     }
 
     /// Deletes what the owner `own` may delete. `in_use` is asked during the collection; it names every object
@@ -201,7 +182,10 @@ impl Collector {
         }
         let sizes: HashMap<&str, u64> = listed.iter().map(|(path, bytes)| (path.as_str(), *bytes)).collect();
         let candidates: Vec<Candidate> = self.read.iter().map(candidate).collect();
-        let keep = retained(&candidates, env.clock.now(), &|object| sizes.get(object).copied().unwrap_or(0));
+        let mut keep = retained(&candidates, env.clock.now(), &|object| sizes.get(object).copied().unwrap_or(0));
+        // A request to delete may come to something long after it has failed.
+        let going = self.history.going();
+        keep.retain(|sequence, _| !going.contains(sequence));
         let old =
             self.history.release(self.read.keys().copied().filter(|sequence| !keep.contains_key(sequence)).collect());
         delete(env, old.iter().map(|&sequence| Manifest::path(sequence)).collect()).await?;
@@ -233,19 +217,9 @@ impl Collector {
         let sequences = listed.into_iter().filter_map(|(path, bytes)| Some((Manifest::sequence_of(&path)?, bytes)));
         let listed: BTreeMap<u64, u64> = sequences.collect();
         self.read.retain(|sequence, _| listed.contains_key(sequence));
-        let mut told = std::mem::take(&mut *self.told.lock());
-        if let Some((last, _)) = listed.last_key_value() {
-            // Published since they were listed.
-            let later = told.split_off(&(last + 1));
-            self.told.lock().extend(later);
-        }
         // One after the other, since each has nearly all of its pages in common with the one before.
         for (sequence, bytes) in listed {
             if self.read.contains_key(&sequence) {
-                continue;
-            }
-            if let Some(facts) = told.remove(&sequence) {
-                self.read.insert(sequence, Some(Facts { bytes, ..facts }));
                 continue;
             }
             let known = match Manifest::read(env, sequence, &mut self.pages).await {

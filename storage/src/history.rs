@@ -109,7 +109,12 @@ impl History {
         Some(Snapshot { manifest, _held: held })
     }
 
-    /// Of `old`, those that nobody holds: from now on nobody can.
+    /// Those that were to go when garbage was looked for last: they may go at any time, also if they could not be deleted then.
+    pub(crate) fn going(&self) -> BTreeSet<u64> {
+        self.state().going.clone()
+    }
+
+    /// Of `old`, those that nobody holds: from now on nobody can. Those that were to go before are among them for as long as they are there.
     pub(crate) fn release(&self, old: BTreeSet<u64>) -> BTreeSet<u64> {
         let mut state = self.state();
         state.going = old.into_iter().filter(|sequence| !state.readers.contains_key(sequence)).collect();

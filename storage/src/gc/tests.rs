@@ -14,7 +14,7 @@ use crate::store::open;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use ulid::Ulid;
 
@@ -258,7 +258,7 @@ async fn a_manifest_that_is_read_stays_with_all_it_names() {
     let history = History::default();
     let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
     let (own, none) = (publisher.maker(), || HashSet::new());
-    let mut collector = Collector::new(history.clone(), Told::default());
+    let mut collector = Collector::new(history.clone());
     let mut publish = async |n: u64| {
         let object = object(1, n);
         env.objects.put(&object, Bytes::from_static(b"x")).await.unwrap();
@@ -283,29 +283,79 @@ async fn a_manifest_that_is_read_stays_with_all_it_names() {
     assert_eq!(open_past(&history, &env, 5).await, Err(Some(11)));
 }
 
+/// A store that once says that it could not delete, and does so later.
+struct Late {
+    store: Arc<dyn Objects>,
+    is_late: AtomicBool,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Objects for Late {
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        self.store.put(path, bytes).await
+    }
+
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        self.store.create(path, bytes).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        self.store.get(path).await
+    }
+
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.store.get_range(path, range).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
+        self.store.list(prefix, after).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        if self.is_late.load(Ordering::Relaxed) {
+            self.asked.lock().unwrap().push(path.into());
+            return Err(Error::Retry("no answer".into()));
+        }
+        self.store.delete(path).await
+    }
+
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+}
+
 #[tokio::test]
-async fn what_was_told_is_not_read_again() {
-    let env = env(open("memory://").unwrap(), 1);
+async fn a_manifest_that_was_to_go_is_not_kept_after_all() {
+    let late =
+        Arc::new(Late { store: open("memory://").unwrap(), is_late: AtomicBool::new(true), asked: Mutex::default() });
+    let env = Env { objects: late.clone(), ..env(late.store.clone(), 1) };
+    let history = History::default();
     let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
     let (own, none) = (publisher.maker(), || HashSet::new());
-    let told = Told::default();
-    let mut collector = Collector::new(History::default(), told.clone());
-    for n in 1..=20 {
+    let mut collector = Collector::new(history.clone());
+    let mut publish = async |n: u64, bytes: usize, committed_at: i64| {
         let object = object(1, n);
-        env.objects.put(&object, Bytes::from_static(b"x")).await.unwrap();
-        let manifest = Manifest { epoch: Epoch::from_u64(n), ..named(&[&object]) };
-        let (published, _) = publisher.publish(manifest, &quiet).await.unwrap();
-        told.tell(&published);
-        // Who reads it finds nothing in it.
-        env.objects.put(&Manifest::path(published.sequence), Bytes::from_static(b"damaged")).await.unwrap();
-        if n == 15 {
-            let collected = collector.collect(&env, own, &none).await.unwrap();
-            assert_eq!((collected.manifests, collected.objects), (6, 5));
-        }
+        env.objects.put(&object, Bytes::from(vec![0; bytes])).await.unwrap();
+        let mut manifest = Manifest { epoch: Epoch::from_u64(n), committed_at, ..named(&[&object]) };
+        manifest.arrangements.values_mut().for_each(|state| state.runs[0].length = bytes as u64);
+        publisher.publish(manifest, &quiet).await.unwrap();
+    };
+    // The last of its hour, for which there is no room beside small ones.
+    publish(1, 1 << 20, 0).await;
+    for n in 2..=12 {
+        publish(n, 1, HOUR).await;
     }
-    let collected = collector.collect(&env, own, &none).await.unwrap();
-    assert_eq!((collected.manifests, collected.objects), (5, 5));
-    assert!(told.lock().is_empty(), "it is remembered once");
+    assert!(collector.collect(&env, own, &none).await.is_err(), "nothing could be deleted");
+    // Now there would be.
+    publish(13, 8 << 20, HOUR).await;
+    assert_eq!(open_past(&history, &env, 1).await, Err(Some(3)), "it may go at any time");
+    late.is_late.store(false, Ordering::Relaxed);
+    let asked = std::mem::take(&mut *late.asked.lock().unwrap());
+    assert!(!asked.is_empty());
+    collector.collect(&env, own, &none).await.unwrap();
+    assert!(env.objects.get(&Manifest::path(2)).await.unwrap().is_none());
+    assert_eq!(open_past(&history, &env, 1).await, Err(Some(4)));
 }
 
 /// Reads the past of a server's own store now and then; what it reads stays for as long as that server is the owner.
@@ -350,7 +400,7 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
         Err(e) => panic!("{e}"),
     };
     let own = publisher.maker();
-    let (uploads, told) = (Mutex::new(HashSet::new()), Told::default());
+    let uploads = Mutex::new(HashSet::new());
     let checkpoints = async {
         for round in 1..=20 {
             let sealed = run::path(own, Ulid::from_parts(env.random.next() >> 16, 0));
@@ -370,15 +420,12 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
                 Ok((published, _)) => manifest = published,
                 Err(_) => return,
             }
-            if env.random.next().is_multiple_of(2) {
-                told.tell(&manifest);
-            }
             uploads.lock().unwrap().remove(&sealed);
         }
     };
     let history = History::default();
     let collections = async {
-        let mut collector = Collector::new(history.clone(), told.clone());
+        let mut collector = Collector::new(history.clone());
         loop {
             let in_use = || uploads.lock().unwrap().clone();
             match collector.collect(&env, own, &in_use).await {
