@@ -2,8 +2,8 @@
 //!
 //! *Functions*: what they make of the rows of one batch is in memory as a whole before whoever counts bytes comes to see it. A thread that
 //! runs queries has a room of its own for that, a share of the memory there is, and less while little of it is left; other threads have
-//! the 2 GB of a column's offsets. *Everything else*, reading and planning of statements above all, asks on its way whether the server
-//! has come beyond its memory ([`check_left`]).
+//! the 2 GB of a column's offsets. *Long statements* ask before they are taken in and read whether there is
+//! room for them ([`check_left`]).
 //!
 //! What is left is told from outside ([`tell`]); nobody who tells means that there is enough.
 
@@ -18,6 +18,8 @@ const LEAST: usize = 8 << 20;
 
 /// What statements may take beside state however small the limit is.
 const GIVEN: usize = 64 << 20;
+/// What is in memory for a moment however small the limit is: batches on their way, pieces of the past, an epoch that is being sealed.
+const BRIEFLY: usize = 128 << 20;
 
 thread_local! {
     static ROOM: Cell<usize> = const { Cell::new(LARGEST) };
@@ -35,11 +37,12 @@ pub fn keep_within(bytes: usize) {
 }
 
 /// `taken` bytes of memory are in use, of `limit`. However much of that state takes, a quarter of the limit and [`GIVEN`] are left to
-/// statements; and for a moment they may take an eighth more.
+/// statements; and for a moment they may take an eighth or [`BRIEFLY`] more.
 pub fn tell(taken: usize, limit: usize) {
     let all = limit.max(STATE.load(Ordering::Relaxed).saturating_add(GIVEN.max(limit / 4)));
     LEFT.store(all.saturating_sub(taken), Ordering::Relaxed);
-    BEYOND.store(all.saturating_add(limit / 8).saturating_sub(taken), Ordering::Relaxed);
+    let most = all.saturating_add(BRIEFLY.max(limit / 8));
+    BEYOND.store(most.saturating_sub(taken), Ordering::Relaxed);
 }
 
 /// State of tables and views takes so many bytes.
@@ -47,17 +50,14 @@ pub fn tell_state(bytes: usize) {
     STATE.store(bytes, Ordering::Relaxed);
 }
 
-/// 53200 if the process has come so far beyond its limit that whatever grows has to end, or would by taking `more`.
+/// 53200 if `more` bytes are more than is left.
 pub fn check_left(more: usize) -> Result<()> {
     let beyond = BEYOND.load(Ordering::Relaxed);
     if beyond > more {
         return Ok(());
     }
     Err(Error::new("53200", "out of memory")
-        .detail(match more {
-            0 => "The server takes more than --memory-limit.".to_string(),
-            _ => format!("{} MB are wanted, and {} MB of --memory-limit are left.", more >> 20, beyond >> 20),
-        })
+        .detail(format!("{} MB are wanted, and {} MB of --memory-limit are left.", more >> 20, beyond >> 20))
         .hint("Ask for less at once, or again when less is going on, or raise --memory-limit."))
 }
 

@@ -1,9 +1,7 @@
 //! Ends planning that nobody waits for any more. Planning cannot be interrupted from outside, but it comes by here all the time: whoever
-//! plans asks whether to go on for every expression whose type is settled, and for every call whose type is asked. A statement for which
-//! there is no memory ends there, too.
+//! plans asks whether to go on for every expression whose type is settled, and for every call whose type is asked.
 
 use crate::error::{Error, Result};
-use crate::room;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +26,8 @@ impl Drop for Before {
     }
 }
 
-/// An error, which reaches nobody, if nobody waits; 53200 if there is no memory to go on. All that is not planned under [`unless_left`]
-/// goes on.
+/// An error, which reaches nobody, if nobody waits. All that is not planned under [`unless_left`] goes on.
 pub fn check() -> Result<()> {
-    room::check_here(0)?;
     match WAITED.with_borrow(|waited| waited.as_ref().is_none_or(|waited| waited.load(Ordering::Relaxed))) {
         true => Ok(()),
         false => Err(Error::new("57014", "canceling statement due to user request")),

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
-use weir_sql::{Error, Result, room};
+use weir_sql::{Error, Result};
 use weir_storage::delta::{own, size};
 
 /// Batches computed before the client has taken the first: one being sent, one ready.
@@ -164,9 +164,6 @@ async fn produce(
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(failure)?;
-        if size(&batch) > UNCOUNTED {
-            room::check_left(0)?;
-        }
         if batch.num_rows() > 0 && sender.send(batch).await.is_err() {
             break;
         }
