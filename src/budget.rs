@@ -58,8 +58,7 @@ impl Share {
             Share::State => part * 20,
             Share::Queries => part * 8,
             Share::Commits => part * 2,
-            Share::History => part.clamp(4 << 20, 1 << 30),
-            Share::Sources => part.clamp(4 << 20, 1 << 30),
+            Share::History | Share::Sources => part.clamp(4 << 20, 1 << 30),
         }
     }
 }

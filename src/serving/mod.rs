@@ -75,6 +75,13 @@ pub struct Config {
     pub functions: Vec<Arc<ScalarUDF>>,
 }
 
+impl Config {
+    /// How many times [`COMMIT_UNIT`] may be committed at a time.
+    fn commits(&self) -> usize {
+        (self.commit_memory / COMMIT_UNIT).clamp(1, Semaphore::MAX_PERMITS)
+    }
+}
+
 /// What all sessions share.
 pub struct Server {
     pub handle: Handle,
@@ -110,14 +117,14 @@ impl Server {
         let registry = Arc::new(Registry::new(config.env.random.clone()));
         let doors = Arc::new(Doors::new(config.room));
         let (ending, bases) = (CancellationToken::new(), Mutex::default());
-        let commits = Semaphore::new((config.commit_memory / COMMIT_UNIT).clamp(1, Semaphore::MAX_PERMITS));
+        let commits = Semaphore::new(config.commits());
         Ok(Self { handle, config, registry, runtime, doors, commits, ending, bases })
     }
 
     /// Waits for the turn to commit a transaction of so many bytes, which are in memory until it is answered. One that is larger than all
     /// that may be committed at a time has its turn alone; `None`: a small one has no need of it.
     pub async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        let all = (self.config.commit_memory / COMMIT_UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let all = self.config.commits();
         let units = u32::try_from((bytes / COMMIT_UNIT).min(all)).unwrap_or(u32::MAX);
         // It is never closed.
         if units == 0 { None } else { self.commits.acquire_many(units).await.ok() }

@@ -13,6 +13,8 @@ use crate::run::Run;
 use crate::store::open;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -157,15 +159,23 @@ async fn nothing_is_deleted_while_a_manifest_cannot_be_read_or_by_one_who_is_fen
     assert_eq!(env.objects.list("data", None).await.unwrap(), [(kept, 1)]);
 }
 
-/// A store whose caller sleeps after it has listed the manifests, while another server takes over and collects.
-struct Overtaken {
+/// What a caller of [`Hooked`] asks for.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    Get,
+    Delete,
+}
+
+type Before = dyn Fn(Asked) -> BoxFuture<'static, Result<()>> + Send + Sync;
+
+/// A store to which something happens before it is read or something is deleted; if that fails, so does the request.
+struct Hooked {
     store: Arc<dyn Objects>,
-    reads: AtomicUsize,
-    after: usize,
+    before: Box<Before>,
 }
 
 #[async_trait]
-impl Objects for Overtaken {
+impl Objects for Hooked {
     async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
         self.store.put(path, bytes).await
     }
@@ -175,15 +185,7 @@ impl Objects for Overtaken {
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>> {
-        if self.reads.fetch_add(1, Ordering::Relaxed) == self.after {
-            let other = env(self.store.clone(), 2);
-            let newest = Publisher::newest(&other, false).await?;
-            let (mut publisher, mut manifest) = Publisher::take_over(&other, newest).await?;
-            for _ in 0..KEPT + 5 {
-                (manifest, _) = publisher.publish(manifest, &quiet).await?;
-            }
-            Collector::default().collect(&other, publisher.maker(), &HashSet::new).await?;
-        }
+        (self.before)(Asked::Get).await?;
         self.store.get(path).await
     }
 
@@ -196,12 +198,35 @@ impl Objects for Overtaken {
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
+        (self.before)(Asked::Delete).await?;
         self.store.delete(path).await
     }
 
     fn describe(&self) -> String {
         self.store.describe()
     }
+}
+
+/// Its caller sleeps at one of its reads, `after` others, while another server takes over and collects.
+fn overtaken(store: &Arc<dyn Objects>, after: usize) -> Hooked {
+    let (reads, inner) = (AtomicUsize::new(0), store.clone());
+    let before = move |asked: Asked| {
+        let sleeps = asked == Asked::Get && reads.fetch_add(1, Ordering::Relaxed) == after;
+        let other = env(inner.clone(), 2);
+        async move {
+            if !sleeps {
+                return Ok(());
+            }
+            let newest = Publisher::newest(&other, false).await?;
+            let (mut publisher, mut manifest) = Publisher::take_over(&other, newest).await?;
+            for _ in 0..KEPT + 5 {
+                (manifest, _) = publisher.publish(manifest, &quiet).await?;
+            }
+            Collector::default().collect(&other, publisher.maker(), &HashSet::new).await.map(drop)
+        }
+        .boxed()
+    };
+    Hooked { store: store.clone(), before: Box::new(before) }
 }
 
 #[tokio::test]
@@ -220,8 +245,7 @@ async fn one_who_sleeps_while_it_reads_manifests_deletes_nothing_of_its_successo
             }
             (manifest, _) = publisher.publish(manifest, &quiet).await.unwrap();
         }
-        let slow =
-            Env { objects: Arc::new(Overtaken { store: store.clone(), reads: AtomicUsize::new(0), after }), ..env };
+        let slow = Env { objects: Arc::new(overtaken(&store, after)), ..env };
         let _ = Collector::default().collect(&slow, publisher.maker(), &HashSet::new).await;
         assert_eq!(store.list("data", None).await.unwrap(), [(kept, 1)], "woken after {after} reads");
         check(&store, after as u64);
@@ -283,53 +307,18 @@ async fn a_manifest_that_is_read_stays_with_all_it_names() {
     assert_eq!(open_past(&history, &env, 5).await, Err(Some(11)));
 }
 
-/// A store that once says that it could not delete, and does so later.
-struct Late {
-    store: Arc<dyn Objects>,
-    is_late: AtomicBool,
-    asked: Mutex<Vec<String>>,
-}
-
-#[async_trait]
-impl Objects for Late {
-    async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
-        self.store.put(path, bytes).await
-    }
-
-    async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        self.store.create(path, bytes).await
-    }
-
-    async fn get(&self, path: &str) -> Result<Option<Bytes>> {
-        self.store.get(path).await
-    }
-
-    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        self.store.get_range(path, range).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<(String, u64)>> {
-        self.store.list(prefix, after).await
-    }
-
-    async fn delete(&self, path: &str) -> Result<()> {
-        if self.is_late.load(Ordering::Relaxed) {
-            self.asked.lock().unwrap().push(path.into());
-            return Err(Error::Retry("no answer".into()));
-        }
-        self.store.delete(path).await
-    }
-
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
-}
-
 #[tokio::test]
 async fn a_manifest_that_was_to_go_is_not_kept_after_all() {
-    let late =
-        Arc::new(Late { store: open("memory://").unwrap(), is_late: AtomicBool::new(true), asked: Mutex::default() });
-    let env = Env { objects: late.clone(), ..env(late.store.clone(), 1) };
+    let store = open("memory://").unwrap();
+    let (is_late, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (late, deletes) = (is_late.clone(), asked.clone());
+    let before = move |request: Asked| {
+        let fails = request == Asked::Delete && late.load(Ordering::Relaxed);
+        deletes.fetch_add(fails.into(), Ordering::Relaxed);
+        let answer = if fails { Err(Error::Retry("no answer".into())) } else { Ok(()) };
+        futures::future::ready(answer).boxed()
+    };
+    let env = Env { objects: Arc::new(Hooked { store: store.clone(), before: Box::new(before) }), ..env(store, 1) };
     let history = History::default();
     let (mut publisher, _) = Publisher::take_over(&env, born()).await.unwrap();
     let (own, none) = (publisher.maker(), || HashSet::new());
@@ -350,9 +339,8 @@ async fn a_manifest_that_was_to_go_is_not_kept_after_all() {
     // Now there would be.
     publish(13, 8 << 20, HOUR).await;
     assert_eq!(open_past(&history, &env, 1).await, Err(Some(3)), "it may go at any time");
-    late.is_late.store(false, Ordering::Relaxed);
-    let asked = std::mem::take(&mut *late.asked.lock().unwrap());
-    assert!(!asked.is_empty());
+    is_late.store(false, Ordering::Relaxed);
+    assert!(asked.load(Ordering::Relaxed) > 0);
     collector.collect(&env, own, &none).await.unwrap();
     assert!(env.objects.get(&Manifest::path(2)).await.unwrap().is_none());
     assert_eq!(open_past(&history, &env, 1).await, Err(Some(4)));
