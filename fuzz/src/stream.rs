@@ -112,7 +112,7 @@ impl World {
             return;
         };
         assert!(taken.place.lsn >= before, "a position goes back");
-        taken.fold(|_, cause| panic!("what is read cannot be folded: {cause:?}"));
+        taken.fold(1, |_, cause| panic!("what is read cannot be folded: {cause:?}"));
     }
 }
 

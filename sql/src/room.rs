@@ -36,6 +36,24 @@ pub fn keep_within(bytes: usize) {
     ROOM.set(bytes.min(LARGEST));
 }
 
+/// Whether something was too much, and less of it may not be.
+pub fn is_exceeded(error: &Error) -> bool {
+    matches!(error.sqlstate, "53200" | "54000")
+}
+
+/// Functions that `work` calls make at most so many bytes of a batch.
+pub fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    struct Back(usize);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            ROOM.set(self.0);
+        }
+    }
+    let back = Back(ROOM.get());
+    ROOM.set(bytes.min(back.0));
+    work()
+}
+
 /// `taken` bytes of memory are in use, of `limit`. However much of that state takes, a quarter of the limit and [`GIVEN`] are left to
 /// statements; and for a moment they may take an eighth or [`BRIEFLY`] more.
 pub fn tell(taken: usize, limit: usize) {

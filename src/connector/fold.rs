@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use weir_storage::delta::{size, widths};
 use weir_storage::key::Keys;
 use weir_storage::{Delta, Result};
 
@@ -93,11 +94,11 @@ impl Segment {
     }
 }
 
-/// Folds the changes of a table with a key. `key`: indices of its columns.
-pub fn keyed(schema: &SchemaRef, key: &[usize], segments: &[Segment]) -> Result<Fold> {
+/// Folds the changes of a table with a key. `key`: indices of its columns. `most`: bytes of a batch of the result, unless it has one row.
+pub fn keyed(schema: &SchemaRef, key: &[usize], segments: &[Segment], most: usize) -> Result<Fold> {
     let mut folding = Folding::new(schema, key, segments)?;
     folding.run();
-    folding.finish()
+    folding.finish(most)
 }
 
 /// Where a row or an old key stands: segment and index in it.
@@ -254,7 +255,7 @@ impl<'a> Folding<'a> {
         self.bases.clear();
     }
 
-    fn finish(self) -> Result<Fold> {
+    fn finish(self, most: usize) -> Result<Fold> {
         let mut sorter = Sorter::new(&self);
         for entry in &self.entries {
             match entry.last {
@@ -264,31 +265,32 @@ impl<'a> Folding<'a> {
             }
         }
         let Sorter { whole, composed, partial, failed, deletes, .. } = sorter;
-        let mut upserts = self.upserts(&whole)?;
-        if !composed.is_empty() {
-            upserts.push(self.compose(&composed)?);
+        let sizes = Sizes::new(self.segments, most);
+        let mut upserts = self.upserts(&whole, &sizes)?;
+        for composed in sizes.cut(&composed, |layers| sizes.of_layers(layers)) {
+            upserts.push(self.compose(composed)?);
         }
+        let deletes = sizes.cut(&deletes, |key| sizes.of_key(*key));
+        let partial = sizes.cut(&partial, |(layers, origin)| sizes.of_layers(layers) + sizes.of_key(*origin));
+        let failed = sizes.cut(&failed, |(at, _)| sizes.of_row(*at));
         Ok(Fold {
             truncated: self.truncated,
             upserts,
-            deletes: if deletes.is_empty() { vec![] } else { vec![self.keys(&deletes)?] },
-            partial: if partial.is_empty() { vec![] } else { vec![self.partial(&partial)?] },
-            failed: if failed.is_empty() { vec![] } else { vec![self.failed(failed)?] },
+            deletes: deletes.map(|keys| self.keys(keys)).collect::<Result<_>>()?,
+            partial: partial.map(|rows| self.partial(rows)).collect::<Result<_>>()?,
+            failed: failed.map(|rows| self.failed(rows)).collect::<Result<_>>()?,
         })
     }
 
     /// Segments every image of which is final go through as they are: the way of append-only streams.
-    fn upserts(&self, whole: &[At]) -> Result<Vec<RecordBatch>> {
-        if whole.is_empty() {
-            return Ok(vec![]);
-        }
+    fn upserts(&self, whole: &[At], sizes: &Sizes) -> Result<Vec<RecordBatch>> {
         let rows: usize = self.segments.iter().map(|s| s.rows.num_rows()).sum();
         if whole.len() == rows {
             // All images are final, each of another key: their order means nothing.
             let segments = self.segments.iter().map(|s| s.rows.clone());
             return Ok(segments.filter(|rows| rows.num_rows() > 0).collect());
         }
-        Ok(vec![self.gather(whole)?])
+        sizes.cut(whole, |at| sizes.of_row(*at)).map(|whole| self.gather(whole)).collect()
     }
 
     fn gather(&self, places: &[At]) -> Result<RecordBatch> {
@@ -347,9 +349,64 @@ impl<'a> Folding<'a> {
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 
-    fn failed(&self, rows: Vec<(At, Cause)>) -> Result<Failed> {
-        let (keys, causes): (Vec<_>, Vec<_>) = rows.into_iter().map(|(at, cause)| (KeyAt::Row(at), cause)).unzip();
+    fn failed(&self, rows: &[(At, Cause)]) -> Result<Failed> {
+        let (keys, causes): (Vec<_>, Vec<_>) = rows.iter().map(|(at, cause)| (KeyAt::Row(*at), cause.clone())).unzip();
         Ok(Failed { keys: self.keys(&keys)?, causes })
+    }
+}
+
+/// How large rows are, by which what they are put together to is cut.
+struct Sizes {
+    /// Bytes of a batch, at most.
+    most: usize,
+    /// Of each segment's rows and old keys; empty if all of them together are no more than that.
+    rows: Vec<Vec<usize>>,
+    olds: Vec<Vec<usize>>,
+}
+
+impl Sizes {
+    fn new(segments: &[Segment], most: usize) -> Self {
+        let all: usize = segments.iter().map(|segment| size(&segment.rows) + size(&segment.olds)).sum();
+        if all <= most {
+            return Self { most, rows: vec![], olds: vec![] };
+        }
+        let rows = segments.iter().map(|segment| widths(&segment.rows)).collect();
+        Self { most, rows, olds: segments.iter().map(|segment| widths(&segment.olds)).collect() }
+    }
+
+    fn of_row(&self, at: At) -> usize {
+        self.rows[at.0 as usize][at.1 as usize]
+    }
+
+    fn of_key(&self, key: KeyAt) -> usize {
+        match key {
+            KeyAt::Row(at) => self.of_row(at),
+            KeyAt::Old(at) => self.olds[at.0 as usize][at.1 as usize],
+        }
+    }
+
+    /// No more than all images that it has values of.
+    fn of_layers(&self, layers: &Layers) -> usize {
+        let mut images: Vec<At> = layers.values.iter().flatten().copied().chain([layers.image]).collect();
+        images.sort_unstable();
+        images.dedup();
+        images.into_iter().map(|at| self.of_row(at)).sum()
+    }
+
+    /// Some of `all` at a time, none of them if there are none.
+    fn cut<'a, T>(&'a self, all: &'a [T], bytes: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = &'a [T]> {
+        let mut rest = all;
+        std::iter::from_fn(move || {
+            let mut sum = 0;
+            let mut fits = |one: &&T| {
+                sum += bytes(one);
+                sum <= self.most
+            };
+            let some = if self.rows.is_empty() { rest.len() } else { rest.iter().take_while(&mut fits).count().max(1) };
+            let (first, others) = rest.split_at(some.min(rest.len()));
+            rest = others;
+            (!first.is_empty()).then_some(first)
+        })
     }
 }
 
@@ -639,7 +696,7 @@ mod tests {
     fn check(stored: &[(i64, Row)], changes: &[Change], expected: &[(i64, Row)]) -> Fold {
         let table =
             |rows: &[(i64, Row)]| -> Table { rows.iter().map(|(id, row)| (*id, row.map(str::to_string))).collect() };
-        let fold = keyed(&schema(), &[1], &[segment(changes)]).unwrap();
+        let fold = keyed(&schema(), &[1], &[segment(changes)], usize::MAX).unwrap();
         assert_eq!(apply(&table(stored), &fold), table(expected), "{fold:?}");
         fold
     }
@@ -767,7 +824,8 @@ mod tests {
                 })
                 .collect();
             let (head, tail) = segment(&changes).split(random.random_range(0..=changes.len()));
-            let fold = keyed(&schema(), &[1], &[head, tail]).unwrap();
+            let most = [usize::MAX, 10, 1][seed as usize % 3];
+            let fold = keyed(&schema(), &[1], &[head, tail], most).unwrap();
             let visible = |table: &Table| -> Table {
                 let hide = |row: &[String; 2]| match row.contains(&"!".to_string()) {
                     true => ["!".to_string(), "!".to_string()],
@@ -777,6 +835,17 @@ mod tests {
             };
             assert_eq!(visible(&apply(&stored, &fold)), visible(&model), "seed {seed}: {stored:?} then {changes:?}");
         }
+    }
+
+    #[test]
+    fn what_would_be_too_large_is_put_together_in_pieces() {
+        let changes = [Upsert(1, ["a", "b"]), Upsert(1, ["c", "d"]), Upsert(2, ["e", "f"]), Upsert(3, ["g", "h"])];
+        let changes = [&changes[..], &[Upsert(4, ["?", "i"]), Upsert(5, ["j", "?"]), Delete(6), Delete(7)]].concat();
+        let pieces = |most| {
+            let fold = keyed(&schema(), &[1], &[segment(&changes)], most).unwrap();
+            (fold.upserts.len(), fold.partial.len(), fold.deletes.len())
+        };
+        assert_eq!((pieces(usize::MAX), pieces(1), pieces(24)), ((1, 1, 1), (3, 2, 2), (2, 2, 1)));
     }
 
     #[test]

@@ -14,22 +14,29 @@ use crate::catalog::object::Filled;
 use crate::catalog::{Body, Life, ViewBody};
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
+use weir_storage::arrangement::Arrangement;
 use weir_storage::key::Portion;
 
 /// Rows of its largest parent that a view gets at a time, as long as that makes no more than [`Portion::PARTS`] portions. Some seconds'
 /// work, which is what a crash costs; a group that all portions touch changes with each of them, so many small ones cost more than that.
 pub const PORTION_ROWS: usize = 8_000_000;
 
+/// And bytes of them, where they are wide: on its way through a view a portion is in memory several times.
+const PORTION_BYTES: usize = 1 << 30;
+
 impl Coordinator {
     /// What comes after `taken` for a view of `parents`.
     pub(super) fn next_portion(&self, parents: &[RelationId], taken: Portion) -> Portion {
         let relations = self.engine.relations();
-        let rows = |parent: &RelationId| {
-            let relation = relations.get(*parent)?;
-            Some(relation.rows.iter().fold(0, |sum: usize, own| sum.saturating_add(own.rows().max(0) as usize)))
+        let portions = |parent: &RelationId| {
+            let (mut rows, mut bytes) = (0usize, 0);
+            for stats in relations.get(*parent)?.rows.iter().map(Arrangement::stats) {
+                rows = rows.saturating_add(stats.rows.max(0) as usize);
+                bytes += stats.values;
+            }
+            Some(rows.div_ceil(self.portion_rows).max(bytes.div_ceil(PORTION_BYTES)))
         };
-        let most = parents.iter().filter_map(rows).max().unwrap_or(0);
-        let portions = most.div_ceil(self.portion_rows).clamp(1, Portion::PARTS as usize);
+        let portions = parents.iter().filter_map(portions).max().unwrap_or(0).clamp(1, Portion::PARTS as usize);
         let parts = (Portion::PARTS as usize).div_ceil(portions) as u8;
         Portion::new(taken.to(), (taken.to() + parts).min(Portion::PARTS))
     }

@@ -36,6 +36,8 @@ pub(super) struct Memory {
     /// Handed over by SQL since the last count began.
     handed: u64,
     counting: bool,
+    /// Somebody was refused since the last count began: there may be more room than it says.
+    refused: bool,
     counted_at: u64,
     /// The epoch closed last when it was counted.
     at: Epoch,
@@ -46,17 +48,17 @@ pub(super) struct Memory {
 impl Memory {
     pub fn new(share: u64) -> Self {
         let bearable = share.saturating_add(share / BEYOND);
-        Self { share, total: 0, handed: 0, counting: false, counted_at: 0, at: Epoch::ZERO, bearable }
+        Self { share, total: 0, handed: 0, counting: false, refused: false, counted_at: 0, at: Epoch::ZERO, bearable }
     }
 
     /// Whether to count now, when `closed` is the last closed epoch. What is full becomes less also while nothing is written.
     fn due(&mut self, now: u64, closed: Epoch) -> bool {
         let due = self.share != u64::MAX
             && !self.counting
-            && (closed > self.at || self.total > self.share)
+            && (closed > self.at || self.total > self.share || self.refused)
             && (now >= self.counted_at.saturating_add(COUNT_EVERY_US) || self.handed > self.share / SOON);
         if due {
-            (self.counting, self.counted_at, self.at, self.handed) = (true, now, closed, 0);
+            (self.counting, self.refused, self.counted_at, self.at, self.handed) = (true, false, now, closed, 0);
         }
         due
     }
@@ -82,6 +84,7 @@ impl Memory {
         }
         let handed = self.handed.saturating_add(bytes);
         if self.total.saturating_add(handed) > self.share.saturating_add(self.share / BEYOND) {
+            self.refused = true;
             let error = self.error("out of memory");
             let detail =
                 error.detail.iter().map(|detail| format!("{detail} The rows to be written take {} MB.", bytes >> 20));
@@ -207,6 +210,10 @@ mod tests {
         assert!(error.sqlstate == "53200" && error.detail.is_some_and(|d| d.contains("to be written")));
         assert!(memory.due(5_000_000, Epoch::from_u64(1)));
         memory.take(1).expect("what was handed over is being counted");
+        memory.counted(&Counted::from([(id(1), 700)]), |_| true);
+        assert!(!memory.due(9_000_000, Epoch::from_u64(1)), "nothing was closed, and nobody was refused");
+        memory.take(500).expect_err("no room");
+        assert!(memory.due(9_000_000, Epoch::from_u64(1)), "what was deleted may have gone since");
         memory.counted(&Counted::from([(id(1), 801)]), |_| true);
         assert_eq!(memory.take(0).expect_err("it is full").sqlstate, "53200");
         Memory::new(u64::MAX).take(u64::MAX).expect("there is no limit");

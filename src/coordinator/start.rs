@@ -17,7 +17,7 @@ use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
 use crate::connector::buffer::Buffers;
 use crate::dataflow::build::{Blueprint, Log};
-use crate::dataflow::engine::{Engine, Ordeal, PART, World};
+use crate::dataflow::engine::{Engine, Most, Ordeal, PART, World};
 use crate::dataflow::relations::Failure;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,7 +81,8 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
 
     let wake = Arc::new(Notify::new());
     let (limit, leap_after) = (config.history_limit, config.leap_after);
-    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, part: PART, leap_after };
+    let part = Most { rows: PART, bytes: env.limits.batch_bytes };
+    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, part, leap_after };
     let engine = match config.workers {
         Workers::Threads(workers) => Engine::start(workers, world),
         Workers::Given(start) => start(world),

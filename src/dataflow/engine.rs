@@ -4,6 +4,7 @@
 
 use super::build::{Blueprint, Log, Plot};
 use super::packet::Packet;
+pub use super::parts::Most;
 use super::placement::Placement;
 use super::relations::{Readable, Relations};
 use super::source::Follower;
@@ -33,8 +34,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Bytes that may wait for an operator before it has to take what there is of an epoch.
     pub limit: usize,
-    /// Rows of a part of an epoch, at most ([`PART`]); those that are behind take a small share of that.
-    pub part: usize,
+    /// What an operator takes at once of an epoch, at most ([`PART`] rows); those that are behind take a small share of those rows.
+    pub part: Most,
     /// Epochs a view may be behind before it leaps.
     pub leap_after: u64,
 }

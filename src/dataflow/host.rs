@@ -25,6 +25,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 use weir_sql::Result;
+use weir_storage::arrangement::Arrangement;
+use weir_storage::delta::{rows_within, widest_row};
 use weir_storage::env::Clock;
 use weir_storage::{Delta, Epoch};
 
@@ -79,8 +81,8 @@ struct Pending {
 struct Current {
     capability: Capability<u64>,
     parts: Parts,
-    /// Whether the operator has begun a part and is not done with it.
-    polling: bool,
+    /// Rows that the operator may make at once of the part that it has begun and is not done with.
+    polling: Option<usize>,
     /// More of it may come.
     early: bool,
 }
@@ -278,16 +280,20 @@ impl Host {
                 (capability, inputs)
             };
             let parts = Parts::new(inputs, self.placements.clone(), self.relation.part());
-            self.current = Some(Current { capability, parts, polling: false, early });
+            self.current = Some(Current { capability, parts, polling: None, early });
             return Ok(true);
         };
         let epoch = Epoch::from_u64(*current.capability.time());
-        if !current.polling {
+        let Some(most) = current.polling else {
             match current.parts.next()? {
                 Next::Part(inputs, rows) => {
                     self.relation.work().is_done(rows);
+                    // A row that is made is one of the input beside some of those that are kept.
+                    let given = inputs.iter().flatten().map(|delta| widest_row(delta.rows())).max().unwrap_or(0);
+                    let kept = self.operator.arrangements().iter().map(Arrangement::widest);
+                    let width = kept.fold(given, usize::saturating_add);
                     self.operator.begin(epoch, inputs)?;
-                    current.polling = true;
+                    current.polling = Some(rows_within(self.relation.part().bytes, width));
                 }
                 Next::More => {}
                 Next::Done => {
@@ -298,14 +304,14 @@ impl Host {
                 }
             }
             return Ok(true);
-        }
+        };
         let budget = if self.relation.is_behind() { LITTLE } else { BUDGET };
-        match self.operator.poll(budget)? {
+        match self.operator.poll(budget.min(most))? {
             Piece::Rows(delta) if delta.is_empty() => {}
             Piece::Rows(delta) => send(&current.capability, Packet::Rows(delta)),
             Piece::Errors(delta) if delta.is_empty() => {}
             Piece::Errors(delta) => send(&current.capability, Packet::Errors(delta)),
-            Piece::Done => current.polling = false,
+            Piece::Done => current.polling = None,
         }
         Ok(true)
     }

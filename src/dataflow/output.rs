@@ -2,7 +2,7 @@
 
 use super::host::{Slice, lowest, passed};
 use super::packet::Packet;
-use super::parts::{Next, Parts};
+use super::parts::{Most, Next, Parts};
 use super::placement::{Partially, Placement, Router};
 use super::table::{Applied, Table, fill};
 use super::worker::Relation;
@@ -16,6 +16,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 use weir_sql::Result;
+use weir_storage::delta::rows_within;
 use weir_storage::{Delta, Epoch};
 
 /// Applies each epoch to the relation when it is complete, then offers it to children and readers (I5).
@@ -132,20 +133,20 @@ impl Applying {
     /// Applies a piece; false: all is there, and offered to children.
     fn advance(&mut self, table: &Table, relation: &Relation) -> Result<bool> {
         if self.truncates && !self.cleared {
-            self.applied.push(table.apply(self.epoch, vec![Packet::Truncate], false)?);
+            self.applied.push(table.apply(self.epoch, vec![Packet::Truncate], false, relation.part().bytes)?);
             self.cleared = true;
             return Ok(true);
         }
         let packets: Vec<Packet> = match &mut self.pieces {
             Pieces::Keyed(packets) if packets.is_empty() => return Ok(self.publish(relation)),
             Pieces::Keyed(packets) => {
-                let (mut rows, most) = (0, relation.little());
-                let mut next = || {
-                    let packet = packets.pop_front_if(|packet| rows + packet.rows() <= most)?;
-                    rows += packet.rows();
-                    Some(packet)
+                let (mut rows, mut bytes, most) = (0, 0, relation.little());
+                let mut fits = |packet: &mut Packet| {
+                    let is_first = rows == 0;
+                    (rows, bytes) = (rows + packet.rows(), bytes + packet.bytes());
+                    is_first || rows <= most.rows && bytes <= most.bytes
                 };
-                std::iter::from_fn(&mut next).collect()
+                std::iter::from_fn(|| packets.pop_front_if(&mut fits)).collect()
             }
             Pieces::Deltas(parts) => match parts.next()? {
                 Next::Part(part, rows) => {
@@ -157,7 +158,7 @@ impl Applying {
                 Next::Done => return Ok(self.publish(relation)),
             },
         };
-        self.applied.push(table.apply(self.epoch, packets, self.cleared)?);
+        self.applied.push(table.apply(self.epoch, packets, self.cleared, relation.part().bytes)?);
         Ok(true)
     }
 
@@ -210,7 +211,8 @@ pub fn filler<'s>(
             while let Some(entry) = pending.first_entry().filter(|e| relation.upper().as_u64() + 1 >= *e.key()) {
                 let (capability, partials) = entry.remove();
                 let stored = relation.rows.latest();
-                for partial in partials {
+                let whole = |partial| cut(partial, relation.rows.widest(), relation.part().bytes);
+                for partial in partials.into_iter().flat_map(whole) {
                     let Some(packets) = relation.contain(|| fill(&partial, &key, &stored)) else { return };
                     for mut packet in packets.into_iter().filter(|p| p.rows() > 0) {
                         output.session(&capability).give_container(&mut packet);
@@ -220,6 +222,17 @@ pub fn filler<'s>(
         }
     });
     filled
+}
+
+/// `partial` in pieces that are no more than `bytes` when they are filled of rows that are no wider than `stored`.
+fn cut(partial: Partial, stored: usize, bytes: usize) -> Vec<Partial> {
+    let packet = Packet::Partial(partial);
+    let most = Most { rows: rows_within(bytes, packet.widest_row().saturating_add(stored)), bytes: usize::MAX };
+    let partial = |packet| match packet {
+        Packet::Partial(partial) => partial,
+        _ => unreachable!("a piece of a packet is of its kind"),
+    };
+    packet.pieces(most).into_iter().map(partial).collect()
 }
 
 /// Weights of both Z-sets turned around: EXCEPT's right side.

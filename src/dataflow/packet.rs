@@ -1,5 +1,6 @@
 //! What moves inside the dataflow: [`Packet`], the container of every timely stream.
 
+use super::parts::Most;
 use crate::connector::{Cause, Failed, Partial};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -10,7 +11,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use timely::Accountable;
 use timely::dataflow::channels::ContainerBytes;
-use weir_storage::delta::size;
+use weir_storage::delta::{rows_within, size, widest_row};
 use weir_storage::{Delta, Result};
 
 /// Changes on their way. Views only see `Rows` and `Errors`; the rest is what base tables are fed with.
@@ -62,23 +63,21 @@ impl Packet {
     }
 
     pub fn columns(&self) -> usize {
-        match self {
-            Packet::Empty | Packet::Truncate => 0,
-            Packet::Rows(delta) | Packet::Errors(delta) => delta.rows().num_columns(),
-            Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => rows.num_columns(),
-            Packet::Partial(partial) => partial.rows.num_columns(),
-        }
+        self.batch().map_or(0, RecordBatch::num_columns)
     }
 
     /// Size of its values, also where it shares their buffers with other packets.
     pub fn bytes(&self) -> usize {
-        let rows = match self {
-            Packet::Empty | Packet::Truncate => return 0,
-            Packet::Rows(delta) | Packet::Errors(delta) => delta.rows(),
-            Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => rows,
-            Packet::Partial(partial) => &partial.rows,
-        };
-        size(rows)
+        self.batch().map_or(0, size)
+    }
+
+    fn batch(&self) -> Option<&RecordBatch> {
+        match self {
+            Packet::Empty | Packet::Truncate => None,
+            Packet::Rows(delta) | Packet::Errors(delta) => Some(delta.rows()),
+            Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => Some(rows),
+            Packet::Partial(partial) => Some(&partial.rows),
+        }
     }
 
     /// The rows at `indices`.
@@ -108,9 +107,16 @@ impl Packet {
         })
     }
 
-    /// What feeds a keyed table, as packets of at most `limit` rows.
-    pub fn pieces(self, limit: usize) -> Vec<Packet> {
+    /// The widest of its rows, or of all of them where they are few: bytes.
+    pub fn widest_row(&self) -> usize {
+        self.batch().map_or(0, widest_row)
+    }
+
+    /// What feeds a keyed table, in packets of no more than `most`.
+    pub fn pieces(self, most: Most) -> Vec<Packet> {
         let rows = self.rows();
+        let is_wide = rows > 1 && self.bytes() > most.bytes;
+        let limit = if is_wide { most.rows.min(rows_within(most.bytes, self.widest_row())) } else { most.rows };
         if rows <= limit {
             return vec![self];
         }
@@ -122,7 +128,16 @@ impl Packet {
                 Packet::Upserts(rows) => Packet::Upserts(rows.slice(from, len)),
                 Packet::Deletes(rows) => Packet::Deletes(rows.slice(from, len)),
                 Packet::Failed(rows) => Packet::Failed(rows.slice(from, len)),
-                Packet::Partial(_) | Packet::Empty | Packet::Truncate => unreachable!("filled, and more than one row"),
+                Packet::Partial(partial) => Packet::Partial(Partial {
+                    rows: partial.rows.slice(from, len),
+                    unknown: partial
+                        .unknown
+                        .iter()
+                        .map(|bits| bits.as_ref().map(|bits| bits.slice(from, len)))
+                        .collect(),
+                    origins: partial.origins.slice(from, len),
+                }),
+                Packet::Empty | Packet::Truncate => unreachable!("more than one row"),
             }
         };
         (0..rows).step_by(limit).map(piece).collect()

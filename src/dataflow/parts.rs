@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use weir_sql::Result;
 use weir_storage::Delta;
+use weir_storage::delta::{consolidate, rows_within, widest_row};
 use weir_storage::key::Keys;
 
 /// Rows that are cut at once.
@@ -27,10 +28,17 @@ pub struct Parts {
     placements: Rc<[Placement]>,
     /// No key is ever in two parts.
     whole: bool,
-    /// A part with more rows is cut.
-    limit: usize,
+    /// A part with more is cut.
+    most: Most,
     parts: VecDeque<Part>,
     cutting: Option<Cutting>,
+}
+
+/// What a part has, at most. One row always goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    pub rows: usize,
+    pub bytes: usize,
 }
 
 struct Part {
@@ -55,22 +63,22 @@ pub enum Next {
 }
 
 impl Parts {
-    /// `placements`: by what rows of each input come to a worker. `limit`: rows of a part, at most.
-    pub fn new(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, limit: usize) -> Self {
-        Self { placements, whole: false, limit, parts: [Part { inputs, cuts: 0 }].into(), cutting: None }
+    /// `placements`: by what rows of each input come to a worker.
+    pub fn new(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, most: Most) -> Self {
+        Self { placements, whole: false, most, parts: [Part { inputs, cuts: 0 }].into(), cutting: None }
     }
 
     /// The same for somebody who needs all changes of a key together, however many they are.
-    pub fn of_keys(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, limit: usize) -> Self {
+    pub fn of_keys(inputs: Vec<Vec<Delta>>, placements: Rc<[Placement]>, most: Most) -> Self {
         // Rows of the one empty key are never cut.
-        let limit = if placements.contains(&Placement::Key(vec![])) { usize::MAX } else { limit };
-        Self { whole: true, ..Self::new(inputs, placements, limit) }
+        let cuts = if placements.contains(&Placement::Key(vec![])) { CUTS } else { 0 };
+        Self { placements, whole: true, most, parts: [Part { inputs, cuts }].into(), cutting: None }
     }
 
     /// The next part, or some work on the way to it.
     pub fn next(&mut self) -> Result<Next> {
         if let Some(cutting) = &mut self.cutting {
-            match next_uncut(&mut cutting.uncut)? {
+            match next_uncut(&mut cutting.uncut, self.most.bytes)? {
                 Some((input, delta)) => {
                     let by_key = self.whole || cutting.pieces[0].cuts <= BY_KEY;
                     let by = if by_key { &self.placements[input] } else { &Placement::Stay };
@@ -85,12 +93,15 @@ impl Parts {
             return Ok(Next::More);
         }
         let Some(Part { inputs, cuts }) = self.parts.pop_front() else { return Ok(Next::Done) };
-        let rows = count(&inputs);
-        if rows <= self.limit || cuts == CUTS {
-            return Ok(Next::Part(inputs.into_iter().map(consolidate).collect::<Result<_>>()?, rows));
+        let (rows, bytes) = (count(&inputs), inputs.iter().flatten().map(Delta::bytes).sum::<usize>());
+        let is_small = rows <= self.most.rows && bytes <= self.most.bytes;
+        if is_small || rows <= 1 || cuts == CUTS {
+            let whole = |deltas| consolidate(deltas, self.most.bytes).map_err(super::internal);
+            return Ok(Next::Part(inputs.into_iter().map(whole).collect::<Result<_>>()?, rows));
         }
         let piece = || Part { inputs: vec![vec![]; inputs.len()], cuts: cuts + 1 };
-        let pieces = (0..(2 * rows).div_ceil(self.limit).min(PIECES)).map(|_| piece()).collect();
+        let halves = (2 * rows).div_ceil(self.most.rows).max(bytes.saturating_mul(2).div_ceil(self.most.bytes));
+        let pieces = (0..halves.clamp(2, PIECES)).map(|_| piece()).collect();
         let uncut = inputs.into_iter().enumerate();
         let uncut = uncut.flat_map(|(input, deltas)| deltas.into_iter().map(move |delta| (input, delta))).collect();
         self.cutting = Some(Cutting { uncut, pieces });
@@ -98,16 +109,21 @@ impl Parts {
     }
 }
 
-/// Some rows that are not cut yet.
-fn next_uncut(uncut: &mut VecDeque<(usize, Delta)>) -> Result<Option<(usize, Delta)>> {
+/// Some rows that are not cut yet, of at most `most` bytes.
+fn next_uncut(uncut: &mut VecDeque<(usize, Delta)>, most: usize) -> Result<Option<(usize, Delta)>> {
     let Some((input, first)) = uncut.pop_front() else { return Ok(None) };
-    if first.len() > CUT {
-        uncut.push_front((input, first.slice(CUT, first.len() - CUT)));
-        return Ok(Some((input, first.slice(0, CUT))));
+    let mut bytes = first.bytes();
+    let cut = if bytes > most { CUT.min(rows_within(most, widest_row(first.rows()))) } else { CUT };
+    if first.len() > cut {
+        uncut.push_front((input, first.slice(cut, first.len() - cut)));
+        return Ok(Some((input, first.slice(0, cut))));
     }
     let (mut rows, mut some) = (first.len(), vec![first]);
-    while let Some((_, next)) = uncut.pop_front_if(|(other, next)| *other == input && rows + next.len() <= CUT) {
-        rows += next.len();
+    let mut fits = |(other, next): &mut (usize, Delta)| {
+        (rows, bytes) = (rows + next.len(), bytes + next.bytes());
+        *other == input && rows <= CUT && bytes <= most
+    };
+    while let Some((_, next)) = uncut.pop_front_if(&mut fits) {
         some.push(next);
     }
     let delta = Delta::concat(&some[0].schema(), &some).map_err(super::internal)?;
@@ -137,17 +153,6 @@ fn count(inputs: &[Vec<Delta>]) -> usize {
     inputs.iter().flatten().map(Delta::len).sum()
 }
 
-/// Adds up the batches of one input.
-fn consolidate(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
-    let rows: usize = deltas.iter().map(Delta::len).sum();
-    let Some(first) = deltas.first().filter(|_| rows > 0) else { return Ok(vec![]) };
-    if rows == 1 {
-        return Ok(deltas.into_iter().filter(|d| !d.is_empty()).collect());
-    }
-    let whole = Delta::concat(&first.schema(), &deltas).and_then(Delta::consolidate).map_err(super::internal)?;
-    Ok(if whole.is_empty() { vec![] } else { vec![whole] })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +168,10 @@ mod tests {
         };
         let columns = [("key", column(&|i| i / 2 % keys)), ("value", column(&|i| i / 2))];
         Delta::uniform(RecordBatch::try_from_iter(columns).unwrap(), weight)
+    }
+
+    fn most(rows: usize) -> Most {
+        Most { rows, bytes: usize::MAX }
     }
 
     /// Of each row, by input and value, its weight and the number of the part that has its key.
@@ -194,8 +203,8 @@ mod tests {
     #[test]
     fn a_small_epoch_is_one_part_even_if_it_is_empty() {
         let by_key: Rc<[_]> = [Placement::Key(vec![0])].into();
-        assert_eq!(take(Parts::new(vec![vec![]], by_key.clone(), 100)), (1, BTreeMap::new()));
-        let (parts, rows) = take(Parts::new(vec![vec![delta(0..100, 7, 1)]], by_key, 100));
+        assert_eq!(take(Parts::new(vec![vec![]], by_key.clone(), most(100))), (1, BTreeMap::new()));
+        let (parts, rows) = take(Parts::new(vec![vec![delta(0..100, 7, 1)]], by_key, most(100)));
         assert_eq!((parts, rows.len()), (1, 50));
     }
 
@@ -205,7 +214,7 @@ mod tests {
         let one = vec![delta(0..5, 5_000, 1), delta(5..rows, 5_000, 1), delta(0..10, 5_000, -1)];
         let other = vec![delta(0..1_000, 5_000, 1)];
         let by_key = vec![Placement::Key(vec![0]); 2].into();
-        let (parts, found) = take(Parts::new(vec![one, other], by_key, 4_096));
+        let (parts, found) = take(Parts::new(vec![one, other], by_key, most(4_096)));
         assert!((98..2 * 98 * 4).contains(&parts), "{parts}");
         let expected = (5..rows / 2).map(|value| (0, value)).chain((0..500).map(|value| (1, value)));
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
@@ -213,10 +222,41 @@ mod tests {
     }
 
     #[test]
+    fn what_has_too_many_bytes_is_cut_and_what_cannot_be_stays_in_several_batches() {
+        let wide = |n: i64, weight| {
+            let text: arrow::array::ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["x".repeat(1000)]));
+            let columns = [("key", Arc::new(Int64Array::from(vec![n])) as arrow::array::ArrayRef), ("text", text)];
+            Delta::uniform(RecordBatch::try_from_iter(columns).unwrap(), weight)
+        };
+        let by_key: Rc<[_]> = [Placement::Key(vec![0])].into();
+        let all = |parts: &mut Parts| {
+            let mut found = vec![];
+            loop {
+                match parts.next().unwrap() {
+                    Next::Done => return found,
+                    Next::More => {}
+                    Next::Part(mut inputs, _) => found.push(inputs.remove(0)),
+                }
+            }
+        };
+        let bytes = Most { rows: 1000, bytes: 5_000 };
+        let many = vec![(0..100).map(|n| wide(n, 1)).collect::<Vec<_>>()];
+        let found = all(&mut Parts::new(many, by_key.clone(), bytes));
+        let sizes = |part: &Vec<Delta>| (part.len(), part.iter().map(Delta::len).sum::<usize>());
+        assert!(found.iter().all(|part| sizes(part).0 == 1 && sizes(part).1 < 5));
+        assert_eq!(found.iter().map(|part| sizes(part).1).sum::<usize>(), 100);
+        // One key, all of which is needed together.
+        let one = vec![(0..10).map(|n| wide(7, 1 + n)).chain([wide(8, 1), wide(8, -1)]).collect::<Vec<_>>()];
+        let found = all(&mut Parts::of_keys(one, by_key, bytes));
+        let of_seven = found.iter().flatten().map(|delta| (delta.len(), delta.weights()[0])).collect::<Vec<_>>();
+        assert_eq!(of_seven, [(1, 55)]);
+    }
+
+    #[test]
     fn rows_of_one_group_are_cut_by_all_columns() {
         for placement in [Placement::Key(vec![]), Placement::Stay] {
             let (parts, found) =
-                take(Parts::new(vec![vec![delta(0..400_000, 400_000, 1)]], [placement].into(), 10_000));
+                take(Parts::new(vec![vec![delta(0..400_000, 400_000, 1)]], [placement].into(), most(10_000)));
             assert!(parts >= 40);
             assert_eq!(found.len(), 200_000);
         }
@@ -225,11 +265,11 @@ mod tests {
     #[test]
     fn a_key_with_many_rows_is_cut_as_well_unless_it_must_not_be() {
         let input = || vec![vec![delta(0..100_000, 1, 1)]];
-        let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![0])].into(), 1_000));
+        let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![0])].into(), most(1_000)));
         assert_eq!((parts, found.len()), (1, 50_000));
-        let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![])].into(), 1_000));
+        let (parts, found) = take(Parts::of_keys(input(), [Placement::Key(vec![])].into(), most(1_000)));
         assert_eq!((parts, found.len()), (1, 50_000));
-        let mut parts = Parts::new(input(), [Placement::Key(vec![0])].into(), 1_000);
+        let mut parts = Parts::new(input(), [Placement::Key(vec![0])].into(), most(1_000));
         let mut rows = 0;
         while let Some(part) = match parts.next().unwrap() {
             Next::Part(inputs, _) => Some(count(&inputs)),

@@ -10,6 +10,7 @@ use arrow::compute::take;
 use std::sync::Arc;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::{Arrangement, Snapshot};
+use weir_storage::delta::rows_within;
 use weir_storage::key::Keys;
 use weir_storage::{Delta, Epoch};
 
@@ -21,6 +22,15 @@ pub struct Table {
     pub key: Option<Vec<usize>>,
 }
 
+/// What is known of the rows that are stored.
+#[derive(Clone, Copy)]
+struct Stored {
+    /// There are none from before the epoch.
+    is_cleared: bool,
+    /// Bytes of them that are put together, at most.
+    most: usize,
+}
+
 /// What some packets changed.
 #[derive(Default)]
 pub struct Applied {
@@ -30,14 +40,15 @@ pub struct Applied {
 
 impl Table {
     /// Applies some packets of `epoch`, which have all that the epoch says of their keys, and says what changed. After an `Err` the table
-    /// is broken. `is_cleared`: nothing is stored from before the epoch.
-    pub fn apply(&self, epoch: Epoch, packets: Vec<Packet>, is_cleared: bool) -> Result<Applied> {
+    /// is broken. `is_cleared`: nothing is stored from before the epoch. Batches of more than `most` bytes are not put together.
+    pub fn apply(&self, epoch: Epoch, packets: Vec<Packet>, is_cleared: bool, most: usize) -> Result<Applied> {
         let mut applied = Applied::default();
+        let stored = Stored { is_cleared, most };
         for packet in packets {
             match packet {
-                Packet::Upserts(rows) => self.upsert(rows, is_cleared, &mut applied)?,
-                Packet::Deletes(keys) => self.delete(keys, is_cleared, &mut applied)?,
-                Packet::Failed(rows) => self.fail(rows, is_cleared, &mut applied)?,
+                Packet::Upserts(rows) => self.upsert(rows, stored, &mut applied)?,
+                Packet::Deletes(keys) => self.delete(keys, stored, &mut applied)?,
+                Packet::Failed(rows) => self.fail(rows, stored, &mut applied)?,
                 Packet::Rows(delta) => applied.rows.push(delta),
                 Packet::Errors(delta) => applied.errors.push(delta),
                 Packet::Partial(_) => return Err(Error::internal("a partial row came unfilled")),
@@ -45,18 +56,34 @@ impl Table {
                 Packet::Empty => {}
             }
         }
-        self.store(epoch, &applied)?;
+        self.store(epoch, &applied, most)?;
         Ok(applied)
     }
 
-    /// All deltas at once: retractions first, and a key has at most one entry in them.
-    fn store(&self, epoch: Epoch, applied: &Applied) -> Result<()> {
+    /// All deltas at once, or all retractions before all insertions: a key has at most one of each in them.
+    fn store(&self, epoch: Epoch, applied: &Applied, most: usize) -> Result<()> {
         for (arrangement, deltas) in [(&self.rows, &applied.rows), (&self.errors, &applied.errors)] {
             if deltas.is_empty() {
                 continue;
             }
-            let whole = Delta::concat(&arrangement.spec().schema, deltas).map_err(super::internal)?;
-            arrangement.apply(epoch, &whole).map_err(super::internal)?;
+            if deltas.len() == 1 || deltas.iter().map(Delta::bytes).sum::<usize>() <= most {
+                let whole = Delta::concat(&arrangement.spec().schema, deltas).map_err(super::internal)?;
+                arrangement.apply(epoch, &whole).map_err(super::internal)?;
+                continue;
+            }
+            let is_out: fn(i64) -> bool = |weight| weight < 0;
+            for side in [is_out, |weight| weight >= 0] {
+                for delta in deltas {
+                    let rows = (0..delta.len() as u32).filter(|&row| side(delta.weights()[row as usize]));
+                    let rows: Vec<u32> = rows.collect();
+                    let part = match rows.len() {
+                        0 => continue,
+                        all if all == delta.len() => delta.clone(),
+                        _ => delta.take(&rows).map_err(super::internal)?,
+                    };
+                    arrangement.apply(epoch, &part).map_err(super::internal)?;
+                }
+            }
         }
         Ok(())
     }
@@ -71,18 +98,18 @@ impl Table {
         Ok(())
     }
 
-    fn upsert(&self, rows: RecordBatch, is_cleared: bool, applied: &mut Applied) -> Result<()> {
+    fn upsert(&self, rows: RecordBatch, stored: Stored, applied: &mut Applied) -> Result<()> {
         let key = self.keyed()?;
         let keys = Keys::of(&rows, key).map_err(super::internal)?;
-        self.retract(&keys, is_cleared, applied)?;
+        self.retract(&keys, stored, applied)?;
         applied.rows.push(Delta::uniform(rows, 1));
         Ok(())
     }
 
-    fn delete(&self, rows: RecordBatch, is_cleared: bool, applied: &mut Applied) -> Result<()> {
+    fn delete(&self, rows: RecordBatch, stored: Stored, applied: &mut Applied) -> Result<()> {
         let columns: Vec<usize> = (0..rows.num_columns()).collect();
         let keys = Keys::of(&rows, &columns).map_err(super::internal)?;
-        let found = self.retract(&keys, is_cleared, applied)?;
+        let found = self.retract(&keys, stored, applied)?;
         let missing: Vec<u32> = (0..keys.len() as u32).filter(|&row| !found[row as usize]).collect();
         if missing.is_empty() {
             return Ok(());
@@ -96,11 +123,11 @@ impl Table {
         Ok(())
     }
 
-    fn fail(&self, rows: RecordBatch, is_cleared: bool, applied: &mut Applied) -> Result<()> {
+    fn fail(&self, rows: RecordBatch, stored: Stored, applied: &mut Applied) -> Result<()> {
         let width = rows.num_columns() - 3;
         let columns: Vec<usize> = (0..width).collect();
         let keys = Keys::of(&rows, &columns).map_err(super::internal)?;
-        self.retract(&keys, is_cleared, applied)?;
+        self.retract(&keys, stored, applied)?;
         let text = |column: usize, row: u32| {
             let column: &StringArray = rows.column(width + column).as_any().downcast_ref().expect("a cause is text");
             column.value(row as usize).to_string()
@@ -112,27 +139,27 @@ impl Table {
     }
 
     /// Takes back rows and errors stored under `keys`; says which keys were found.
-    fn retract(&self, keys: &Keys, is_cleared: bool, applied: &mut Applied) -> Result<Vec<bool>> {
+    fn retract(&self, keys: &Keys, Stored { is_cleared, most }: Stored, applied: &mut Applied) -> Result<Vec<bool>> {
         let mut found = vec![false; keys.len()];
         if is_cleared {
             return Ok(vec![true; keys.len()]);
         }
-        let latest = self.rows.latest();
-        let (matches, _) = latest.probe(keys, 0, usize::MAX);
-        if !matches.probes.is_empty() {
+        let mut taken = |arrangement: &Arrangement, keys: &Keys, deltas: &mut Vec<Delta>| -> Result<()> {
+            let latest = arrangement.latest();
+            let (matches, _) = latest.probe(keys, 0, usize::MAX);
             matches.probes.iter().for_each(|&probe| found[probe as usize] = true);
-            let rows = latest.gather(&matches, None).map_err(super::internal)?;
-            applied.rows.push(Delta::new(rows, matches.weights.iter().map(|w| -w).collect::<Vec<_>>()));
-        }
-        if self.errors.rows() == 0 {
-            return Ok(found);
-        }
-        let latest = self.errors.latest();
-        let (matches, _) = latest.probe(&error_keys(keys)?, 0, usize::MAX);
-        if !matches.probes.is_empty() {
-            matches.probes.iter().for_each(|&probe| found[probe as usize] = true);
-            let rows = latest.gather(&matches, None).map_err(super::internal)?;
-            applied.errors.push(Delta::new(rows, matches.weights.iter().map(|w| -w).collect::<Vec<_>>()));
+            let piece = rows_within(most, arrangement.widest());
+            for from in (0..matches.len()).step_by(piece) {
+                let len = piece.min(matches.len() - from);
+                let piece = if len == matches.len() { &matches } else { &matches.slice(from, len) };
+                let rows = latest.gather(piece, None).map_err(super::internal)?;
+                deltas.push(Delta::new(rows, piece.weights.iter().map(|w| -w).collect::<Vec<_>>()));
+            }
+            Ok(())
+        };
+        taken(&self.rows, keys, &mut applied.rows)?;
+        if self.errors.rows() > 0 {
+            taken(&self.errors, &error_keys(keys)?, &mut applied.errors)?;
         }
         Ok(found)
     }

@@ -17,8 +17,9 @@ use weir_storage::{Delta, Epoch};
 /// Packets that are put together: few enough to be quick, enough that what they take beside their rows is shared by many.
 const GROUP: usize = 64;
 
-/// Packets with more rows are not worth it.
+/// Packets with more rows, or more bytes, are not worth it.
 const SMALL: usize = 64;
+const SMALL_BYTES: usize = 256 << 10;
 
 /// Bytes of a packet beside its values, and of each of its columns: handles, and buffers with room for more.
 const PACKET: usize = 512;
@@ -147,10 +148,11 @@ impl Queue {
 
     /// History that was read from the store.
     pub fn refill(&self, epoch: Epoch, packet: Packet) {
-        let is_small = matches!(packet, Packet::Rows(_)) && packet.rows() <= SMALL;
-        self.small.set(if is_small { self.small.get() + 1 } else { 0 });
         let rows = packet.rows();
-        self.keep(Kept::new(packet, [(epoch, rows)].into()));
+        let kept = Kept::new(packet, [(epoch, rows)].into());
+        let is_small = matches!(kept.packet, Packet::Rows(_)) && rows <= SMALL && kept.bytes <= SMALL_BYTES;
+        self.small.set(if is_small { self.small.get() + 1 } else { 0 });
+        self.keep(kept);
         if self.small.get() == GROUP {
             self.small.set(0);
             self.put_together();

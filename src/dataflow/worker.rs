@@ -6,6 +6,7 @@ use super::engine::World;
 use super::host::Slice;
 use super::operator::Place;
 use super::packet::Packet;
+use super::parts::Most;
 use super::relations::{Failure, Readable, Work};
 use super::tap::{Queue, Tap};
 use super::turns::{Turn, Turns};
@@ -81,8 +82,8 @@ pub struct Relation {
     turns: Rc<Turns>,
     /// Bytes that may wait for one of its operators.
     pub limit: usize,
-    /// Rows of a part of an epoch.
-    part: usize,
+    /// Of a part of an epoch.
+    part: Most,
     /// Hosts for which more waits: bits by their numbers.
     full: Cell<u64>,
     /// Where it stood when it was built: the epoch it was restored at, or none.
@@ -137,14 +138,14 @@ impl Relation {
         !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
     }
 
-    /// Rows of a part of an epoch that one of its operators takes at once, at most.
-    pub fn part(&self) -> usize {
+    /// What one of its operators takes at once of an epoch, at most.
+    pub fn part(&self) -> Most {
         if self.is_behind() { self.little() } else { self.part }
     }
 
     /// The same for whoever must not take long at anything.
-    pub fn little(&self) -> usize {
-        (self.part / 32).max(1)
+    pub fn little(&self) -> Most {
+        Most { rows: (self.part.rows / 32).max(1), ..self.part }
     }
 
     /// Says whether the host of this number has too much to do. Of hosts that many others lead to, nothing is remembered.

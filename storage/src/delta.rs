@@ -110,21 +110,47 @@ impl Delta {
             return Ok(self);
         }
         let hashes = row_hashes(&self.rows)?;
-        let Net { mut rows, mut weights, beyond } = net(&hashes, &self.weights);
-        for (row, mut rest) in beyond {
-            while rest != 0 {
-                let weight = rest.clamp(-i128::from(i64::MAX), i128::from(i64::MAX)) as i64;
-                rest -= i128::from(weight);
-                rows.push(row);
-                weights.push(weight);
-            }
-        }
+        let (rows, weights): (Vec<u32>, Vec<i64>) = net(&hashes, &self.weights).entries().into_iter().unzip();
         if rows.len() == self.len() && rows.is_sorted() {
             return Ok(Self::new(self.rows, weights));
         }
         let rows = take(&self.rows, &UInt32Array::from(rows))?;
         Ok(Self::new(rows, weights))
     }
+}
+
+/// Adds up the weights of equal rows of all `deltas`, as [`Delta::consolidate`] does. What has more than `bytes` bytes stays in several
+/// batches, none of them larger than the one that its rows come from.
+pub fn consolidate(deltas: Vec<Delta>, bytes: usize) -> Result<Vec<Delta>> {
+    let deltas: Vec<Delta> = deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
+    let Some(first) = deltas.first() else { return Ok(vec![]) };
+    let schema = widest(&first.schema(), &deltas);
+    if deltas.len() == 1 || deltas.iter().map(Delta::bytes).sum::<usize>() <= bytes {
+        let whole = Delta::concat(&schema, &deltas)?.consolidate()?;
+        return Ok(if whole.is_empty() { vec![] } else { vec![whole] });
+    }
+    let (mut hashes, mut weights) = (vec![], vec![]);
+    for delta in &deltas {
+        hashes.extend(row_hashes(&delta.rows)?);
+        weights.extend_from_slice(&delta.weights);
+    }
+    let mut kept = net(&hashes, &weights).entries();
+    // By the places of their rows, those that take several entries among the others.
+    kept.sort_by_key(|&(row, _)| row);
+    let (mut whole, mut from, mut kept) = (vec![], 0, kept.as_slice());
+    for delta in deltas {
+        let here;
+        (here, kept) = kept.split_at(kept.partition_point(|&(row, _)| (row as usize) < from + delta.len()));
+        if !here.is_empty() {
+            let (rows, weights): (Vec<u32>, Vec<i64>) = here.iter().map(|&(row, w)| (row - from as u32, w)).unzip();
+            let rows = take(&delta.rows, &UInt32Array::from(rows))?;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            let rows = RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)?;
+            whole.push(Delta::new(rows, weights));
+        }
+        from += delta.len();
+    }
+    Ok(whole)
 }
 
 /// `schema`, with columns nullable that are so in one of `deltas`.
@@ -161,6 +187,56 @@ fn used(column: &ArrayRef) -> usize {
     }
 }
 
+/// Bytes of each row's values.
+pub fn widths(rows: &RecordBatch) -> Vec<usize> {
+    let mut widths = vec![0; rows.num_rows()];
+    rows.columns().iter().for_each(|column| add_widths(column, &mut widths));
+    widths
+}
+
+/// Bytes of the widest row, or of all of them where they are few.
+pub fn widest_row(rows: &RecordBatch) -> usize {
+    const FEW: usize = 32 << 10;
+    let all = size(rows);
+    if all <= FEW { all } else { widths(rows).into_iter().max().unwrap_or(0) }
+}
+
+/// How many rows of `width` bytes at most go into a batch of `bytes` bytes; one always does.
+pub fn rows_within(bytes: usize, width: usize) -> usize {
+    (bytes / width.max(1)).max(1)
+}
+
+fn add_widths(column: &ArrayRef, widths: &mut [usize]) {
+    let add = |widths: &mut [usize], width: &dyn Fn(usize) -> usize| {
+        widths.iter_mut().enumerate().for_each(|(row, sum)| *sum += width(row));
+    };
+    match column.data_type() {
+        DataType::Utf8 => {
+            let offsets = column.as_string::<i32>().value_offsets();
+            add(widths, &|row| (offsets[row + 1] - offsets[row]) as usize);
+        }
+        DataType::Binary => {
+            let offsets = column.as_binary::<i32>().value_offsets();
+            add(widths, &|row| (offsets[row + 1] - offsets[row]) as usize);
+        }
+        DataType::Utf8View => {
+            let lengths = column.as_string_view();
+            add(widths, &|row| size_of::<u128>() + lengths.value(row).len());
+        }
+        DataType::List(_) => {
+            let lists = column.as_list::<i32>();
+            let mut sums = vec![0; lists.values().len()];
+            add_widths(lists.values(), &mut sums);
+            let offsets = lists.value_offsets();
+            add(widths, &|row| sums[offsets[row] as usize..offsets[row + 1] as usize].iter().sum());
+        }
+        kind => {
+            let width = kind.primitive_width().unwrap_or_else(|| used(column).div_ceil(column.len().max(1)));
+            add(widths, &|_| width);
+        }
+    }
+}
+
 /// `rows` with columns copied that would keep much more memory alive than they use.
 pub fn own(rows: RecordBatch) -> Result<RecordBatch> {
     let indices = LazyLock::new(|| UInt32Array::from_iter_values(0..rows.num_rows() as u32));
@@ -194,6 +270,21 @@ pub(crate) struct Net {
     pub weights: Vec<i64>,
     /// First rows whose sums are no weights.
     pub beyond: Vec<(u32, i128)>,
+}
+
+impl Net {
+    /// Rows with their weights; at the end, and several times, those that add up to more than a weight can say.
+    fn entries(self) -> Vec<(u32, i64)> {
+        let mut entries: Vec<(u32, i64)> = self.rows.into_iter().zip(self.weights).collect();
+        for (row, mut rest) in self.beyond {
+            while rest != 0 {
+                let weight = rest.clamp(-i128::from(i64::MAX), i128::from(i64::MAX)) as i64;
+                rest -= i128::from(weight);
+                entries.push((row, weight));
+            }
+        }
+        entries
+    }
 }
 
 /// Adds up the weights of equal hashes.
@@ -281,6 +372,49 @@ mod tests {
             let kept: usize = parts.into_iter().map(|part| own(part).unwrap().get_array_memory_size()).sum();
             assert!(kept < 400_000, "{kept}");
         }
+    }
+
+    #[test]
+    fn rows_of_several_batches_add_up_without_becoming_one() {
+        let texts = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from_iter_values(values)) };
+        let delta = |values: &[&str], weights: &[i64]| {
+            Delta::new(RecordBatch::try_from_iter([("t", texts(values))]).unwrap(), weights.to_vec())
+        };
+        let deltas =
+            || vec![delta(&["a", "b"], &[1, 2]), delta(&["c"], &[1]), delta(&["b", "d", "c"], &[-1, i64::MAX, -1])];
+        let more = || vec![delta(&["d", "e"], &[i64::MAX, 1])];
+        let rows = |deltas: &[Delta]| {
+            let row = |d: &Delta, row| (d.rows().column(0).as_string::<i32>().value(row).to_string(), d.weights()[row]);
+            deltas.iter().flat_map(|d| (0..d.len()).map(move |r| row(d, r))).collect::<Vec<_>>()
+        };
+        let all = || deltas().into_iter().chain(more()).collect::<Vec<_>>();
+        let (one, several) = (consolidate(all(), usize::MAX).unwrap(), consolidate(all(), 1).unwrap());
+        assert_eq!((one.len(), several.len()), (1, 3));
+        let sorted = |mut rows: Vec<(String, i64)>| {
+            rows.sort();
+            rows
+        };
+        let expected =
+            [("a", 1), ("b", 1), ("d", i64::MAX), ("d", i64::MAX), ("e", 1)].map(|(t, w)| (t.to_string(), w));
+        assert_eq!(sorted(rows(&one)), expected);
+        assert_eq!(sorted(rows(&several)), expected);
+        assert!(consolidate(vec![delta(&["a"], &[1]), delta(&["a"], &[-1])], 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn widths_are_those_of_the_values() {
+        let mut lists = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+        lists.append_value(["abc", "d"].map(Some));
+        lists.append_null();
+        lists.append_value([None, Some("efghi")]);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("yyy")]));
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1., 2., 3.]));
+        let columns = [("l", Arc::new(lists.finish()) as ArrayRef), ("t", texts), ("n", numbers)];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        assert_eq!(widths(&rows), [4 + 1 + 8, 8, 5 + 3 + 8]);
+        assert_eq!(widths(&rows.slice(1, 2)), [8, 16]);
+        let long: ArrayRef = Arc::new(StringArray::from_iter_values(["x".repeat(50_000), "y".into()]));
+        assert_eq!(widest_row(&RecordBatch::try_from_iter([("t", long)]).unwrap()), 50_000);
     }
 
     #[test]

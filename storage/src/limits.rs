@@ -11,6 +11,9 @@ pub struct Limits {
     pub merged_rows: u64,
     /// Bytes of a page of manifests, about: as much is written anew when one record of it changes.
     pub page_bytes: usize,
+    /// Bytes of a batch that is put together of others' rows, at most, unless one row has more: far below the 2 GiB that the 32-bit
+    /// offsets of a column of text reach.
+    pub batch_bytes: usize,
     /// Bytes of records in a manifest itself, at most: with the places of 500 pages it stays below 64 KiB.
     pub loose_bytes: usize,
 }
@@ -22,6 +25,7 @@ impl Default for Limits {
             block_bytes: 1 << 20,
             merged_rows: 1 << 20,
             page_bytes: 16 << 10,
+            batch_bytes: 256 << 20,
             loose_bytes: 24 << 10,
         }
     }
@@ -29,5 +33,6 @@ impl Default for Limits {
 
 impl Limits {
     /// Everything is cut wherever it can be, for tests.
-    pub const TINY: Self = Self { block_rows: 1, block_bytes: 1, merged_rows: 1, page_bytes: 1, loose_bytes: 1 };
+    pub const TINY: Self =
+        Self { block_rows: 1, block_bytes: 1, merged_rows: 1, page_bytes: 1, batch_bytes: 1, loose_bytes: 1 };
 }

@@ -322,7 +322,7 @@ impl Source for Running {
 
     fn take(&self) -> Option<Batch> {
         let taken = self.0.feed().take()?;
-        Some(taken.fold(|table, cause| self.0.feed().stop(table, cause)))
+        Some(taken.fold(self.0.env.limits.batch_bytes, |table, cause| self.0.feed().stop(table, cause)))
     }
 
     fn acknowledge(&self, _proof: &Durable, position: &Position) {

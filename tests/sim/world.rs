@@ -398,8 +398,9 @@ impl World {
     fn limits(&self) -> weir_storage::Limits {
         let [rows, bytes] = [[1, 2, 3, 8192], [1, 64, 200, 1 << 20]].map(|some| some[self.dice.below(4) as usize]);
         let (page_bytes, loose_bytes) = [(1, 1), (500, 3000), (16 << 10, 24 << 10)][self.dice.below(3) as usize];
-        let merged_rows = 1 + self.dice.below(50);
-        weir_storage::Limits { block_rows: rows, block_bytes: bytes, merged_rows, page_bytes, loose_bytes }
+        let (merged_rows, batch_bytes) =
+            (1 + self.dice.below(50), [1, 100, 1_000, 256 << 20][self.dice.below(4) as usize]);
+        weir_storage::Limits { block_rows: rows, block_bytes: bytes, merged_rows, page_bytes, batch_bytes, loose_bytes }
     }
 
     async fn try_start(&mut self) -> Result<bool> {
@@ -420,7 +421,7 @@ impl World {
         let (part, limit) = ([1, 4, 100, 1_000][self.dice.below(4) as usize], 50 + self.dice.below(1_000) as usize);
         let start = move |mut shared: Shared| {
             shared.clock = Arc::new(hurried);
-            shared.part = part;
+            shared.part.rows = part;
             shared.limit = limit;
             let alarm = Arc::new(Notify::new());
             let (engine, orders) = Engine::stepped(shared, alarm.clone());

@@ -88,6 +88,9 @@ fn from_arrow(error: &ArrowError) -> Error {
             Error::new("22003", "numeric field overflow")
         }
         ArrowError::NotYetImplemented(message) => Error::new("0A000", clean(message)),
+        ArrowError::OffsetOverflowError(_) => Error::new("54000", "a part of the query is too large")
+            .detail("One of its columns has more than 2 GB in rows that are needed together.")
+            .hint("Select fewer rows, or fewer of their long values."),
         other => Error::internal(clean(&other.to_string())),
     }
 }

@@ -10,13 +10,13 @@ use super::part::Let;
 use super::{Operator, Scalar, Test};
 use crate::error::{Error, Result, from_datafusion};
 use crate::function::{self, Cast, cast, zone::Zone};
+use crate::room;
 use crate::types::{Column, Type};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{concat, filter};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{Operator as Theirs, ReturnFieldArgs, ScalarUDF};
 use datafusion::physical_expr::expressions::{
@@ -24,6 +24,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 type Physical = Arc<dyn PhysicalExpr>;
@@ -89,18 +90,43 @@ impl Program {
 
     /// Evaluates all expressions on all rows. A batch that fails is halved until the failing rows are alone.
     pub fn evaluate(&self, rows: &RecordBatch) -> Evaluated {
-        let whole: Vec<_> = self.steps.iter().map(|step| step.run(rows)).collect();
+        self.try_evaluate(rows, None).expect("it takes as much as it takes")
+    }
+
+    /// The same of so many rows at a time that no expression makes more than `bytes` of them, or of one: `each` is told of which rows,
+    /// and what became of them.
+    pub fn evaluate_in_pieces(
+        &self,
+        rows: &RecordBatch,
+        bytes: usize,
+        mut each: impl FnMut(Range<usize>, Evaluated) -> Result<()>,
+    ) -> Result<()> {
+        let mut open = vec![0..rows.num_rows()];
+        while let Some(range) = open.pop().filter(|range| !range.is_empty()) {
+            let (start, middle, end) = (range.start, range.start + range.len() / 2, range.end);
+            let most = (range.len() > 1).then_some(bytes);
+            match self.try_evaluate(&rows.slice(start, range.len()), most) {
+                Some(evaluated) => each(range, evaluated)?,
+                None => open.extend([middle..end, start..middle]),
+            }
+        }
+        Ok(())
+    }
+
+    /// `None`: some expression makes more than `most` bytes.
+    fn try_evaluate(&self, rows: &RecordBatch, most: Option<usize>) -> Option<Evaluated> {
+        let whole: Vec<_> = self.steps.iter().map(|step| step.run(rows, most)).collect();
         if whole.iter().all(std::result::Result::is_ok) {
             let columns = whole.into_iter().flatten().collect();
-            return Evaluated { columns, rows: None, failures: vec![] };
+            return Some(Evaluated { columns, rows: None, failures: vec![] });
         }
         let mut failures = BTreeMap::new();
         let mut columns = vec![];
         for (step, whole) in self.steps.iter().zip(whole) {
-            let mut pieces = Pieces { step, arrays: vec![], failed: vec![] };
+            let mut pieces = Pieces { step, most, arrays: vec![], failed: vec![] };
             match whole {
                 Ok(array) => pieces.arrays.push(array),
-                Err(error) => pieces.halve(rows, 0, error),
+                Err(error) => pieces.halve(rows, 0, error)?,
             }
             for (row, error) in &pieces.failed {
                 failures.entry(*row).or_insert_with(|| Failure {
@@ -115,40 +141,53 @@ impl Program {
         let good: Vec<u32> =
             (0..rows.num_rows()).filter(|row| !failures.contains_key(row)).map(|row| row as u32).collect();
         let columns = columns.iter().map(|pieces| pieces.keep(rows.num_rows(), &failures)).collect();
-        Evaluated { columns, rows: Some(good), failures: failures.into_values().collect() }
+        Some(Evaluated { columns, rows: Some(good), failures: failures.into_values().collect() })
     }
 }
 
 impl Step {
-    fn run(&self, rows: &RecordBatch) -> std::result::Result<ArrayRef, DataFusionError> {
-        let run = || self.physical.evaluate(rows)?.into_array(rows.num_rows());
-        if self.deep { stacker::grow(STACK, run) } else { run() }
+    /// Whatever `most` is, one row may make as much as a column can hold.
+    fn run(&self, rows: &RecordBatch, most: Option<usize>) -> Result<ArrayRef> {
+        let run = || self.physical.evaluate(rows)?.into_array(rows.num_rows()).map_err(from_datafusion);
+        let run = || if self.deep { stacker::grow(STACK, run) } else { run() };
+        match most.filter(|_| rows.num_rows() > 1) {
+            Some(most) => room::within(most, run),
+            None => run(),
+        }
     }
 }
 
 /// One expression's results on a batch it fails on.
 struct Pieces<'a> {
     step: &'a Step,
+    /// Bytes that they may have.
+    most: Option<usize>,
     /// In the order of rows, without those that failed.
     arrays: Vec<ArrayRef>,
     failed: Vec<(usize, Error)>,
 }
 
 impl Pieces<'_> {
-    /// Both halves of `rows`, which failed with `error` as a whole and begin at row `start`.
-    fn halve(&mut self, rows: &RecordBatch, start: usize, error: DataFusionError) {
+    /// Both halves of `rows`, which failed with `error` as a whole and begin at row `start`. `None`: their results are more than they
+    /// may be.
+    fn halve(&mut self, rows: &RecordBatch, start: usize, error: Error) -> Option<()> {
         if rows.num_rows() <= 1 {
-            self.failed.push((start, from_datafusion(error)));
-            return;
+            self.failed.push((start, error));
+            return Some(());
+        }
+        if self.most.is_some() && room::is_exceeded(&error) {
+            return None;
         }
         let middle = rows.num_rows() / 2;
         for (offset, length) in [(0, middle), (middle, rows.num_rows() - middle)] {
             let half = rows.slice(offset, length);
-            match self.step.run(&half) {
+            match self.step.run(&half, self.most) {
                 Ok(array) => self.arrays.push(array),
-                Err(error) => self.halve(&half, start + offset, error),
+                Err(error) => self.halve(&half, start + offset, error)?,
             }
         }
+        let bytes: usize = self.arrays.iter().map(|array| array.get_buffer_memory_size()).sum();
+        self.most.is_none_or(|most| bytes <= most).then_some(())
     }
 
     /// The results of the rows on which no expression failed.

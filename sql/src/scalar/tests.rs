@@ -193,3 +193,36 @@ fn an_unknown_field_or_variant_is_refused() {
     assert!(serde_json::from_str::<flat::Flat>(r#"{"Column":{"index":0,"kind":"Int4","extra":1}}"#).is_err());
     assert!(serde_json::from_str::<flat::Flat>(r#"{"Frobnicate":{}}"#).is_err());
 }
+
+/// Rows of each piece, lengths of its results by row, and rows that failed.
+fn in_pieces(sql: &str, bytes: usize) -> (Vec<usize>, Vec<(usize, usize)>, Vec<(usize, String)>) {
+    let numbers: Vec<Option<i32>> = (0..100).map(Some).collect();
+    let rows = rows(&numbers, &numbers, &vec![Some("x"); 100]);
+    let program = Program::compile(&stored(&format!("SELECT {sql} FROM t"), &rows).unwrap(), &rows.schema()).unwrap();
+    let (mut pieces, mut lengths, mut failed) = (vec![], vec![], vec![]);
+    let each = |range: std::ops::Range<usize>, evaluated: Evaluated| {
+        pieces.push(range.len());
+        failed.extend(evaluated.failures.into_iter().map(|f| (range.start + f.row, f.sqlstate.to_string())));
+        let rows = evaluated.rows.unwrap_or_else(|| (0..range.len() as u32).collect());
+        let texts = evaluated.columns[0].as_any().downcast_ref::<StringArray>().unwrap();
+        lengths.extend(rows.iter().enumerate().map(|(at, row)| (range.start + *row as usize, texts.value(at).len())));
+        Ok(())
+    };
+    program.evaluate_in_pieces(&rows, bytes, each).unwrap();
+    (pieces, lengths, failed)
+}
+
+#[test]
+fn results_that_are_large_come_in_pieces_whichever_rows_fail() {
+    let expected = |length: fn(usize) -> usize| (0..100).map(|row| (row, length(row))).collect::<Vec<_>>();
+    let (pieces, lengths, failed) = in_pieces("repeat(s, a * 1000)", 100_000);
+    assert_eq!((lengths, failed), (expected(|row| row * 1000), vec![]));
+    assert!(pieces.len() > 49 && pieces.iter().sum::<usize>() == 100, "{pieces:?}");
+    // One row takes what it takes.
+    assert_eq!(in_pieces("repeat(s, a * 1000)", 10).1, expected(|row| row * 1000));
+    assert_eq!(in_pieces("repeat(s, a)", 100_000).0, [100]);
+    let (pieces, lengths, failed) = in_pieces("repeat(s, 1000 + 1 / (a % 7 - 3))", 20_000);
+    assert!(pieces.len() > 4, "{pieces:?}");
+    assert_eq!(failed, (0..100).filter(|row| row % 7 == 3).map(|row| (row, "22012".to_string())).collect::<Vec<_>>());
+    assert_eq!(lengths.len(), 100 - failed.len());
+}

@@ -121,12 +121,12 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Each table's part folded. Only a bug or 2 GiB of text in one fold make one fail, and then the table's rows are not to be
-    /// guessed at: `stop` is told.
-    pub fn fold(self, stop: impl Fn(RelationId, Cause)) -> Batch {
+    /// Each table's part folded, to batches of at most `most` bytes or one row. Only a bug makes one fail, and then the table's rows are
+    /// not to be guessed at: `stop` is told.
+    pub fn fold(self, most: usize, stop: impl Fn(RelationId, Cause)) -> Batch {
         let mut tables = vec![];
         for (table, shape, piece) in self.tables {
-            match piece.fold(&shape) {
+            match piece.fold(&shape, most) {
                 Ok(folded) => tables.push((table, folded)),
                 Err(reason) => {
                     let message = format!("changes could not be folded: {reason}");
@@ -148,9 +148,11 @@ pub enum Piece {
 }
 
 impl Piece {
-    fn fold(self, shape: &Shape) -> weir_storage::Result<Changes> {
+    fn fold(self, shape: &Shape, most: usize) -> weir_storage::Result<Changes> {
         Ok(match (self, shape.keyed) {
-            (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments)?),
+            (Piece::Changes(segments), true) => {
+                Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments, most)?)
+            }
             (Piece::Changes(segments), false) => Changes::Bag(fold::bag(&segments)?),
             (Piece::Copy { begins, rows }, true) => {
                 Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, &rows)?)

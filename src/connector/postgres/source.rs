@@ -76,7 +76,8 @@ impl Source for Running {
         }
         let batch = self.shared.feed().take()?;
         self.shared.taken(batch.place.lsn);
-        Some(batch.fold(|table, cause| self.shared.feed().stop(table, cause)))
+        let most = self.shared.env.limits.batch_bytes;
+        Some(batch.fold(most, |table, cause| self.shared.feed().stop(table, cause)))
     }
 
     fn acknowledge(&self, _proof: &Durable, position: &Position) {

@@ -2,7 +2,7 @@
 //! an error with the row's weight, so that it goes when the row goes. Keeps nothing.
 
 use super::Route;
-use super::step::{Out, Slices, Steps, batch, internal, take, weights};
+use super::step::{BYTES, Out, Slices, Steps, batch, internal, take, weights};
 use crate::dataflow::errors::Failed;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{FilterBuilder, prep_null_mask_filter};
@@ -60,15 +60,16 @@ impl Steps for Map {
         let work = slice.len();
         let mut failed = Failed::new("map");
         let kept = self.kept(slice, &mut failed)?;
-        if !kept.is_empty() {
-            let projected = self.project.evaluate(kept.rows());
+        self.project.evaluate_in_pieces(kept.rows(), BYTES, |range, projected| {
+            let kept = kept.slice(range.start, range.len());
             report(&projected.failures, &kept, &mut failed)?;
             let weights = match &projected.rows {
                 Some(rows) => weights(&kept, rows).into(),
                 None => kept.weights().clone(),
             };
             out.rows(Delta::new(batch(&self.output, projected.columns, weights.len())?, weights));
-        }
+            Ok(())
+        })?;
         out.errors(failed);
         Ok(Some(work))
     }

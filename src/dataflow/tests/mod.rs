@@ -5,6 +5,7 @@ mod views;
 
 use super::build::{Blueprint, Body};
 use super::engine::{Engine, Ordeal, PART, World};
+use super::parts::Most;
 use super::relations::Readable;
 use super::steps::LEAP_AFTER;
 use crate::connector::Changes;
@@ -19,6 +20,9 @@ use weir_storage::arrangement::Arrangement;
 use weir_storage::env::{Clock, SystemClock};
 use weir_storage::key::Portion;
 use weir_storage::{Delta, Epoch, Generation};
+
+/// Nothing of a test is too large to be taken at once.
+pub const WHOLE: Most = Most { rows: PART, bytes: usize::MAX };
 
 /// Rows as text with their weights.
 pub type Contents = BTreeMap<String, i64>;
@@ -47,20 +51,20 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(workers: usize, closed: Epoch) -> Self {
-        Self::sized(workers, closed, usize::MAX, PART)
+        Self::sized(workers, closed, usize::MAX, WHOLE)
     }
 
-    /// Operators that are to wait for no more than `limit` bytes of an epoch, and to take `part` rows of it at a time.
-    pub fn sized(workers: usize, closed: Epoch, limit: usize, part: usize) -> Self {
+    /// Operators that are to wait for no more than `limit` bytes of an epoch, and to take `part` of it at a time.
+    pub fn sized(workers: usize, closed: Epoch, limit: usize, part: Most) -> Self {
         Self::with(workers, closed, limit, part, Arc::new(SystemClock::default()))
     }
 
     /// Every slice is over as soon as it is looked at.
     pub fn hasty(workers: usize, closed: Epoch) -> Self {
-        Self::with(workers, closed, usize::MAX, PART, Arc::new(Hasty::default()))
+        Self::with(workers, closed, usize::MAX, WHOLE, Arc::new(Hasty::default()))
     }
 
-    fn with(workers: usize, closed: Epoch, limit: usize, part: usize, clock: Arc<dyn Clock>) -> Self {
+    fn with(workers: usize, closed: Epoch, limit: usize, part: Most, clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let world = World { wake: wake.clone(), clock, limit, part, leap_after: LEAP_AFTER };

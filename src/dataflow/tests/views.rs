@@ -2,7 +2,8 @@
 //! workers, created before or after its data, across restarts (I3, I8).
 
 use super::super::engine::PART;
-use super::{Contents, Rig, add, contents};
+use super::super::parts::Most;
+use super::{Contents, Rig, WHOLE, add, contents};
 use crate::connector::{Changes, Fold};
 use crate::dataflow::build::Body;
 use crate::dataflow::engine::distribute;
@@ -363,7 +364,8 @@ fn case(seed: u64) {
     let oracle = Oracle::new(&sql);
     // Some operators do not wait for all of an epoch, or take little of it at a time.
     let limit = *[usize::MAX, 2_000, 0].choose(&mut random).unwrap();
-    let part = *[PART, 100, 1].choose(&mut random).unwrap();
+    let rows = *[PART, 100, 1].choose(&mut random).unwrap();
+    let part = Most { rows, bytes: *[usize::MAX, 300, 1].choose(&mut random).unwrap() };
     let rig = Rig::sized(workers, Rig::first_epoch(), limit, part);
     let body = Body::View(plan(&sql, &tables()));
     let mut case =
@@ -512,7 +514,7 @@ fn an_epoch_may_be_much_larger_than_what_may_wait() {
     let rows: Model = (0..800).map(|id| (id, (id, Some(1), Some(i64::from(id) - 5), None))).collect();
     let changes = |rows: &Model| Changes::Keyed(Fold { upserts: vec![batch(rows.values())], ..Fold::default() });
     for workers in [1, 2] {
-        let mut rig = Rig::sized(workers, Rig::first_epoch(), 50_000, PART);
+        let mut rig = Rig::sized(workers, Rig::first_epoch(), 50_000, WHOLE);
         rig.create(A.0, table);
         rig.create(B.0, table);
         rig.close(vec![(A, changes(&rows))]);

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
 //! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
-//! [`system`] (system tables), [`run`] (running, batch by batch), [`function`] (functions of Postgres' catalogs), [`failure`] (errors).
+//! [`system`] (system tables), [`run`] (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`failure`] (errors).
 
 pub mod apart;
 pub mod bound;
@@ -10,6 +10,7 @@ pub mod failure;
 pub mod function;
 pub mod names;
 pub mod past;
+pub mod pieces;
 pub mod relation;
 pub mod rewrite;
 pub mod run;

@@ -5,6 +5,7 @@
 use super::apart;
 use super::bound::Bound;
 use super::failure::{failure, panicked};
+use super::pieces::{self, in_pieces};
 use super::scan::counting;
 use crate::serving::holding::Holding;
 use crate::serving::pool::Pool;
@@ -127,6 +128,8 @@ impl Rows {
 
 /// Starts `plan` over what `bound` holds; returns when its first rows or its error are there.
 pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>, pool: &Pool) -> Result<Rows> {
+    let rows = pieces::rows(&bound, state.config().batch_size());
+    *state.config_mut() = state.config().clone().with_batch_size(rows);
     state.config_mut().set_extension(bound);
     let (state, threads) = (Arc::new(state), pool.clone());
     let (told, shape) = oneshot::channel();
@@ -159,7 +162,7 @@ async fn produce(
     let planner = state.clone();
     let physical =
         apart::run(&pool, move |_| Handle::current().block_on(planner.create_physical_plan(&plan)).map_err(failure));
-    let physical = counting(physical.await?).and_then(yielding).map_err(failure)?;
+    let physical = counting(physical.await?).and_then(in_pieces).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
     while let Some(batch) = stream.next().await {

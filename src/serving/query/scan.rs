@@ -2,6 +2,7 @@
 //! in batches of a bounded size, one after the other; who only counts rows gets the sum of the weights ([`Count`]).
 
 use super::past::{self, Vnodes};
+use super::pieces;
 use super::relation::{reshape, storage};
 use crate::dataflow::relations::Pinned;
 use arrow::array::{Int64Array, RecordBatch};
@@ -21,6 +22,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::fmt;
 use std::sync::Arc;
+use weir_storage::arrangement::Arrangement;
+use weir_storage::delta::{rows_within, widest_row};
 use weir_storage::{Delta, Error};
 
 /// Rows in one batch of expanded ones: a weight may be anything. As many as a chunk has.
@@ -79,11 +82,16 @@ impl Scan {
         })
     }
 
-    fn rows(&self) -> usize {
+    /// How many there are, and, if it is known, the bytes of all their columns.
+    fn rows(&self) -> (usize, Option<usize>) {
         match self.source.as_ref() {
-            Source::All(pinned) => pinned.readable.rows.iter().map(|a| a.rows().max(0) as usize).sum(),
-            Source::Found(deltas) => deltas.iter().map(Delta::len).sum(),
-            Source::Past(relation, _) => relation.entries(),
+            Source::All(pinned) => {
+                let stats = pinned.readable.rows.iter().map(Arrangement::stats);
+                let (rows, bytes) = stats.fold((0, 0), |sum, s| (sum.0 + s.rows.max(0) as usize, sum.1 + s.values));
+                (rows, Some(bytes))
+            }
+            Source::Found(deltas) => (deltas.iter().map(Delta::len).sum(), Some(deltas.iter().map(Delta::bytes).sum())),
+            Source::Past(relation, _) => (relation.entries(), None),
         }
     }
 }
@@ -139,18 +147,21 @@ impl ExecutionPlan for Scan {
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
         let partitions = self.properties.partitioning.partition_count().max(1);
-        let rows = self.rows();
-        statistics.num_rows = Precision::Inexact(if partition.is_some() { rows / partitions } else { rows });
+        let (rows, bytes) = self.rows();
+        let share = |all: usize| Precision::Inexact(if partition.is_some() { all / partitions } else { all });
+        statistics.num_rows = share(rows);
+        // By them a join chooses which side it has in memory.
+        statistics.total_byte_size = bytes.map_or(Precision::Absent, share);
         Ok(Arc::new(statistics))
     }
 }
 
-/// Each row of a delta as often as its weight says, in batches of at most [`AT_ONCE`] rows unless the delta is larger itself. A
-/// negative weight is a bug upstream of here (I4).
+/// Each row of a delta as often as its weight says, in batches of at most [`AT_ONCE`] rows and about [`pieces::MOST`] bytes unless the
+/// delta is larger itself. A negative weight is a bug upstream of here (I4).
 pub fn weighted(delta: Result<Delta>) -> impl Iterator<Item = Result<RecordBatch>> + Send {
     let (expanded, error) = match delta {
         Ok(delta) => match delta.weights().iter().find(|weight| **weight < 0) {
-            None => (Some(Expanded { delta, row: 0, shown: 0 }), None),
+            None => (Some(Expanded { delta, row: 0, shown: 0, most: 0 }), None),
             Some(weight) => (None, Some(negative(*weight))),
         },
         Err(error) => (None, Some(error)),
@@ -168,6 +179,8 @@ struct Expanded {
     /// The next row, and how often it has come already.
     row: usize,
     shown: i64,
+    /// Rows of a batch; 0: not known yet.
+    most: usize,
 }
 
 impl Iterator for Expanded {
@@ -179,9 +192,12 @@ impl Iterator for Expanded {
             self.row = weights.len();
             return (self.row > 0).then(|| Ok(self.delta.rows().clone()));
         }
+        if self.most == 0 {
+            self.most = AT_ONCE.min(rows_within(pieces::MOST, widest_row(self.delta.rows())));
+        }
         let mut indices: Vec<u32> = vec![];
-        while self.row < weights.len() && indices.len() < AT_ONCE {
-            let (left, room) = (weights[self.row] - self.shown, AT_ONCE - indices.len());
+        while self.row < weights.len() && indices.len() < self.most {
+            let (left, room) = (weights[self.row] - self.shown, self.most - indices.len());
             let taken = left.min(room as i64);
             indices.extend(std::iter::repeat_n(self.row as u32, taken as usize));
             self.shown += taken;

@@ -1,9 +1,9 @@
 //! The change log of an arrangement: read from what came and what went, in time proportional to the changes.
 
 use super::Shared;
-use super::chunk::{Chunk, ROWS};
+use super::chunk::{BYTES, Chunk, ROWS};
 use super::read::Matches;
-use crate::delta::Delta;
+use crate::delta::{Delta, rows_within};
 use crate::epoch::Epoch;
 use crate::error::Result;
 use arrow::array::UInt32Array;
@@ -27,7 +27,9 @@ impl Log {
         while !numbers.is_empty() {
             let state = shared.read();
             let mut gone = Matches::default();
-            for slot in numbers.by_ref().take(ROWS).map(|number| state.closed.get(number)) {
+            // They are going to be copied into one batch.
+            let some = ROWS.min(rows_within(BYTES, state.widest));
+            for slot in numbers.by_ref().take(some).map(|number| state.closed.get(number)) {
                 let chunk = state.chunk(slot);
                 if chunk.from(slot.row()) <= after {
                     gone.push(0, slot.place(), chunk, slot.row());

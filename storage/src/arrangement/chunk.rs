@@ -15,7 +15,7 @@ pub(super) const ROWS: usize = 8192;
 /// Rows of a chunk that is merged of others, at most: moving a row takes longer than many of them are worth.
 const MERGED: usize = 2048;
 /// Bytes per chunk at most (a single row may be larger): far below the 2 GiB of a string column's offsets.
-const BYTES: usize = 64 << 20;
+pub(super) const BYTES: usize = 64 << 20;
 
 static ONES: LazyLock<ScalarBuffer<i64>> = LazyLock::new(|| vec![1; ROWS].into());
 

@@ -67,6 +67,8 @@ pub struct Stats {
     pub rows: i64,
     /// Bytes of memory held: chunks, indexes, history.
     pub bytes: usize,
+    /// Bytes of the chunks alone: rows and keys.
+    pub values: usize,
     /// Chunks of columns; a scan hands out at most one batch per chunk.
     pub chunks: usize,
     /// Slots that are closed but still readable at some epoch >= since.
@@ -198,6 +200,11 @@ impl Arrangement {
         self.shared.read().heaviest
     }
 
+    /// Bytes that no row's values were ever more than.
+    pub fn widest(&self) -> usize {
+        self.shared.read().widest
+    }
+
     /// How often each of `rows`, which have all columns, is there, as last applied. Only of bags (asserted).
     pub fn weights(&self, rows: &RecordBatch) -> Result<Vec<i64>> {
         let rows = apply::conform(self.spec(), rows)?;
@@ -211,7 +218,13 @@ impl Arrangement {
     /// Costs O(chunks).
     pub fn stats(&self) -> Stats {
         let state = self.shared.read();
-        Stats { rows: counted(state.rows), bytes: state.bytes(), chunks: state.order.len(), closed: state.closed.len() }
+        Stats {
+            rows: counted(state.rows),
+            bytes: state.bytes(),
+            values: state.values(),
+            chunks: state.order.len(),
+            closed: state.closed.len(),
+        }
     }
 }
 

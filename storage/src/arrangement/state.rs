@@ -8,6 +8,7 @@ use super::closed::Closed;
 use super::index::{Hashed, Index};
 use super::slot::{Link, Slot};
 use super::{Kind, Spec};
+use crate::delta::widest_row;
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};
 use hashbrown::hash_table::Entry;
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub rows: i128,
     /// No weight was ever larger.
     pub heaviest: i64,
+    /// No row ever had more bytes, unless all of those that came with it had few.
+    pub widest: usize,
     places: Vec<Option<Piece>>,
     free: Vec<usize>,
     /// Places in the order of their rows' `from`.
@@ -92,6 +95,7 @@ impl State {
             applied_rows: 0,
             rows: 0,
             heaviest: 0,
+            widest: 0,
             places: vec![],
             free: vec![],
             order: vec![],
@@ -143,10 +147,16 @@ impl State {
         pieces.sum::<usize>() + self.heads.bytes() + self.live.bytes() + self.sorted_bytes + self.closed.bytes()
     }
 
+    /// Of the chunks alone.
+    pub fn values(&self) -> usize {
+        self.order.iter().map(|&place| self.piece(place).chunk.bytes()).sum()
+    }
+
     /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
     /// rows, as far as the kind needs them.
     pub fn push(&mut self, chunk: Chunk, key_hashes: &[u64], row_hashes: &[u128]) {
         self.applied_rows += chunk.weights.iter().map(|&weight| i128::from(weight)).sum::<i128>();
+        self.widest = self.widest.max(widest_row(&chunk.rows));
         self.heaviest = chunk.weights.iter().fold(self.heaviest, |heaviest, &weight| heaviest.max(weight));
         self.births += 1;
         let (len, born) = (chunk.len(), self.births);

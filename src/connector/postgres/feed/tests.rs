@@ -61,7 +61,7 @@ fn row(shape: &Arc<Shape>, n: &str) -> Segment {
 fn taken(feed: &mut Feed) -> Vec<i64> {
     let mut rows = vec![];
     while let Some(taken) = feed.take() {
-        let batch = taken.fold(|_, cause| panic!("{cause:?}"));
+        let batch = taken.fold(usize::MAX, |_, cause| panic!("{cause:?}"));
         for (_, changes) in batch.tables {
             let Changes::Bag(bag) = changes else { panic!("a bag") };
             for delta in bag.rows {
