@@ -1,7 +1,9 @@
 //! SQL expressions stored, read back, compiled and run over rows of which some fail.
 
 use super::*;
+use crate::Result;
 use crate::session::{Settings, prepare, state};
+use crate::types::Type;
 use crate::{error, statement};
 use arrow::array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
@@ -36,7 +38,8 @@ fn stored(sql: &str, rows: &RecordBatch) -> Result<Vec<Scalar>> {
     context.register_table("t", Arc::new(table))?;
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(ast::Statement::Query(query)));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let plan = runtime.block_on(context.state().statement_to_plan(statement)).map_err(error::from_datafusion)?;
+    let plan =
+        runtime.block_on(context.state().statement_to_plan(statement)).map_err(error::datafusion::from_datafusion)?;
     let plan = context.state().analyzer().execute_and_check(plan, context.state().config_options(), |_, _| {})?;
     let LogicalPlan::Projection(projection) = plan else { panic!("{plan}") };
     let scalars = projection.expr.iter().map(|expr| Scalar::from_logical(expr, projection.input.schema()));
