@@ -10,12 +10,13 @@
 //!
 //! Nothing of this touches sources, checkpoints or other views.
 
+use super::held::{Coordinator, Detached};
 use super::ledger::{Event, Ledger};
-use super::message::Message;
+use super::message::{Message, Stretch};
+use super::object::body;
 use super::recover::{self, Parent};
-use super::run::{Coordinator, body};
 use crate::catalog::{Catalog, Object};
-use crate::dataflow::build::Log;
+use crate::dataflow::blueprint::Log;
 use crate::dataflow::relations::Readable;
 use crate::dataflow::steps::landing;
 use std::sync::Arc;
@@ -26,20 +27,6 @@ use weir_storage::{Env, Epoch, Result};
 
 /// Bytes in memory of a byte in a run, roughly.
 const UNPACKED: u64 = 4;
-
-/// A view whose history after `at` is in the store.
-pub struct Detached {
-    at: Epoch,
-    /// The end of the stretch that is being read.
-    reading: Option<Epoch>,
-}
-
-/// A stretch of history, per worker.
-pub struct Stretch {
-    pub id: RelationId,
-    pub to: Epoch,
-    pub logs: Result<Vec<Log>>,
-}
 
 impl Coordinator {
     /// Detaches views whose history has grown too large, and reads on for those that are detached.

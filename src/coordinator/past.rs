@@ -1,7 +1,7 @@
 //! Relations as an earlier manifest has them.
 
+use super::object::body;
 use super::recover;
-use super::run::body;
 use crate::catalog::Object;
 use weir_storage::Epoch;
 use weir_storage::arrangement::Spec;

@@ -3,7 +3,7 @@
 //! A base table stands at the manifest's epoch C. A view stands at its own, U <= C; what its parents changed by between U and where
 //! they stand is read from their runs, and the view goes through it as it would have.
 
-use crate::dataflow::build::{Body, Log};
+use crate::dataflow::blueprint::{Body, Log};
 use crate::dataflow::engine::distribute;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;

@@ -4,19 +4,20 @@
 //! manifest that was taken over ([`Handle::restoring`]); what changes anything waits.
 
 use super::ddl::Jobs;
+use super::held::{Coordinator, Held, Parts};
 use super::ledger::{self, Entry, Given, Ledger};
-use super::life::kind;
 use super::message::Mailbox;
+use super::object::{body, kind};
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Restored};
 use super::request::{Handle, Progress};
-use super::run::{CONFIRM_US, Coordinator, Held, Parts, body, fenced};
+use super::run::{CONFIRM_US, fenced};
 use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
 use crate::connector::buffer::Buffers;
-use crate::dataflow::build::{Blueprint, Log};
+use crate::dataflow::blueprint::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, Ordeal, PART, World};
 use crate::dataflow::relations::Failure;
 use std::path::PathBuf;

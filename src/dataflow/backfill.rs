@@ -9,7 +9,7 @@
 //! read up to `seen`, and waits for the step after that. What concerns others is left out: it will be read with them.
 
 use super::packet::Packet;
-use super::worker::Relation;
+use super::relation::Relation;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use weir_storage::arrangement::{Arrangement, Kind};

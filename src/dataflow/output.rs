@@ -1,11 +1,12 @@
 //! The last operators of a dataflow: what makes a relation readable and its change log followable.
 
-use super::host::{Slice, lowest, passed};
+use super::host::{lowest, passed};
 use super::packet::Packet;
 use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
+use super::relation::Relation;
+use super::slice::Slice;
 use super::table::{Applied, Table, fill};
-use super::worker::Relation;
 use crate::connector::Partial;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;

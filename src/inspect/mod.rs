@@ -13,7 +13,7 @@ mod volume;
 use crate::catalog::{Body, Catalog, Object};
 use crate::coordinator::past::{Arranged, Stored, stored};
 use report::{Arrangement, Newest, Relation, Report};
-use store::Store;
+use store::{Store, failed};
 use weir_sql::{Error, Result};
 use weir_storage::Env;
 use weir_storage::manifest::Manifest;
@@ -117,8 +117,4 @@ async fn relation(env: &Env, manifest: &Manifest, object: &Object, rows: bool) -
 fn part(whole: &Stored, index: usize) -> &Arranged {
     let rest = index.saturating_sub(whole.states.len());
     whole.states.get(index).unwrap_or(if rest == 0 { &whole.rows } else { &whole.errors })
-}
-
-fn failed(error: weir_storage::Error) -> Error {
-    Error::new("58000", error.to_string())
 }

@@ -3,7 +3,7 @@
 mod tables;
 mod views;
 
-use super::build::{Blueprint, Body};
+use super::blueprint::{Blueprint, Body};
 use super::engine::{Engine, Ordeal, PART, World};
 use super::relations::Readable;
 use super::steps::LEAP_AFTER;

@@ -2,7 +2,7 @@
 
 use super::{Contents, Rig, contents};
 use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
-use crate::dataflow::build::Body;
+use crate::dataflow::blueprint::Body;
 use crate::dataflow::relations::{Failure, Readable, Relations, Unreadable, Wanted};
 use crate::dataflow::steps::Steps;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};

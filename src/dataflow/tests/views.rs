@@ -4,7 +4,7 @@
 use super::super::engine::PART;
 use super::{Contents, Rig, add, contents};
 use crate::connector::{Changes, Fold};
-use crate::dataflow::build::Body;
+use crate::dataflow::blueprint::Body;
 use crate::dataflow::engine::distribute;
 use crate::dataflow::relations::Readable;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};

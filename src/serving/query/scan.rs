@@ -2,9 +2,8 @@
 //! in batches of a bounded size, one after the other; who only counts rows gets the sum of the weights ([`Count`]).
 
 use super::past::{self, Vnodes};
-use super::relation::{reshape, storage};
 use crate::dataflow::relations::Pinned;
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -295,6 +294,16 @@ impl ExecutionPlan for Count {
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::once(counted))))
     }
+}
+
+/// The same columns under the plan's schema: fields of a projection lose or gain metadata, never a type.
+fn reshape(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)?)
+}
+
+pub fn storage(error: weir_storage::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(weir_sql::Error::internal(error.to_string())))
 }
 
 #[cfg(test)]
