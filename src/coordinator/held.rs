@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::Result;
 use weir_sql::catalog::RelationId;
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::history::{History, Snapshot};
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
@@ -30,9 +30,9 @@ use weir_storage::{Env, Epoch};
 
 /// The arrangements of a relation that runs.
 pub(super) struct Held {
-    pub ids: Vec<ArrangementId>,
-    /// Per worker, in the order of `ids`.
-    pub arrangements: Vec<Vec<Arrangement>>,
+    pub ids: Roles<ArrangementId>,
+    /// Each per worker.
+    pub arrangements: Roles<Vec<Arrangement>>,
 }
 
 /// A checkpoint whose epoch is closed but not reached by every base table yet.

@@ -158,9 +158,10 @@ impl Coordinator {
     }
 }
 
-/// Runs of a relation's change log, in whose states rows and errors come last.
+/// Runs of a relation's change log.
 fn log_runs<'a>(manifest: &'a Manifest, object: &'a Object) -> impl Iterator<Item = &'a Run> {
-    let states = object.arrangements().iter().rev().take(2).filter_map(|id| manifest.arrangements.get(id));
+    let log = object.roles().map(|roles| roles.log().map(|id| *id));
+    let states = log.into_iter().flatten().filter_map(|id| manifest.arrangements.get(&id));
     states.flat_map(|state| &state.runs)
 }
 
@@ -183,7 +184,7 @@ async fn read(
         let gone = || weir_storage::Error::Invalid(format!("relation {id} is not in the newest manifest"));
         let object = catalog.get(id.0).ok_or_else(gone)?;
         let body = body(&object.body).ok_or_else(gone)?;
-        let states = recover::states(manifest, &body, object.arrangements()).ok_or_else(gone)?;
+        let states = recover::states(manifest, &body, &object.roles().ok_or_else(gone)?).ok_or_else(gone)?;
         recover::changes(env, &Parent { id: *id, body: &body, states: &states }, after, to, &mut logs).await?;
     }
     Ok(logs)

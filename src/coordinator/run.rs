@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
+use weir_storage::arrangement::Role;
 use weir_storage::key::Portion;
 use weir_storage::manifest::{ArrangementId, Manifest};
 
@@ -114,10 +115,10 @@ impl Coordinator {
     fn keep_house(&mut self) {
         let held = &self.held;
         let kept = |id| {
-            let (held, index) = held.values().find_map(|h| Some((h, h.ids.iter().position(|own| *own == id)?)))?;
-            let workers = || held.arrangements.iter().map(|worker| &worker[index]);
-            let spec = workers().next()?.spec().clone();
-            Some(Kept { spec, live: workers().map(|arrangement| arrangement.rows().max(0) as u64).sum() })
+            let mut all = held.values().flat_map(|held| held.ids.iter().zip(held.arrangements.iter()));
+            let (_, workers) = all.find(|(own, _)| **own == id)?;
+            let spec = workers.first()?.spec().clone();
+            Some(Kept { spec, live: workers.iter().map(|arrangement| arrangement.rows().max(0) as u64).sum() })
         };
         self.housekeeping.tend(&self.manifest, &kept);
     }
@@ -323,11 +324,13 @@ impl Coordinator {
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
-            for (index, arrangement) in held.ids.iter().enumerate() {
-                let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
-                // Only rows and errors have readers elsewhere.
-                let since = if index + 2 >= held.ids.len() { since } else { *to };
-                draft.parts.push(Part { id: *arrangement, after: entry.sealed(), to: *to, since, handles });
+            for ((role, id), handles) in held.ids.by_role().zip(held.arrangements.iter()) {
+                let since = match role {
+                    Role::Rows | Role::Errors => since,
+                    // Nobody else reads them.
+                    Role::Operator => *to,
+                };
+                draft.parts.push(Part { id: *id, after: entry.sealed(), to: *to, since, handles: handles.clone() });
             }
         }
         self.publishing = Some((epoch, edit, sealed));
@@ -497,10 +500,10 @@ impl Coordinator {
         };
         let readable = self.engine.build(blueprint, vec![]);
         let reads = readable.parents.iter().map(|parent| parent.id).collect();
-        let (ids, mut void) = (object.arrangements().to_vec(), false);
+        let (ids, mut void) = (object.roles().expect("a relation keeps something"), false);
         if let Body::View(view) = &object.body {
             void = view.suspended;
-            let is_stored = self.manifest.arrangements.contains_key(&ids[0]);
+            let is_stored = self.manifest.arrangements.contains_key(&ids.rows);
             let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
             if object.life == Life::Creating && is_told {
                 // What the store has is of an attempt before: a start must not go on with it.
@@ -605,7 +608,7 @@ impl Coordinator {
             freshness_ms: self.epochs.behind(upper, self.env.clock.now()) as f64 / 1e3,
             rows: relation.rows.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
             errors: relation.errors.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
-            state: held.flat_map(|held| &held.arrangements).flatten().cloned().collect(),
+            state: held.flat_map(|held| held.arrangements.iter()).flatten().cloned().collect(),
         })
     }
 

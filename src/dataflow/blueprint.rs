@@ -10,7 +10,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::plan::Plan;
 use weir_sql::types::Column;
 use weir_storage::Epoch;
-use weir_storage::arrangement::{Arrangement, Kind, Spec};
+use weir_storage::arrangement::{Arrangement, Kind, Roles, Spec};
 use weir_storage::key::Portion;
 
 /// Everything workers need to run a relation.
@@ -18,8 +18,8 @@ pub struct Blueprint {
     pub id: RelationId,
     pub name: String,
     pub body: Body,
-    /// Per worker, in the order of [`specs`].
-    pub arrangements: Vec<Vec<Arrangement>>,
+    /// Each per worker.
+    pub arrangements: Roles<Vec<Arrangement>>,
     /// A fresh relation reads its parents as of this epoch; a restored one holds its state at it and follows from there.
     pub from: Epoch,
     pub fresh: bool,
@@ -99,44 +99,42 @@ impl Body {
         }
     }
 
-    /// The arrangements of a relation, in a fixed order: those of its operators from the root down, then rows, then errors.
-    pub fn specs(&self) -> Vec<Spec> {
-        let mut specs = vec![];
+    /// What the arrangements of a relation are.
+    pub fn specs(&self) -> Roles<Spec> {
+        let mut operators = vec![];
         if let Body::View(plan) = self {
-            plan.root.visit(&mut |node| specs.extend(operator::specs(node)));
+            plan.root.visit(&mut |node| operators.extend(operator::specs(node)));
         }
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(
             self.columns().iter().map(Column::field).collect::<Vec<_>>(),
         ));
-        specs.push(match self.key() {
+        let rows = match self.key() {
             Some(key) => Spec { kind: Kind::Keyed, schema, key: key.clone() },
             None => Spec { kind: Kind::Bag, schema, key: vec![] },
-        });
-        specs.push(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![placement::ERROR_KEY] });
-        specs
+        };
+        let errors = Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![placement::ERROR_KEY] };
+        Roles { operators, rows, errors }
     }
 
-    /// Empty arrangements of a relation, per worker.
-    pub fn arrangements(&self, workers: usize) -> Vec<Vec<Arrangement>> {
-        (0..workers).map(|_| self.specs().into_iter().map(Arrangement::new).collect()).collect()
+    /// Empty arrangements of a relation, each per worker.
+    pub fn arrangements(&self, workers: usize) -> Roles<Vec<Arrangement>> {
+        self.specs().map(|spec| (0..workers).map(|_| Arrangement::new(spec.clone())).collect())
     }
 
-    /// What readers see of a relation with these arrangements, which are in the order of [`Body::specs`], per worker.
-    pub fn readable(&self, id: RelationId, arrangements: &[Vec<Arrangement>]) -> Readable {
-        let last = arrangements[0].len() - 1;
-        let pick = |index: usize| arrangements.iter().map(|own| own[index].clone()).collect();
+    /// What readers see of a relation with these arrangements, each per worker.
+    pub fn readable(&self, id: RelationId, arrangements: &Roles<Vec<Arrangement>>) -> Readable {
         let key = self.key().cloned().unwrap_or_default();
-        Readable::new(id, self.columns().to_vec(), key, pick(last - 1), pick(last))
+        let Roles { rows, errors, .. } = arrangements;
+        Readable::new(id, self.columns().to_vec(), key, rows.clone(), errors.clone())
     }
 
-    /// Where the rows of each arrangement live, in the order of [`Body::specs`].
-    pub fn placements(&self) -> Vec<Placement> {
-        let mut placements = vec![];
+    /// Where the rows of each arrangement live.
+    pub fn placements(&self) -> Roles<Placement> {
+        let mut operators = vec![];
         if let Body::View(plan) = self {
-            plan.root.visit(&mut |node| placements.extend(operator::placed(node).into_iter().map(Placement::Key)));
+            plan.root.visit(&mut |node| operators.extend(operator::placed(node).into_iter().map(Placement::Key)));
         }
-        placements.push(Placement::of_relation(self.key().map_or(&[][..], Vec::as_slice), self.columns().len()));
-        placements.push(Placement::ErrorKey);
-        placements
+        let rows = Placement::of_relation(self.key().map_or(&[][..], Vec::as_slice), self.columns().len());
+        Roles { operators, rows, errors: Placement::ErrorKey }
     }
 }

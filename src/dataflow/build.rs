@@ -23,7 +23,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 use weir_sql::catalog::RelationId;
 use weir_sql::plan::{Node, Operator};
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::key::Portion;
 
 /// Builds the dataflow on this worker; returns what feeds it.
@@ -35,12 +35,8 @@ pub fn dataflow(
 ) -> Vec<Feed> {
     let Plot { blueprint, follower, log, .. } = plot;
     let blueprint = &blueprint;
-    let count = relation.arrangements.len();
-    let table = Table {
-        rows: relation.arrangements[count - 2].clone(),
-        errors: relation.arrangements[count - 1].clone(),
-        key: blueprint.body.key().cloned(),
-    };
+    let Roles { operators, rows, errors } = &relation.arrangements;
+    let table = Table { rows: rows.clone(), errors: errors.clone(), key: blueprint.body.key().cloned() };
     let rows = match &blueprint.body {
         Body::Table { key: Some(key), .. } => Placement::Key(key.clone()),
         body => Placement::of_relation(body.key().map_or(&[][..], Vec::as_slice), body.columns().len()),
@@ -56,7 +52,7 @@ pub fn dataflow(
             vec![Feed::of(blueprint.id, queue)]
         }
         Body::View(plan) => {
-            let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
+            let mut states = VecDeque::from(operators.clone());
             let mut builder = Builder {
                 scope,
                 blueprint,
@@ -150,17 +146,17 @@ impl<'s> Builder<'_, 's> {
     fn scan(&mut self, parent: RelationId, projection: &[usize]) -> Stream<'s, u64, Packet> {
         let parent = &self.running.get(&parent).expect("parents are built before their children").relation;
         let queue = parent.tap.subscribe(self.follower.view.clone());
-        let width = parent.rows.spec().schema.fields().len();
+        let width = parent.arrangements.rows.spec().schema.fields().len();
         let projection = (!projection.iter().copied().eq(0..width)).then(|| projection.to_vec());
         let Blueprint { fresh, portion, .. } = *self.blueprint;
         let taken = if fresh { Portion::NOTHING } else { portion };
-        let backfill = Rc::new(Backfill::new(&parent.rows, projection, taken));
+        let backfill = Rc::new(Backfill::new(&parent.arrangements.rows, projection, taken));
         let from = self.blueprint.start();
         if fresh {
             backfill.begin(parent, portion, from);
         }
         if taken != Portion::ALL {
-            let rows = parent.rows.rows() as usize;
+            let rows = parent.arrangements.rows.rows() as usize;
             self.relation.work().comes(rows);
             self.relation.work().is_done(rows / Portion::PARTS as usize * taken.to() as usize);
         }

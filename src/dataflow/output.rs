@@ -210,7 +210,7 @@ pub fn filler<'s>(
             // have: the capability held here keeps the epoch open. `Relation::reach` wakes this operator.
             while let Some(entry) = pending.first_entry().filter(|e| relation.upper().as_u64() + 1 >= *e.key()) {
                 let (capability, partials) = entry.remove();
-                let stored = relation.rows.latest();
+                let stored = relation.arrangements.rows.latest();
                 for partial in partials {
                     let Some(packets) = relation.contain(|| fill(&partial, &key, &stored)) else { return };
                     for mut packet in packets.into_iter().filter(|p| p.rows() > 0) {

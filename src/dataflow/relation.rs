@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::env::Clock;
 
 /// A relation on one worker.
@@ -30,9 +30,8 @@ pub struct Relation {
     pieces: Cell<u64>,
     /// Fed by the epochs themselves, not by parents.
     pub is_root: bool,
-    pub rows: Arrangement,
-    /// All arrangements, those of operators too; rows and errors last.
-    pub arrangements: Vec<Arrangement>,
+    /// On this worker.
+    pub arrangements: Roles<Arrangement>,
     pub tap: Tap,
     pub clock: Arc<dyn Clock>,
     readable: Arc<Readable>,
@@ -55,7 +54,7 @@ pub struct Relation {
 impl Relation {
     pub fn new(plot: &Plot, place: Place, world: &World, turns: Rc<Turns>) -> Self {
         let Plot { blueprint, follower, .. } = plot;
-        let arrangements = blueprint.arrangements[place.worker].clone();
+        let arrangements = blueprint.arrangements.map(|workers| workers[place.worker].clone());
         let stood = if blueprint.fresh { Epoch::ZERO } else { blueprint.from };
         Self {
             id: blueprint.id,
@@ -63,7 +62,6 @@ impl Relation {
             is_table: blueprint.is_table(),
             ordeal: plot.ordeal,
             is_root: blueprint.is_root(),
-            rows: arrangements[arrangements.len() - 2].clone(),
             arrangements,
             tap: Tap::default(),
             clock: world.clock.clone(),
@@ -129,7 +127,7 @@ impl Relation {
             return;
         }
         self.upper.set(epoch);
-        for arrangement in &self.arrangements {
+        for arrangement in self.arrangements.iter() {
             arrangement.advance(epoch);
         }
         self.tap.upper(epoch);
@@ -152,7 +150,7 @@ impl Relation {
     /// What it changed by after `after`, epoch by epoch.
     fn log(&self, after: Epoch) -> Result<Vec<(Epoch, Packet)>> {
         let mut log = vec![];
-        let errors = self.arrangements.last().expect("rows and errors");
+        let Roles { rows, errors, .. } = &self.arrangements;
         let mut epoch = after;
         // Nothing happened between two generations.
         if epoch.generation() != self.upper().generation() {
@@ -160,10 +158,10 @@ impl Relation {
         }
         while epoch < self.upper() {
             let next = epoch.next();
-            let rows = self.rows.changes(epoch, next).map_err(super::internal)?;
-            log.extend(rows.into_iter().map(|delta| (next, Packet::Rows(delta))));
-            let errors = errors.changes(epoch, next).map_err(super::internal)?;
-            log.extend(errors.into_iter().map(|delta| (next, Packet::Errors(delta))));
+            let deltas = rows.changes(epoch, next).map_err(super::internal)?;
+            log.extend(deltas.into_iter().map(|delta| (next, Packet::Rows(delta))));
+            let deltas = errors.changes(epoch, next).map_err(super::internal)?;
+            log.extend(deltas.into_iter().map(|delta| (next, Packet::Errors(delta))));
             epoch = next;
         }
         Ok(log)

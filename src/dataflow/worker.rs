@@ -17,6 +17,7 @@ use std::time::Duration;
 use timely::worker::Worker;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
+use weir_storage::arrangement::Arrangement;
 use weir_storage::key::Portion;
 
 /// What the coordinator tells a worker. Every worker gets the same commands in the same order.
@@ -123,7 +124,9 @@ impl Crew {
         let Some(_turn) = self.turns.take(TIDYING, true) else { return };
         let slice = Slice::begin(&self.orders.world.clock);
         while let Some((id, index)) = self.untidy.pop_front() {
-            if self.running.get(&id).is_some_and(|running| running.relation.arrangements[index].reclaim()) {
+            if self.running.get(&id).is_some_and(|running| {
+                running.relation.arrangements.iter().nth(index).is_some_and(Arrangement::reclaim)
+            }) {
                 self.untidy.push_front((id, index));
             }
             if slice.is_over() {
@@ -185,7 +188,7 @@ impl Crew {
                 let place = Place { worker: worker.index(), workers: worker.peers() };
                 let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
                 let feeds = build::dataflow(worker, *plot, &relation, running);
-                self.untidy.extend((0..relation.arrangements.len()).map(|index| (relation.id, index)));
+                self.untidy.extend((0..relation.arrangements.iter().count()).map(|index| (relation.id, index)));
                 self.late.insert(relation.id);
                 running.insert(relation.id, Running { relation, feeds });
             }
@@ -216,7 +219,7 @@ impl Crew {
                 // What is being tidied goes on.
                 self.untidy.truncate(1);
                 for (id, Running { relation, .. }) in running {
-                    self.untidy.extend((0..relation.arrangements.len()).map(|index| (*id, index)));
+                    self.untidy.extend((0..relation.arrangements.iter().count()).map(|index| (*id, index)));
                 }
             }
             Command::Stop => unreachable!("ends the loop"),

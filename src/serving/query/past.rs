@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
+use weir_storage::arrangement::Roles;
 use weir_storage::history::{At, Moment, Snapshot};
 use weir_storage::key::VNODES;
 use weir_storage::run::{self, Sum};
@@ -199,10 +200,11 @@ impl Past {
         for id in ids {
             let object = self.catalog.get(id.0).ok_or_else(|| Error::internal(format!("relation {id} has no past")))?;
             let manifest = &self.snapshot.manifest;
-            let Stored { upper, rows, errors, .. } = stored(manifest, object).ok_or_else(|| self.unfinished(object))?;
+            let Stored { upper, kept } = stored(manifest, object).ok_or_else(|| self.unfinished(object))?;
             if *epoch.get_or_insert(upper) != upper {
                 return Err(self.apart(object, upper));
             }
+            let Roles { rows, errors, .. } = kept;
             let errors = Runs::new(errors);
             if let Some(error) = errors.first_error(env, pool, &object.name).await? {
                 return Err(error);

@@ -16,12 +16,14 @@ mod closed;
 mod compact;
 mod index;
 mod read;
+mod roles;
 mod shared;
 mod slot;
 mod spec;
 mod state;
 
 pub use read::{Matches, Snapshot};
+pub use roles::{Role, Roles};
 pub use spec::{Kind, Spec};
 
 use crate::delta::Delta;
