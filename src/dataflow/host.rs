@@ -1,8 +1,8 @@
 //! The host: runs a pure operator inside timely.
 //!
-//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator with it ([`Parts`]), sends
-//! pieces on and yields after [`SLICE`](super::slice::SLICE), or at once if it is not its relation's turn: timely schedules cooperatively. Errors that come
-//! in are passed on at once. Linear operators get every batch as it comes.
+//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator with it ([`Parts`]), sends pieces
+//! on and yields after [`SLICE`](super::slice::SLICE), or at once if it is not its relation's turn: timely schedules cooperatively.
+//! Errors that come in are passed on at once. Linear operators get every batch as it comes.
 //!
 //! An epoch that is too large for memory is begun *early*: the operator takes what has come of it, and then the rest. What has come is
 //! always a change that could have been an epoch of its own, since every stream says first that a row comes and then that it goes. What

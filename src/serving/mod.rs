@@ -1,9 +1,10 @@
 //! Serving: clients over the Postgres wire protocol, and HTTP for health and metrics.
 //!
-//! In reading order: this file (accepting), [`server`] (what all sessions share), [`wire`] and [`decode`] (messages), [`doors`], [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`]
-//! (the simple and the extended protocol), [`session`] (one client's state; planning and pinning), [`variable`], [`block`]
-//! and [`kept`] (transactions), [`holding`] (what they take of the queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types on the wire),
-//! [`http`] and [`metrics`].
+//! In reading order: this file (accepting), [`server`] (what all sessions share), [`wire`] and [`decode`] (messages), [`doors`],
+//! [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`] (the simple and the extended protocol), [`session`]
+//! (one client's state; planning and pinning), [`variable`], [`block`] and [`kept`] (transactions), [`holding`] (what they take of the
+//! queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types
+//! on the wire), [`http`] and [`metrics`].
 
 mod arguments;
 pub mod auth;
