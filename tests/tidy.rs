@@ -1,7 +1,11 @@
-//! The shape of the code, checked: which module may use which, and what no file may contain.
+//! The shape of the code, checked: which module may use which, that no file leads back to itself, and what no file may contain.
 //!
 //! A new arrow between modules is a decision: it is made by a line in [`ARROWS`] that somebody reads.
 
+#[path = "tidy/graph.rs"]
+mod graph;
+
+use graph::Graph;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,6 +70,59 @@ fn modules_use_only_what_their_arrows_allow() {
         }
     }
     assert!(wrong.is_empty(), "arrows that ARROWS does not allow:\n{}", wrong.join("\n"));
+}
+
+/// What several files share is in a file of its own, which none of them is in the way of.
+#[test]
+fn files_do_not_use_each_other_in_a_circle() {
+    let mut wrong = vec![];
+    for folder in ["src", "storage/src", "sql/src"] {
+        let files = files(folder);
+        let below = |file: &File| file.path.strip_prefix(folder).expect("a file of it").display().to_string();
+        let paths: Vec<_> = files.iter().map(below).collect();
+        let texts = files.iter().map(|file| file.text.as_str());
+        let circles = Graph::new(paths.iter().map(String::as_str).zip(texts)).circles();
+        wrong.extend(circles.into_iter().map(|circle| format!("in {folder}:\n  {}", circle.join("\n  "))));
+    }
+    assert!(wrong.is_empty(), "circles of files:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn circles_are_found_whatever_way_names_are_brought_in() {
+    let circles = |files: &[(&str, &str)]| {
+        let root = ("lib.rs", "mod a; mod b;");
+        let mut circles = Graph::new(files.iter().copied().chain([root])).circles();
+        assert!(circles.len() < 2, "{circles:?}");
+        circles.pop().unwrap_or_default()
+    };
+    let parent = "mod b;\nmod c;\npub use b::{self, B as Other};\nuse c::f;\npub struct A;";
+    let c = ("a/c.rs", "pub fn f() {}");
+    // Out of `b`, `A` is of the parent, which names `B`.
+    for names_a in [
+        "use super::A;",
+        "use crate::a::{c, A};",
+        "fn g(_: crate::a::A) {}",
+        "use super::{self as up}; type T = up::A;",
+    ] {
+        let b = format!("{names_a}\npub struct B;");
+        let found = circles(&[("a/mod.rs", parent), ("a/b.rs", &b), c]);
+        assert_eq!(found, ["a/b.rs uses A of a/mod.rs", "a/mod.rs uses B of a/b.rs"], "{names_a}");
+    }
+    // What it only passes on is not the parent's, nor is what tests and comments name.
+    for names_c in [
+        "use super::f;",
+        "use super::c; fn g() { c::f() }",
+        "// as super::A does\npub(in super::super) struct D(&'static str, char);",
+        "const TEXT: &str = r#\"use super::A;\"#;",
+        "#[cfg(test)]\nuse super::A;",
+        "#[cfg(test)]\nmod tests { use super::super::A; }",
+        "fn g<'a>(a: &'a str) -> impl Iterator<Item = u8> + use<'a> { a.bytes() }",
+    ] {
+        let b = format!("{names_c}\npub struct B;");
+        assert!(circles(&[("a/mod.rs", parent), ("a/b.rs", &b), c]).is_empty(), "{names_c}");
+    }
+    let star = [("a.rs", "use crate::b::*;\npub struct A;"), ("b.rs", "use crate::a::A;")];
+    assert_eq!(circles(&star), ["a.rs uses * of b.rs", "b.rs uses A of a.rs"]);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Errors as Postgres clients read them.
 
-mod datafusion;
-
-pub use self::datafusion::from_datafusion;
+pub(crate) mod datafusion;
 
 use std::collections::BTreeSet;
 use std::fmt;

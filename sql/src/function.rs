@@ -10,11 +10,13 @@ mod bits;
 mod bytes;
 mod calendar;
 pub mod cast;
+mod definition;
 mod format;
 pub mod key;
 mod long;
 mod math;
 mod moment;
+mod operands;
 mod part;
 mod pattern;
 pub mod print;
@@ -23,19 +25,21 @@ pub mod read;
 pub mod span;
 mod temporal;
 mod text;
+mod wall;
 pub mod zone;
 
 pub use arithmetic::decimal_of;
 pub use cast::Cast;
+use definition::is_sign;
+pub(crate) use definition::undefined;
+pub use definition::{Call, Definition, Resolved};
 pub use moment::reads_clock;
 pub use pattern::translated;
 pub use text::identifier;
 
-use crate::error::{Error, Result};
-use crate::room;
+use crate::error::Result;
 use crate::stop;
 use crate::types::Type;
-use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
@@ -45,50 +49,6 @@ use datafusion::logical_expr::{
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
-
-/// A scalar function or operator.
-pub struct Definition {
-    pub name: &'static str,
-    pub aliases: &'static [&'static str],
-    /// The types of arguments and result for what was given; `None` is an untyped NULL or string literal.
-    pub resolve: fn(&[Option<Type>]) -> Result<Resolved>,
-    pub call: fn(&Call) -> Result<ArrayRef>,
-    /// NULL exactly where an argument is NULL.
-    pub strict: bool,
-    /// Whether rows can fail. Guards are only needed for what can.
-    pub fallible: bool,
-}
-
-pub struct Resolved {
-    pub arguments: Vec<Type>,
-    pub result: Type,
-}
-
-/// One evaluation: columns and constants side by side.
-pub struct Call<'a> {
-    pub arguments: &'a [ColumnarValue],
-    /// Rows of the result; 1 if every argument is constant.
-    pub rows: usize,
-    pub result: &'a Type,
-}
-
-impl Call<'_> {
-    /// Argument `index` as a column of `rows` rows.
-    pub fn column(&self, index: usize) -> Result<ArrayRef> {
-        if let ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) = &self.arguments[index] {
-            room::check(text.len().saturating_mul(self.rows))?;
-        }
-        Ok(self.arguments[index].to_array(self.rows)?)
-    }
-
-    /// Argument `index` as an array of one row if it is constant, and whether it is.
-    pub fn operand(&self, index: usize) -> Result<(ArrayRef, bool)> {
-        Ok(match &self.arguments[index] {
-            ColumnarValue::Array(array) => (array.clone(), false),
-            ColumnarValue::Scalar(value) => (value.to_array()?, true),
-        })
-    }
-}
 
 /// Every function of ours.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
@@ -161,12 +121,6 @@ pub struct Function {
     definition: &'static Definition,
     aliases: Vec<String>,
     signature: Signature,
-}
-
-impl std::fmt::Debug for Definition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
 }
 
 impl PartialEq for Function {
@@ -258,30 +212,10 @@ pub(crate) fn shown(name: &str, arguments: &[String]) -> String {
     }
 }
 
-fn is_sign(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-}
-
 /// The type of an argument; NULL has none.
 pub fn given(field: &Field) -> Result<Option<Type>> {
     if field.data_type() == &DataType::Null {
         return Ok(None);
     }
     Type::of(field).map(Some)
-}
-
-/// Text in any of its types, or a string literal.
-fn is_text(kind: &Option<Type>) -> bool {
-    kind.as_ref().is_none_or(cast::is_text)
-}
-
-/// 42883 for an operator or function that does not take these types.
-pub(crate) fn undefined(name: &str, given: &[Option<Type>]) -> Error {
-    let shown: Vec<_> = given.iter().map(|kind| kind.as_ref().map_or("unknown".into(), Type::to_string)).collect();
-    let message = match (is_sign(name), &shown[..]) {
-        (true, [left, right]) => format!("operator does not exist: {left} {name} {right}"),
-        _ => format!("function {name}({}) does not exist", shown.join(", ")),
-    };
-    Error::new("42883", message)
-        .hint("No function or operator matches the given types. You might need to add explicit type casts.")
 }

@@ -7,6 +7,7 @@
 
 mod alias;
 mod bounded;
+mod call;
 mod case;
 mod chain;
 mod checked;
@@ -15,6 +16,7 @@ mod coerce;
 mod common;
 mod counted;
 mod guard;
+mod join;
 pub mod names;
 mod operators;
 mod precedence;

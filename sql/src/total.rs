@@ -8,62 +8,27 @@
 
 mod exact;
 mod extreme;
+mod keep;
 mod moments;
 mod packed;
 mod plain;
 mod wide;
 
 pub use self::exact::Exact;
+pub use self::keep::{Keep, Total};
 pub use self::moments::Moments;
 pub use self::packed::Written;
 pub use self::wide::Wide;
 
+use self::keep::each;
 use self::packed::Packed;
 use crate::function::span::Span;
 use crate::numeric::{Numbers, Sum};
-use crate::types::NUMERIC_WIDTH;
+use crate::types::is_numeric;
 use crate::{Error, Result};
-use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray};
+use arrow::array::{ArrowPrimitiveType, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal256Type, Float32Type, Float64Type, IntervalMonthDayNanoType};
-use std::fmt::Debug;
-use std::ops::Range;
-
-/// What can be kept of a group's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// How many values there are; of whole rows, how many rows.
-    Count,
-    Sum,
-    /// How many are true.
-    Trues,
-    /// The sum of the values and of their squares.
-    Moments,
-    Min,
-    Max,
-}
-
-/// One thing that is kept of some groups.
-pub trait Total: Debug + Send + Sync {
-    /// There are `groups` groups now.
-    fn grow(&mut self, groups: usize);
-
-    /// Adds row `i` to group `groups[i]`, `weights[i]` times. A row of weight 0 is skipped: it is filtered out, or
-    /// NULL.
-    fn add(&mut self, groups: &[u32], values: &ArrayRef, weights: &[i64]) -> Result<()>;
-
-    /// Adds what [`Total::state`] gave: row `i` to group `groups[i]`.
-    fn absorb(&mut self, groups: &[u32], states: &ArrayRef) -> Result<()>;
-
-    /// The state of `groups`, a row each, of [`state_type`]. Equal totals have equal bytes.
-    fn state(&self, groups: Range<usize>) -> Result<ArrayRef>;
-
-    /// Forgets the first `groups`; those behind them move up.
-    fn forget(&mut self, groups: usize);
-
-    /// Memory held, in bytes.
-    fn bytes(&self) -> usize;
-}
 
 /// The type of the state of what is kept of values of a type, if it can be kept of them.
 pub fn state_type(keep: Keep, argument: &DataType) -> Option<DataType> {
@@ -82,11 +47,6 @@ pub fn state_type(keep: Keep, argument: &DataType) -> Option<DataType> {
 fn is_number(kind: &DataType) -> bool {
     use DataType::*;
     matches!(kind, Int16 | Int32 | Int64 | Float32 | Float64 | Decimal128(..) | Decimal256(..)) || is_numeric(kind)
-}
-
-/// Whether `kind` is an unconstrained numeric.
-pub fn is_numeric(kind: &DataType) -> bool {
-    *kind == DataType::FixedSizeBinary(NUMERIC_WIDTH)
 }
 
 /// A total of values of a type that [`state_type`] knows; of a minimum or maximum, one whose values are never taken
@@ -168,12 +128,4 @@ fn floats<T: ArrowPrimitiveType<Native: Into<f64>>>() -> Box<dyn Total> {
         each(groups, weights, |row, group, weight| totals[group].add_value(values[row].into(), weight));
         Ok(())
     }))
-}
-
-fn each(groups: &[u32], weights: &[i64], mut add: impl FnMut(usize, usize, i64)) {
-    for (row, (&group, &weight)) in groups.iter().zip(weights).enumerate() {
-        if weight != 0 {
-            add(row, group as usize, weight);
-        }
-    }
 }

@@ -28,6 +28,11 @@ pub const TYPE_KEY: &str = "weir.type";
 /// Bytes of an unconstrained numeric.
 pub const NUMERIC_WIDTH: i32 = 21;
 
+/// Whether `kind` is an unconstrained numeric.
+pub fn is_numeric(kind: &DataType) -> bool {
+    *kind == DataType::FixedSizeBinary(NUMERIC_WIDTH)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Type {
     Bool,
@@ -103,6 +108,14 @@ impl Type {
             _ => return field,
         };
         field.with_metadata(HashMap::from([(TYPE_KEY.to_string(), tag)]))
+    }
+
+    pub fn is_text(&self) -> bool {
+        matches!(self, Type::Text | Type::Varchar(_) | Type::Char(_))
+    }
+
+    pub fn is_number(&self) -> bool {
+        matches!(self, Type::Int2 | Type::Int4 | Type::Int8 | Type::Float4 | Type::Float8 | Type::Numeric(_))
     }
 
     /// Without length, precision and scale: what a literal or a parameter is read as that meets this type.

@@ -13,6 +13,7 @@ use weir_sql::statement::{Statement, written};
 use weir_sql::types::Column;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
+use weir_storage::arrangement::Roles;
 use weir_storage::key::Portion;
 use weir_storage::manifest::{ArrangementId, Record};
 
@@ -135,7 +136,7 @@ pub struct TableBody {
     pub columns: Vec<Column>,
     /// `None`: a table without a key (a plain one gets no hidden key: it is a bag).
     pub key: Option<Vec<usize>>,
-    /// Rows and errors.
+    /// As [`Roles`] are listed.
     pub arrangements: Vec<ArrangementId>,
     /// For a table of a source: the source's id and what it subscribes to.
     pub upstream: Option<(u32, Subscription)>,
@@ -159,7 +160,7 @@ pub struct ViewBody {
     pub plan: Plan,
     /// Settings that change the meaning of the query.
     pub settings: Settings,
-    /// In the order in which building the plan asks for them; the last two are the view's rows and errors.
+    /// As [`Roles`] are listed.
     pub arrangements: Vec<ArrangementId>,
     /// Given up because it was too far behind: what is stored of it may be read, and nothing is kept that would lead on from there.
     #[serde(default)]
@@ -230,11 +231,12 @@ impl Object {
         Some(Relation { id: RelationId(self.id), name: self.name.clone(), columns, key })
     }
 
-    pub fn arrangements(&self) -> &[ArrangementId] {
+    /// What it keeps; `None`: it is no relation.
+    pub fn roles(&self) -> Option<Roles<ArrangementId>> {
         match &self.body {
-            Body::Source(_) => &[],
-            Body::Table(t) => &t.arrangements,
-            Body::View(v) => &v.arrangements,
+            Body::Source(_) => None,
+            Body::Table(t) => Roles::of(t.arrangements.iter().copied()),
+            Body::View(v) => Roles::of(v.arrangements.iter().copied()),
         }
     }
 

@@ -8,8 +8,8 @@
 //! What the store has of a view that is built anew is what may be read meanwhile: nothing new takes its place until it is whole, and a
 //! start begins again.
 
+use super::held::Coordinator;
 use super::ledger::Given;
-use super::run::Coordinator;
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Life, ViewBody};
 use weir_sql::catalog::RelationId;

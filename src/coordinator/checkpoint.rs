@@ -1,7 +1,8 @@
 //! One checkpoint: seal what changed, upload it, publish the manifest (ARCHITECTURE.md, *Checkpoints and manifests*). Runs beside
 //! the event loop.
 
-use super::housekeeping::{InUse, Replacement};
+use super::replacement::Replacement;
+use super::upload::{InUse, OnRetry, ulid, upload};
 use crate::catalog::Catalog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +12,6 @@ use weir_storage::manifest::{ArrangementId, Laid, Manifest, State, page};
 use weir_storage::publish::{Durable, Publisher};
 use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Epoch, Error, Limits, Result};
-
-/// First and longest pause between tries while the store does not answer.
-const RETRY_FIRST_US: u64 = 100_000;
-const RETRY_LONGEST_US: u64 = 5_000_000;
 
 /// An arrangement to be sealed.
 pub struct Part {
@@ -51,9 +48,6 @@ pub struct Published {
     pub manifest: Manifest,
     pub proof: Durable,
 }
-
-/// Told each time the store has to be asked again.
-pub type OnRetry = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Seals, uploads and publishes `draft` on top of `last`. `Fenced` means: stop at once.
 pub async fn make(
@@ -154,24 +148,4 @@ fn seal(draft: &Draft, objects: Vec<String>, limits: Limits) -> Result<Sealed> {
         }
     }
     Ok(Sealed { objects: sealed, runs })
-}
-
-/// Until it is stored; the bytes do not change between tries, and the name is this upload's own.
-pub async fn upload(env: &Env, path: &str, object: bytes::Bytes, on_retry: &OnRetry) -> Result<()> {
-    let mut pause = RETRY_FIRST_US;
-    loop {
-        match env.objects.put(path, object.clone()).await {
-            Err(Error::Retry(reason)) => on_retry(&reason),
-            other => return other,
-        }
-        env.clock.sleep(pause).await;
-        pause = (pause * 2).min(RETRY_LONGEST_US);
-    }
-}
-
-/// A name nobody else uses.
-pub fn ulid(env: &Env) -> ulid::Ulid {
-    let milliseconds = (env.clock.now() / 1000) as u64;
-    let random = u128::from(env.random.next()) << 64 | u128::from(env.random.next());
-    ulid::Ulid::from_parts(milliseconds, random)
 }

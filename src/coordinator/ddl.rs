@@ -502,7 +502,7 @@ impl Jobs {
         self.are_live(&parents)?;
         let (now, object_name, notices) = (self.env.clock.now(), name.clone(), planned.notices);
         let (columns, plan) = (planned.columns, planned.plan);
-        let count = crate::dataflow::build::Body::View(plan.clone()).specs().len();
+        let count = crate::dataflow::blueprint::Body::View(plan.clone()).specs().iter().count();
         let make = move |catalog: &mut Catalog| {
             let id = catalog.next_object();
             let arrangements = (0..count).map(|_| catalog.next_arrangement()).collect();

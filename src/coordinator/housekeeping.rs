@@ -5,18 +5,19 @@
 //! twice what is alive: runs that say little for their size are merged, objects of which little is needed are written anew, and what
 //! only the past needs is bounded ([`weir_storage::gc::retained`]).
 
-use super::checkpoint::{OnRetry, ulid, upload};
 use super::message::{Mailbox, Message};
+use super::replacement::Replacement;
+use super::upload::{InUse, OnRetry, ulid, upload};
 use futures::FutureExt;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use weir_storage::arrangement::Spec;
 use weir_storage::gc::{Collector, Sparse};
 use weir_storage::history::History;
 use weir_storage::identity::Maker;
-use weir_storage::manifest::{ArrangementId, Manifest, State};
+use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::merge::{BUSY, REST, Tolerance, groups, merge, pick, worn};
 use weir_storage::run::{self, Run, Writer};
 use weir_storage::{Env, Epoch, Error, Result};
@@ -34,40 +35,6 @@ const COLLECT_LATEST_US: u64 = 3_600_000_000;
 
 /// Bytes of runs merged in one go; what is left waits for the next. Bounds memory and the time until the result is published.
 const MERGE_BYTES: u64 = 256 << 20;
-
-/// Objects that are uploaded, or about to be, and not yet named by a manifest.
-#[derive(Clone, Default)]
-pub struct InUse(Arc<Mutex<HashSet<String>>>);
-
-impl InUse {
-    pub fn add(&self, path: &str) {
-        self.0.lock().expect("in use").insert(path.to_string());
-    }
-
-    pub fn remove(&self, path: &str) {
-        self.0.lock().expect("in use").remove(path);
-    }
-
-    fn all(&self) -> HashSet<String> {
-        self.0.lock().expect("in use").clone()
-    }
-}
-
-/// Some neighbouring runs of an arrangement that say the same as one.
-#[derive(Clone, Debug)]
-pub struct Replacement {
-    pub id: ArrangementId,
-    pub old: Vec<Run>,
-    pub new: Option<Run>,
-}
-
-impl Replacement {
-    /// Puts it into `state` if the old runs are still there.
-    pub fn apply(&self, state: &mut State) {
-        let Some(at) = state.runs.windows(self.old.len()).position(|window| window == self.old) else { return };
-        state.runs.splice(at..at + self.old.len(), self.new.clone());
-    }
-}
 
 /// What housekeeping needs to know of the process.
 pub struct Housekeeping {

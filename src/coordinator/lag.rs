@@ -10,12 +10,13 @@
 //!
 //! Nothing of this touches sources, checkpoints or other views.
 
+use super::held::{Coordinator, Detached};
 use super::ledger::{Event, Ledger};
-use super::message::Message;
+use super::message::{Message, Stretch};
+use super::object::body;
 use super::recover::{self, Parent};
-use super::run::{Coordinator, body};
 use crate::catalog::{Catalog, Object};
-use crate::dataflow::build::Log;
+use crate::dataflow::blueprint::Log;
 use crate::dataflow::relations::Readable;
 use crate::dataflow::steps::landing;
 use std::sync::Arc;
@@ -26,20 +27,6 @@ use weir_storage::{Env, Epoch, Result};
 
 /// Bytes in memory of a byte in a run, roughly.
 const UNPACKED: u64 = 4;
-
-/// A view whose history after `at` is in the store.
-pub struct Detached {
-    at: Epoch,
-    /// The end of the stretch that is being read.
-    reading: Option<Epoch>,
-}
-
-/// A stretch of history, per worker.
-pub struct Stretch {
-    pub id: RelationId,
-    pub to: Epoch,
-    pub logs: Result<Vec<Log>>,
-}
 
 impl Coordinator {
     /// Detaches views whose history has grown too large, and reads on for those that are detached.
@@ -171,9 +158,10 @@ impl Coordinator {
     }
 }
 
-/// Runs of a relation's change log, in whose states rows and errors come last.
+/// Runs of a relation's change log.
 fn log_runs<'a>(manifest: &'a Manifest, object: &'a Object) -> impl Iterator<Item = &'a Run> {
-    let states = object.arrangements().iter().rev().take(2).filter_map(|id| manifest.arrangements.get(id));
+    let log = object.roles().map(|roles| roles.log().map(|id| *id));
+    let states = log.into_iter().flatten().filter_map(|id| manifest.arrangements.get(&id));
     states.flat_map(|state| &state.runs)
 }
 
@@ -196,7 +184,7 @@ async fn read(
         let gone = || weir_storage::Error::Invalid(format!("relation {id} is not in the newest manifest"));
         let object = catalog.get(id.0).ok_or_else(gone)?;
         let body = body(&object.body).ok_or_else(gone)?;
-        let states = recover::states(manifest, &body, object.arrangements()).ok_or_else(gone)?;
+        let states = recover::states(manifest, &body, &object.roles().ok_or_else(gone)?).ok_or_else(gone)?;
         recover::changes(env, &Parent { id: *id, body: &body, states: &states }, after, to, &mut logs).await?;
     }
     Ok(logs)

@@ -1,8 +1,8 @@
 //! Acts out what the ledger says of the lives of relations: what readers see of them, and what the catalog says of them to a start, is
 //! changed here and nowhere else.
 
-use super::ledger::{Effect, Entry, Event, Kind, Seen};
-use super::run::{Coordinator, Held};
+use super::held::{Coordinator, Held};
+use super::ledger::{Effect, Entry, Event, Seen};
 use crate::catalog::object::Stopped;
 use crate::catalog::{self, Body, Object};
 use crate::dataflow::relations::{Readable, Relations};
@@ -63,14 +63,6 @@ fn write_down(object: &mut Object, effect: Effect) {
             table.stopped = Some(Stopped { sqlstate: failure.cause.sqlstate.into(), message: failure.cause.message });
         }
         _ => {}
-    }
-}
-
-/// Of a relation.
-pub(super) fn kind(object: &Object) -> Kind {
-    match &object.body {
-        Body::Table(table) => Kind::Table { source: table.upstream.as_ref().map(|(source, _)| *source) },
-        Body::View(_) | Body::Source(_) => Kind::View,
     }
 }
 

@@ -5,15 +5,11 @@
 //! more than an eighth beyond it; there ([`decide`]) views fail by name, the one with most state first, each once as much as a part of the
 //! share has come on top: one that has failed takes no more. Tables of sources go on: what they hold is upstream's to say.
 
-use super::message::Message;
-use super::run::{Coordinator, Held};
+use super::message::Counted;
 use crate::connector::Changes;
-use crate::dataflow::relations::Failure;
-use std::collections::BTreeMap;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, room};
 use weir_storage::Epoch;
-use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::size;
 
 /// Between two counts, microseconds.
@@ -25,9 +21,6 @@ const MORE: u64 = 32;
 
 /// So much handed over, as a part of the share, is counted at once.
 const SOON: u64 = 16;
-
-/// Bytes of state, by relation.
-pub type Counted = BTreeMap<RelationId, u64>;
 
 pub(super) struct Memory {
     /// Bytes that all state may take; [`u64::MAX`]: it is not counted.
@@ -52,7 +45,7 @@ impl Memory {
     }
 
     /// Whether to count now, when `closed` is the last closed epoch. What is full becomes less also while nothing is written.
-    fn due(&mut self, now: u64, closed: Epoch) -> bool {
+    pub fn due(&mut self, now: u64, closed: Epoch) -> bool {
         let due = self.share != u64::MAX
             && !self.counting
             && (closed > self.at || self.total > self.share || self.refused)
@@ -64,7 +57,7 @@ impl Memory {
     }
 
     /// Takes note of a count. The view that is to fail; `is_view`: one that has not failed.
-    fn counted(&mut self, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
+    pub fn counted(&mut self, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
         self.counting = false;
         self.total = counted.values().sum();
         let victim = decide(self.bearable, self.share / MORE, counted, is_view)?;
@@ -96,11 +89,11 @@ impl Memory {
     }
 
     /// What is no statement's.
-    fn tell(&self) {
+    pub fn tell(&self) {
         room::tell_state(usize::try_from(self.total.saturating_add(self.handed)).unwrap_or(usize::MAX));
     }
 
-    fn error(&self, what: &str) -> Error {
+    pub fn error(&self, what: &str) -> Error {
         let mb = |bytes: u64| bytes.div_ceil(1 << 20);
         Error::new("53200", what)
             .detail(format!(
@@ -135,38 +128,6 @@ pub(super) fn bytes(changes: &[(RelationId, Changes)]) -> u64 {
         Changes::Bag(bag) => bag.rows.iter().map(|delta| size(delta.rows())).sum(),
     });
     all.sum::<usize>() as u64
-}
-
-impl Coordinator {
-    pub(super) fn tend_memory(&mut self, now: u64) {
-        if !self.memory.due(now, self.epochs.closed()) {
-            return;
-        }
-        let state = |held: &Held| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();
-        let all: Vec<(RelationId, Vec<Arrangement>)> = self.held.iter().map(|(id, held)| (*id, state(held))).collect();
-        let (env, mailbox) = (self.env.clone(), self.mailbox.clone());
-        tokio::spawn(async move {
-            let bytes = |own: &[Arrangement]| own.iter().map(|arrangement| arrangement.stats().bytes as u64).sum();
-            let count = move || all.iter().map(|(id, own)| (*id, bytes(own))).collect::<Counted>();
-            // One that could not be made says nothing; another follows.
-            mailbox.tell(Message::Counted(env.compute(count).await.unwrap_or_default()));
-        });
-    }
-
-    pub(super) fn counted(&mut self, counted: &Counted) {
-        let was_full = self.memory.refusal().is_some();
-        let works = |id: RelationId| self.ledger.get(id).is_some_and(|entry| !entry.is_table() && !entry.has_failed());
-        let victim = self.memory.counted(counted, works);
-        self.memory.tell();
-        if let (Some(error), false) = (self.memory.refusal(), was_full) {
-            tracing::warn!(%error, "no view is made and no row is written by SQL until there is room");
-        }
-        if let Some(relation) = victim.and_then(|id| self.engine.relations().get(id)) {
-            let mb = counted.get(&relation.id).unwrap_or(&0).div_ceil(1 << 20);
-            let cause = self.memory.error(&format!("out of memory, of which its state takes {mb} MB"));
-            relation.fail(Failure { of: relation.id, cause });
-        }
-    }
 }
 
 #[cfg(test)]

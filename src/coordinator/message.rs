@@ -1,11 +1,10 @@
 //! What jobs beside the loop tell it. The loop alone changes the catalog, the engine and the set of sources.
 
 use super::checkpoint::Published;
-use super::housekeeping::Replacement;
-use super::lag::Stretch;
-use super::memory::Counted;
+use super::replacement::Replacement;
 use crate::catalog::Catalog;
 use crate::connector::{Position, Source};
+use crate::dataflow::blueprint::Log;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +15,16 @@ use weir_storage::gc::Sparse;
 
 /// A change of the catalog.
 pub type Edit = Box<dyn FnOnce(&mut Catalog) + Send>;
+
+/// Bytes of state, by relation.
+pub type Counted = BTreeMap<RelationId, u64>;
+
+/// A stretch of history, per worker.
+pub struct Stretch {
+    pub id: RelationId,
+    pub to: Epoch,
+    pub logs: weir_storage::Result<Vec<Log>>,
+}
 
 pub enum Message {
     /// Changes the catalog; answered when the change is in a manifest.

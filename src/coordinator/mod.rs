@@ -4,32 +4,39 @@
 //! checkpoints begin: both decide and do nothing. `life` acts out what the ledger says, `checkpoint` makes a checkpoint, `recover` reads
 //! one back, `past` says where an earlier one has a relation, `backfill` gives views that are made the rows of their parents, `lag` keeps
 //! the history of views that are behind, `sources`, `writes`, `waiters` and `epochs` hold what comes in, who waits and when, `failure` is
-//! what becomes of relations that cannot go on, `memory` bounds what all state takes, `housekeeping` keeps the store small,
-//! `ddl` runs statements that change the catalog as jobs beside the loop, and the loop itself (`run`) is the only one to touch the engine,
-//! the catalog and the sources. Promises I1 (a transaction is taken whole into one epoch), I7 (acknowledgements carry the proof of the
-//! manifest that holds their position) and I9 (a fenced coordinator ends at once).
+//! what becomes of relations that cannot go on (`told`: what is said of them), `memory` bounds what all state takes (`counting`),
+//! `housekeeping` keeps the store small, `ddl` runs statements that change the catalog as jobs beside the loop, and the loop itself
+//! (`run`, over what it holds: `held`) is the only one to touch the engine, the catalog and the sources. Promises I1 (a transaction is
+//! taken whole into one epoch), I7 (acknowledgements carry the proof of the manifest that holds their position) and I9 (a fenced
+//! coordinator ends at once).
 
 mod backfill;
 pub mod checkpoint;
+mod counting;
 mod ddl;
 mod epochs;
-pub mod failure;
+mod failure;
+mod held;
 mod housekeeping;
 mod lag;
 mod ledger;
 mod life;
 mod memory;
 mod message;
+mod object;
 pub mod pace;
 pub mod past;
 mod recover;
+mod replacement;
 pub mod request;
 mod run;
 mod sources;
 mod start;
+pub mod told;
+mod upload;
 mod waiters;
 mod writes;
 
 pub use backfill::PORTION_ROWS;
-pub use run::Coordinator;
+pub use held::Coordinator;
 pub use start::{Config, Workers, start};

@@ -1,20 +1,17 @@
 //! Relations as an earlier manifest has them.
 
+use super::object::body;
 use super::recover;
-use super::run::body;
 use crate::catalog::Object;
 use weir_storage::Epoch;
-use weir_storage::arrangement::Spec;
+use weir_storage::arrangement::{Roles, Spec};
 use weir_storage::manifest::{Manifest, State};
 use weir_storage::run::Run;
 
 /// A relation in the store, as of `upper`.
 pub struct Stored {
     pub upper: Epoch,
-    /// Of its operators.
-    pub states: Vec<Arranged>,
-    pub rows: Arranged,
-    pub errors: Arranged,
+    pub kept: Roles<Arranged>,
 }
 
 /// All runs of an arrangement.
@@ -38,12 +35,9 @@ impl Arranged {
 /// `None`: not a relation, or one that `manifest` does not hold in full.
 pub fn stored(manifest: &Manifest, object: &Object) -> Option<Stored> {
     let body = body(&object.body)?;
-    let states = recover::states(manifest, &body, object.arrangements())?;
-    let upper = states.first()?.upper;
-    let arranged = |(spec, state): (Spec, &State)| Arranged { spec, runs: state.runs.clone() };
-    let mut states: Vec<Arranged> = body.specs().into_iter().zip(states).map(arranged).collect();
-    // Rows and errors come last.
-    let errors = states.pop()?;
-    let rows = states.pop()?;
-    Some(Stored { upper, states, rows, errors })
+    let states = recover::states(manifest, &body, &object.roles()?)?;
+    let upper = states.rows.upper;
+    let arranged = |(spec, state): (&Spec, &&State)| Arranged { spec: spec.clone(), runs: state.runs.clone() };
+    let kept = Roles::of(body.specs().iter().zip(states.iter()).map(arranged))?;
+    Some(Stored { upper, kept })
 }

@@ -3,13 +3,13 @@
 //! A base table stands at the manifest's epoch C. A view stands at its own, U <= C; what its parents changed by between U and where
 //! they stand is read from their runs, and the view goes through it as it would have.
 
-use crate::dataflow::build::{Body, Log};
+use crate::dataflow::blueprint::{Body, Log};
 use crate::dataflow::engine::distribute;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use weir_sql::catalog::RelationId;
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::run::{self, Entry, Run};
 use weir_storage::{Env, Epoch, Error, Result};
@@ -23,24 +23,24 @@ const RETRY_US: u64 = 1_000_000;
 
 /// A relation as a manifest has it.
 pub struct Restored {
-    /// Per worker.
-    pub arrangements: Vec<Vec<Arrangement>>,
+    /// Each per worker.
+    pub arrangements: Roles<Vec<Arrangement>>,
     pub upper: Epoch,
 }
 
 /// What a manifest says of a relation, if it has all of it at one epoch.
-pub fn states<'a>(manifest: &'a Manifest, body: &Body, ids: &[ArrangementId]) -> Option<Vec<&'a State>> {
-    let states: Vec<&State> = ids.iter().map(|id| manifest.arrangements.get(id)).collect::<Option<_>>()?;
-    let whole = states.len() == body.specs().len() && states.iter().all(|state| state.upper == states[0].upper);
+pub fn states<'a>(manifest: &'a Manifest, body: &Body, ids: &Roles<ArrangementId>) -> Option<Roles<&'a State>> {
+    let states = ids.try_map(|id| manifest.arrangements.get(id))?;
+    let are_all = states.operators.len() == body.specs().operators.len();
+    let whole = are_all && states.iter().all(|state| state.upper == states.rows.upper);
     whole.then_some(states)
 }
 
 /// The relation that `states` describe.
-pub async fn restore(env: &Env, workers: usize, body: &Body, states: &[&State]) -> Result<Restored> {
+pub async fn restore(env: &Env, workers: usize, body: &Body, states: &Roles<&State>) -> Result<Restored> {
     let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
-    let arrangements = body.arrangements(workers);
-    for (index, (state, placement)) in states.iter().zip(body.placements()).enumerate() {
-        let own: Vec<Arrangement> = arrangements.iter().map(|worker| worker[index].clone()).collect();
+    let (arrangements, placements) = (body.arrangements(workers), body.placements());
+    for ((state, placement), own) in states.iter().zip(placements.iter()).zip(arrangements.iter()) {
         let mut entries = std::pin::pin!(entries(env, own[0].spec().schema.clone(), state.runs.clone()));
         let mut reached = Epoch::ZERO;
         while let Some(mut entries) = entries.try_next().await? {
@@ -61,7 +61,7 @@ pub async fn restore(env: &Env, workers: usize, body: &Body, states: &[&State]) 
             };
             reached = env.compute(add).await??;
         }
-        for arrangement in &own {
+        for arrangement in own {
             arrangement.advance(upper);
             arrangement.compact(upper);
         }
@@ -73,8 +73,7 @@ pub async fn restore(env: &Env, workers: usize, body: &Body, states: &[&State]) 
 pub struct Parent<'a> {
     pub id: RelationId,
     pub body: &'a Body,
-    /// As in [`states`].
-    pub states: &'a [&'a State],
+    pub states: &'a Roles<&'a State>,
 }
 
 /// What `parent` changed by in `(after, to]`, added to the logs of the workers in the order of epochs. The manifest has to hold its
@@ -83,15 +82,14 @@ pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, lo
     let (specs, placements) = (parent.body.specs(), parent.body.placements());
     let mut found: Vec<Vec<(Epoch, Packet)>> = vec![vec![]; logs.len()];
     let packets: [fn(weir_storage::Delta) -> Packet; 2] = [Packet::Rows, Packet::Errors];
-    // Rows and errors come last.
-    for (index, packet) in (specs.len() - 2..).zip(packets) {
-        let state = parent.states[index];
+    let logs_of = parent.states.log().into_iter().zip(specs.log()).zip(placements.log());
+    for (((state, spec), placement), packet) in logs_of.zip(packets) {
         assert!(state.since <= after, "I8: the change log after {after} is gone, since is {}", state.since);
         let runs: Vec<Run> = state.runs.iter().filter(|run| run.to > after && run.after < to).cloned().collect();
-        let mut entries = std::pin::pin!(entries(env, specs[index].schema.clone(), runs));
+        let mut entries = std::pin::pin!(entries(env, spec.schema.clone(), runs));
         while let Some(entries) = entries.try_next().await? {
             for entry in entries.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= to) {
-                add(&mut found, &placements[index], entry, packet)?;
+                add(&mut found, placement, entry, packet)?;
             }
         }
     }

@@ -1,39 +1,34 @@
 //! The event loop.
 
 use super::checkpoint::{self, Draft, Part, Published};
-use super::ddl::{Jobs, REMEDY};
-use super::epochs::Epochs;
-use super::failure::told;
-use super::housekeeping::{Housekeeping, Kept, Replacement};
-use super::lag::Detached;
-use super::ledger::{self, Awaited, Entry, Given, Kind, Ledger, Sealed, Seen};
-use super::life::kind;
-use super::memory::{self, Memory};
-use super::message::{Mailbox, Message};
-use super::pace::{Close, Pace, Wanted};
-use super::request::{self, Done, Inspection, Progress, RelationFacts, Request, Trouble};
-use super::sources::{Sources, Taken};
-use super::waiters::{Reaching, Waiters, Written};
-use super::writes::{Write, Writes};
+use super::ddl::REMEDY;
+use super::held::{Coordinator, Held, Sealing};
+use super::housekeeping::Kept;
+use super::ledger::{self, Awaited, Entry, Given, Kind, Seen};
+use super::memory;
+use super::message::Message;
+use super::object::{body, kind};
+use super::pace::{Close, Wanted};
+use super::request::{self, Done, Inspection, RelationFacts, Request};
+use super::sources::Taken;
+use super::told::told;
+use super::upload::on_retry;
+use super::waiters::{Reaching, Written};
+use super::writes::Write;
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life};
 use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
-use crate::dataflow::build::{self, Blueprint};
-use crate::dataflow::engine::Engine;
+use crate::dataflow::blueprint::Blueprint;
 use futures::FutureExt;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
-use weir_storage::arrangement::Arrangement;
-use weir_storage::history::{History, Snapshot};
+use weir_storage::Epoch;
+use weir_storage::arrangement::Role;
 use weir_storage::key::Portion;
 use weir_storage::manifest::{ArrangementId, Manifest};
-use weir_storage::publish::Publisher;
-use weir_storage::{Env, Epoch};
 
 /// How often an owner with nothing to publish looks whether it still owns the store, microseconds.
 pub(super) const CONFIRM_US: u64 = 3_000_000;
@@ -45,157 +40,7 @@ const PATIENCE_US: u64 = 100_000;
 /// Checkpoints remembered for rw_checkpoints.
 const REMEMBERED: usize = 100;
 
-/// The arrangements of a relation that runs.
-pub(super) struct Held {
-    pub ids: Vec<ArrangementId>,
-    /// Per worker, in the order of `ids`.
-    pub arrangements: Vec<Vec<Arrangement>>,
-}
-
-/// A checkpoint whose epoch is closed but not reached by every base table yet.
-pub(super) struct Sealing {
-    draft: Draft,
-    relations: Vec<RelationId>,
-    edit: u64,
-    /// For them no change log is kept.
-    failed_views: BTreeSet<RelationId>,
-    /// Views are waited for until then, monotonic microseconds.
-    patience: Option<u64>,
-}
-
-pub struct Coordinator {
-    pub(super) env: Env,
-    pub(super) engine: Engine,
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) catalog_sender: watch::Sender<Arc<Catalog>>,
-    pub(super) progress: watch::Sender<Progress>,
-    pub(super) publisher: Arc<Mutex<Publisher>>,
-    pub(super) manifest: Arc<Manifest>,
-    pub(super) held: BTreeMap<RelationId, Held>,
-    pub(super) ledger: Ledger,
-    pub(super) pace: Pace,
-    pub(super) requests: mpsc::Receiver<Request>,
-    pub(super) messages: mpsc::UnboundedReceiver<Message>,
-    pub(super) mailbox: Mailbox,
-    pub(super) jobs: Jobs,
-    pub(super) wake: Arc<Notify>,
-    pub(super) detached: BTreeMap<RelationId, Detached>,
-    /// Bytes of changes kept in memory for one view.
-    pub(super) history_limit: usize,
-    /// Bytes of changes kept in the store for one view.
-    pub(super) lag_limit: u64,
-    /// Rows of its largest parent that a view is given at a time.
-    pub(super) portion_rows: usize,
-    sources: Sources,
-    writes: Writes,
-    waiters: Waiters,
-    /// Who waits for a table's copy or a view's backfill.
-    pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    /// Views that are to be built anew once no checkpoint is under way.
-    pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    pub(super) epochs: Epochs,
-    durable: Epoch,
-    edits: u64,
-    durable_edit: u64,
-    pub(super) changed: bool,
-    moved: bool,
-    pub(super) memory: Memory,
-    housekeeping: Housekeeping,
-    merged: Vec<Replacement>,
-    pub(super) sealing: Option<Sealing>,
-    /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
-    pub(super) publishing: Option<(Epoch, u64, Sealed)>,
-    confirming: bool,
-    confirmed_at: u64,
-    checkpoints: VecDeque<request::Checkpoint>,
-    ddl: Vec<(u32, String, i64)>,
-    stopping: bool,
-    /// Set until all relations are in memory again.
-    pub(super) restoring: watch::Sender<Option<Arc<Snapshot>>>,
-}
-
-/// What `start` hands over.
-pub(super) struct Parts {
-    pub env: Env,
-    pub engine: Engine,
-    pub catalog: Arc<Catalog>,
-    pub catalog_sender: watch::Sender<Arc<Catalog>>,
-    pub progress: watch::Sender<Progress>,
-    pub publisher: Publisher,
-    pub manifest: Manifest,
-    pub pace: Pace,
-    pub requests: mpsc::Receiver<Request>,
-    pub messages: mpsc::UnboundedReceiver<Message>,
-    pub mailbox: Mailbox,
-    pub jobs: Jobs,
-    pub wake: Arc<Notify>,
-    pub history_limit: usize,
-    pub lag_limit: u64,
-    pub portion_rows: usize,
-    pub state_limit: u64,
-    pub pool: Handle,
-    /// Who reads the past.
-    pub history: History,
-    pub restoring: watch::Sender<Option<Arc<Snapshot>>>,
-}
-
 impl Coordinator {
-    pub(super) fn new(parts: Parts) -> Self {
-        let maker = parts.publisher.maker();
-        let epochs = Epochs::new(maker.generation.start(), parts.manifest.now);
-        let housekeeping = Housekeeping::new(
-            parts.env.clone(),
-            parts.mailbox.clone(),
-            maker,
-            on_retry(&parts.env, &parts.progress),
-            parts.pool,
-            parts.history,
-        );
-        Self {
-            confirmed_at: parts.env.clock.monotonic(),
-            durable: parts.manifest.epoch,
-            sources: Sources::new(&parts.manifest.positions),
-            env: parts.env,
-            engine: parts.engine,
-            catalog: parts.catalog,
-            catalog_sender: parts.catalog_sender,
-            progress: parts.progress,
-            publisher: Arc::new(Mutex::new(parts.publisher)),
-            manifest: Arc::new(parts.manifest),
-            held: BTreeMap::new(),
-            ledger: Ledger::default(),
-            pace: parts.pace,
-            requests: parts.requests,
-            messages: parts.messages,
-            mailbox: parts.mailbox,
-            jobs: parts.jobs,
-            wake: parts.wake,
-            detached: BTreeMap::new(),
-            history_limit: parts.history_limit,
-            lag_limit: parts.lag_limit,
-            portion_rows: parts.portion_rows,
-            writes: Writes::default(),
-            waiters: Waiters::default(),
-            consistent: vec![],
-            refreshes: vec![],
-            epochs,
-            edits: 0,
-            durable_edit: 0,
-            changed: false,
-            moved: false,
-            memory: Memory::new(parts.state_limit),
-            housekeeping,
-            merged: vec![],
-            sealing: None,
-            publishing: None,
-            confirming: false,
-            checkpoints: VecDeque::new(),
-            ddl: vec![],
-            stopping: false,
-            restoring: parts.restoring,
-        }
-    }
-
     /// Brings everything back, then runs until `shutdown` and its last checkpoint, or until the store belongs to another process.
     pub async fn run(mut self, mut shutdown: oneshot::Receiver<()>) -> Result<()> {
         if !self.restore(&mut shutdown).await? {
@@ -270,10 +115,10 @@ impl Coordinator {
     fn keep_house(&mut self) {
         let held = &self.held;
         let kept = |id| {
-            let (held, index) = held.values().find_map(|h| Some((h, h.ids.iter().position(|own| *own == id)?)))?;
-            let workers = || held.arrangements.iter().map(|worker| &worker[index]);
-            let spec = workers().next()?.spec().clone();
-            Some(Kept { spec, live: workers().map(|arrangement| arrangement.rows().max(0) as u64).sum() })
+            let mut all = held.values().flat_map(|held| held.ids.iter().zip(held.arrangements.iter()));
+            let (_, workers) = all.find(|(own, _)| **own == id)?;
+            let spec = workers.first()?.spec().clone();
+            Some(Kept { spec, live: workers.iter().map(|arrangement| arrangement.rows().max(0) as u64).sum() })
         };
         self.housekeeping.tend(&self.manifest, &kept);
     }
@@ -479,11 +324,13 @@ impl Coordinator {
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
-            for (index, arrangement) in held.ids.iter().enumerate() {
-                let handles = held.arrangements.iter().map(|own| own[index].clone()).collect();
-                // Only rows and errors have readers elsewhere.
-                let since = if index + 2 >= held.ids.len() { since } else { *to };
-                draft.parts.push(Part { id: *arrangement, after: entry.sealed(), to: *to, since, handles });
+            for ((role, id), handles) in held.ids.by_role().zip(held.arrangements.iter()) {
+                let since = match role {
+                    Role::Rows | Role::Errors => since,
+                    // Nobody else reads them.
+                    Role::Operator => *to,
+                };
+                draft.parts.push(Part { id: *id, after: entry.sealed(), to: *to, since, handles: handles.clone() });
             }
         }
         self.publishing = Some((epoch, edit, sealed));
@@ -653,10 +500,10 @@ impl Coordinator {
         };
         let readable = self.engine.build(blueprint, vec![]);
         let reads = readable.parents.iter().map(|parent| parent.id).collect();
-        let (ids, mut void) = (object.arrangements().to_vec(), false);
+        let (ids, mut void) = (object.roles().expect("a relation keeps something"), false);
         if let Body::View(view) = &object.body {
             void = view.suspended;
-            let is_stored = self.manifest.arrangements.contains_key(&ids[0]);
+            let is_stored = self.manifest.arrangements.contains_key(&ids.rows);
             let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
             if object.life == Life::Creating && is_told {
                 // What the store has is of an attempt before: a start must not go on with it.
@@ -761,7 +608,7 @@ impl Coordinator {
             freshness_ms: self.epochs.behind(upper, self.env.clock.now()) as f64 / 1e3,
             rows: relation.rows.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
             errors: relation.errors.iter().fold(0, |sum: i64, own| sum.saturating_add(own.rows())),
-            state: held.flat_map(|held| &held.arrangements).flatten().cloned().collect(),
+            state: held.flat_map(|held| held.arrangements.iter()).flatten().cloned().collect(),
         })
     }
 
@@ -818,25 +665,4 @@ fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
         Event::Consistent(_) | Event::Notice { .. } => None,
     };
     events.iter().filter_map(stopped).collect()
-}
-
-/// What workers need of an object; `None`: not a relation.
-pub(super) fn body(body: &Body) -> Option<build::Body> {
-    match body {
-        Body::Source(_) => None,
-        Body::Table(table) => Some(build::Body::Table { columns: table.columns.clone(), key: table.key.clone() }),
-        Body::View(view) => Some(build::Body::View(view.plan.clone())),
-    }
-}
-
-/// What the store answers is told to everybody until a checkpoint gets through.
-fn on_retry(env: &Env, progress: &watch::Sender<Progress>) -> checkpoint::OnRetry {
-    let (clock, progress) = (env.clock.clone(), progress.clone());
-    Arc::new(move |reason| {
-        tracing::warn!(reason, "the store does not answer; checkpoints wait, nothing is acknowledged");
-        progress.send_modify(|progress| {
-            let since = progress.trouble.as_ref().map_or_else(|| clock.monotonic(), |trouble| trouble.since);
-            progress.trouble = Some(Trouble { reason: reason.into(), since });
-        });
-    })
 }

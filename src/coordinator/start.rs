@@ -4,19 +4,20 @@
 //! manifest that was taken over ([`Handle::restoring`]); what changes anything waits.
 
 use super::ddl::Jobs;
+use super::held::{Coordinator, Held, Parts};
 use super::ledger::{self, Entry, Given, Ledger};
-use super::life::kind;
 use super::message::Mailbox;
+use super::object::{body, kind};
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Restored};
 use super::request::{Handle, Progress};
-use super::run::{CONFIRM_US, Coordinator, Held, Parts, body, fenced};
+use super::run::{CONFIRM_US, fenced};
 use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
 use crate::connector::buffer::Buffers;
-use crate::dataflow::build::{Blueprint, Log};
+use crate::dataflow::blueprint::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, Most, Ordeal, PART, World};
 use crate::dataflow::relations::Failure;
 use std::path::PathBuf;
@@ -24,10 +25,10 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::history::History;
 use weir_storage::key::Portion;
-use weir_storage::manifest::Manifest;
+use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
 use weir_storage::{Env, Epoch};
 
@@ -241,7 +242,7 @@ impl Coordinator {
         let void = matches!(&object.body, Body::View(view) if view.suspended);
         let sealed = if fresh { Epoch::ZERO } else { upper };
         let entry = Entry::new(kind(object), reads, upper).found(life, sealed, void);
-        self.enter(id, Held { ids: object.arrangements().to_vec(), arrangements }, entry);
+        self.enter(id, Held { ids: object.roles().expect("a relation was read back"), arrangements }, entry);
         if let Some(suspended) = suspended {
             self.serve(Arc::new(body().readable(id, &suspended.arrangements)));
         }
@@ -307,7 +308,7 @@ fn find(life: Life, is_table: bool, stopped: bool, upper: Option<Epoch>, epoch: 
 
 /// A relation with its state as of the manifest, and what its parents changed by since.
 struct ReadBack {
-    arrangements: Vec<Vec<Arrangement>>,
+    arrangements: Roles<Vec<Arrangement>>,
     upper: Epoch,
     is_table: bool,
     parents: Vec<RelationId>,
@@ -354,16 +355,16 @@ async fn read_back(
     object: &Object,
 ) -> weir_storage::Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
-    let states = recover::states(manifest, &shape, object.arrangements());
-    let upper = states.as_ref().map(|states| states[0].upper);
+    let states = object.roles().and_then(|ids| recover::states(manifest, &shape, &ids));
+    let upper = states.as_ref().map(|states| states.rows.upper);
     let parents: Vec<RelationId> = shape.parents();
     let reachable = |id: &RelationId| {
         let parent = catalog.get(id.0).zip(ledger.get(*id));
         parent.zip(upper).is_some_and(|((object, parent), upper)| {
-            let states = object.arrangements().iter().map(|id| manifest.arrangements.get(id));
+            let reaches = |id: &ArrangementId| manifest.arrangements.get(id).is_some_and(|state| state.since <= upper);
             // Nothing is to be read of a parent that stands where the view does.
             parent.sealed() == upper
-                || parent.sealed() > upper && states.rev().take(2).flatten().filter(|s| s.since <= upper).count() == 2
+                || parent.sealed() > upper && object.roles().is_some_and(|ids| ids.log().into_iter().all(reaches))
         })
     };
     let stopped = match &object.body {
@@ -408,7 +409,8 @@ async fn read_back(
             first = Some(first.map_or(stands, |first: Epoch| first.min(stands)));
             if stands > upper {
                 let body = body(&parent.body).expect("a relation has a body");
-                let states = recover::states(manifest, &body, parent.arrangements()).expect("found above");
+                let states = parent.roles().and_then(|ids| recover::states(manifest, &body, &ids));
+                let states = states.expect("found above");
                 let parent = Parent { id: *id, body: &body, states: &states };
                 recover::changes(env, &parent, upper, stands, &mut logs).await?;
             }

@@ -1,7 +1,7 @@
 //! Who waits for what: sessions for their writes, jobs for relations and for durability.
 
-use super::failure::told;
 use super::request::{Done, Lock};
+use super::told::told;
 use crate::catalog::Catalog;
 use crate::dataflow::relations::Relations;
 use tokio::sync::oneshot;

@@ -9,7 +9,7 @@
 //! read up to `seen`, and waits for the step after that. What concerns others is left out: it will be read with them.
 
 use super::packet::Packet;
-use super::worker::Relation;
+use super::relation::Relation;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use weir_storage::arrangement::{Arrangement, Kind};
@@ -122,8 +122,8 @@ impl Columns {
             return Box::new(std::iter::empty());
         }
         let pinned = "the parent holds its own upper";
-        let rows = parent.rows.snapshot(parent.upper()).expect(pinned);
-        let rows: Box<dyn Iterator<Item = Result<Delta>>> = match parent.rows.spec().kind {
+        let rows = parent.arrangements.rows.snapshot(parent.upper()).expect(pinned);
+        let rows: Box<dyn Iterator<Item = Result<Delta>>> = match parent.arrangements.rows.spec().kind {
             Kind::Keyed => Box::new(rows.scan_portion(self.projection.as_deref(), portion)),
             _ if portion == Portion::ALL => Box::new(rows.scan(self.projection.as_deref())),
             _ => {
@@ -139,7 +139,7 @@ impl Columns {
         if portion.from() > 0 {
             return Box::new(rows);
         }
-        let errors = parent.arrangements.last().expect("rows and errors").snapshot(parent.upper()).expect(pinned);
+        let errors = parent.arrangements.errors.snapshot(parent.upper()).expect(pinned);
         Box::new(rows.chain(errors.scan(None).map(|delta| delta.map(Packet::Errors))))
     }
 

@@ -1,17 +1,18 @@
 //! From a relation's blueprint to its dataflow. Building cannot fail: everything is checked before workers are told.
 
 use super::backfill::Backfill;
+use super::blueprint::{Blueprint, Body, Log, Plot};
 use super::host::{Hosting, host};
 use super::operator;
 use super::output::{filler, negate, output};
 use super::packet::Packet;
 use super::placement::Placement;
-use super::relations::{Failure, Readable};
-use super::source::{Follower, Following, Reading, source};
+use super::relation::Relation;
+use super::relations::Follower;
+use super::running::{Feed, Running};
+use super::source::{Following, Reading, source};
 use super::table::Table;
 use super::tap::Queue;
-use super::worker::{Feed, Ordeal, Relation, Running};
-use super::{errors, placement};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
@@ -21,130 +22,9 @@ use timely::dataflow::operators::generic::Operator as _;
 use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 use weir_sql::catalog::RelationId;
-use weir_sql::plan::{Node, Operator, Plan};
-use weir_sql::types::Column;
-use weir_storage::Epoch;
-use weir_storage::arrangement::{Arrangement, Kind, Spec};
+use weir_sql::plan::{Node, Operator};
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::key::Portion;
-
-/// Everything workers need to run a relation.
-pub struct Blueprint {
-    pub id: RelationId,
-    pub name: String,
-    pub body: Body,
-    /// Per worker, in the order of [`specs`].
-    pub arrangements: Vec<Vec<Arrangement>>,
-    /// A fresh relation reads its parents as of this epoch; a restored one holds its state at it and follows from there.
-    pub from: Epoch,
-    pub fresh: bool,
-    /// The rows of its parents that a fresh relation begins with, or a restored one has.
-    pub portion: Portion,
-    /// The first step of a restored relation that is behind its parents: where the one furthest behind stands.
-    pub first: Option<Epoch>,
-    /// It has failed already: it stays as it is restored.
-    pub failed: Option<Failure>,
-}
-
-/// What parents changed by after a restored view's epoch, up to where they stand, per parent. For one worker.
-pub type Log = BTreeMap<RelationId, Vec<(Epoch, Packet)>>;
-
-/// A blueprint with what it is built among.
-pub struct Plot {
-    pub blueprint: Blueprint,
-    pub follower: Follower,
-    pub log: Log,
-    pub ordeal: Ordeal,
-}
-
-#[derive(Clone)]
-pub enum Body {
-    Table { columns: Vec<Column>, key: Option<Vec<usize>> },
-    View(Plan),
-}
-
-impl Blueprint {
-    pub fn is_table(&self) -> bool {
-        matches!(self.body, Body::Table { .. })
-    }
-
-    /// Whether it has no parents and follows the epochs themselves: a base table, or a view of constants.
-    pub fn is_root(&self) -> bool {
-        self.body.parents().is_empty()
-    }
-
-    /// The first epoch in which its dataflow may say something.
-    fn start(&self) -> Epoch {
-        match self.fresh && !self.is_table() {
-            true => self.from,
-            false => self.from.next(),
-        }
-    }
-}
-
-impl Body {
-    pub fn columns(&self) -> &[Column] {
-        match self {
-            Body::Table { columns, .. } => columns,
-            Body::View(plan) => &plan.root.columns,
-        }
-    }
-
-    /// The relations it reads.
-    pub fn parents(&self) -> Vec<RelationId> {
-        match self {
-            Body::Table { .. } => vec![],
-            Body::View(plan) => plan.root.relations(),
-        }
-    }
-
-    pub fn key(&self) -> Option<&Vec<usize>> {
-        match self {
-            Body::Table { key, .. } => key.as_ref(),
-            Body::View(plan) => plan.key.as_ref(),
-        }
-    }
-
-    /// The arrangements of a relation, in a fixed order: those of its operators from the root down, then rows, then errors.
-    pub fn specs(&self) -> Vec<Spec> {
-        let mut specs = vec![];
-        if let Body::View(plan) = self {
-            plan.root.visit(&mut |node| specs.extend(operator::specs(node)));
-        }
-        let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(
-            self.columns().iter().map(Column::field).collect::<Vec<_>>(),
-        ));
-        specs.push(match self.key() {
-            Some(key) => Spec { kind: Kind::Keyed, schema, key: key.clone() },
-            None => Spec { kind: Kind::Bag, schema, key: vec![] },
-        });
-        specs.push(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![placement::ERROR_KEY] });
-        specs
-    }
-
-    /// Empty arrangements of a relation, per worker.
-    pub fn arrangements(&self, workers: usize) -> Vec<Vec<Arrangement>> {
-        (0..workers).map(|_| self.specs().into_iter().map(Arrangement::new).collect()).collect()
-    }
-
-    /// What readers see of a relation with these arrangements, which are in the order of [`Body::specs`], per worker.
-    pub fn readable(&self, id: RelationId, arrangements: &[Vec<Arrangement>]) -> Readable {
-        let last = arrangements[0].len() - 1;
-        let pick = |index: usize| arrangements.iter().map(|own| own[index].clone()).collect();
-        let key = self.key().cloned().unwrap_or_default();
-        Readable::new(id, self.columns().to_vec(), key, pick(last - 1), pick(last))
-    }
-
-    /// Where the rows of each arrangement live, in the order of [`Body::specs`].
-    pub fn placements(&self) -> Vec<Placement> {
-        let mut placements = vec![];
-        if let Body::View(plan) = self {
-            plan.root.visit(&mut |node| placements.extend(operator::placed(node).into_iter().map(Placement::Key)));
-        }
-        placements.push(Placement::of_relation(self.key().map_or(&[][..], Vec::as_slice), self.columns().len()));
-        placements.push(Placement::ErrorKey);
-        placements
-    }
-}
 
 /// Builds the dataflow on this worker; returns what feeds it.
 pub fn dataflow(
@@ -155,12 +35,8 @@ pub fn dataflow(
 ) -> Vec<Feed> {
     let Plot { blueprint, follower, log, .. } = plot;
     let blueprint = &blueprint;
-    let count = relation.arrangements.len();
-    let table = Table {
-        rows: relation.arrangements[count - 2].clone(),
-        errors: relation.arrangements[count - 1].clone(),
-        key: blueprint.body.key().cloned(),
-    };
+    let Roles { operators, rows, errors } = &relation.arrangements;
+    let table = Table { rows: rows.clone(), errors: errors.clone(), key: blueprint.body.key().cloned() };
     let rows = match &blueprint.body {
         Body::Table { key: Some(key), .. } => Placement::Key(key.clone()),
         body => Placement::of_relation(body.key().map_or(&[][..], Vec::as_slice), body.columns().len()),
@@ -176,7 +52,7 @@ pub fn dataflow(
             vec![Feed::of(blueprint.id, queue)]
         }
         Body::View(plan) => {
-            let mut states = VecDeque::from(relation.arrangements[..count - 2].to_vec());
+            let mut states = VecDeque::from(operators.clone());
             let mut builder = Builder {
                 scope,
                 blueprint,
@@ -270,17 +146,17 @@ impl<'s> Builder<'_, 's> {
     fn scan(&mut self, parent: RelationId, projection: &[usize]) -> Stream<'s, u64, Packet> {
         let parent = &self.running.get(&parent).expect("parents are built before their children").relation;
         let queue = parent.tap.subscribe(self.follower.view.clone());
-        let width = parent.rows.spec().schema.fields().len();
+        let width = parent.arrangements.rows.spec().schema.fields().len();
         let projection = (!projection.iter().copied().eq(0..width)).then(|| projection.to_vec());
         let Blueprint { fresh, portion, .. } = *self.blueprint;
         let taken = if fresh { Portion::NOTHING } else { portion };
-        let backfill = Rc::new(Backfill::new(&parent.rows, projection, taken));
+        let backfill = Rc::new(Backfill::new(&parent.arrangements.rows, projection, taken));
         let from = self.blueprint.start();
         if fresh {
             backfill.begin(parent, portion, from);
         }
         if taken != Portion::ALL {
-            let rows = parent.rows.rows() as usize;
+            let rows = parent.arrangements.rows.rows() as usize;
             self.relation.work().comes(rows);
             self.relation.work().is_done(rows / Portion::PARTS as usize * taken.to() as usize);
         }

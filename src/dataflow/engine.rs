@@ -2,15 +2,15 @@
 //!
 //! Workers are threads, or one that runs only when it is stepped ([`Stepped`]): so a simulator decides when.
 
-use super::build::{Blueprint, Log, Plot};
+pub use super::blueprint::Ordeal;
+use super::blueprint::{Blueprint, Log, Plot};
 use super::packet::Packet;
-pub use super::parts::Most;
 use super::placement::Placement;
-use super::relations::{Readable, Relations};
-use super::source::Follower;
+use super::relations::{Follower, Readable, Relations};
 use super::steps::Steps;
+pub use super::worker::Orders;
 use super::worker::{Command, Crew};
-pub use super::worker::{Ordeal, Orders};
+pub use super::world::{Most, PART, World};
 use crate::connector::{Cause, Changes, Fold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
@@ -19,26 +19,8 @@ use timely::communication::Allocator;
 use timely::worker::Worker;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
-use weir_storage::env::Clock;
 use weir_storage::key::Portion;
 use weir_storage::{Epoch, Result};
-
-/// Rows that an operator takes at once: one that keeps up takes epochs whole if it can.
-pub const PART: usize = 131_072;
-
-/// What all workers of an engine share.
-#[derive(Clone)]
-pub struct World {
-    /// Notified whenever some relation moved.
-    pub wake: Arc<Notify>,
-    pub clock: Arc<dyn Clock>,
-    /// Bytes that may wait for an operator before it has to take what there is of an epoch.
-    pub limit: usize,
-    /// What an operator takes at once of an epoch, at most ([`PART`] rows); those that are behind take a small share of those rows.
-    pub part: Most,
-    /// Epochs a view may be behind before it leaps.
-    pub leap_after: u64,
-}
 
 /// Makes a worker look at its commands.
 type Alarm = Box<dyn Fn() + Send + Sync>;

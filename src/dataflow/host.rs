@@ -1,8 +1,8 @@
 //! The host: runs a pure operator inside timely.
 //!
-//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator with it ([`Parts`]), sends
-//! pieces on and yields after [`SLICE`], or at once if it is not its relation's turn: timely schedules cooperatively. Errors that come
-//! in are passed on at once. Linear operators get every batch as it comes.
+//! It buffers an epoch's input until the frontier passes it, consolidates it (I2), begins the operator with it ([`Parts`]), sends pieces
+//! on and yields after [`SLICE`](super::slice::SLICE), or at once if it is not its relation's turn: timely schedules cooperatively.
+//! Errors that come in are passed on at once. Linear operators get every batch as it comes.
 //!
 //! An epoch that is too large for memory is begun *early*: the operator takes what has come of it, and then the rest. What has come is
 //! always a change that could have been an epoch of its own, since every stream says first that a row comes and then that it goes. What
@@ -12,10 +12,10 @@ use super::operator::{Operator, Piece, Route};
 use super::packet::Packet;
 use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
-use super::worker::Relation;
+use super::relation::Relation;
+use super::slice::Slice;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::DistributorPact;
@@ -27,39 +27,13 @@ use timely::progress::frontier::MutableAntichain;
 use weir_sql::Result;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::{rows_within, widest_row};
-use weir_storage::env::Clock;
 use weir_storage::{Delta, Epoch};
-
-/// How long an operator may hold its worker before others get their turn.
-pub const SLICE: Duration = Duration::from_millis(2);
 
 /// Rows of work at once, for those that keep up.
 pub const BUDGET: usize = 8192;
 
 /// The same for others: small enough that a slice is not overrun by much.
 const LITTLE: usize = 2048;
-
-/// A measured stretch of time. Only scheduling depends on it, never a result.
-pub struct Slice {
-    clock: Arc<dyn Clock>,
-    began: u64,
-}
-
-impl Slice {
-    pub fn begin(clock: &Arc<dyn Clock>) -> Self {
-        Self { clock: clock.clone(), began: clock.monotonic() }
-    }
-
-    pub fn is_over(&self) -> bool {
-        self.left(SLICE).is_none()
-    }
-
-    /// What is left of `whole`.
-    fn left(&self, whole: Duration) -> Option<Duration> {
-        let passed = Duration::from_micros(self.clock.monotonic() - self.began);
-        whole.checked_sub(passed).filter(|left| !left.is_zero())
-    }
-}
 
 /// Whether every epoch at or before `epoch` is complete on all inputs.
 pub fn passed(frontiers: &[MutableAntichain<u64>], epoch: u64) -> bool {

@@ -1,11 +1,12 @@
 //! The engine: pure operators, the timely host that runs them, and the relations that anybody can read.
 //!
 //! One timely dataflow per relation; taps between them. `engine` is what the coordinator talks to, `worker` the loop of
-//! one thread, `build` turns a relation's blueprint into a dataflow of `source` (with its `backfill`) -> operators in
+//! one thread, `relation` a relation there, `build` turns its `blueprint` into a dataflow of `source` (with its `backfill`) -> operators in
 //! their `host` -> `output`, `steps` says at which epochs a view stops.
 
 mod backfill;
-pub mod build;
+pub mod blueprint;
+mod build;
 pub mod engine;
 pub mod errors;
 mod host;
@@ -14,7 +15,10 @@ mod output;
 pub mod packet;
 mod parts;
 pub mod placement;
+mod relation;
 pub mod relations;
+mod running;
+mod slice;
 mod source;
 pub mod steps;
 mod table;
@@ -23,6 +27,7 @@ mod tap;
 mod tests;
 mod turns;
 mod worker;
+mod world;
 
 /// A broken invariant or damaged memory: XX000, with what storage says; or a row that is there too often.
 fn internal(error: weir_storage::Error) -> weir_sql::Error {

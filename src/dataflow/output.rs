@@ -1,11 +1,13 @@
 //! The last operators of a dataflow: what makes a relation readable and its change log followable.
 
-use super::host::{Slice, lowest, passed};
+use super::host::{lowest, passed};
 use super::packet::Packet;
-use super::parts::{Most, Next, Parts};
+use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
+use super::relation::Relation;
+use super::slice::Slice;
 use super::table::{Applied, Table, fill};
-use super::worker::Relation;
+use super::world::Most;
 use crate::connector::Partial;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -210,8 +212,8 @@ pub fn filler<'s>(
             // have: the capability held here keeps the epoch open. `Relation::reach` wakes this operator.
             while let Some(entry) = pending.first_entry().filter(|e| relation.upper().as_u64() + 1 >= *e.key()) {
                 let (capability, partials) = entry.remove();
-                let stored = relation.rows.latest();
-                let whole = |partial| cut(partial, relation.rows.widest(), relation.part().bytes);
+                let stored = relation.arrangements.rows.latest();
+                let whole = |partial| cut(partial, relation.arrangements.rows.widest(), relation.part().bytes);
                 for partial in partials.into_iter().flat_map(whole) {
                     let Some(packets) = relation.contain(|| fill(&partial, &key, &stored)) else { return };
                     for mut packet in packets.into_iter().filter(|p| p.rows() > 0) {

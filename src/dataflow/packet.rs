@@ -1,6 +1,6 @@
 //! What moves inside the dataflow: [`Packet`], the container of every timely stream.
 
-use super::parts::Most;
+use super::world::Most;
 use crate::connector::{Cause, Failed, Partial};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;

@@ -2,6 +2,7 @@
 //! part.
 
 use super::placement::Placement;
+use super::world::Most;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use weir_sql::Result;
@@ -32,13 +33,6 @@ pub struct Parts {
     most: Most,
     parts: VecDeque<Part>,
     cutting: Option<Cutting>,
-}
-
-/// What a part has, at most. One row always goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Most {
-    pub rows: usize,
-    pub bytes: usize,
 }
 
 struct Part {

@@ -3,7 +3,7 @@
 //! The coordinator registers relations and moves `upper`; workers fill the arrangements; sessions read. A reader pins one epoch
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
-use super::steps::{LEAP_AFTER, Marks, Steps};
+use super::steps::{LEAP_AFTER, Marks, Parent, Steps};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -49,6 +49,13 @@ pub struct Failure {
     /// The relation that failed: itself, or one that it reads, directly or not.
     pub of: RelationId,
     pub cause: weir_sql::Error,
+}
+
+/// A view and where it may leap to.
+#[derive(Clone)]
+pub struct Follower {
+    pub view: Arc<Readable>,
+    pub marks: Arc<Marks>,
 }
 
 /// Relations that have failed since somebody last looked.
@@ -103,6 +110,16 @@ impl Work {
     pub fn share(&self) -> f64 {
         let done = self.done.load(Ordering::Relaxed) as f64;
         done / (self.known.load(Ordering::Relaxed) as f64).max(done).max(1.0)
+    }
+}
+
+impl Parent for Readable {
+    fn upper(&self) -> Epoch {
+        Readable::upper(self)
+    }
+
+    fn landing(&self, epoch: Epoch) -> Epoch {
+        self.steps.landing(epoch)
     }
 }
 

@@ -2,12 +2,10 @@
 
 use super::backfill::Backfill;
 use super::packet::Packet;
-use super::relations::Readable;
-use super::steps::Marks;
+use super::relation::Relation;
+use super::relations::Follower;
 use super::tap::Queue;
-use super::worker::Relation;
 use std::rc::Rc;
-use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -39,13 +37,6 @@ pub enum Following {
     Every,
     /// The steps of the view it feeds.
     Steps(Follower),
-}
-
-/// A view and where it may leap to.
-#[derive(Clone)]
-pub struct Follower {
-    pub view: Arc<Readable>,
-    pub marks: Arc<Marks>,
 }
 
 impl Following {

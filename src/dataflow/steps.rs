@@ -5,7 +5,6 @@
 //! the others follow. A view stops only where all of its parents have stopped. Checkpoint epochs serve as landings because a
 //! checkpoint can hold a view only where it stops, and so that views which leapt meet again.
 
-use super::relations::Readable;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use weir_storage::Epoch;
@@ -63,6 +62,15 @@ impl Marks {
     }
 }
 
+/// A relation that others read, as their steps see it.
+pub trait Parent {
+    /// Reached on every worker, inclusive.
+    fn upper(&self) -> Epoch;
+
+    /// The first epoch from `epoch` on at which it stops, as far as its steps are known.
+    fn landing(&self, epoch: Epoch) -> Epoch;
+}
+
 /// The steps of one relation. Base tables go through every epoch and leap nowhere.
 #[derive(Default)]
 pub struct Steps(Mutex<State>);
@@ -91,7 +99,7 @@ impl Steps {
     }
 
     /// The step after the one to `sent`, for a relation that all workers have brought to `reached`. `None`: not yet.
-    pub fn next(&self, sent: Epoch, reached: Epoch, parents: &[Arc<Readable>], marks: &Marks) -> Option<Epoch> {
+    pub fn next(&self, sent: Epoch, reached: Epoch, parents: &[Arc<impl Parent>], marks: &Marks) -> Option<Epoch> {
         let mut state = self.lock();
         while state.under_way.pop_front_if(|first| *first <= reached).is_some() {}
         if let Some(next) = state.under_way.iter().find(|epoch| **epoch > sent) {
@@ -143,7 +151,7 @@ impl Steps {
 
     /// Goes no further than to the first checkpoint epoch it can stop at and that is `fit`, which is returned, until [`Steps::resume`].
     /// `None`: there is none yet, and nothing has changed.
-    pub fn limit(&self, parents: &[Arc<Readable>], marks: &Marks, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
+    pub fn limit(&self, parents: &[Arc<impl Parent>], marks: &Marks, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
         let mut state = self.lock();
         let limit = marks.oldest(state.last, |mark| landing(mark, parents) == mark && fit(mark))?;
         state.limit = Some(limit);
@@ -206,9 +214,9 @@ fn following(last: Epoch, offered: Epoch) -> Epoch {
 }
 
 /// The first epoch from `epoch` on at which all `parents` stop.
-pub fn landing(mut epoch: Epoch, parents: &[Arc<Readable>]) -> Epoch {
+pub fn landing(mut epoch: Epoch, parents: &[Arc<impl Parent>]) -> Epoch {
     loop {
-        let next = parents.iter().fold(epoch, |epoch, parent| parent.steps.landing(epoch));
+        let next = parents.iter().fold(epoch, |epoch, parent| parent.landing(epoch));
         if next == epoch {
             return epoch;
         }

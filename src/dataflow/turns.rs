@@ -4,7 +4,7 @@
 //! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch. What gives memory back is
 //! one of them.
 
-use super::host::SLICE;
+use super::slice::SLICE;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Bound;

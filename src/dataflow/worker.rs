@@ -1,30 +1,23 @@
 //! The loop of one worker: commands in one order, timely's steps, rest.
 
-use super::backfill::Backfill;
-use super::build::{self, Log, Plot};
-use super::engine::World;
-use super::host::Slice;
+use super::blueprint::{Log, Plot};
+use super::build;
 use super::operator::Place;
 use super::packet::Packet;
-use super::parts::Most;
-use super::relations::{Failure, Readable, Work};
-use super::tap::{Queue, Tap};
-use super::turns::{Turn, Turns};
-use std::cell::{Cell, RefCell};
+use super::relation::Relation;
+use super::running::{Feed, Running};
+use super::slice::Slice;
+use super::turns::Turns;
+use super::world::World;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
-use timely::scheduling::Activator;
 use timely::worker::Worker;
-use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
-use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
-use weir_storage::env::Clock;
 use weir_storage::key::Portion;
 
 /// What the coordinator tells a worker. Every worker gets the same commands in the same order.
@@ -60,247 +53,6 @@ pub enum Command {
     /// History below these epochs is not needed any more.
     Compact(Arc<BTreeMap<RelationId, Epoch>>),
     Stop,
-}
-
-/// A relation on one worker.
-pub struct Relation {
-    pub id: RelationId,
-    pub place: Place,
-    pub is_table: bool,
-    pub ordeal: Ordeal,
-    /// Pieces of work its operators have begun.
-    pieces: Cell<u64>,
-    /// Fed by the epochs themselves, not by parents.
-    pub is_root: bool,
-    pub rows: Arrangement,
-    /// All arrangements, those of operators too; rows and errors last.
-    pub arrangements: Vec<Arrangement>,
-    pub tap: Tap,
-    pub clock: Arc<dyn Clock>,
-    readable: Arc<Readable>,
-    wake: Arc<Notify>,
-    turns: Rc<Turns>,
-    /// Bytes that may wait for one of its operators.
-    pub limit: usize,
-    /// Of a part of an epoch.
-    part: Most,
-    /// Hosts for which more waits: bits by their numbers.
-    full: Cell<u64>,
-    /// Where it stood when it was built: the epoch it was restored at, or none.
-    pub stood: Epoch,
-    upper: Cell<Epoch>,
-    stopped: Cell<bool>,
-    /// Operators to wake when the relation moves or ends.
-    watchers: RefCell<Vec<Activator>>,
-}
-
-impl Relation {
-    pub fn new(plot: &Plot, place: Place, world: &World, turns: Rc<Turns>) -> Self {
-        let Plot { blueprint, follower, .. } = plot;
-        let arrangements = blueprint.arrangements[place.worker].clone();
-        let stood = if blueprint.fresh { Epoch::ZERO } else { blueprint.from };
-        Self {
-            id: blueprint.id,
-            place,
-            is_table: blueprint.is_table(),
-            ordeal: plot.ordeal,
-            is_root: blueprint.is_root(),
-            rows: arrangements[arrangements.len() - 2].clone(),
-            arrangements,
-            tap: Tap::default(),
-            clock: world.clock.clone(),
-            readable: follower.view.clone(),
-            wake: world.wake.clone(),
-            turns,
-            limit: world.limit,
-            part: world.part,
-            full: Cell::default(),
-            stood,
-            upper: Cell::new(stood),
-            stopped: Cell::new(false),
-            pieces: Cell::new(0),
-            watchers: RefCell::default(),
-        }
-    }
-
-    /// Reached on this worker, inclusive.
-    pub fn upper(&self) -> Epoch {
-        self.upper.get()
-    }
-
-    /// For an operator of it that has work to do. `None`: others come first; it is to ask again.
-    pub fn turn(&self) -> Option<Turn> {
-        self.turns.take(self.id.0, self.is_behind())
-    }
-
-    /// Whether it is a view that is being made or far behind.
-    pub fn is_behind(&self) -> bool {
-        !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
-    }
-
-    /// What one of its operators takes at once of an epoch, at most.
-    pub fn part(&self) -> Most {
-        if self.is_behind() { self.little() } else { self.part }
-    }
-
-    /// The same for whoever must not take long at anything.
-    pub fn little(&self) -> Most {
-        Most { rows: (self.part.rows / 32).max(1), ..self.part }
-    }
-
-    /// Says whether the host of this number has too much to do. Of hosts that many others lead to, nothing is remembered.
-    pub fn fill(&self, number: u32, is_full: bool) {
-        let bit = 1u64.checked_shl(number).unwrap_or(0);
-        self.full.set(if is_full { self.full.get() | bit } else { self.full.get() & !bit });
-    }
-
-    /// Whether a host that one of this number may feed has too much to do.
-    pub fn is_full(&self, number: u32) -> bool {
-        let below = 1u64.checked_shl(number).map_or(u64::MAX, |bit| bit - 1);
-        !self.has_failed() && self.full.get() & below != 0
-    }
-
-    /// How much there is to do, and how much is done.
-    pub fn work(&self) -> &Work {
-        &self.readable.work
-    }
-
-    /// Everything up to `epoch` is applied: readers and children may go there.
-    pub fn reach(&self, epoch: Epoch) {
-        if epoch <= self.upper.get() {
-            return;
-        }
-        self.upper.set(epoch);
-        for arrangement in &self.arrangements {
-            arrangement.advance(epoch);
-        }
-        self.tap.upper(epoch);
-        self.readable.reach(self.place.worker, epoch);
-        self.wake.notify_one();
-        if self.is_table {
-            self.wake_watchers();
-        }
-    }
-
-    /// Is at `epoch`, where nothing happened to it. Relations that are `quiet` as well need not hear of it.
-    fn pass(&self, epoch: Epoch, quiet: &BTreeSet<RelationId>) {
-        self.upper.set(epoch);
-        self.arrangements.iter().for_each(|arrangement| arrangement.advance(epoch));
-        self.tap.pass(epoch, quiet);
-        self.readable.pass(self.place.worker, epoch, quiet);
-        self.wake.notify_one();
-    }
-
-    /// What it changed by after `after`, epoch by epoch.
-    fn log(&self, after: Epoch) -> Result<Vec<(Epoch, Packet)>> {
-        let mut log = vec![];
-        let errors = self.arrangements.last().expect("rows and errors");
-        let mut epoch = after;
-        // Nothing happened between two generations.
-        if epoch.generation() != self.upper().generation() {
-            epoch = self.upper().generation().start();
-        }
-        while epoch < self.upper() {
-            let next = epoch.next();
-            let rows = self.rows.changes(epoch, next).map_err(super::internal)?;
-            log.extend(rows.into_iter().map(|delta| (next, Packet::Rows(delta))));
-            let errors = errors.changes(epoch, next).map_err(super::internal)?;
-            log.extend(errors.into_iter().map(|delta| (next, Packet::Errors(delta))));
-            epoch = next;
-        }
-        Ok(log)
-    }
-
-    /// Gives a child's queue what this relation has changed by after `after`, and how far it has come.
-    pub fn tell(&self, queue: &Queue, after: Epoch) -> Result<()> {
-        self.log(after)?.into_iter().for_each(|(epoch, packet)| queue.push(epoch, packet));
-        queue.advance(self.upper());
-        Ok(())
-    }
-
-    pub fn watch(&self, activator: Activator) {
-        self.watchers.borrow_mut().push(activator);
-    }
-
-    fn wake_watchers(&self) {
-        self.watchers.borrow().iter().for_each(Activator::activate);
-    }
-
-    /// Does work of one of its operators. An error or a panic in it is the relation's failure and nobody else's: it keeps its last epoch,
-    /// says why, and everything else goes on (I12). Sound, since what the work has changed is seen by nobody at a later epoch.
-    pub fn contain<T>(&self, work: impl FnOnce() -> Result<T>) -> Option<T> {
-        if self.has_failed() {
-            return None;
-        }
-        let piece = self.pieces.replace(self.pieces.get() + 1);
-        let work = || {
-            assert!(self.ordeal.panics_at != Some(piece), "a panic was asked for");
-            work()
-        };
-        let error = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(done)) => return Some(done),
-            Ok(Err(error)) => error,
-            Err(panic) => Error::internal(format!("an operator panicked: {}", reason(&*panic))),
-        };
-        self.fail(error);
-        None
-    }
-
-    pub fn fail(&self, cause: Error) {
-        tracing::debug!(relation = %self.id, worker = self.place.worker, %cause, "a relation has failed on a worker");
-        self.readable.fail(Failure { of: self.id, cause });
-        self.wake.notify_one();
-    }
-
-    /// On some worker, or because a relation that it reads has.
-    pub fn has_failed(&self) -> bool {
-        self.readable.has_failed()
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.get()
-    }
-
-    fn stop(&self) {
-        self.stopped.set(true);
-        self.wake_watchers();
-    }
-}
-
-/// What a panic says.
-fn reason(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
-}
-
-/// What the operators of a relation go through, for tests of what it does to others.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ordeal {
-    /// How long those of a view rest before every step.
-    pub rest: Duration,
-    /// The piece of work, counted on each worker from 0, at which one panics.
-    pub panics_at: Option<u64>,
-}
-
-/// What a worker holds of a relation beside its dataflow.
-pub struct Running {
-    pub relation: Rc<Relation>,
-    pub feeds: Vec<Feed>,
-}
-
-/// What one of a relation's sources reads.
-pub struct Feed {
-    /// A parent; the relation itself, if it has none.
-    pub of: RelationId,
-    pub queue: Rc<Queue>,
-    pub backfill: Rc<Backfill>,
-}
-
-impl Feed {
-    /// What a relation without parents is fed with.
-    pub fn of(id: RelationId, queue: Rc<Queue>) -> Self {
-        Self { of: id, queue, backfill: Rc::new(Backfill::none()) }
-    }
 }
 
 /// Where a worker hears what it is told.
@@ -372,7 +124,9 @@ impl Crew {
         let Some(_turn) = self.turns.take(TIDYING, true) else { return };
         let slice = Slice::begin(&self.orders.world.clock);
         while let Some((id, index)) = self.untidy.pop_front() {
-            if self.running.get(&id).is_some_and(|running| running.relation.arrangements[index].reclaim()) {
+            if self.running.get(&id).is_some_and(|running| {
+                running.relation.arrangements.iter().nth(index).is_some_and(Arrangement::reclaim)
+            }) {
                 self.untidy.push_front((id, index));
             }
             if slice.is_over() {
@@ -434,7 +188,7 @@ impl Crew {
                 let place = Place { worker: worker.index(), workers: worker.peers() };
                 let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
                 let feeds = build::dataflow(worker, *plot, &relation, running);
-                self.untidy.extend((0..relation.arrangements.len()).map(|index| (relation.id, index)));
+                self.untidy.extend((0..relation.arrangements.iter().count()).map(|index| (relation.id, index)));
                 self.late.insert(relation.id);
                 running.insert(relation.id, Running { relation, feeds });
             }
@@ -465,7 +219,7 @@ impl Crew {
                 // What is being tidied goes on.
                 self.untidy.truncate(1);
                 for (id, Running { relation, .. }) in running {
-                    self.untidy.extend((0..relation.arrangements.len()).map(|index| (*id, index)));
+                    self.untidy.extend((0..relation.arrangements.iter().count()).map(|index| (*id, index)));
                 }
             }
             Command::Stop => unreachable!("ends the loop"),

@@ -11,11 +11,12 @@ mod text;
 mod volume;
 
 use crate::catalog::{Body, Catalog, Object};
-use crate::coordinator::past::{Arranged, Stored, stored};
+use crate::coordinator::past::stored;
 use report::{Arrangement, Newest, Relation, Report};
-use store::Store;
+use store::{Store, failed};
 use weir_sql::{Error, Result};
 use weir_storage::Env;
+use weir_storage::arrangement::{Role, Roles};
 use weir_storage::manifest::Manifest;
 
 #[derive(clap::Args)]
@@ -88,16 +89,16 @@ async fn relation(env: &Env, manifest: &Manifest, object: &Object, rows: bool) -
         Body::View(view) => weir_sql::planner::explain(&view.plan).lines().map(str::to_string).collect(),
         _ => vec![],
     };
-    let count = object.arrangements().len();
+    let roles = object.roles();
     let mut arrangements = vec![];
-    for (index, id) in object.arrangements().iter().enumerate() {
-        let role = match count - index {
-            1 => "errors",
-            2 => "rows",
-            _ => "state",
+    for (index, (role, id)) in roles.iter().flat_map(Roles::by_role).enumerate() {
+        let role = match role {
+            Role::Operator => "state",
+            Role::Rows => "rows",
+            Role::Errors => "errors",
         };
-        let net = match whole.as_ref().filter(|_| rows) {
-            Some(whole) => Some(store::net(env, part(whole, index)).await?),
+        let net = match whole.as_ref().filter(|_| rows).and_then(|whole| whole.kept.iter().nth(index)) {
+            Some(part) => Some(store::net(env, part).await?),
             None => None,
         };
         let state = manifest.arrangements.get(id);
@@ -111,14 +112,4 @@ async fn relation(env: &Env, manifest: &Manifest, object: &Object, rows: bool) -
         plan,
         arrangements,
     })
-}
-
-/// In the catalog's order.
-fn part(whole: &Stored, index: usize) -> &Arranged {
-    let rest = index.saturating_sub(whole.states.len());
-    whole.states.get(index).unwrap_or(if rest == 0 { &whole.rows } else { &whole.errors })
-}
-
-fn failed(error: weir_storage::Error) -> Error {
-    Error::new("58000", error.to_string())
 }

@@ -1,6 +1,5 @@
 //! Everything a store lists, and what its manifests name.
 
-use super::failed;
 use crate::coordinator::past::Arranged;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -82,4 +81,9 @@ pub async fn net(env: &Env, arranged: &Arranged) -> Result<u64> {
         rows += deltas.iter().map(|delta| delta.len() as u64).sum::<u64>();
     }
     Ok(rows)
+}
+
+/// A store that cannot be read.
+pub fn failed(error: Error) -> weir_sql::Error {
+    weir_sql::Error::new("58000", error.to_string())
 }

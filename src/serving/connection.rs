@@ -3,13 +3,14 @@
 //! cancelled any more: it ends with what became of it.
 
 use super::Server;
+use super::arguments::Arguments;
 use super::block::Block;
 use super::decode::Bad;
 use super::doors::Waiting;
 use super::metrics;
 use super::prepared::{self, Life, Portal, offset};
 use super::query::run::Rows;
-use super::session::{Arguments, Handed, Session};
+use super::session::{Handed, Session};
 use super::startup::{self, Client};
 use super::statement::{Outcome, Tag};
 use super::value::copy::{self, Lines};

@@ -2,8 +2,8 @@
 //! failed; 503 with the reason when not) and `/metrics` (Prometheus text).
 
 use super::metrics;
-use crate::coordinator::failure::told;
 use crate::coordinator::request::{Handle, Request};
+use crate::coordinator::told::told;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -1,11 +1,11 @@
-//! Prepared statements and portals of the extended protocol, and what can be said about a statement before it runs.
+//! Prepared statements and portals of the extended protocol.
 
+use super::arguments::Arguments;
 use super::holding::Holding;
 use super::pool::Pool;
 use super::query::apart;
 use super::query::run::Rows;
-use super::session::{Arguments, Session};
-use super::statement::{Tag, described};
+use super::statement::Tag;
 use super::value::row::{Column, Formats};
 use datafusion::execution::memory_pool::MemoryPool;
 use std::collections::HashMap;
@@ -106,22 +106,6 @@ pub enum Life {
     /// It runs, or it ended before it was done: failed or cancelled. There may have been more rows.
     Broken,
     Done,
-}
-
-impl Session {
-    /// Parses and plans one statement; types that the client left open come from the plan.
-    pub async fn prepare(&mut self, sql: &str, declared: Vec<Option<Type>>) -> Result<Prepared> {
-        let mut statements = parsed(&self.server.config.pool, sql).await?;
-        if statements.len() > 1 {
-            return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
-        }
-        let Some(parsed) = statements.pop() else {
-            return Ok(Prepared { parsed: None, parameters: vec![], columns: None });
-        };
-        let (parameters, columns) =
-            described(self, &parsed.statement, &declared).await.map_err(|error| offset(error, parsed.offset))?;
-        Ok(Prepared { parsed: Some(parsed), parameters, columns })
-    }
 }
 
 /// Bytes of SQL that are read in no time.

@@ -1,23 +1,19 @@
 //! One client's session: its variables, its transaction, and how a statement is planned, bound to an epoch and run.
 
 use super::Server;
+use super::arguments::Arguments;
 use super::block::{Block, Finished, Room, Transaction};
 use super::prepared::{Portal, Statements};
 use super::query::bound::{Bound, Held};
 use super::query::past::{self, Past};
 use super::query::run::{self, Rows};
-use super::query::{self, Ground, Planned, Planner, names, rewrite};
-use super::statement;
-use super::value::parameter;
-use super::value::row::Formats;
+use super::query::{self, Ground, Planned, Planner, names, rewrite, template};
 use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
 use crate::catalog::system::{self, Facts};
-use crate::coordinator::failure::told;
 use crate::coordinator::request::{Inspection, Request};
+use crate::coordinator::told::told;
 use crate::dataflow::relations::{Unreadable, Wanted};
-use bytes::Bytes;
-use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
-use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::history::{At, Found, Snapshot};
@@ -79,27 +74,6 @@ struct Answered<'a>(&'a Handed);
 impl Drop for Answered<'_> {
     fn drop(&mut self) {
         self.0.0.store(false, Ordering::Relaxed);
-    }
-}
-
-/// What a client bound to a statement's parameters.
-#[derive(Clone, Default)]
-pub struct Arguments {
-    pub types: Vec<Option<Type>>,
-    pub values: Vec<Option<Bytes>>,
-    pub formats: Formats,
-}
-
-impl Arguments {
-    /// One expression per parameter of the plan.
-    fn expressions(&self, types: &[Type]) -> Result<Vec<Expr>> {
-        if types.len() > self.values.len() {
-            return Err(Error::new("42P02", format!("there is no parameter ${}", self.values.len() + 1)));
-        }
-        let one = |(index, kind): (usize, &Type)| {
-            parameter::expression(kind, self.formats.code(index), self.values[index].as_deref(), index + 1)
-        };
-        types.iter().enumerate().map(one).collect()
     }
 }
 
@@ -221,7 +195,7 @@ impl Session {
 
     /// What a constant after FOR SYSTEM_TIME AS OF means.
     async fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
-        let query = |time: ast::Expr| self.rewritten(statement::constant(time)?);
+        let query = |time: ast::Expr| self.rewritten(template::constant(time)?);
         let (_, columns) = planner.describe(&query(time.clone())?, &[]).await?;
         let kind = columns.first().ok_or_else(|| Error::internal("a time without a column"))?;
         let time = query(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
@@ -324,7 +298,7 @@ impl Session {
         let (env, pool) = (&self.server.config.env, &self.server.runtime.memory_pool);
         let (epoch, relations) = past.open(env, pool, &planned.relations).await?;
         self.notice(past.told(epoch));
-        Ok(Arc::new(Bound { epoch, relations, facts }))
+        Ok(Arc::new(Bound::of_past(epoch, relations, facts)))
     }
 
     /// Relations at the newest epoch that all of `ids` have reached, which is waited for; after a start, as the store has them.
@@ -369,7 +343,7 @@ impl Session {
     async fn stored(&self, snapshot: Arc<Snapshot>, ids: &[RelationId], at_least: Epoch) -> Result<Option<Bound>> {
         let (env, pool) = (&self.server.config.env, &self.server.runtime.memory_pool);
         match Arc::new(Past::new(snapshot)?).open(env, pool, ids).await {
-            Ok((epoch, relations)) if epoch >= at_least => Ok(Some(Bound { epoch, relations, facts: None })),
+            Ok((epoch, relations)) if epoch >= at_least => Ok(Some(Bound::of_past(epoch, relations, None))),
             Ok(_) => Ok(None),
             Err(error) if error.sqlstate == "55000" => Ok(None),
             Err(error) => Err(error),
@@ -434,6 +408,7 @@ impl Session {
             settings: self.variables.all(),
             prepared: self.named(),
             version: VERSION,
+            ..Facts::default()
         }
     }
 

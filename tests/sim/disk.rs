@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use weir::catalog::{Body, Catalog, Life};
 use weir::connector::Position;
 use weir::connector::postgres::lsn::Place;
+use weir_storage::arrangement::Roles;
 use weir_storage::env::{Created, Objects};
 use weir_storage::fault::files::Volatile;
 use weir_storage::manifest::{Manifest, Root};
@@ -149,7 +150,8 @@ fn change_logs_reach(manifest: &Manifest) -> Result<(), String> {
             let Some(parent) = catalog.get(parent.0) else {
                 return Err(format!("\"{}\" reads what is not there", object.name));
             };
-            for state in parent.arrangements().iter().rev().take(2) {
+            let roles = parent.roles();
+            for state in roles.iter().flat_map(Roles::log) {
                 let state = manifest.arrangements.get(state);
                 let (stands, since) = state.map_or((Epoch::ZERO, Epoch::ZERO), |state| (state.upper, state.since));
                 if stands < upper {

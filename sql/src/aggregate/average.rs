@@ -1,7 +1,7 @@
 //! avg: the exact sum divided by the count.
 
+use super::definition::{Definition, Finished, Function, Groups, unknown};
 use super::sum::{float, numbers};
-use super::{Definition, Finished, Function, Groups, unknown};
 use crate::Result;
 use crate::function::span::Span;
 use crate::numeric::Numeric;

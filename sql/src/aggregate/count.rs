@@ -1,6 +1,6 @@
 //! count: of rows, or of values that are not NULL.
 
-use super::{Definition, Finished, Function, Groups, bigint};
+use super::definition::{Definition, Finished, Function, Groups, bigint};
 use crate::Result;
 use crate::total::Keep;
 use crate::types::Type;

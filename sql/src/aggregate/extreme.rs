@@ -1,6 +1,6 @@
 //! min and max.
 
-use super::{Definition, Finished, Function, Groups, unknown};
+use super::definition::{Definition, Finished, Function, Groups, unknown};
 use crate::Result;
 use crate::total::Keep;
 use crate::types::Type;

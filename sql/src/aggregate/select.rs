@@ -1,7 +1,7 @@
 //! Aggregates for DataFusion, which runs SELECT: over groups, over all rows, over distinct values, and over windows
 //! that move.
 
-use super::{Finished, Function, Groups};
+use super::definition::{Finished, Function, Groups};
 use crate::Result;
 use crate::function::{given, key};
 use crate::total::{Keep, Total, retractable, state_type, total};

@@ -1,10 +1,10 @@
 //! sum, with Postgres' result types: exact, also of floats, and an error (22003) where the result cannot be held.
 
-use super::{Definition, Finished, Function, Groups, bigint, unknown};
+use super::definition::{Definition, Finished, Function, Groups, bigint, unknown};
 use crate::function::span::Span;
 use crate::numeric::{self, Numbers, Numeric};
-use crate::total::{Exact, Keep, Wide, Written, is_numeric};
-use crate::types::Type;
+use crate::total::{Exact, Keep, Wide, Written};
+use crate::types::{Type, is_numeric};
 use crate::{Error, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array, Int64Array,

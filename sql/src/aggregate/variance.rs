@@ -3,7 +3,7 @@
 //! Of exact numbers with Postgres' display scales, of floats the nearest float (where Postgres adds floats in some
 //! order, its last digits may differ).
 
-use super::{Definition, Finished, Function, Groups, unknown};
+use super::definition::{Definition, Finished, Function, Groups, unknown};
 use crate::numeric::{self, Numeric};
 use crate::total::{Keep, Moments, Written};
 use crate::types::Type;

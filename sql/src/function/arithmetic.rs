@@ -4,12 +4,14 @@
 //! Division of decimals, and anything with an unconstrained numeric, is unconstrained numeric. Dates and intervals are in
 //! [`super::temporal`].
 
-use super::{Call, Definition, Resolved, temporal, undefined};
+use super::definition::{Call, Definition, Resolved, undefined};
+use super::operands::Operands;
+use super::temporal;
 use crate::error::{Error, Result};
 use crate::numeric::{self, Numbers, Numeric};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
-use arrow::compute::{cast, try_binary, try_unary};
+use arrow::compute::{cast, try_unary};
 use arrow::datatypes::{
     ArrowNativeTypeOp, DataType, Decimal128Type, Decimal256Type, DecimalType, Float32Type, Float64Type, Int16Type,
     Int32Type, Int64Type, i256,
@@ -64,17 +66,13 @@ fn number(operator: char, left: &Type, right: &Type) -> Option<Type> {
     Some(match (left, right) {
         (Float4 | Float8, _) | (_, Float4 | Float8) if operator == '%' => return None,
         (Float4, Float4) => Float4,
-        (Float4 | Float8, other) | (other, Float4 | Float8) if is_number(other) => Float8,
+        (Float4 | Float8, other) | (other, Float4 | Float8) if other.is_number() => Float8,
         (Int8, Int2 | Int4 | Int8) | (Int2 | Int4, Int8) => Int8,
         (Int4, Int2 | Int4) | (Int2, Int4) => Int4,
         (Int2, Int2) => Int2,
-        (Numeric(None), other) | (other, Numeric(None)) if is_number(other) => Numeric(None),
+        (Numeric(None), other) | (other, Numeric(None)) if other.is_number() => Numeric(None),
         _ => decimal(operator, decimal_of(left)?, decimal_of(right)?),
     })
-}
-
-pub(super) fn is_number(kind: &Type) -> bool {
-    matches!(kind, Type::Int2 | Type::Int4 | Type::Int8 | Type::Float4 | Type::Float8 | Type::Numeric(_))
 }
 
 /// Precision and scale of an exact number of fixed scale.
@@ -119,55 +117,7 @@ fn evaluate(operator: char, call: &Call) -> Result<ArrayRef> {
     }
 }
 
-/// Both sides of an operator. A constant is an array of one row.
-pub(super) struct Operands {
-    pub left: ArrayRef,
-    pub right: ArrayRef,
-    pub left_constant: bool,
-    pub right_constant: bool,
-    pub rows: usize,
-}
-
 impl Operands {
-    /// `f` on every pair of values that are both there.
-    pub fn pairs<L, R, O>(
-        &self,
-        left: &PrimitiveArray<L>,
-        right: &PrimitiveArray<R>,
-        f: impl Fn(L::Native, R::Native) -> Result<O::Native, ArrowError>,
-    ) -> Result<PrimitiveArray<O>>
-    where
-        L: ArrowPrimitiveType,
-        R: ArrowPrimitiveType,
-        O: ArrowPrimitiveType,
-    {
-        match (self.left_constant, self.right_constant) {
-            (true, _) if left.is_null(0) => Ok(PrimitiveArray::new_null(self.rows)),
-            (_, true) if right.is_null(0) => Ok(PrimitiveArray::new_null(self.rows)),
-            (false, true) => {
-                let constant = right.value(0);
-                Ok(try_unary(left, |value| f(value, constant))?)
-            }
-            (true, false) => {
-                let constant = left.value(0);
-                Ok(try_unary(right, |value| f(constant, value))?)
-            }
-            _ => Ok(try_binary(left, right, f)?),
-        }
-    }
-
-    /// Rows of a general `f`, with constants read in place.
-    pub fn each<T>(&self, f: impl Fn(usize, usize) -> Result<T>) -> impl ExactSizeIterator<Item = Result<Option<T>>> {
-        (0..self.rows).map(move |row| {
-            let left = if self.left_constant { 0 } else { row };
-            let right = if self.right_constant { 0 } else { row };
-            if self.left.is_null(left) || self.right.is_null(right) {
-                return Ok(None);
-            }
-            f(left, right).map(Some)
-        })
-    }
-
     fn integers<T: ArrowPrimitiveType>(&self, operator: char, name: &'static str) -> Result<ArrayRef> {
         let (left, right) = (cast(&self.left, &T::DATA_TYPE)?, cast(&self.right, &T::DATA_TYPE)?);
         let (left, right) = (left.as_primitive::<T>(), right.as_primitive::<T>());
@@ -353,7 +303,7 @@ fn too_large() -> ArrowError {
 fn resolve_unary(name: &str, given: &[Option<Type>], intervals: bool) -> Result<Resolved> {
     let [argument] = given else { return Err(undefined(name, given)) };
     let kind = argument.clone().unwrap_or(Type::Float8);
-    let known = is_number(&kind) || (intervals && kind == Type::Interval);
+    let known = kind.is_number() || (intervals && kind == Type::Interval);
     if !known {
         return Err(undefined(name, given));
     }

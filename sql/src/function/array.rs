@@ -1,6 +1,6 @@
 //! The sizes of arrays, as integers. An empty array has no dimensions, so all but its cardinality is NULL.
 
-use super::{Call, Definition, Resolved, undefined};
+use super::definition::{Call, Definition, Resolved, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray};

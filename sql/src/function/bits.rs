@@ -1,6 +1,6 @@
 //! Integers as bits: `&`, `|`, `#`, `<<`, `>>` and to_hex.
 
-use super::{Call, Definition, Resolved, undefined};
+use super::definition::{Call, Definition, Resolved, undefined};
 use crate::error::Result;
 use crate::types::Type;
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray};

@@ -1,7 +1,7 @@
 //! Functions of bytea.
 
+use super::definition::{Definition, Resolved, undefined};
 use super::long::fits;
-use super::{Definition, Resolved, undefined};
 use crate::types::Type;
 use arrow::array::{AsArray, BinaryBuilder};
 use std::sync::Arc;

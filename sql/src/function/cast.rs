@@ -97,7 +97,7 @@ impl ScalarUDFImpl for Cast {
 pub fn check(from: &Type, to: &Type) -> Result<()> {
     use Type::*;
     let known = match (from, to) {
-        _ if is_text(from) || matches!(to, Text | Varchar(_) | Char(_)) => true,
+        _ if from.is_text() || matches!(to, Text | Varchar(_) | Char(_)) => true,
         (Array(from), Array(to)) => return check(from, to),
         (Bool, Bool | Int4) | (Int4, Bool) => true,
         (Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(_), Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(_)) => true,
@@ -107,10 +107,6 @@ pub fn check(from: &Type, to: &Type) -> Result<()> {
         _ => from == to,
     };
     if known { Ok(()) } else { Err(Error::new("42846", format!("cannot cast type {from} to {to}"))) }
-}
-
-pub(super) fn is_text(kind: &Type) -> bool {
-    matches!(kind, Type::Text | Type::Varchar(_) | Type::Char(_))
 }
 
 /// Whether a conversion can fail on a row.
@@ -144,7 +140,7 @@ pub fn column(array: &ArrayRef, from: &Type, to: &Type, zone: Zone) -> Result<Ar
             _ => text(array, from, zone),
         },
         Type::Char(length) => Ok(trimmed(&limited(&text(array, from, zone)?, Some(*length))?)),
-        _ if is_text(from) => parsed(array, to, zone),
+        _ if from.is_text() => parsed(array, to, zone),
         Type::Array(element) => elements(array, from, element, zone),
         Type::Bool => Ok(cast(array, &DataType::Boolean)?),
         Type::Int2 | Type::Int4 | Type::Int8 | Type::Float4 | Type::Float8 | Type::Numeric(_) => number(array, to),

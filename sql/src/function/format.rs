@@ -1,11 +1,11 @@
 //! to_char of dates and timestamps, by Postgres' template patterns.
 
 use super::calendar::{Day, MICROS_PER_SECOND, split};
-use super::moment::{wall, zone_of};
+use super::definition::{Call, Definition, Resolved, is_text, undefined};
 use super::part::Part;
 use super::temporal::infinite_timestamp;
+use super::wall::{wall, zone_of};
 use super::zone::Zone;
-use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
@@ -63,7 +63,7 @@ fn resolve(given: &[Option<Type>]) -> Result<Resolved> {
         Some(Type::Date | Type::Timestamp) => Type::Timestamp,
         Some(Type::Timestamptz) => Type::Timestamptz,
         Some(kind @ Type::Interval) => return Err(Error::unsupported(format!("to_char of {kind}"))),
-        Some(kind) if super::arithmetic::is_number(kind) => {
+        Some(kind) if kind.is_number() => {
             return Err(Error::unsupported(format!("to_char of {kind}")));
         }
         _ => return Err(undefined("to_char", given)),

@@ -1,11 +1,11 @@
 //! `key(x)`: a value of the same type whose bytes are equal exactly when Postgres calls the values equal, and which sorts as
 //! Postgres sorts. Comparisons, joins, groups and sorts of such types go through it.
 
-use super::{Call, Definition, Resolved, cast, undefined};
+use super::cast;
+use super::definition::{Call, Definition, Resolved, undefined};
 use crate::error::Result;
 use crate::numeric;
-use crate::total::is_numeric;
-use crate::types::Type;
+use crate::types::{Type, is_numeric};
 use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
 use std::borrow::Cow;

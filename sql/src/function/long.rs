@@ -3,7 +3,7 @@
 //! checked before anything is allocated: no value has more than 1 GB, as in Postgres, and no column of a batch has more than there is
 //! [`room`] for.
 
-use super::{Call, Definition, Resolved, is_text, undefined};
+use super::definition::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::room;
 use crate::types::Type;

@@ -1,8 +1,8 @@
 //! Mathematical functions with Postgres' choice of type: numeric for numeric, double precision for floats and also for integers,
 //! unless there is a function of numerics only. Arguments a function is not defined for are errors, not NaN.
 
-use super::arithmetic::{float, is_number};
-use super::{Call, Definition, Resolved, undefined};
+use super::arithmetic::float;
+use super::definition::{Call, Definition, Resolved, undefined};
 use crate::error::{Error, Result};
 use crate::numeric::{self, Numbers, Numeric};
 use crate::types::Type;
@@ -98,7 +98,7 @@ fn either_type(name: &str, given: &[Option<Type>]) -> Result<Resolved> {
 
 fn float_type(name: &str, given: &[Option<Type>]) -> Result<Resolved> {
     match given {
-        [kind] if kind.as_ref().is_none_or(is_number) => {
+        [kind] if kind.as_ref().is_none_or(Type::is_number) => {
             Ok(Resolved { arguments: vec![Type::Float8], result: Type::Float8 })
         }
         _ => Err(undefined(name, given)),
@@ -107,7 +107,7 @@ fn float_type(name: &str, given: &[Option<Type>]) -> Result<Resolved> {
 
 fn float_pair_type(given: &[Option<Type>]) -> Result<Resolved> {
     match given {
-        [left, right] if left.as_ref().is_none_or(is_number) && right.as_ref().is_none_or(is_number) => {
+        [left, right] if left.as_ref().is_none_or(Type::is_number) && right.as_ref().is_none_or(Type::is_number) => {
             Ok(Resolved { arguments: vec![Type::Float8; 2], result: Type::Float8 })
         }
         _ => Err(undefined("atan2", given)),
@@ -145,7 +145,7 @@ fn places_type(name: &str, given: &[Option<Type>]) -> Result<Resolved> {
 }
 
 fn power_type(name: &str, given: &[Option<Type>]) -> Result<Resolved> {
-    let numbers = given.iter().all(|kind| kind.as_ref().is_none_or(is_number));
+    let numbers = given.iter().all(|kind| kind.as_ref().is_none_or(Type::is_number));
     let has = |wanted: fn(&Type) -> bool| given.iter().flatten().any(wanted);
     match given.len() {
         2 if has(|kind| matches!(kind, Type::Numeric(_))) && !has(|kind| !is_exact(kind)) => {

@@ -4,10 +4,11 @@
 //! written ([`reads_clock`]).
 
 use super::calendar::{Day, MICROS_PER_DAY, MICROS_PER_SECOND, split};
+use super::definition::{Call, Definition, Resolved, is_text, undefined};
 use super::part::Part;
 use super::temporal::{infinite_date, infinite_timestamp, timestamp_range};
+use super::wall::{wall, zone_of};
 use super::zone::Zone;
-use super::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{
@@ -40,32 +41,6 @@ pub fn reads_clock(name: &str, given: &[Option<Type>]) -> bool {
         ("date_trunc", 2) => has(&Type::Timestamptz) || has(&Type::Date),
         ("extract" | "date_part" | "to_char" | "age", 2) => has(&Type::Timestamptz),
         _ => false,
-    }
-}
-
-/// The wall clock of row `row` of `moments`, which are in `zone` if it is given.
-pub(super) fn wall(moments: &PrimitiveArray<TimestampMicrosecondType>, zone: Option<Zone>, row: usize) -> i64 {
-    let at = moments.value(row);
-    match zone {
-        Some(zone) if !infinite_timestamp(at) => zone.local(at),
-        _ => at,
-    }
-}
-
-/// The zone that argument `index` names, if there is one, at a row.
-pub(super) fn zone_of(call: &Call, index: usize) -> Result<Option<Zone>> {
-    if call.arguments.len() <= index {
-        return Ok(None);
-    }
-    let (names, _) = call.operand(index)?;
-    let names = names.as_string::<i32>();
-    if names.is_empty() || names.is_null(0) {
-        return Ok(None);
-    }
-    let first = names.value(0);
-    match names.iter().all(|name| name == Some(first)) {
-        true => Zone::parse(first).map(Some),
-        false => Err(Error::unsupported("time zones that differ from row to row")),
     }
 }
 

@@ -3,9 +3,9 @@
 //! The parts of a timestamptz are those of its wall clock in the zone that is the last argument.
 
 use super::calendar::{Day, MICROS_PER_DAY, MICROS_PER_SECOND, split};
-use super::moment::{wall, zone_of};
+use super::definition::{Call, Definition, Resolved, is_text, undefined};
 use super::temporal::{infinite_date, infinite_timestamp};
-use super::{Call, Definition, Resolved, is_text, undefined};
+use super::wall::{wall, zone_of};
 use crate::error::{Error, Result};
 use crate::numeric::{self, Numeric};
 use crate::types::Type;

@@ -3,7 +3,7 @@
 //! Only for operators that ask whether there is a match: what exactly is matched differs where an expression has choices. What
 //! cannot be said otherwise is refused by name, never matched differently. Classes are those of collation `C`.
 
-use super::{Call, Definition, Resolved, is_text, undefined};
+use super::definition::{Call, Definition, Resolved, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{ArrayRef, AsArray, StringArray};

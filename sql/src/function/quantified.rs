@@ -1,6 +1,6 @@
 //! `x = ANY (array)`, `x <> ALL (array)` and their kin: a comparison with every element, NULL where NULLs leave it open.
 
-use super::{Call, Definition, Resolved, undefined};
+use super::definition::{Call, Definition, Resolved, undefined};
 use crate::error::Result;
 use crate::numeric;
 use crate::types::{NUMERIC_WIDTH, Type};

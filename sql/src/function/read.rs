@@ -3,6 +3,7 @@
 mod array;
 mod interval;
 mod json;
+mod word;
 
 pub use array::elements;
 pub use interval::interval;
@@ -12,22 +13,7 @@ use super::calendar::{Day, MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use std::str::FromStr;
-
-fn malformed(kind: &str) -> Error {
-    Error::new("22P02", format!("invalid input syntax for type {kind}"))
-}
-
-fn no_date(kind: &str) -> Error {
-    Error::new("22007", format!("invalid input syntax for type {kind}"))
-}
-
-fn field_range() -> Error {
-    Error::new("22008", "date/time field value out of range")
-}
-
-fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b')
-}
+use word::{field_range, malformed, no_date, trimmed};
 
 /// Any unambiguous beginning of true, false, yes, no; on, off, 1, 0.
 pub fn boolean(text: &str) -> Result<bool> {

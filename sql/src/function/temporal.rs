@@ -2,9 +2,9 @@
 //!
 //! Months and days of an interval are added on the calendar in UTC.
 
-use super::Resolved;
-use super::arithmetic::{Operands, is_number};
 use super::calendar::{Day, MICROS_PER_DAY, split};
+use super::definition::Resolved;
+use super::operands::Operands;
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
@@ -46,8 +46,8 @@ pub fn resolve(operator: char, left: &Type, right: &Type) -> Option<Resolved> {
         ('+', Interval, Timestamp | Timestamptz | Time) => ([Interval, right.clone()], right.clone()),
         ('-', Time, Time) => ([Time, Time], Interval),
         ('+' | '-', Interval, Interval) => ([Interval, Interval], Interval),
-        ('*' | '/', Interval, number) if is_number(number) => ([Interval, Float8], Interval),
-        ('*', number, Interval) if is_number(number) => ([Float8, Interval], Interval),
+        ('*' | '/', Interval, number) if number.is_number() => ([Interval, Float8], Interval),
+        ('*', number, Interval) if number.is_number() => ([Float8, Interval], Interval),
         _ => return None,
     };
     Some(Resolved { arguments: arguments.into(), result })

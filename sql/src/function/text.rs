@@ -1,8 +1,9 @@
 //! Functions of text: upper, lower and initcap of collation `C`, where letters beyond ASCII have no case, format, quote_literal
 //! and like_escape.
 
+use super::cast;
+use super::definition::{Call, Definition, Resolved, is_text, undefined};
 use super::long::{Texts, fits};
-use super::{Call, Definition, Resolved, cast, is_text, undefined};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};

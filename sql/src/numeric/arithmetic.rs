@@ -2,7 +2,7 @@
 //!
 //! Intermediate results are 256 bits wide: products and aligned sums of 38-digit coefficients always fit.
 
-use super::{Class, DIGITS, MAX_SCALE, Numeric, POWERS, digits, overflow, rounded, too_long};
+use super::value::{BIAS, Class, DIGITS, MAX_SCALE, Numeric, POWERS, digits, overflow, rounded, too_long};
 use crate::error::{Error, Result};
 use arrow::datatypes::i256;
 use std::sync::LazyLock;
@@ -246,7 +246,7 @@ impl Numeric {
         if !self.is_finite() {
             return Ok(*self);
         }
-        let places = places.clamp(-(super::BIAS), MAX_SCALE as i32);
+        let places = places.clamp(-BIAS, MAX_SCALE as i32);
         let scale = places.max(0) as u16;
         let surplus = -places - self.exponent;
         if surplus <= 0 || self.coefficient == 0 {

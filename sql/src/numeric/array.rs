@@ -1,6 +1,7 @@
 //! Columns of numerics: reading any exact number column as numerics, and writing numerics as any number column.
 
-use super::{Numeric, WIDTH};
+use super::arithmetic::{absolute, wide_power};
+use super::value::{Numeric, POWERS, WIDTH};
 use crate::error::{Error, Result};
 use crate::types::NUMERIC_WIDTH;
 use arrow::array::{
@@ -140,7 +141,7 @@ pub fn to_column(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
         DataType::Decimal128(precision, scale) => {
             let values = collect::<Decimal128Type>(array.len(), read, |value| {
                 let unscaled = finite_for(&value)?.unscaled(*scale as i32).ok_or_else(field_overflow)?;
-                if unscaled.unsigned_abs() >= super::POWERS[*precision as usize] {
+                if unscaled.unsigned_abs() >= POWERS[*precision as usize] {
                     return Err(field_overflow());
                 }
                 Ok(unscaled)
@@ -148,17 +149,17 @@ pub fn to_column(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
             Arc::new(values.with_data_type(to.clone()))
         }
         DataType::Decimal256(precision, scale) => {
-            let limit = super::arithmetic::wide_power(*precision as i32).ok_or_else(field_overflow)?;
+            let limit = wide_power(*precision as i32).ok_or_else(field_overflow)?;
             let values = collect::<Decimal256Type>(array.len(), read, |value| {
                 let value = finite_for(&value)?.round(*scale as i32)?;
                 let power = value.exponent + *scale as i32;
                 let unscaled = match value.coefficient {
                     0 => i256::ZERO,
-                    coefficient => super::arithmetic::wide_power(power)
+                    coefficient => wide_power(power)
                         .and_then(|power| i256::from_i128(coefficient).checked_mul(power))
                         .ok_or_else(field_overflow)?,
                 };
-                if super::arithmetic::absolute(unscaled) >= limit {
+                if absolute(unscaled) >= limit {
                     return Err(field_overflow());
                 }
                 Ok(unscaled)

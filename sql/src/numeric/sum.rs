@@ -1,7 +1,7 @@
 //! Exact sums of numerics that can also take values back.
 
 use super::arithmetic::wide_power;
-use super::{Class, MAX_SCALE, Numeric, overflow};
+use super::value::{Class, MAX_SCALE, Numeric, overflow, too_long};
 use crate::error::{Error, Result};
 use arrow::datatypes::i256;
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Sum {
                 continue;
             }
             let aligned = wide_power(at - exponent).and_then(|power| part.checked_mul(power));
-            total = aligned.and_then(|part| total.checked_add(part)).ok_or_else(super::too_long)?;
+            total = aligned.and_then(|part| total.checked_add(part)).ok_or_else(too_long)?;
         }
         Numeric::narrowed(total, exponent, scale)
     }

@@ -1,6 +1,6 @@
 //! Numerics as Postgres reads and prints them.
 
-use super::{DIGITS, Numeric, POWERS, overflow, too_long};
+use super::value::{DIGITS, MAX_SCALE, Numeric, POWERS, overflow, too_long};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ impl FromStr for Numeric {
         let (magnitude, dropped) = significant(whole.bytes().chain(fraction.bytes()))?;
         let scale = (fraction.len() as i64 - exponent).max(0);
         let lowest = exponent - fraction.len() as i64 + dropped;
-        if scale > super::MAX_SCALE as i64 || lowest.abs() > 40_000 && magnitude != 0 {
+        if scale > MAX_SCALE as i64 || lowest.abs() > 40_000 && magnitude != 0 {
             return Err(overflow());
         }
         let coefficient = if negative { -magnitude } else { magnitude };

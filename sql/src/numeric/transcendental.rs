@@ -3,7 +3,7 @@
 //! Reals are integers here, in units of the last of some number of `places` after the point. Series lose some units of the last
 //! place; [`GUARD`] places more than are shown are computed, so what is shown is the true value, rounded half away from zero.
 
-use super::{Class, DIGITS, MAX_SCALE, Numeric, POWERS, digits, overflow, too_long};
+use super::value::{Class, DIGITS, MAX_SCALE, Numeric, POWERS, digits, overflow, too_long};
 use crate::error::{Error, Result};
 use num_bigint::{BigInt, Sign};
 

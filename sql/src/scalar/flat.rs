@@ -3,7 +3,7 @@
 //! Written and read without recursion, and no deeper in JSON however deep the expression is: a decoder with a limit reads whatever
 //! was written.
 
-use super::{Link, Operator, Scalar, Test};
+use super::expression::{Link, Operator, Scalar, Test};
 use crate::error::{Error, Result};
 use crate::types::Type;
 use serde::{Deserialize, Serialize};

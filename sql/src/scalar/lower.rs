@@ -1,14 +1,21 @@
 //! DataFusion's logical expressions as stored ones.
 
 use super::chain::Chain;
+use super::expression::{Operator, Scalar, Test};
 use super::part::Part;
-use super::{Operator, Scalar, Test};
 use crate::error::{Error, Result};
 use crate::function::{self, Cast, print, zone::Zone};
 use crate::types::Type;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Case, InList, ScalarFunction};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Like, Operator as Theirs, Volatility};
+
+impl Scalar {
+    /// See [`from_logical`].
+    pub fn from_logical(expr: &Expr, schema: &DFSchema) -> Result<Scalar> {
+        from_logical(expr, schema)
+    }
+}
 
 /// Lowers a logical DataFusion expression (after type coercion and our rewrites) whose columns are those of `schema`.
 /// What cannot be stored is 0A000, named.

@@ -4,16 +4,16 @@
 //!
 //! Within it everything is evaluated as views evaluate it: operands of AND, OR, CASE and COALESCE only in the rows that need them.
 
-use super::Scalar;
-use super::program::{STACK, compile, is_deep, shaped};
+use super::body::{Body, columns};
+use super::chain::Chain;
+use super::compile::body;
+use super::expression::Scalar;
 use super::stand_in::stand_in;
 use crate::error::Result;
 use crate::function;
 use crate::stop;
 use crate::types::{Column, Type};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column as Name, DFSchema, DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::expr::Placeholder;
@@ -21,131 +21,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use datafusion::physical_expr::PhysicalExpr;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
-
-/// An expression over columns of its own, compiled.
-#[derive(Debug)]
-pub(super) struct Body {
-    schema: SchemaRef,
-    physical: Arc<dyn PhysicalExpr>,
-    deep: bool,
-}
-
-impl Body {
-    pub fn compile(body: &Scalar, kinds: &[Type]) -> Result<Self> {
-        let fields = columns(kinds).iter().map(Column::field).collect::<Vec<_>>();
-        let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let deep = is_deep(body);
-        let make = || shaped(compile(body, &schema)?, &body.kind().arrow(), &schema);
-        let physical = if deep { stacker::grow(STACK, make)? } else { make()? };
-        Ok(Self { schema, physical, deep })
-    }
-
-    pub fn evaluate(&self, values: Vec<ArrayRef>, rows: usize) -> DataFusionResult<ArrayRef> {
-        let values = values.into_iter().zip(self.schema.fields());
-        let values = values.map(|(value, field)| typed(value, field.data_type())).collect::<Result<_, _>>()?;
-        let rows_are = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), values, &rows_are)?;
-        let run = || self.physical.evaluate(&batch)?.into_array(rows);
-        if self.deep { stacker::grow(STACK, run) } else { run() }
-    }
-
-    /// Whether it can be NULL, of arguments that can or cannot.
-    fn nullable(&self, arguments: &[bool]) -> DataFusionResult<bool> {
-        let fields = self.schema.fields().iter().zip(arguments);
-        let fields = fields.map(|(field, nullable)| field.as_ref().clone().with_nullable(*nullable));
-        self.physical.nullable(&Schema::new(fields.collect::<Vec<_>>()))
-    }
-}
-
-impl PartialEq for Body {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.schema, &self.physical) == (&other.schema, &other.physical)
-    }
-}
-
-impl Eq for Body {}
-
-impl Hash for Body {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.schema.hash(state);
-    }
-}
-
-/// What a body sees.
-fn columns(kinds: &[Type]) -> Vec<Column> {
-    let column = |(index, kind): (usize, &Type)| Column { name: index.to_string(), kind: kind.clone(), nullable: true };
-    kinds.iter().enumerate().map(column).collect()
-}
-
-/// DataFusion has several Arrow types for some of ours.
-pub(super) fn typed(column: ArrayRef, kind: &DataType) -> DataFusionResult<ArrayRef> {
-    match column.data_type() == kind {
-        true => Ok(column),
-        false => Ok(cast_with_options(&column, kind, &CastOptions { safe: false, ..Default::default() })?),
-    }
-}
-
-/// A stored [`Scalar::Let`], compiled.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Let {
-    arguments: Vec<Arc<dyn PhysicalExpr>>,
-    body: Arc<Body>,
-}
-
-impl Let {
-    pub fn compile(arguments: &[Scalar], body: &Scalar, input: &SchemaRef) -> Result<Self> {
-        let kinds: Vec<Type> = arguments.iter().map(Scalar::kind).collect();
-        let body = Arc::new(Body::compile(body, &kinds)?);
-        let arguments = arguments.iter().map(|argument| compile(argument, input)).collect::<Result<_>>()?;
-        Ok(Self { arguments, body })
-    }
-}
-
-impl fmt::Display for Let {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_sql(f)
-    }
-}
-
-impl PhysicalExpr for Let {
-    fn data_type(&self, _: &Schema) -> DataFusionResult<DataType> {
-        self.body.physical.data_type(&self.body.schema)
-    }
-
-    fn nullable(&self, input: &Schema) -> DataFusionResult<bool> {
-        let arguments: Vec<bool> = self.arguments.iter().map(|part| part.nullable(input)).collect::<Result<_, _>>()?;
-        self.body.nullable(&arguments)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> DataFusionResult<ColumnarValue> {
-        let rows = batch.num_rows();
-        let values = self.arguments.iter().map(|part| part.evaluate(batch)?.into_array(rows));
-        Ok(ColumnarValue::Array(self.body.evaluate(values.collect::<Result<_, _>>()?, rows)?))
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        self.arguments.iter().collect()
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        arguments: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
-        Ok(Arc::new(Self { arguments, body: self.body.clone() }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("let(")?;
-        for (index, argument) in self.arguments.iter().enumerate() {
-            write!(f, "{}{argument}", if index > 0 { ", " } else { "" })?;
-        }
-        f.write_str(")")
-    }
-}
 
 /// The same among DataFusion's expressions: a call whose arguments are the values its body sees.
 #[derive(Debug)]
@@ -243,7 +120,7 @@ impl Part {
     }
 
     fn call(body: Scalar, kinds: Vec<Type>, arguments: Vec<Expr>) -> Result<Expr> {
-        let compiled = Body::compile(&body, &kinds)?;
+        let compiled = self::body(&body, &kinds)?;
         let text = function::short(body.named(&columns(&kinds)).to_string());
         let signature = Signature::user_defined(Volatility::Immutable);
         let part = Self { kinds, body, compiled, text, nullable: OnceLock::new(), signature };
@@ -298,7 +175,7 @@ const LONG: usize = 500;
 fn is_known(function: &Arc<ScalarUDF>) -> bool {
     let inner = function.inner();
     inner.is::<function::Cast>()
-        || inner.is::<super::chain::Chain>()
+        || inner.is::<Chain>()
         || function::by_name(function.name()).is_some_and(|known| known.as_ref() == function.as_ref())
 }
 

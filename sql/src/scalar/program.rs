@@ -4,30 +4,18 @@
 //! halves, and halves of the failing halves, until every failing row is alone: for f failures among n rows that is
 //! O(f log n) evaluations, and never more than 2n.
 
-use super::chain::Chained;
-use super::guard::{Guard, Kind};
-use super::part::Let;
-use super::{Operator, Scalar, Test};
-use crate::error::{Error, Result, from_datafusion};
-use crate::function::{self, Cast, cast, zone::Zone};
+use super::compile::{Physical, compile, shaped};
+use super::expression::Scalar;
+use super::stack::{is_deep, on_stack};
+use crate::error::datafusion::from_datafusion;
+use crate::error::{Error, Result};
 use crate::room;
 use crate::types::{Column, Type};
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{concat, filter};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use datafusion::common::ScalarValue;
-use datafusion::common::config::ConfigOptions;
-use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
-use datafusion::logical_expr::{Operator as Theirs, ReturnFieldArgs, ScalarUDF};
-use datafusion::physical_expr::expressions::{
-    BinaryExpr, CastExpr, Column as Position, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr, case, in_list,
-};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use arrow::datatypes::{DataType, SchemaRef};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
-
-type Physical = Arc<dyn PhysicalExpr>;
 
 /// Compiled expressions over one input shape.
 #[derive(Debug)]
@@ -43,10 +31,6 @@ struct Step {
     /// Run on a stack of its own: workers' stacks are small.
     deep: bool,
 }
-
-/// Levels of an expression that any thread's stack can take, and the stack for those with more, of which only what is used is taken.
-const SHALLOW: usize = 40;
-pub(super) const STACK: usize = 64 << 20;
 
 /// One row that failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +67,7 @@ impl Program {
                 let physical = shaped(compile(scalar, input)?, &kind, input)?;
                 Ok(Step { physical, kind, text: scalar.named(&names).to_string(), deep })
             };
-            if deep { stacker::grow(STACK, step) } else { step() }
+            on_stack(deep, step)
         });
         Ok(Self { steps: steps.collect::<Result<_>>()? })
     }
@@ -101,13 +85,12 @@ impl Program {
         bytes: usize,
         mut each: impl FnMut(Range<usize>, Evaluated) -> Result<()>,
     ) -> Result<()> {
-        let mut open = vec![0..rows.num_rows()];
-        while let Some(range) = open.pop().filter(|range| !range.is_empty()) {
-            let (start, middle, end) = (range.start, range.start + range.len() / 2, range.end);
-            let most = (range.len() > 1).then_some(bytes);
-            match self.try_evaluate(&rows.slice(start, range.len()), most) {
-                Some(evaluated) => each(range, evaluated)?,
-                None => open.extend([middle..end, start..middle]),
+        let mut open = Vec::from_iter([(0, rows.num_rows())]);
+        while let Some((start, end)) = open.pop().filter(|(start, end)| start < end) {
+            let (len, middle) = (end - start, start.midpoint(end));
+            match self.try_evaluate(&rows.slice(start, len), (len > 1).then_some(bytes)) {
+                Some(evaluated) => each(start..end, evaluated)?,
+                None => open.extend([(middle, end), (start, middle)]),
             }
         }
         Ok(())
@@ -149,10 +132,9 @@ impl Step {
     /// Whatever `most` is, one row may make as much as a column can hold.
     fn run(&self, rows: &RecordBatch, most: Option<usize>) -> Result<ArrayRef> {
         let run = || self.physical.evaluate(rows)?.into_array(rows.num_rows()).map_err(from_datafusion);
-        let run = || if self.deep { stacker::grow(STACK, run) } else { run() };
         match most.filter(|_| rows.num_rows() > 1) {
-            Some(most) => room::within(most, run),
-            None => run(),
+            Some(most) => room::within(most, || on_stack(self.deep, run)),
+            None => on_stack(self.deep, run),
         }
     }
 }
@@ -206,167 +188,5 @@ impl Pieces<'_> {
             .map(|row| Some(!failures.contains_key(&row)))
             .collect();
         filter(&joined, &mask).expect("one verdict per result")
-    }
-}
-
-/// Whether it takes a stack of its own.
-pub(super) fn is_deep(scalar: &Scalar) -> bool {
-    scalar.depth() > SHALLOW
-}
-
-/// `physical` in exactly the Arrow type `kind`.
-pub(super) fn shaped(physical: Physical, kind: &DataType, input: &Schema) -> Result<Physical> {
-    match &physical.data_type(input)? == kind {
-        true => Ok(physical),
-        false => Ok(Arc::new(CastExpr::new(physical, kind.clone(), None))),
-    }
-}
-
-pub(super) fn compile(scalar: &Scalar, input: &SchemaRef) -> Result<Physical> {
-    let all = |parts: &[Scalar]| parts.iter().map(|part| compile(part, input)).collect::<Result<Vec<_>>>();
-    Ok(match scalar {
-        Scalar::Column { index, .. } => {
-            let field = input.fields().get(*index).ok_or_else(|| Error::internal(format!("no column #{index}")))?;
-            Arc::new(Position::new(field.name(), *index))
-        }
-        Scalar::Literal { value, kind } => Arc::new(Literal::new(literal(value.as_deref(), kind)?)),
-        Scalar::Call { function, arguments, kind } => {
-            let udf = function::by_name(function)
-                .ok_or_else(|| Error::internal(format!("stored function {function} is unknown")))?;
-            self::call(udf, &arguments.iter().collect::<Vec<_>>(), kind, input)?
-        }
-        Scalar::Cast { argument, kind, zone } => {
-            self::call(Cast::udf(argument.kind(), kind.clone(), zone), &[argument.as_ref()], kind, input)?
-        }
-        Scalar::Case { pairs, otherwise, kind } => {
-            let shape = kind.arrow();
-            let result = |part: &Scalar| shaped(compile(part, input)?, &shape, input);
-            let pairs = pairs.iter().map(|(when, then)| Ok((compile(when, input)?, result(then)?)));
-            case(None, pairs.collect::<Result<_>>()?, otherwise.as_deref().map(result).transpose()?)?
-        }
-        Scalar::Coalesce { arguments, kind } => {
-            let shape = kind.arrow();
-            let arguments = arguments.iter().map(|part| shaped(compile(part, input)?, &shape, input));
-            Arc::new(Guard::new(Kind::Coalesce, arguments.collect::<Result<_>>()?))
-        }
-        Scalar::And { operands } => connected(Kind::And, operands, input)?,
-        Scalar::Or { operands } => connected(Kind::Or, operands, input)?,
-        Scalar::Not { argument } => Arc::new(NotExpr::new(compile(argument, input)?)),
-        Scalar::Is { argument, what, negated } => is(compile(argument, input)?, *what, *negated),
-        // Ours looks how long its results become.
-        Scalar::Binary { operator: Operator::Concat, left, right, kind } if *kind == Type::Text => {
-            let udf = function::lookup("||").ok_or_else(|| Error::internal("no function ||"))?;
-            self::call(udf, &[left.as_ref(), right.as_ref()], kind, input)?
-        }
-        Scalar::Binary { operator, left, right, .. } => {
-            Arc::new(BinaryExpr::new(compile(left, input)?, operator.theirs(), compile(right, input)?))
-        }
-        Scalar::InList { argument, list, negated } => in_list(compile(argument, input)?, all(list)?, negated, input)?,
-        Scalar::Like { argument, pattern, negated, insensitive } => {
-            Arc::new(LikeExpr::new(*negated, *insensitive, compile(argument, input)?, compile(pattern, input)?))
-        }
-        Scalar::Chain { first, steps, links, kind } => Arc::new(Chained::compile(first, steps, links, kind, input)?),
-        Scalar::Let { arguments, body } => Arc::new(Let::compile(arguments, body, input)?),
-    })
-}
-
-/// Operands that cannot fail first: SQL leaves the order open, and they save others from failing.
-fn connected(kind: Kind, operands: &[Scalar], input: &SchemaRef) -> Result<Physical> {
-    let (fallible, safe): (Vec<_>, Vec<_>) = operands.iter().partition(|operand| operand.is_fallible());
-    let operator = if kind == Kind::And { Theirs::And } else { Theirs::Or };
-    let mut steps = vec![];
-    let safe = safe.into_iter().map(|part| compile(part, input)).collect::<Result<Vec<_>>>()?;
-    steps.extend(halves(&safe, operator));
-    for part in fallible {
-        steps.push(compile(part, input)?);
-    }
-    match steps.len() {
-        0 => Err(Error::internal("AND or OR of nothing")),
-        1 => Ok(steps.remove(0)),
-        _ => Ok(Arc::new(Guard::new(kind, steps))),
-    }
-}
-
-/// A tree that is as flat as can be: it is evaluated as deep as it is.
-fn halves(operands: &[Physical], operator: Theirs) -> Option<Physical> {
-    if let [] | [_] = operands {
-        return operands.first().cloned();
-    }
-    let (left, right) = operands.split_at(operands.len() / 2);
-    let (left, right) = halves(left, operator).zip(halves(right, operator))?;
-    Some(Arc::new(BinaryExpr::new(left, operator, right)))
-}
-
-fn is(argument: Physical, what: Test, negated: bool) -> Physical {
-    let truth = |value| Arc::new(Literal::new(ScalarValue::Boolean(Some(value))));
-    let compared = |value| {
-        let operator = if negated { Theirs::IsDistinctFrom } else { Theirs::IsNotDistinctFrom };
-        Arc::new(BinaryExpr::new(argument.clone(), operator, truth(value))) as Physical
-    };
-    match what {
-        Test::True => compared(true),
-        Test::False => compared(false),
-        Test::Null | Test::Unknown if negated => Arc::new(IsNotNullExpr::new(argument)),
-        Test::Null | Test::Unknown => Arc::new(IsNullExpr::new(argument)),
-    }
-}
-
-/// A call with its arguments in the types the function wants.
-fn call(udf: Arc<ScalarUDF>, arguments: &[&Scalar], kind: &Type, input: &SchemaRef) -> Result<Physical> {
-    let mut physical = vec![];
-    let mut fields: Vec<FieldRef> = vec![];
-    for argument in arguments {
-        let compiled = compile(argument, input)?;
-        // The stored type has what the physical one may have lost: uuid, jsonb, varchar.
-        let nullable = compiled.nullable(input)?;
-        fields.push(Arc::new(argument.kind().field("", nullable).with_data_type(compiled.data_type(input)?)));
-        physical.push(compiled);
-    }
-    let wanted = fields_with_udf(&fields, udf.as_ref())?;
-    for (part, (has, wants)) in physical.iter_mut().zip(fields.iter().zip(&wanted)) {
-        if has.data_type() != wants.data_type() {
-            *part = Arc::new(CastExpr::new(part.clone(), wants.data_type().clone(), None));
-        }
-    }
-    let constants: Vec<Option<ScalarValue>> =
-        physical.iter().map(|part| part.downcast_ref::<Literal>().map(|literal| literal.value().clone())).collect();
-    let scalar_arguments: Vec<Option<&ScalarValue>> = constants.iter().map(Option::as_ref).collect();
-    let returns =
-        udf.return_field_from_args(ReturnFieldArgs { arg_fields: &wanted, scalar_arguments: &scalar_arguments })?;
-    let name = udf.name().to_string();
-    let call = ScalarFunctionExpr::new(&name, udf, physical, returns, Arc::new(ConfigOptions::default()));
-    shaped(Arc::new(call), &kind.arrow(), input)
-}
-
-fn literal(value: Option<&str>, kind: &Type) -> Result<ScalarValue> {
-    let text: ArrayRef = Arc::new(StringArray::from(vec![value]));
-    let array = cast::column(&text, &Type::Text, kind, Zone::UTC)?;
-    Ok(ScalarValue::try_from_array(&array, 0)?)
-}
-
-impl Operator {
-    fn theirs(self) -> Theirs {
-        match self {
-            Operator::Equal => Theirs::Eq,
-            Operator::NotEqual => Theirs::NotEq,
-            Operator::Less => Theirs::Lt,
-            Operator::LessOrEqual => Theirs::LtEq,
-            Operator::Greater => Theirs::Gt,
-            Operator::GreaterOrEqual => Theirs::GtEq,
-            Operator::Distinct => Theirs::IsDistinctFrom,
-            Operator::NotDistinct => Theirs::IsNotDistinctFrom,
-            Operator::Concat => Theirs::StringConcat,
-            Operator::Matches => Theirs::RegexMatch,
-            Operator::MatchesInsensitive => Theirs::RegexIMatch,
-            Operator::NotMatches => Theirs::RegexNotMatch,
-            Operator::NotMatchesInsensitive => Theirs::RegexNotIMatch,
-            Operator::BitAnd => Theirs::BitwiseAnd,
-            Operator::BitOr => Theirs::BitwiseOr,
-            Operator::BitXor => Theirs::BitwiseXor,
-            Operator::ShiftLeft => Theirs::BitwiseShiftLeft,
-            Operator::ShiftRight => Theirs::BitwiseShiftRight,
-            Operator::Contains => Theirs::AtArrow,
-            Operator::ContainedBy => Theirs::ArrowAt,
-        }
     }
 }

@@ -1,10 +1,16 @@
 //! Expressions as EXPLAIN prints them: SQL, with `#3` for a column whose name is not known.
 
-use super::chain::Shown;
-use super::{Operator, Scalar, Test};
+use super::expression::{Operator, Scalar, Test};
 use crate::function;
 use crate::types::{Column, Type};
 use std::fmt;
+
+impl Scalar {
+    /// Prints with the names of the input's columns.
+    pub fn named<'a>(&'a self, columns: &'a [Column]) -> Named<'a> {
+        Named { scalar: self, columns }
+    }
+}
 
 /// An expression with the names of its input's columns.
 pub struct Named<'a> {
@@ -12,11 +18,7 @@ pub struct Named<'a> {
     columns: &'a [Column],
 }
 
-impl<'a> Named<'a> {
-    pub(super) fn new(scalar: &'a Scalar, columns: &'a [Column]) -> Self {
-        Self { scalar, columns }
-    }
-
+impl Named<'_> {
     fn text(&self, part: &Scalar) -> String {
         Named { scalar: part, columns: self.columns }.to_string()
     }
@@ -154,5 +156,34 @@ impl fmt::Display for Operator {
             Operator::Contains => "@>",
             Operator::ContainedBy => "<@",
         })
+    }
+}
+
+/// The text of a chain, made from its ends: every step puts something around what is there.
+pub(super) struct Shown {
+    before: Vec<String>,
+    middle: String,
+}
+
+impl Shown {
+    pub fn new(first: String) -> Self {
+        Self { before: vec![], middle: first }
+    }
+
+    pub fn add(&mut self, step: &Scalar, operand: &str) {
+        /// No expression is written with it.
+        const HERE: &str = "\u{1}";
+        let column = |name: &str| Column { name: name.into(), kind: Type::Text, nullable: true };
+        let text = step.named(&[column(HERE), column(operand)]).to_string();
+        let (before, after) = text.split_once(HERE).unwrap_or((&text, ""));
+        // Operators that print no parentheses of their own.
+        let bare = matches!(step, Scalar::Binary { .. });
+        self.before.push(format!("{}{before}", if bare { "(" } else { "" }));
+        self.middle.push_str(after);
+        self.middle.push_str(if bare { ")" } else { "" });
+    }
+
+    pub fn text(self) -> String {
+        self.before.into_iter().rev().chain([self.middle]).collect()
     }
 }

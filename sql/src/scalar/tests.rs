@@ -1,7 +1,9 @@
 //! SQL expressions stored, read back, compiled and run over rows of which some fail.
 
 use super::*;
+use crate::Result;
 use crate::session::{Settings, prepare, state};
+use crate::types::Type;
 use crate::{error, statement};
 use arrow::array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
@@ -36,7 +38,8 @@ fn stored(sql: &str, rows: &RecordBatch) -> Result<Vec<Scalar>> {
     context.register_table("t", Arc::new(table))?;
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(ast::Statement::Query(query)));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let plan = runtime.block_on(context.state().statement_to_plan(statement)).map_err(error::from_datafusion)?;
+    let plan =
+        runtime.block_on(context.state().statement_to_plan(statement)).map_err(error::datafusion::from_datafusion)?;
     let plan = context.state().analyzer().execute_and_check(plan, context.state().config_options(), |_, _| {})?;
     let LogicalPlan::Projection(projection) = plan else { panic!("{plan}") };
     let scalars = projection.expr.iter().map(|expr| Scalar::from_logical(expr, projection.input.schema()));
@@ -194,35 +197,47 @@ fn an_unknown_field_or_variant_is_refused() {
     assert!(serde_json::from_str::<flat::Flat>(r#"{"Frobnicate":{}}"#).is_err());
 }
 
-/// Rows of each piece, lengths of its results by row, and rows that failed.
-fn in_pieces(sql: &str, bytes: usize) -> (Vec<usize>, Vec<(usize, usize)>, Vec<(usize, String)>) {
+/// What becomes of rows.
+#[derive(Default)]
+struct Pieces {
+    /// Rows of each piece.
+    rows: Vec<usize>,
+    /// Of the results, by row.
+    lengths: Vec<(usize, usize)>,
+    failed: Vec<(usize, String)>,
+}
+
+/// `sql` over a hundred rows.
+fn in_pieces(sql: &str, bytes: usize) -> Pieces {
     let numbers: Vec<Option<i32>> = (0..100).map(Some).collect();
     let rows = rows(&numbers, &numbers, &vec![Some("x"); 100]);
     let program = Program::compile(&stored(&format!("SELECT {sql} FROM t"), &rows).unwrap(), &rows.schema()).unwrap();
-    let (mut pieces, mut lengths, mut failed) = (vec![], vec![], vec![]);
+    let mut pieces = Pieces::default();
     let each = |range: std::ops::Range<usize>, evaluated: Evaluated| {
-        pieces.push(range.len());
-        failed.extend(evaluated.failures.into_iter().map(|f| (range.start + f.row, f.sqlstate.to_string())));
+        pieces.rows.push(range.len());
+        let failed = evaluated.failures.into_iter().map(|f| (range.start + f.row, f.sqlstate.to_string()));
+        pieces.failed.extend(failed);
         let rows = evaluated.rows.unwrap_or_else(|| (0..range.len() as u32).collect());
         let texts = evaluated.columns[0].as_any().downcast_ref::<StringArray>().unwrap();
-        lengths.extend(rows.iter().enumerate().map(|(at, row)| (range.start + *row as usize, texts.value(at).len())));
+        let lengths = rows.iter().enumerate().map(|(at, row)| (range.start + *row as usize, texts.value(at).len()));
+        pieces.lengths.extend(lengths);
         Ok(())
     };
     program.evaluate_in_pieces(&rows, bytes, each).unwrap();
-    (pieces, lengths, failed)
+    pieces
 }
 
 #[test]
 fn results_that_are_large_come_in_pieces_whichever_rows_fail() {
     let expected = |length: fn(usize) -> usize| (0..100).map(|row| (row, length(row))).collect::<Vec<_>>();
-    let (pieces, lengths, failed) = in_pieces("repeat(s, a * 1000)", 100_000);
-    assert_eq!((lengths, failed), (expected(|row| row * 1000), vec![]));
-    assert!(pieces.len() > 49 && pieces.iter().sum::<usize>() == 100, "{pieces:?}");
+    let found = in_pieces("repeat(s, a * 1000)", 100_000);
+    assert_eq!((found.lengths, found.failed), (expected(|row| row * 1000), vec![]));
+    assert!(found.rows.len() > 49 && found.rows.iter().sum::<usize>() == 100, "{:?}", found.rows);
     // One row takes what it takes.
-    assert_eq!(in_pieces("repeat(s, a * 1000)", 10).1, expected(|row| row * 1000));
-    assert_eq!(in_pieces("repeat(s, a)", 100_000).0, [100]);
-    let (pieces, lengths, failed) = in_pieces("repeat(s, 1000 + 1 / (a % 7 - 3))", 20_000);
-    assert!(pieces.len() > 4, "{pieces:?}");
-    assert_eq!(failed, (0..100).filter(|row| row % 7 == 3).map(|row| (row, "22012".to_string())).collect::<Vec<_>>());
-    assert_eq!(lengths.len(), 100 - failed.len());
+    assert_eq!(in_pieces("repeat(s, a * 1000)", 10).lengths, expected(|row| row * 1000));
+    assert_eq!(in_pieces("repeat(s, a)", 100_000).rows, [100]);
+    let found = in_pieces("repeat(s, 1000 + 1 / (a % 7 - 3))", 20_000);
+    assert!(found.rows.len() > 4, "{:?}", found.rows);
+    let failing = (0..100).filter(|row| row % 7 == 3).map(|row| (row, "22012".to_string())).collect::<Vec<_>>();
+    assert_eq!((found.lengths.len(), found.failed), (100 - failing.len(), failing));
 }

@@ -1,7 +1,7 @@
 //! CASE within CASE within CASE, as calls of [`CASE`] until types are settled: DataFusion asks a CASE once for its type and once for
 //! whether it can be NULL, each time all that is in it, so that what is nested takes 2^n questions.
 
-use super::prepare;
+use super::call;
 use crate::error::{Error, Result};
 use crate::scalar::stand_in::stand_in;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -42,7 +42,7 @@ pub fn call(expr: &mut ast::Expr) {
         arguments.push(*otherwise);
     }
     arguments.insert(0, ast::Expr::value(Value::SingleQuotedString(told)));
-    let mut call = prepare::call(CASE, arguments);
+    let mut call = call::call(CASE, arguments);
     if let ast::Expr::Function(function) = &mut call {
         function.name = ObjectName::from(vec![Ident::with_quote('"', CASE)]);
     }

@@ -1,13 +1,14 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
+use super::call::call;
 use super::{case, names, precedence, refuse, using};
 use crate::error::Result;
 use crate::function;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart, Query, SetExpr,
-    Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
+    FunctionArguments, Ident, Interval, LimitClause, ObjectNamePart, Query, SetExpr, Subscript, UnaryOperator, Value,
+    ValueWithSpan, Visit, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -240,18 +241,4 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
 
 fn take(expr: &mut Box<Expr>) -> Expr {
     std::mem::replace(expr.as_mut(), Expr::value(Value::Null))
-}
-
-pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
 }

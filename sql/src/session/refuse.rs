@@ -1,7 +1,8 @@
 //! Syntax that is refused by name in every statement, because DataFusion takes it and answers otherwise than Postgres, or takes it
 //! though it is not Postgres' at all.
 
-use super::{checked, using};
+use super::checked;
+use super::join::{self, constraint};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -221,7 +222,7 @@ fn item(item: &SelectItem) -> Result<()> {
 fn joins(select: &Select) -> Result<()> {
     let joins: Vec<_> = select.from.iter().flat_map(|from| &from.joins).collect();
     let named = select.from.iter().all(|from| {
-        using::name(&from.relation).is_some() && from.joins.iter().all(|join| using::name(&join.relation).is_some())
+        join::name(&from.relation).is_some() && from.joins.iter().all(|join| join::name(&join.relation).is_some())
     });
     let mut merging = 0;
     for join in &joins {
@@ -256,19 +257,6 @@ fn joins(select: &Select) -> Result<()> {
             .hint("Name the columns."));
     }
     Ok(())
-}
-
-pub fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
-    match operator {
-        JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)
-        | JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => Some(constraint),
-        _ => None,
-    }
 }
 
 fn factor(factor: &TableFactor) -> Result<()> {

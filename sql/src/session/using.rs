@@ -2,12 +2,12 @@
 //!
 //! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner.
 
+use super::call::call;
+use super::join::{column, constraint, name};
 use super::names::folded;
-use super::prepare::call;
-use super::refuse::constraint;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 
@@ -58,21 +58,6 @@ pub fn merge(select: &mut Select) {
         let _ = part.visit(&mut merged);
     }
     let _ = select.group_by.visit(&mut merged);
-}
-
-/// What the columns of a relation are called by.
-pub(super) fn name(factor: &TableFactor) -> Option<Ident> {
-    match factor {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Some(alias.name.clone())
-        }
-        TableFactor::Table { name, alias: None, .. } => column(name),
-        _ => None,
-    }
-}
-
-fn column(name: &ObjectName) -> Option<Ident> {
-    name.0.last().and_then(|part| part.as_ident()).cloned()
 }
 
 struct Merged {

@@ -1,7 +1,7 @@
 //! DROP, ALTER SOURCE, REFRESH, and INSERT, UPDATE, DELETE.
 
+use super::definition::{ObjectKind, SourceChange, Statement};
 use super::reader::Reader;
-use super::{ObjectKind, SourceChange, Statement};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
 

@@ -1,28 +1,9 @@
 //! COPY … TO STDOUT and COPY … FROM STDIN, with options in parentheses or in the older bare form.
 
+use super::definition::{Parsed, Statement};
+pub use super::format::{Format, Kind};
 use super::reader::Reader;
-use super::{Parsed, Statement};
 use crate::error::{Error, Result};
-
-/// How rows are written in a COPY stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Format {
-    pub kind: Kind,
-    pub delimiter: char,
-    /// What stands for NULL.
-    pub null: String,
-    /// Whether a first line holds the names of the columns.
-    pub header: bool,
-    pub quote: char,
-    pub escape: char,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    Csv,
-    Binary,
-}
 
 /// What was said; what was not follows from the kind.
 #[derive(Default)]
@@ -35,7 +16,8 @@ struct Said {
     escape: Option<char>,
 }
 
-pub fn copy(r: &mut Reader) -> Result<Statement> {
+/// `parse` reads the query that COPY t TO stands for.
+pub fn copy(r: &mut Reader, parse: fn(&str) -> Result<Vec<Parsed>>) -> Result<Statement> {
     r.expect("COPY")?;
     if r.accept_symbol("(") {
         let query = r.query()?;
@@ -61,7 +43,7 @@ pub fn copy(r: &mut Reader) -> Result<Statement> {
     let names: Vec<String> = columns.iter().map(quoted).collect();
     let items = if names.is_empty() { "*".to_string() } else { names.join(", ") };
     let select = format!("SELECT {items} FROM {}", quoted(&table));
-    let parsed = super::parse(&select).map_err(|error| Error { position: Some(position), ..error })?;
+    let parsed = parse(&select).map_err(|error| Error { position: Some(position), ..error })?;
     match parsed.into_iter().next() {
         Some(Parsed { statement: Statement::Query(query), .. }) => Ok(Statement::CopyOut { query, format: format(r)? }),
         _ => Err(Error::internal(format!("not a query: {select}"))),

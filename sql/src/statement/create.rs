@@ -1,7 +1,8 @@
 //! CREATE SOURCE, CREATE TABLE, CREATE MATERIALIZED VIEW.
 
+use super::definition::{Options, Statement};
+use super::kind;
 use super::reader::Reader;
-use super::{Options, Statement, kind};
 use crate::error::{Error, Result};
 use crate::types::{Column, Type};
 

@@ -1,6 +1,6 @@
 //! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
 //!
-//! In reading order: this file (the statements and which word begins which), [`text`] (one string to the tokens of each
+//! In reading order: [`definition`] (the statements), this file (which word begins which), [`text`] (one string to the tokens of each
 //! statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`chain`] (long
 //! expressions made flat), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
 //! types), [`session`] (SET, SHOW, BEGIN and their kin).
@@ -11,8 +11,10 @@ mod chain;
 mod change;
 pub mod copy;
 mod create;
+mod definition;
 mod depth;
 mod dialect;
+mod format;
 mod ignored;
 pub mod kind;
 mod past;
@@ -21,164 +23,12 @@ mod session;
 mod text;
 
 use crate::error::{Error, Result};
-use crate::types::Column;
 pub use chain::{CHAIN, Step, is_chain, steps, text as chain_text, written};
 use datafusion::sql::sqlparser::ast;
+pub use definition::{ObjectKind, Options, Parsed, SourceChange, Statement};
 pub use kind::type_name;
 use reader::Reader;
-use std::collections::BTreeMap;
 pub use text::weight;
-
-/// Options of WITH (…), in the writer's order of names; values unquoted.
-pub type Options = BTreeMap<String, String>;
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Statement {
-    CreateSource {
-        name: String,
-        if_not_exists: bool,
-        options: Options,
-    },
-    /// Plain table.
-    CreateTable {
-        name: String,
-        if_not_exists: bool,
-        columns: Vec<Column>,
-        key: Vec<usize>,
-    },
-    /// `CREATE TABLE t (*) FROM src TABLE 'public.t'`; `columns` is None for `(*)`.
-    CreateTableFrom {
-        name: String,
-        if_not_exists: bool,
-        columns: Option<(Vec<Column>, Vec<usize>)>,
-        options: Options,
-        source: String,
-        upstream: String,
-    },
-    CreateMaterializedView {
-        name: String,
-        if_not_exists: bool,
-        columns: Vec<String>,
-        query: Box<ast::Query>,
-    },
-    Drop {
-        kind: ObjectKind,
-        names: Vec<String>,
-        if_exists: bool,
-        cascade: bool,
-    },
-    AlterSource {
-        name: String,
-        if_exists: bool,
-        change: SourceChange,
-    },
-    /// REFRESH MATERIALIZED VIEW name: from its parents, anew.
-    RefreshMaterializedView {
-        name: String,
-    },
-    Insert(Box<ast::Insert>),
-    /// Holds an `ast::Statement::Update`.
-    Update(Box<ast::Statement>),
-    Delete(Box<ast::Delete>),
-    Query(Box<ast::Query>),
-    Explain {
-        statement: Box<Statement>,
-    },
-    /// COPY (query) | t TO STDOUT
-    CopyOut {
-        query: Box<ast::Query>,
-        format: copy::Format,
-    },
-    /// COPY t (columns) FROM STDIN; no columns: all of them.
-    CopyIn {
-        table: String,
-        columns: Vec<String>,
-        format: copy::Format,
-    },
-    Flush,
-    ShowObjects(ObjectKind),
-    /// SHOW CREATE TABLE | SOURCE | MATERIALIZED VIEW name
-    ShowCreate {
-        kind: ObjectKind,
-        name: String,
-    },
-    /// DESCRIBE name | SHOW COLUMNS FROM name
-    Describe {
-        name: String,
-    },
-    /// SHOW var | SHOW ALL (var = "all")
-    ShowVariable {
-        name: String,
-    },
-    /// SET x = v | SET x TO DEFAULT (None) | RESET x (None) | RESET ALL (name = "all")
-    Set {
-        name: String,
-        value: Option<String>,
-        local: bool,
-    },
-    /// `None`: as the session's transactions are.
-    Begin {
-        read_only: Option<bool>,
-    },
-    /// SET TRANSACTION, or SET SESSION CHARACTERISTICS AS TRANSACTION.
-    SetTransaction {
-        read_only: Option<bool>,
-        session: bool,
-    },
-    Commit,
-    Rollback,
-    Savepoint {
-        name: String,
-    },
-    Release {
-        name: String,
-    },
-    RollbackTo {
-        name: String,
-    },
-    /// DISCARD, DEALLOCATE ALL, UNLISTEN, …: nothing to do but for the session itself. Holds the command tag.
-    Accepted(&'static str),
-    /// SQL-level PREPARE / EXECUTE / DEALLOCATE, cursors: whatever sqlparser reads and the server decides on.
-    Other(Box<ast::Statement>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ObjectKind {
-    Table,
-    Source,
-    MaterializedView,
-}
-
-/// ALTER SOURCE s PAUSE | RESUME | RESNAPSHOT
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceChange {
-    Pause,
-    Resume,
-    /// Copies every table again, beside the rows that are there.
-    Resnapshot,
-}
-
-/// As in messages: `materialized view`.
-impl std::fmt::Display for ObjectKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            ObjectKind::Table => "table",
-            ObjectKind::Source => "source",
-            ObjectKind::MaterializedView => "materialized view",
-        })
-    }
-}
-
-/// A statement with its own text (for the catalog and for error positions). The spans in its syntax tree are on "line 1",
-/// their columns are 1-based characters of `text`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parsed {
-    pub statement: Statement,
-    /// The statement's text without the trailing semicolon.
-    pub text: String,
-    /// Character offset of `text` in what the client sent.
-    pub offset: usize,
-}
 
 /// Splits and parses what a client sent. An error's position is in `sql`; nothing is parsed if one statement is wrong.
 pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
@@ -207,7 +57,7 @@ fn statement(r: &mut Reader) -> Result<Statement> {
         "DROP" => change::drop(r),
         "INSERT" | "UPDATE" | "DELETE" => change::dml(r),
         "EXPLAIN" => explain(r),
-        "COPY" => copy::copy(r),
+        "COPY" => copy::copy(r, parse),
         "REFRESH" => change::refresh(r),
         "FLUSH" => r.skip(1, Statement::Flush),
         "SHOW" => session::show(r),

@@ -1,8 +1,9 @@
 //! Reads the tokens of one statement: words, names and options by ourselves, expressions and queries by sqlparser.
 
+use super::definition::{Options, Statement};
 use super::dialect::POSTGRES;
 use super::text::sentence;
-use super::{Options, Statement, chain, depth, ignored, past};
+use super::{chain, depth, ignored, past};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};

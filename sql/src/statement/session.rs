@@ -1,8 +1,8 @@
 //! Statements about the session: SHOW, DESCRIBE, SET, transactions, and what is accepted without effect.
 
 use super::change::object_kind;
+use super::definition::{ObjectKind, Statement};
 use super::reader::Reader;
-use super::{ObjectKind, Statement};
 use crate::error::{Error, Result};
 
 pub fn show(r: &mut Reader) -> Result<Statement> {

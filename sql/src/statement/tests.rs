@@ -1,7 +1,7 @@
 //! What clients say, and what is understood.
 
 use super::*;
-use crate::types::Type;
+use crate::types::{Column, Type};
 use proptest::prelude::*;
 
 fn read(sql: &str) -> Statement {

@@ -4,7 +4,7 @@
 //! held. The result is the float nearest to the true sum, so it is the same however the rows came: it may differ in the
 //! last bits from a database that adds floats one by one in some order, and is never further from the truth.
 
-use super::Written;
+use super::packed::Written;
 use crate::{Error, Result};
 
 /// Digits have 32 bits; the first digit's lowest bit is worth 2^-1074.

@@ -3,7 +3,7 @@
 //!
 //! Of values that are equal but not the same (1.0 and 1.00) the least bytes count, so that it is always the same one.
 
-use super::Total;
+use super::keep::Total;
 use crate::function::key::justified;
 use crate::{Error, Result};
 use arrow::array::{

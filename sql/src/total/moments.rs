@@ -3,7 +3,7 @@
 //! Numbers are integers times a power of a base, 10 for exact numbers and 2 for floats, so that both sums are integers,
 //! too.
 
-use super::Written;
+use super::packed::Written;
 use crate::numeric::Numeric;
 use crate::{Error, Result};
 use num_bigint::{BigInt, Sign};

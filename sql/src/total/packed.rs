@@ -1,6 +1,6 @@
 //! Totals that are no plain number, whose state is bytes.
 
-use super::Total;
+use super::keep::Total;
 use crate::Result;
 use crate::function::span::Span;
 use crate::numeric::Sum;

@@ -3,7 +3,7 @@
 //! 128 bits hold any number of weighted rows, and sums of integers of up to 32 bits; 256 bits hold sums of what has up
 //! to 128.
 
-use super::Total;
+use super::keep::{Total, each};
 use crate::Result;
 use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Int64Type, i256};
@@ -75,7 +75,7 @@ pub fn large() -> Plain<Decimal256Type> {
 pub fn decimals(scale: i8) -> Plain<Decimal256Type> {
     Plain::new(wide(scale), |totals: &mut [i256], groups, values, weights| {
         let values = values.as_primitive::<Decimal128Type>().values();
-        super::each(groups, weights, |row, group, weight| {
+        each(groups, weights, |row, group, weight| {
             let value = i256::from_i128(values[row]);
             let product = if weight == 1 { value } else { value.wrapping_mul(i256::from_i128(weight.into())) };
             totals[group] = totals[group].wrapping_add(product);

@@ -1,6 +1,6 @@
 //! Sums of decimals of up to 76 digits, which themselves nearly fill 256 bits.
 
-use super::Written;
+use super::packed::Written;
 use crate::{Error, Result};
 use arrow::datatypes::i256;
 

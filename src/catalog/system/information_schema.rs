@@ -1,6 +1,9 @@
 //! information_schema: tables, columns, keys and schemata.
 
-use super::{Cell, FIRST, Facts, Kind::*, Table, all, pg_index::Index, pg_namespace, pg_type, row};
+use super::pg_index::Index;
+use super::pg_namespace;
+use super::pg_type;
+use super::table::{Cell, Facts, Kind::*, Table, row};
 use crate::catalog::Body;
 use weir_sql::types::Type;
 
@@ -98,7 +101,7 @@ fn tables(facts: &Facts) -> Vec<Vec<Cell>> {
         };
         Some(row![facts.database, "public", o.name.clone(), kind, insertable])
     });
-    let system = all().map(|t| row![facts.database, t.schema_name, t.name, "SYSTEM TABLE", "NO"]);
+    let system = facts.system().map(|(_, t)| row![facts.database, t.schema_name, t.name, "SYSTEM TABLE", "NO"]);
     own.chain(system).collect()
 }
 
@@ -111,7 +114,7 @@ fn columns(facts: &Facts) -> Vec<Vec<Cell>> {
             rows.push(self::column(place, position, &column.name, &column.kind, column.nullable, updatable));
         }
     }
-    for (_, table) in (FIRST..).zip(all()) {
+    for (_, table) in facts.system() {
         for (position, field) in (1..).zip(table.schema().fields()) {
             let kind = Type::of(field).unwrap_or(Type::Text);
             let place = (facts.database, table.schema_name, table.name);

@@ -1,6 +1,6 @@
 //! pg_catalog.pg_am: access methods.
 
-use super::{Facts, Kind::*, Table, row};
+use super::table::{Facts, Kind::*, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",

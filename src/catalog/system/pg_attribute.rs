@@ -1,6 +1,8 @@
 //! pg_catalog.pg_attribute: columns of everything in pg_class.
 
-use super::{Cell, FIRST, Facts, Kind::*, Table, all, pg_index::Index, pg_type, row};
+use super::pg_index::Index;
+use super::pg_type;
+use super::table::{Cell, Facts, Kind::*, Table, row};
 use weir_sql::types::Type;
 
 pub(super) const TABLE: Table = Table {
@@ -51,7 +53,7 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             }
         }
     }
-    for (id, table) in (FIRST..).zip(all()) {
+    for (id, table) in facts.system() {
         for (position, field) in (1..).zip(table.schema().fields()) {
             // Oids and names are shown as what holds them.
             let kind = Type::of(field).unwrap_or(Type::Text);

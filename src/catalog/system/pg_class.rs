@@ -1,7 +1,9 @@
 //! pg_catalog.pg_class: tables (`r`), materialized views (`m`), their primary keys as indexes (`i`), sources (`x`) and the system
 //! tables (`v`).
 
-use super::{Cell, FIRST, Facts, Kind::*, OWNER, PUBLIC, Table, all, pg_index, pg_namespace, row};
+use super::pg_index;
+use super::pg_namespace;
+use super::table::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, row};
 use crate::catalog::Body;
 
 pub(super) const TABLE: Table = Table {
@@ -129,7 +131,7 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
                 .row()
         }));
     }
-    rows.extend((FIRST..).zip(all()).map(|(id, table)| {
+    rows.extend(facts.system().map(|(id, table)| {
         let namespace = pg_namespace::id(table.schema_name);
         let columns = table.columns.len();
         let (kind, tuples, indexed, ready) = ("v", -1, false, true);

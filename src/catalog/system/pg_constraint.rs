@@ -1,6 +1,7 @@
 //! pg_catalog.pg_constraint: the primary keys of tables.
 
-use super::{Cell, Facts, Kind::*, PUBLIC, Table, pg_index::Index, row};
+use super::pg_index::Index;
+use super::table::{Cell, Facts, Kind::*, PUBLIC, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",

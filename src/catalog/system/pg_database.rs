@@ -1,6 +1,6 @@
 //! pg_catalog.pg_database: the one database.
 
-use super::{Facts, Kind::*, OWNER, Table, row};
+use super::table::{Facts, Kind::*, OWNER, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",

@@ -1,6 +1,6 @@
 //! pg_catalog.pg_depend: which views read which relations, which tables come from which source.
 
-use super::{Cell, Facts, Kind::*, Table, row};
+use super::table::{Cell, Facts, Kind::*, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",

@@ -1,6 +1,6 @@
 //! Tables of pg_catalog about things there are none of. Clients join them; only the columns they ask for are here.
 
-use super::{Cell, Facts, Kind::*, Table};
+use super::table::{Cell, Facts, Kind::*, Table};
 
 macro_rules! empty {
     ($name:literal: $($column:literal $kind:expr),*) => {

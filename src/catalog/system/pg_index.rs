@@ -1,6 +1,6 @@
 //! pg_catalog.pg_index: the primary keys of tables. (A view is stored by its key too, but nobody declared it.)
 
-use super::{Cell, Facts, Kind::*, Table, row};
+use super::table::{Cell, Facts, Kind::*, Table, row};
 use crate::catalog::{Body, Object};
 
 pub(super) const TABLE: Table = Table {

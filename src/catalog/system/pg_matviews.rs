@@ -1,6 +1,6 @@
 //! pg_catalog.pg_matviews.
 
-use super::{Facts, Kind::*, Table, row};
+use super::table::{Facts, Kind::*, Table, row};
 use crate::catalog::Body;
 
 pub(super) const TABLE: Table = Table {

@@ -1,6 +1,6 @@
 //! pg_catalog.pg_namespace: the schemas.
 
-use super::{Facts, Kind::*, OWNER, Table, row};
+use super::table::{Facts, Kind::*, OWNER, PUBLIC, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",
@@ -10,7 +10,7 @@ pub(super) const TABLE: Table = Table {
 };
 
 pub(super) const SCHEMAS: [(i64, &str); 4] =
-    [(11, "pg_catalog"), (super::PUBLIC, "public"), (13000, "information_schema"), (13001, "rw_catalog")];
+    [(11, "pg_catalog"), (PUBLIC, "public"), (13000, "information_schema"), (13001, "rw_catalog")];
 
 pub(super) fn id(name: &str) -> i64 {
     SCHEMAS.iter().find(|(_, n)| *n == name).map_or(0, |(id, _)| *id)

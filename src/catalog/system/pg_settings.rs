@@ -1,6 +1,6 @@
 //! pg_catalog.pg_settings: the session's variables.
 
-use super::{Facts, Kind::*, Setting, Table, row};
+use super::table::{Facts, Kind::*, Setting, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",

@@ -1,6 +1,6 @@
 //! pg_catalog.pg_tablespace: where the one database is said to be.
 
-use super::{Facts, Kind::*, OWNER, Table, row};
+use super::table::{Facts, Kind::*, OWNER, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "pg_catalog",

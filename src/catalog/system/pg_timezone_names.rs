@@ -1,6 +1,6 @@
 //! pg_catalog.pg_timezone_names: the zones that SET timezone takes, with their offset now.
 
-use super::{Facts, Kind::*, Table, row};
+use super::table::{Facts, Kind::*, Table, row};
 use chrono::{DateTime, Duration, TimeZone};
 use chrono_tz::{OffsetComponents, OffsetName, TZ_VARIANTS};
 

@@ -1,6 +1,6 @@
 //! pg_catalog.pg_type, and what the protocol tells about types: oid, length, modifier.
 
-use super::{Facts, Kind::*, OWNER, Table, row};
+use super::table::{Cell, Facts, Kind::*, OWNER, Table, row};
 use weir_sql::types::Type;
 
 pub(super) const TABLE: Table = Table {
@@ -69,7 +69,7 @@ pub const TYPES: &[(u32, &str, &str, u32, &str)] = &[
     (3802, "jsonb", "jsonb", 3807, "U"),
 ];
 
-fn rows(_: &Facts) -> Vec<Vec<super::Cell>> {
+fn rows(_: &Facts) -> Vec<Vec<Cell>> {
     let one = |oid: u32, name: String, category: &str, element: u32, array: u32| {
         let (length, io) = (length(oid) as i32, name.clone());
         row![

@@ -1,6 +1,6 @@
 //! rw_catalog.rw_checkpoints: the last checkpoints, newest first, with the positions of the sources they stand for.
 
-use super::{Cell, Facts, Kind::*, Table, row};
+use super::table::{Cell, Facts, Kind::*, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",

@@ -1,6 +1,7 @@
 //! rw_catalog.rw_columns: the columns of tables and materialized views.
 
-use super::{Cell, Facts, Kind::*, Table, pg_type, row};
+use super::pg_type;
+use super::table::{Cell, Facts, Kind::*, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",

@@ -1,6 +1,6 @@
 //! rw_catalog.rw_databases: the one database.
 
-use super::{Facts, Kind::*, OWNER, Table, acl, row};
+use super::table::{Facts, Kind::*, OWNER, Table, acl, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",

@@ -1,6 +1,6 @@
 //! rw_catalog.rw_ddl_progress: DDL that goes on.
 
-use super::{Facts, Kind::*, Table, row};
+use super::table::{Facts, Kind::*, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",

@@ -1,6 +1,6 @@
 //! rw_catalog.rw_materialized_views: RisingWave's columns, then how each view is.
 
-use super::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
+use super::table::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
 use crate::catalog::Body;
 
 pub(super) const TABLE: Table = Table {

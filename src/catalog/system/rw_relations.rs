@@ -1,6 +1,7 @@
 //! rw_catalog.rw_relations: everything with a name, the system's included.
 
-use super::{Cell, FIRST, Facts, Kind::*, OWNER, PUBLIC, Table, acl, all, pg_namespace, row};
+use super::pg_namespace;
+use super::table::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",
@@ -18,7 +19,7 @@ pub(super) const TABLE: Table = Table {
 };
 
 fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
-    let system = (FIRST..).zip(all()).map(|(id, table)| {
+    let system = facts.system().map(|(id, table)| {
         row![id, table.name, "system table", pg_namespace::id(table.schema_name), OWNER, None::<i64>, acl()]
     });
     let own = facts.objects().map(|o| row![o.id, o.name.clone(), o.kind(), PUBLIC, OWNER, o.definition.clone(), acl()]);

@@ -1,6 +1,7 @@
 //! rw_catalog.rw_schemas.
 
-use super::{Facts, Kind::*, OWNER, Table, acl, pg_namespace, row};
+use super::pg_namespace;
+use super::table::{Facts, Kind::*, OWNER, Table, acl, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",

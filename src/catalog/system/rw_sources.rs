@@ -1,6 +1,6 @@
 //! rw_catalog.rw_sources: RisingWave's columns, then how each source is.
 
-use super::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
+use super::table::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
 use crate::catalog::Body;
 use crate::connector::State;
 

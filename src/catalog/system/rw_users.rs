@@ -1,6 +1,6 @@
 //! rw_catalog.rw_users: who may log in; everybody may do everything.
 
-use super::{Facts, Kind::*, OWNER, Table, row};
+use super::table::{Facts, Kind::*, OWNER, Table, row};
 
 pub(super) const TABLE: Table = Table {
     schema_name: "rw_catalog",

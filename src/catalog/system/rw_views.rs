@@ -1,6 +1,10 @@
 //! Tables of rw_catalog about things there are none of: sinks, indexes, plain views. Clients list them.
 
-use super::{Facts, Kind::*, Table};
+use super::table::{
+    Cell, Facts,
+    Kind::{self, *},
+    Table,
+};
 
 pub(super) const TABLES: &[Table] = &[
     Table { schema_name: "rw_catalog", name: "rw_views", columns: COLUMNS, rows: none },
@@ -8,7 +12,7 @@ pub(super) const TABLES: &[Table] = &[
     Table { schema_name: "rw_catalog", name: "rw_indexes", columns: COLUMNS, rows: none },
 ];
 
-const COLUMNS: &[(&str, super::Kind)] = &[
+const COLUMNS: &[(&str, Kind)] = &[
     ("id", Int4),
     ("name", Text),
     ("schema_id", Int4),
@@ -18,6 +22,6 @@ const COLUMNS: &[(&str, super::Kind)] = &[
     ("created_at", Timestamptz),
 ];
 
-fn none(_: &Facts) -> Vec<Vec<super::Cell>> {
+fn none(_: &Facts) -> Vec<Vec<Cell>> {
     vec![]
 }

@@ -5,6 +5,7 @@
 //! [`value`] (bytes to columns), [`log`] and [`feed`] (what waits to be taken; pure), [`stream`] and [`snapshot`] (the
 //! threads that read), [`watch`] (the slot's health). Promises: whole transactions (I1), acknowledgement by proof (I7), trouble stays here (I12).
 
+mod blocking;
 pub mod client;
 pub mod control;
 pub mod decode;
@@ -29,10 +30,11 @@ pub mod watch;
 
 use super::{Connector, Created, Definition, Discovered, Source, Start, Wanted};
 use async_trait::async_trait;
+use blocking::blocking;
 use lsn::Place;
 use options::Options;
 use std::sync::Arc;
-use weir_sql::{Error, Result};
+use weir_sql::Result;
 
 /// `connector = 'postgres-cdc'`
 pub struct Postgres;
@@ -83,9 +85,4 @@ impl Connector for Postgres {
             Err(error) => vec![format!("nothing was dropped upstream: {}", error.message)],
         }
     }
-}
-
-/// The client blocks, so it runs on threads made for that.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("talking to Postgres failed: {e}")))
 }

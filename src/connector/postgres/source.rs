@@ -1,12 +1,13 @@
 //! A running source, as the coordinator sees it.
 
+use super::blocking::blocking;
 use super::client::{Client, Purpose};
 use super::control;
 use super::feed::Attempt;
 use super::lsn::{Lsn, Place};
 use super::options::Options;
 use super::shared::Shared;
-use super::{blocking, snapshot, stream, watch};
+use super::{snapshot, stream, watch};
 use crate::connector::{Batch, Position, Source, Start, State, Status, Subscription, Waiting};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};

@@ -5,36 +5,20 @@
 
 mod array;
 mod number;
+mod reject;
 mod time;
+
+pub use reject::Reject;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
     FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
     IntervalMonthDayNanoBuilder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
-use std::borrow::Cow;
+use reject::utf8;
 use std::sync::Arc;
 use weir_sql::numeric::Numeric;
 use weir_sql::types::{NUMERIC_WIDTH, Type};
-
-/// Why a text cannot be held. No values in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reject {
-    pub sqlstate: &'static str,
-    pub message: Cow<'static, str>,
-}
-
-impl Reject {
-    /// 22P02: not the text of any value of the type.
-    fn invalid(kind: &'static str) -> Self {
-        Self { sqlstate: "22P02", message: format!("invalid text for type {kind}").into() }
-    }
-
-    /// A value of the type, but not one we can hold.
-    fn new(sqlstate: &'static str, message: &'static str) -> Self {
-        Self { sqlstate, message: message.into() }
-    }
-}
 
 /// A column under construction.
 pub enum Builder {
@@ -67,7 +51,7 @@ pub enum Builder {
     /// Also timestamptz: the data type of `values` tells.
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
-    Array(Box<array::Builder>),
+    Array(Box<array::Builder<Builder>>),
 }
 
 impl Builder {
@@ -101,7 +85,7 @@ impl Builder {
                 Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(kind.arrow()))
             }
             Type::Interval => Self::Interval(IntervalMonthDayNanoBuilder::new()),
-            Type::Array(element) => Self::Array(Box::new(array::Builder::new(element))),
+            Type::Array(element) => Self::Array(Box::new(array::Builder::new(element, Builder::new(element)))),
         }
     }
 
@@ -181,9 +165,18 @@ impl Builder {
     }
 }
 
-/// A SQL_ASCII database can send anything.
-fn utf8(text: &[u8]) -> Result<&str, Reject> {
-    std::str::from_utf8(text).map_err(|_| Reject::new("22021", "text is not valid UTF-8"))
+impl array::Elements for Builder {
+    fn append(&mut self, text: &[u8]) -> Result<(), Reject> {
+        Builder::append(self, text)
+    }
+
+    fn append_null(&mut self) {
+        Builder::append_null(self);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        Builder::finish(self)
+    }
 }
 
 fn boolean(text: &[u8]) -> Result<bool, Reject> {

@@ -1,24 +1,9 @@
 //! What a checkpoint may say of relations: which of them it holds, how far, and whom it waits for (I5, I7, I8).
 
-use super::{Effect, Event, Kind, Ledger, Life};
-use std::collections::{BTreeMap, BTreeSet};
+use super::{Effect, Event, Kind, Ledger, Life, Sealed, Seen};
+use std::collections::BTreeSet;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
-
-/// How far a checkpoint holds relations.
-pub type Sealed = BTreeMap<RelationId, Epoch>;
-
-/// What workers have come to. They go on meanwhile: two answers may differ.
-pub trait Seen {
-    /// What a relation has reached.
-    fn upper(&self, id: RelationId) -> Epoch;
-    /// The first epoch as of which it is what it is.
-    fn began(&self, id: RelationId) -> Epoch;
-    /// Whether it stops at a checkpoint epoch that it has reached.
-    fn stops_at(&self, id: RelationId, mark: Epoch) -> bool;
-    /// The newest checkpoint epoch in `after < mark <= to` that is `fit`.
-    fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch>;
-}
 
 /// Whom a checkpoint has to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! see of it (the flags of [`Readable`](crate::dataflow::relations::Readable)) and what the catalog says of it to a start follow from
 //! the [`Effect`]s, which are carried out in one place (`coordinator/life.rs`).
 
-use super::Kind;
 use crate::catalog;
 use crate::dataflow::relations::Failure;
 
@@ -43,6 +42,16 @@ pub enum Effect {
     Void(bool),
     /// A table stays as it is, across starts, for this.
     Stop(Failure),
+}
+
+/// What kind of relation it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Of this source, or one that sessions write.
+    Table {
+        source: Option<u32>,
+    },
+    View,
 }
 
 /// | | whole | given up | failed | sealed |

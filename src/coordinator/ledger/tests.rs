@@ -1,7 +1,12 @@
 //! The ledger by tables of cases: a table, two views over it, and one over both.
 
 use super::*;
+use crate::dataflow::relations::Failure;
+use std::collections::BTreeSet;
 use weir_sql::Error;
+use weir_sql::catalog::RelationId;
+use weir_storage::Epoch;
+use weir_storage::key::Portion;
 
 /// Table 1, views 2 and 3 over it, view 4 over 2 and 3.
 const TABLE: RelationId = RelationId(1);

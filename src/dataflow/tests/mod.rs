@@ -3,9 +3,8 @@
 mod tables;
 mod views;
 
-use super::build::{Blueprint, Body};
-use super::engine::{Engine, Ordeal, PART, World};
-use super::parts::Most;
+use super::blueprint::{Blueprint, Body};
+use super::engine::{Engine, Most, Ordeal, PART, World};
 use super::relations::Readable;
 use super::steps::LEAP_AFTER;
 use crate::connector::Changes;
@@ -16,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::env::{Clock, SystemClock};
 use weir_storage::key::Portion;
 use weir_storage::{Delta, Epoch, Generation};
@@ -91,7 +90,7 @@ impl Rig {
         &self,
         id: u32,
         body: impl Fn() -> Body,
-        arrangements: Vec<Vec<Arrangement>>,
+        arrangements: Roles<Vec<Arrangement>>,
         fresh: bool,
     ) -> Arc<Readable> {
         let blueprint = || Blueprint {

@@ -2,7 +2,7 @@
 
 use super::{Contents, Rig, contents};
 use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
-use crate::dataflow::build::Body;
+use crate::dataflow::blueprint::Body;
 use crate::dataflow::relations::{Failure, Readable, Relations, Unreadable, Wanted};
 use crate::dataflow::steps::Steps;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -229,10 +229,9 @@ fn what_nothing_happens_to_passes_over_an_epoch() {
 #[test]
 fn one_that_failed_in_a_leap_is_read_where_the_leap_began() {
     let at = |n| Epoch::from_u64(Rig::first_epoch().as_u64() + n);
-    let own = keyed().arrangements(1).remove(0);
-    own.iter().for_each(|arrangement| arrangement.advance(at(8)));
-    let [rows, errors] = [0, 1].map(|index| vec![own[index].clone()]);
-    let readable = Readable::new(TABLE, vec![], vec![], rows, errors);
+    let own = keyed().arrangements(1);
+    own.iter().flatten().for_each(|arrangement| arrangement.advance(at(8)));
+    let readable = Readable::new(TABLE, vec![], vec![], own.rows, own.errors);
     let relations = Relations::default();
     let relation = relations.insert(readable.following(Epoch::ZERO, vec![], Steps::new(at(4), Some(at(9)))));
     relations.set_live(TABLE);

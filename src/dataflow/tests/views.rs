@@ -1,11 +1,11 @@
 //! What the product is: at every epoch a view equals its query run from scratch on its tables, rows and errors, on any number of
 //! workers, created before or after its data, across restarts (I3, I8).
 
+use super::super::engine::Most;
 use super::super::engine::PART;
-use super::super::parts::Most;
 use super::{Contents, Rig, WHOLE, add, contents};
 use crate::connector::{Changes, Fold};
-use crate::dataflow::build::Body;
+use crate::dataflow::blueprint::Body;
 use crate::dataflow::engine::distribute;
 use crate::dataflow::relations::Readable;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -27,7 +27,7 @@ use weir_sql::plan::Plan;
 use weir_sql::session::Settings;
 use weir_sql::statement::{Statement, parse};
 use weir_sql::types::{Column, Type};
-use weir_storage::arrangement::Arrangement;
+use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::{Epoch, Generation};
 
 const A: RelationId = RelationId(1);
@@ -320,24 +320,20 @@ impl Case {
         &mut self,
         workers: usize,
         generation: u32,
-        relations: &[(RelationId, Body, Vec<Vec<Arrangement>>)],
+        relations: &[(RelationId, Body, Roles<Vec<Arrangement>>)],
     ) -> Vec<Arc<Readable>> {
         let at = self.rig.closed;
         let rig = Rig::new(workers, at);
         let mut built = vec![];
         for (id, body, old) in relations {
             let new = body.arrangements(workers);
-            for (index, placement) in body.placements().iter().enumerate() {
-                for own in old {
-                    for delta in own[index].snapshot(at).unwrap().scan(None) {
-                        for (worker, part) in
-                            distribute(placement, &delta.unwrap(), workers).unwrap().iter().enumerate()
-                        {
-                            new[worker][index].apply(at, part).unwrap();
-                        }
+            for (placement, (old, new)) in body.placements().iter().zip(old.iter().zip(new.iter())) {
+                for delta in old.iter().flat_map(|own| own.snapshot(at).unwrap().scan(None)) {
+                    for (own, part) in new.iter().zip(distribute(placement, &delta.unwrap(), workers).unwrap()) {
+                        own.apply(at, &part).unwrap();
                     }
                 }
-                new.iter().for_each(|own| own[index].advance(at));
+                new.iter().for_each(|own| own.advance(at));
             }
             built.push(rig.build(id.0, || body.clone(), new, false));
         }
@@ -370,7 +366,7 @@ fn case(seed: u64) {
     let body = Body::View(plan(&sql, &tables()));
     let mut case =
         Case { seed, sql, body: body.clone(), rig, a: Model::new(), b: Model::new(), oracle, history: vec![] };
-    let mut tables_held: Vec<(RelationId, Body, Vec<Vec<Arrangement>>)> = vec![];
+    let mut tables_held: Vec<(RelationId, Body, Roles<Vec<Arrangement>>)> = vec![];
     for id in [A, B] {
         let arrangements = table().arrangements(case.rig.engine.workers());
         case.rig.build(id.0, table, arrangements.clone(), true);

@@ -1,18 +1,17 @@
 //! What one query reads: its relations pinned at one epoch (I11), now or in the past, and the facts behind the system tables. Travels to the table
 //! providers as an extension of DataFusion's session configuration, so that a plan can be made before its data is pinned.
 
+use super::failure::first_error;
 use super::past;
 use crate::catalog::system::Facts;
-use crate::dataflow::errors;
 use crate::dataflow::relations::{Pin, Pinned};
-use arrow::array::AsArray;
 use datafusion::common::DataFusionError;
 use datafusion::execution::context::SessionConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use weir_sql::Result;
 use weir_sql::catalog::RelationId;
-use weir_sql::{Error, Result};
-use weir_storage::{Delta, Epoch};
+use weir_storage::Epoch;
 
 /// Relations of one query or of one transaction block, all at `epoch`.
 #[derive(Clone, Default)]
@@ -39,6 +38,16 @@ impl From<Pin> for Bound {
 }
 
 impl Bound {
+    /// Relations as they were.
+    pub fn of_past(
+        epoch: Epoch,
+        relations: BTreeMap<RelationId, Arc<past::Relation>>,
+        facts: Option<Arc<Facts>>,
+    ) -> Self {
+        let relations = relations.into_iter().map(|(id, relation)| (id, Held::Past(relation))).collect();
+        Self { epoch, relations, facts }
+    }
+
     pub fn of(config: &SessionConfig) -> datafusion::common::Result<Arc<Self>> {
         config
             .get_extension::<Self>()
@@ -65,28 +74,4 @@ impl Bound {
         }
         Ok(())
     }
-}
-
-/// Columns of the error Z-set: operator, expression, sqlstate, message, key.
-pub fn first_error(deltas: impl Iterator<Item = weir_storage::Result<Delta>>, relation: &str) -> Result<Option<Error>> {
-    let text = |rows: &arrow::array::RecordBatch, column: usize, row: usize| {
-        rows.column(column).as_string::<i32>().value(row).to_string()
-    };
-    for delta in deltas {
-        let delta = delta.map_err(|e| Error::internal(e.to_string()))?;
-        let Some(row) = delta.weights().iter().position(|w| *w > 0) else { continue };
-        let rows = delta.rows();
-        assert_eq!(rows.num_columns(), errors::SCHEMA.fields().len(), "an error Z-set's shape");
-        let detail = format!(
-            "A row of relation \"{relation}\" could not be computed: {} in {}.",
-            text(rows, 1, row),
-            text(rows, 0, row)
-        );
-        return Ok(Some(
-            Error::new(Error::sqlstate(&text(rows, 2, row)), text(rows, 3, row))
-                .detail(detail)
-                .hint("Change or delete the offending row upstream; the relation is readable again at once."),
-        ));
-    }
-    Ok(None)
 }

@@ -1,9 +1,12 @@
 //! DataFusion's errors as Postgres clients read them, with the place in the statement when DataFusion knows it.
 
+use crate::dataflow::errors;
+use arrow::array::{AsArray, RecordBatch};
 use datafusion::common::DataFusionError;
 use std::sync::Arc;
 use tokio::task::JoinError;
-use weir_sql::Error;
+use weir_sql::{Error, Result};
+use weir_storage::Delta;
 
 pub fn failure(error: DataFusionError) -> Error {
     if is_panic(&error) {
@@ -31,6 +34,29 @@ fn is_panic(error: &DataFusionError) -> bool {
         DataFusionError::ExecutionJoin(_) => true,
         _ => false,
     }
+}
+
+/// Columns of the error Z-set: operator, expression, sqlstate, message, key.
+pub fn first_error(deltas: impl Iterator<Item = weir_storage::Result<Delta>>, relation: &str) -> Result<Option<Error>> {
+    let text =
+        |rows: &RecordBatch, column: usize, row: usize| rows.column(column).as_string::<i32>().value(row).to_string();
+    for delta in deltas {
+        let delta = delta.map_err(|e| Error::internal(e.to_string()))?;
+        let Some(row) = delta.weights().iter().position(|w| *w > 0) else { continue };
+        let rows = delta.rows();
+        assert_eq!(rows.num_columns(), errors::SCHEMA.fields().len(), "an error Z-set's shape");
+        let detail = format!(
+            "A row of relation \"{relation}\" could not be computed: {} in {}.",
+            text(rows, 1, row),
+            text(rows, 0, row)
+        );
+        return Ok(Some(
+            Error::new(Error::sqlstate(&text(rows, 2, row)), text(rows, 3, row))
+                .detail(detail)
+                .hint("Change or delete the offending row upstream; the relation is readable again at once."),
+        ));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

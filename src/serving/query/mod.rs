@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
 //! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
-//! [`system`] (system tables), [`run`] (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`failure`] (errors).
+//! [`system`] (system tables), [`run`] (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`] (queries of ours), [`failure`] (errors).
 
 pub mod apart;
 pub mod bound;
@@ -16,6 +16,7 @@ pub mod rewrite;
 pub mod run;
 pub mod scan;
 pub mod system;
+pub mod template;
 
 use super::pool::Pool;
 use super::value::row::{self, Column};

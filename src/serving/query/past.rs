@@ -5,7 +5,7 @@
 //! own, [`SCHEMA`]. Rows are read from runs, piece by piece; only runs as they are stored are held in memory, and count against the
 //! queries' pool. The manifest and its objects stay for as long as something here is alive (I10).
 
-use super::bound::{self, Held};
+use super::failure::{failure, first_error};
 use crate::catalog::{Catalog, Life, Object, system};
 use crate::coordinator::past::{Arranged, Stored, stored};
 use datafusion::common::ScalarValue;
@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
+use weir_storage::arrangement::Roles;
 use weir_storage::history::{At, Moment, Snapshot};
 use weir_storage::key::VNODES;
 use weir_storage::run::{self, Sum};
@@ -194,21 +195,22 @@ impl Past {
         env: &Env,
         pool: &Arc<dyn MemoryPool>,
         ids: &[RelationId],
-    ) -> Result<(Epoch, BTreeMap<RelationId, Held>)> {
+    ) -> Result<(Epoch, BTreeMap<RelationId, Arc<Relation>>)> {
         let (mut opened, mut epoch) = (BTreeMap::new(), None);
         for id in ids {
             let object = self.catalog.get(id.0).ok_or_else(|| Error::internal(format!("relation {id} has no past")))?;
             let manifest = &self.snapshot.manifest;
-            let Stored { upper, rows, errors, .. } = stored(manifest, object).ok_or_else(|| self.unfinished(object))?;
+            let Stored { upper, kept } = stored(manifest, object).ok_or_else(|| self.unfinished(object))?;
             if *epoch.get_or_insert(upper) != upper {
                 return Err(self.apart(object, upper));
             }
+            let Roles { rows, errors, .. } = kept;
             let errors = Runs::new(errors);
             if let Some(error) = errors.first_error(env, pool, &object.name).await? {
                 return Err(error);
             }
             let relation = Relation { rows: Runs::new(rows), env: env.clone(), _past: self.clone() };
-            opened.insert(*id, Held::Past(Arc::new(relation)));
+            opened.insert(*id, Arc::new(relation));
         }
         Ok((epoch.unwrap_or(self.snapshot.moment().epoch), opened))
     }
@@ -327,7 +329,7 @@ impl Runs {
     async fn open(&self, env: &Env, pool: &Arc<dyn MemoryPool>) -> Result<&Sum> {
         let fetched = self.fetched.get_or_try_init(async || {
             let reserved = MemoryConsumer::new("runs of the past").register(pool);
-            reserved.try_grow(self.arranged.bytes() as usize).map_err(super::failure::failure)?;
+            reserved.try_grow(self.arranged.bytes() as usize).map_err(failure)?;
             let fetch = |run: run::Run| async move {
                 let bytes = run::fetch(env, &run).await?;
                 Ok::<_, weir_storage::Error>((run, bytes))
@@ -348,7 +350,7 @@ impl Runs {
         let sum = self.open(env, pool).await?;
         for piece in sum.pieces() {
             let deltas = sum.rows(&|vnode| piece.contains(&vnode), None).map_err(failed)?;
-            if let Some(error) = bound::first_error(deltas.into_iter().map(Ok), relation)? {
+            if let Some(error) = first_error(deltas.into_iter().map(Ok), relation)? {
                 return Ok(Some(error));
             }
         }

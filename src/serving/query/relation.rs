@@ -2,12 +2,12 @@
 
 use super::bound::{Bound, Held};
 use super::past::Vnodes;
-use super::scan::{Scan, Source};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use super::scan::{Scan, Source, storage};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -169,16 +169,6 @@ fn find(
         }
     }
     Ok(found)
-}
-
-/// The same columns under the plan's schema: fields of a projection lose or gain metadata, never a type.
-pub fn reshape(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)?)
-}
-
-pub fn storage(error: weir_storage::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(weir_sql::Error::internal(error.to_string())))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! COLLATE, casts to catalog types, constants of the session, subqueries over catalog tables that are always empty.
 
 use super::function::relation_id;
+use super::template;
 use crate::catalog::{Catalog, system};
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -280,7 +281,7 @@ impl Rewriter<'_> {
 fn setting(name: Expr) -> Result<Expr> {
     let template = "SELECT first_value(current_setting.setting) FROM pg_catalog.pg_settings AS current_setting \
                     WHERE current_setting.name = NULL";
-    let mut query = crate::serving::statement::parsed_query(template)?;
+    let mut query = template::parsed_query(template)?;
     if let SetExpr::Select(select) = query.body.as_mut()
         && let Some(Expr::BinaryOp { right, .. }) = &mut select.selection
     {

@@ -3,9 +3,8 @@
 
 use super::past::{self, Vnodes};
 use super::pieces;
-use super::relation::{reshape, storage};
 use crate::dataflow::relations::Pinned;
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -148,10 +147,10 @@ impl ExecutionPlan for Scan {
         let mut statistics = Statistics::new_unknown(&self.schema);
         let partitions = self.properties.partitioning.partition_count().max(1);
         let (rows, bytes) = self.rows();
-        let share = |all: usize| Precision::Inexact(if partition.is_some() { all / partitions } else { all });
-        statistics.num_rows = share(rows);
+        let shares = if partition.is_some() { partitions } else { 1 };
+        statistics.num_rows = Precision::Inexact(rows / shares);
         // By them a join chooses which side it has in memory.
-        statistics.total_byte_size = bytes.map_or(Precision::Absent, share);
+        statistics.total_byte_size = bytes.map_or(Precision::Absent, |bytes| Precision::Inexact(bytes / shares));
         Ok(Arc::new(statistics))
     }
 }
@@ -311,6 +310,16 @@ impl ExecutionPlan for Count {
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::once(counted))))
     }
+}
+
+/// The same columns under the plan's schema: fields of a projection lose or gain metadata, never a type.
+fn reshape(rows: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)?)
+}
+
+pub fn storage(error: weir_storage::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(weir_sql::Error::internal(error.to_string())))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! COPY FROM STDIN: the rows of a stream into a table, some at a time, all in one transaction. The stream itself is
 //! [`crate::serving::value::copy`].
 
-use super::dml::{Target, parsed_query, quoted};
+use super::dml::Target;
 use super::insert::wrapped;
+use crate::serving::arguments::Arguments;
 use crate::serving::query::failure::failure;
-use crate::serving::session::{Arguments, Session};
+use crate::serving::query::template::{parsed_query, quoted};
+use crate::serving::session::Session;
 use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};

@@ -8,7 +8,7 @@ use crate::serving::query::run::Rows;
 use crate::serving::session::Session;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableWithJoins};
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,40 +110,12 @@ pub fn fold(name: &Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
-pub fn quoted(name: &str) -> Ident {
-    Ident::with_quote('"', name)
-}
-
 /// A type to which a value is cast before it is stored. Lengths are checked later: a cast would cut.
 pub fn stored(kind: &Type) -> String {
     match kind {
         Type::Varchar(_) | Type::Char(_) => "TEXT".into(),
         kind => kind.to_string(),
     }
-}
-
-/// A query of ours, to be filled in.
-pub fn parsed_query(sql: &str) -> Result<Query> {
-    match weir_sql::statement::parse(sql)?.pop().map(|parsed| parsed.statement) {
-        Some(weir_sql::statement::Statement::Query(query)) => Ok(*query),
-        _ => Err(Error::internal(format!("not a query: {sql}"))),
-    }
-}
-
-/// `SELECT items FROM from WHERE selection`.
-/// SELECT of one value.
-pub fn constant(value: Expr) -> Result<Query> {
-    query(vec![(value, "value".into())], vec![], None)
-}
-
-pub fn query(items: Vec<(Expr, String)>, from: Vec<TableWithJoins>, selection: Option<Expr>) -> Result<Query> {
-    let mut query = parsed_query("SELECT 1")?;
-    let SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("a template without SELECT")) };
-    select.projection =
-        items.into_iter().map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias: quoted(&alias) }).collect();
-    select.from = from;
-    select.selection = selection;
-    Ok(query)
 }
 
 impl Session {

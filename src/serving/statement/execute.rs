@@ -1,9 +1,11 @@
 //! PREPARE, EXECUTE and DEALLOCATE as statements. EXECUTE puts its arguments into the statement's text.
 
 use super::Outcome;
+use crate::serving::arguments::Arguments;
 use crate::serving::prepared::Prepared;
 use crate::serving::query::rewrite::cast;
-use crate::serving::session::{Arguments, Session};
+use crate::serving::query::template;
+use crate::serving::session::Session;
 use datafusion::sql::sqlparser::ast::{self, DataType, Expr, Ident, ObjectName, Value, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
 use weir_sql::statement::{Parsed, Statement, written};
@@ -31,7 +33,7 @@ impl Session {
             update @ ast::Statement::Update(_) => Statement::Update(Box::new(update)),
             _ => return Err(Error::syntax("only SELECT, INSERT, UPDATE and DELETE can be prepared")),
         };
-        let (parameters, columns) = super::described(self, &statement, &declared).await?;
+        let (parameters, columns) = super::prepare::described(self, &statement, &declared).await?;
         let parsed = Some(Parsed { statement, text, offset: 0 });
         self.prepared.insert(name, Prepared { parsed, parameters, columns })?;
         Ok(Outcome::Done("PREPARE".into()))
@@ -40,7 +42,7 @@ impl Session {
     /// What a type's name means: asked of the planner, which knows all of them.
     async fn type_of(&mut self, kind: &DataType) -> Result<Type> {
         let value = cast(Expr::Value(Value::Null.into()), &kind.to_string());
-        let query = self.readable(&super::constant(value)?)?;
+        let query = self.readable(&template::constant(value)?)?;
         let planner = self.planner()?;
         let (_, columns) = planner.describe(&query, &[]).await?;
         let column = columns.into_iter().next().ok_or_else(|| Error::internal("a cast without a column"))?;

@@ -1,13 +1,15 @@
 //! INSERT. A row with a key that exists overwrites it, as in RisingWave, unless ON CONFLICT says otherwise.
 
 use super::Outcome;
-use super::dml::{Target, count, first_rows, fit, fold, parsed_query, query, quoted, stored, take};
+use super::dml::{Target, count, first_rows, fit, fold, stored, take};
 use super::returning::columns_of;
+use crate::serving::arguments::Arguments;
 use crate::serving::block::Change;
 use crate::serving::holding::Holding;
 use crate::serving::query::Planner;
 use crate::serving::query::rewrite::{cast, cast_to, null, written_type};
-use crate::serving::session::{Arguments, Session};
+use crate::serving::query::template::{parsed_query, query, quoted};
+use crate::serving::session::Session;
 use crate::serving::value::row::Column;
 use arrow::array::{Array, RecordBatch};
 use datafusion::catalog::{MemTable, TableProvider};

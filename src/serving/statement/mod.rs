@@ -1,6 +1,6 @@
 //! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SAVEPOINT, SET), [`ddl`] (CREATE, DROP, FLUSH), [`dml`] with
 //! [`insert`], [`update`] and [`returning`] (INSERT, UPDATE, DELETE, TRUNCATE), [`show`] (SHOW, DESCRIBE), [`explain`],
-//! [`execute`] (PREPARE, EXECUTE, DEALLOCATE), [`copy`] (COPY).
+//! [`prepare`] (before a statement runs), [`execute`] (PREPARE, EXECUTE, DEALLOCATE), [`copy`] (COPY).
 
 pub mod copy;
 mod ddl;
@@ -8,46 +8,21 @@ mod dml;
 mod execute;
 mod explain;
 mod insert;
+mod outcome;
+mod prepare;
 mod returning;
 mod show;
 mod transaction;
 mod update;
 
-pub use dml::{constant, parsed_query};
+pub use outcome::{Outcome, Tag};
 
+use super::arguments::Arguments;
 use super::block::Block;
-use super::query::run::Rows;
-use super::session::{Arguments, Session};
-use super::value::row::Column;
+use super::session::Session;
 use datafusion::sql::sqlparser::ast;
-use weir_sql::statement::copy::Format;
 use weir_sql::statement::{Parsed, Statement};
-use weir_sql::types::Type;
 use weir_sql::{Error, Result};
-
-pub enum Outcome {
-    /// The command tag.
-    Done(String),
-    Rows(Rows, Tag),
-    /// COPY … TO STDOUT.
-    Copy(Rows, Format),
-}
-
-/// The command tag after rows.
-pub enum Tag {
-    Select,
-    /// Of DML with RETURNING, complete.
-    Fixed(String),
-}
-
-impl Tag {
-    pub fn counted(self, rows: usize) -> String {
-        match self {
-            Tag::Select => format!("SELECT {rows}"),
-            Tag::Fixed(tag) => tag,
-        }
-    }
-}
 
 impl Session {
     pub async fn execute(&mut self, parsed: &Parsed, arguments: &Arguments) -> Result<Outcome> {
@@ -119,29 +94,6 @@ impl Session {
             ast::Statement::Truncate(truncate) => self.truncate(truncate).await,
             other => Err(Error::unsupported(first_word(other))),
         }
-    }
-}
-
-/// Types of the parameters and, if the statement yields rows, its columns.
-pub async fn described(
-    session: &mut Session,
-    statement: &Statement,
-    declared: &[Option<Type>],
-) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
-    let nothing = || declared.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect::<Vec<_>>();
-    match statement {
-        Statement::Query(query) => {
-            let (query, planner) = session.read(query).await?;
-            let (planned, columns) = planner.describe(&query, declared).await?;
-            Ok((planned.parameters, Some(columns)))
-        }
-        Statement::Insert(insert) => session.describe_insert(insert, declared).await,
-        Statement::Update(update) => match update.as_ref() {
-            ast::Statement::Update(update) => session.describe_update(update, declared).await,
-            other => Err(Error::unsupported(first_word(other))),
-        },
-        Statement::Delete(delete) => session.describe_delete(delete, declared).await,
-        other => Ok((nothing(), show::columns(other))),
     }
 }
 

@@ -1,10 +1,12 @@
 //! RETURNING: the rows a statement wrote or removed, as a query over them.
 
-use super::dml::{Target, parsed_query, quoted};
+use super::dml::Target;
 use super::{Outcome, Tag};
+use crate::serving::arguments::Arguments;
 use crate::serving::query::Planner;
 use crate::serving::query::failure::failure;
-use crate::serving::session::{Arguments, Session};
+use crate::serving::query::template::{parsed_query, quoted};
+use crate::serving::session::Session;
 use crate::serving::value::row::Column;
 use arrow::array::RecordBatch;
 use datafusion::catalog::MemTable;

@@ -1,12 +1,14 @@
 //! UPDATE and DELETE: evaluated by a query at the epoch of the writer before, then written as new rows and removed ones.
 
 use super::Outcome;
-use super::dml::{Target, count, fit, fold, last_rows, query, quoted, read, stored, take};
+use super::dml::{Target, count, fit, fold, last_rows, read, stored, take};
 use super::returning::columns_of;
+use crate::serving::arguments::Arguments;
 use crate::serving::block::Change;
 use crate::serving::holding::Holding;
 use crate::serving::query::rewrite::{cast, null};
-use crate::serving::session::{Arguments, Session};
+use crate::serving::query::template::{query, quoted};
+use crate::serving::session::Session;
 use crate::serving::value::row::Column;
 use arrow::array::RecordBatch;
 use datafusion::sql::sqlparser::ast::{

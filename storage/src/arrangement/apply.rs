@@ -2,8 +2,8 @@
 
 use super::chunk::{self, Chunk};
 use super::slot::Slot;
+use super::spec::{Kind, Spec};
 use super::state::State;
-use super::{Kind, Spec};
 use crate::delta::{Delta, Net, net, own, take};
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};

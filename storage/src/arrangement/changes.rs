@@ -1,8 +1,8 @@
 //! The change log of an arrangement: read from what came and what went, in time proportional to the changes.
 
-use super::Shared;
 use super::chunk::{BYTES, Chunk, ROWS};
 use super::read::Matches;
+use super::shared::Shared;
 use crate::delta::{Delta, rows_within};
 use crate::epoch::Epoch;
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! Chunks: immutable columns of rows, with the one thing about a row that changes, the epoch it went away.
 
-use super::Spec;
+use super::spec::Spec;
 use crate::delta::{size, take};
 use crate::epoch::Epoch;
 use crate::error::Result;

@@ -16,49 +16,27 @@ mod closed;
 mod compact;
 mod index;
 mod read;
+mod roles;
+mod shared;
 mod slot;
+mod spec;
 mod state;
 
 pub use read::{Matches, Snapshot};
+pub use roles::{Role, Roles};
+pub use spec::{Kind, Spec};
 
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::row_hashes;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use serde::{Deserialize, Serialize};
-use state::State;
-use std::collections::BTreeMap;
+use shared::Shared;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 /// Rows that [`Arrangement::reclaim`] unlinks at most.
 const STEP: usize = 8192;
-
-/// How an arrangement is indexed; chosen by the planner, fixed for life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// Append-only chunks without an index. A retraction is a bug of the caller (asserted).
-    Log,
-    /// At most one live row, of weight 1, per key (anything else is `Error::Invalid`).
-    Keyed,
-    /// Any number of rows per key, any weight. Key -> linked slots, and row hash -> slot.
-    Bag,
-    /// A bag whose rows can also be read in order of their key bytes: see [`Snapshot::range`].
-    Ordered,
-}
-
-/// What an arrangement holds and how it is found; fixed for life.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// How it is indexed.
-    pub kind: Kind,
-    /// Shape of the rows.
-    pub schema: SchemaRef,
-    /// Indices of the key columns, in key order. Empty: one key for all rows.
-    pub key: Vec<usize>,
-}
 
 /// What an arrangement holds, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,19 +59,11 @@ pub struct Arrangement {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    spec: Spec,
-    state: RwLock<State>,
-    /// Epochs that snapshots read at, and how many do. Taken before `state` by whoever takes both.
-    pins: Mutex<BTreeMap<Epoch, usize>>,
-}
-
 impl Arrangement {
     /// Panics if a key column is not in the schema.
     pub fn new(spec: Spec) -> Self {
         assert!(spec.key.iter().all(|&column| column < spec.schema.fields().len()), "key columns are in the schema");
-        let state = RwLock::new(State::new(spec.clone()));
-        Self { shared: Arc::new(Shared { spec, state, pins: Mutex::default() }) }
+        Self { shared: Arc::new(Shared::new(spec)) }
     }
 
     /// What it holds and how it is found.
@@ -236,30 +206,6 @@ impl fmt::Debug for Arrangement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = self.spec();
         f.debug_struct("Arrangement").field("kind", &spec.kind).field("key", &spec.key).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        // A writer that panicked was a failed relation's: what it was about to add is of an epoch that nobody reads.
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pins(&self) -> std::sync::MutexGuard<'_, BTreeMap<Epoch, usize>> {
-        self.pins.lock().expect("nobody panics holding the pins")
-    }
-
-    fn unpin(&self, epoch: Epoch) {
-        let mut pins = self.pins();
-        let count = pins.get_mut(&epoch).expect("a snapshot's epoch is pinned");
-        *count -= 1;
-        if *count == 0 {
-            pins.remove(&epoch);
-        }
     }
 }
 

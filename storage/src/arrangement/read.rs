@@ -1,9 +1,10 @@
 //! Reading an arrangement as of one epoch. The lock is held to look into the index, never while columns are copied.
 
 use super::chunk::Chunk;
+use super::shared::Shared;
 use super::slot::Slot;
+use super::spec::Kind;
 use super::state::State;
-use super::{Kind, Shared};
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::Result;

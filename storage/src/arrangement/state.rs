@@ -7,7 +7,7 @@ use super::chunk::Chunk;
 use super::closed::Closed;
 use super::index::{Hashed, Index};
 use super::slot::{Link, Slot};
-use super::{Kind, Spec};
+use super::spec::{Kind, Spec};
 use crate::delta::widest_row;
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};

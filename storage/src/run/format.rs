@@ -9,6 +9,7 @@
 //! Integers are little-endian. Every byte is under a checksum. There is no IPC schema in it: the catalog has that, and with it a
 //! run of one row would be twice as large; the types are there so that the wrong schema is refused and not misread.
 
+use super::rows::Rows;
 use crate::error::{Error, Result};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::buffer::Buffer;
@@ -23,8 +24,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
-
-use super::Rows;
 
 pub(super) const HEADER: usize = 8;
 const TRAILER: usize = 12;

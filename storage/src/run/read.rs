@@ -1,7 +1,8 @@
 //! Reading a run.
 
 use super::format::{Block, Footer, decode, stored, types};
-use super::{Entry, Rows, Run};
+use super::place::Run;
+use super::rows::{Entry, Rows};
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Putting rows in the order of a run, and adding up those that are equal.
 
-use super::Rows;
+use super::rows::Rows;
 use crate::arrangement::Spec;
 use crate::error::{Error, Result};
 use crate::key::{Keys, VNODES, row_hashes};

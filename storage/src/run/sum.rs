@@ -2,9 +2,11 @@
 //!
 //! Read in ranges of vnodes, so that what is unpacked at once is bounded whatever the arrangement's size.
 
+use super::place::Run;
+use super::read::Reader;
+use super::rows::Rows;
 use super::sort::Sorted;
 use super::write::cut;
-use super::{Reader, Rows, Run};
 use crate::arrangement::Spec;
 use crate::delta::Delta;
 use crate::error::Result;

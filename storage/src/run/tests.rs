@@ -3,7 +3,10 @@
 use super::format::{self, Footer};
 use super::*;
 use crate::arrangement::{Arrangement, Kind, Spec};
+use crate::delta::Delta;
+use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
+use crate::identity::{Maker, StoreId};
 use crate::key::{Keys, VNODES};
 use crate::limits::Limits;
 use arrow::array::*;
@@ -12,6 +15,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use ulid::Ulid;
 
 fn epoch(n: u64) -> Epoch {
     Epoch::from_u64(n)

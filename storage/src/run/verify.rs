@@ -1,7 +1,7 @@
 //! Whether a run is whole, as far as can be told without its schema: every byte is under a checksum.
 
-use super::Run;
 use super::format::{Block, Footer, checked};
+use super::place::Run;
 use crate::error::{Error, Result};
 use bytes::Bytes;
 

@@ -1,8 +1,9 @@
 //! Writing runs.
 
 use super::format::{Block, Encoder, Footer, header, key_prefix, types};
+use super::place::Run;
+use super::rows::Rows;
 use super::sort::{Pick, Sorted};
-use super::{Rows, Run};
 use crate::arrangement::Spec;
 use crate::delta::Delta;
 use crate::epoch::Epoch;

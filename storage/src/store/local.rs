@@ -8,7 +8,7 @@
 //! gone, so is the store that was opened: from then on every request is `Error::Lost`, and nothing is made where it was.
 
 use super::files::{Files, Machine};
-use super::{checked, short};
+use super::refuse::{checked, short};
 use crate::env::{Created, Objects, SystemThreads, Threads, run};
 use crate::error::{Error, Result};
 use async_trait::async_trait;

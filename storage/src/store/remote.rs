@@ -3,7 +3,7 @@
 //! An answer that leaves open whether a write happened is `Error::Retry`. A create answered 409 ("somebody else is creating
 //! it") is `Exists`, as 412 is: the caller reads back in both cases.
 
-use super::{checked, short};
+use super::refuse::{checked, short};
 use crate::env::{Created, Objects};
 use crate::error::{Error, Result};
 use async_trait::async_trait;

@@ -1,7 +1,7 @@
 //! Intervals: `1 year 2 mons 3 days 04:05:06.7`, `1-2`, `90 minutes ago`, ISO 8601's `P1Y2M3DT4H5M6S`.
 
 use super::super::calendar::MICROS_PER_DAY;
-use super::{no_date, trimmed};
+use super::word::{no_date, trimmed};
 use crate::error::{Error, Result};
 use arrow::datatypes::IntervalMonthDayNano;
 

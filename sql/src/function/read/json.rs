@@ -1,6 +1,6 @@
 //! JSON as Postgres reads it: json keeps its text if that is valid, jsonb becomes its canonical form.
 
-use super::malformed;
+use super::word::malformed;
 use crate::error::{Error, Result};
 use crate::numeric::Numeric;
 use std::collections::BTreeMap;

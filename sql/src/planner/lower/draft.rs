@@ -4,7 +4,7 @@
 //! Expressions in a draft refer to the node's columns by position: the column named `"3"` is column 3. Names of the query
 //! are resolved once, against [`Draft::schema`].
 
-use super::{holds, width};
+use super::columns::{holds, width};
 use crate::error::{Error, Result};
 use crate::plan::{Node, Operator};
 use crate::planner::explain::expression;

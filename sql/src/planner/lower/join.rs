@@ -1,7 +1,7 @@
 //! Joins: keys to columns, the rest of the condition to a residual, the derived key of the result.
 
+use super::columns::{comparable, width};
 use super::draft::{Draft, position, positional, resolve};
-use super::{comparable, rows, width};
 use crate::aggregate;
 use crate::error::{Error, Result};
 use crate::plan::{Aggregate, JoinKind, Node, Operator};
@@ -11,10 +11,15 @@ use datafusion::common::{Column as Name, NullEquality};
 use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::{self as logical, Expr, JoinType, cast, lit};
 
-pub fn join(join: &logical::Join) -> Result<Draft> {
-    if join.null_aware {
-        return Err(Error::unsupported("NOT IN with a nullable column").hint("Use NOT EXISTS."));
+/// Refuses what [`join`] cannot do, whatever it joins.
+pub fn check(join: &logical::Join) -> Result<()> {
+    match join.null_aware {
+        true => Err(Error::unsupported("NOT IN with a nullable column").hint("Use NOT EXISTS.")),
+        false => Ok(()),
     }
+}
+
+pub fn join(join: &logical::Join, mut left: Draft, mut right: Draft) -> Result<Draft> {
     let (kind, swapped) = match join.join_type {
         JoinType::Inner => (JoinKind::Inner, false),
         JoinType::Left => (JoinKind::Left, false),
@@ -27,7 +32,6 @@ pub fn join(join: &logical::Join) -> Result<Draft> {
         JoinType::RightAnti => (JoinKind::Anti, true),
         JoinType::RightMark => (JoinKind::Mark, true),
     };
-    let (mut left, mut right) = (rows(&join.left)?, rows(&join.right)?);
     let mut on: Vec<(&Expr, &Expr)> = join.on.iter().map(|(l, r)| (l, r)).collect();
     if swapped {
         std::mem::swap(&mut left, &mut right);

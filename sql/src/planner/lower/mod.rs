@@ -3,6 +3,7 @@
 //! In reading order: [`draft`] (a node with the filters and projections that wait to become one Map), this file (one match
 //! over DataFusion's nodes), [`join`], [`reduce`], [`values`].
 
+mod columns;
 mod draft;
 mod join;
 mod reduce;
@@ -11,10 +12,7 @@ mod values;
 use crate::error::{Error, Result};
 use crate::plan::{Node, Operator};
 use crate::planner::context::Table;
-use crate::planner::fault;
 use crate::types::{Column, Type};
-use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{self as logical, LogicalPlan};
 use draft::Draft;
 
@@ -35,8 +33,11 @@ fn rows(plan: &LogicalPlan) -> Result<Draft> {
         // Order is no property of a set of rows; a limit would have been refused.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => rows(&sort.input),
         LogicalPlan::SubqueryAlias(alias) => Ok(rows(&alias.input)?.named(&alias.schema)),
-        LogicalPlan::Join(join) => join::join(join),
-        LogicalPlan::Aggregate(aggregate) => reduce::aggregate(aggregate),
+        LogicalPlan::Join(join) => {
+            join::check(join)?;
+            join::join(join, rows(&join.left)?, rows(&join.right)?)
+        }
+        LogicalPlan::Aggregate(aggregate) => reduce::aggregate(aggregate, rows(&aggregate.input)?),
         LogicalPlan::Distinct(logical::Distinct::All(input)) => reduce::distinct(rows(input)?),
         LogicalPlan::Union(union) => self::union(union),
         LogicalPlan::Values(rows) => values::values(rows),
@@ -87,32 +88,4 @@ fn union(union: &logical::Union) -> Result<Draft> {
         inputs.push(input);
     }
     Draft::new(Node { operator: Operator::Union { inputs }, columns }, None, &union.schema)
-}
-
-/// Refuses columns whose type has no equality, as a key of `what`.
-fn comparable(columns: &[Column], what: &str) -> Result<()> {
-    match columns.iter().find(|c| c.kind == Type::Json) {
-        None => Ok(()),
-        Some(column) => {
-            let message =
-                format!("could not identify an equality operator for type json (column \"{}\" of {what})", column.name);
-            Err(Error::new("42883", message).hint("Use jsonb."))
-        }
-    }
-}
-
-/// Whether `expr` holds an expression for which `f` is true.
-fn holds(expr: &logical::Expr, f: impl Fn(&logical::Expr) -> bool) -> Result<bool> {
-    use datafusion::common::tree_node::TreeNode;
-    let mut found = false;
-    expr.apply(|e| {
-        found |= f(e);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })
-    .map_err(fault::of)?;
-    Ok(found)
-}
-
-fn width(schema: &DFSchemaRef) -> usize {
-    schema.fields().len()
 }

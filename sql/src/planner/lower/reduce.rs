@@ -1,20 +1,19 @@
 //! GROUP BY, aggregates and DISTINCT: a Map that computes groups and arguments, then one node that keeps state.
 
-use super::draft::Draft;
-use super::{comparable, rows};
+use super::columns::comparable;
+use super::draft::{Draft, position};
 use crate::aggregate::{COUNT, Function};
 use crate::error::{Error, Result};
 use crate::plan::{self, Node, Operator};
 use crate::types::{Column, Type};
 use datafusion::logical_expr::{self as logical, Expr, expr};
 
-pub fn aggregate(aggregate: &logical::Aggregate) -> Result<Draft> {
-    let input = rows(&aggregate.input)?;
+pub fn aggregate(aggregate: &logical::Aggregate, input: Draft) -> Result<Draft> {
     let mut needed = aggregate.group_expr.iter().map(|e| input.resolve(e)).collect::<Result<Vec<_>>>()?;
     if aggregate.aggr_expr.is_empty() {
         let (input, places) = input.select(needed);
         let (node, key) = distinct_node(input)?;
-        let project = places.into_iter().map(super::draft::position).collect();
+        let project = places.into_iter().map(position).collect();
         return Draft::projected(node, key, project, &aggregate.schema);
     }
     let groups = needed.len();

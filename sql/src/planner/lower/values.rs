@@ -1,7 +1,7 @@
 //! Literal rows.
 
+use super::columns::width;
 use super::draft::Draft;
-use super::width;
 use crate::error::Result;
 use crate::plan::{Node, Operator};
 use crate::planner::fault;

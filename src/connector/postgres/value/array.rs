@@ -1,6 +1,6 @@
 //! Arrays of one dimension with lower bound 1 from their text: `{1,NULL,"a \"quoted\" one"}`.
 
-use super::Reject;
+use super::reject::Reject;
 use arrow::array::builder::NullBufferBuilder;
 use arrow::array::{Array, ArrayRef, ListArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
@@ -8,9 +8,18 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
 use weir_sql::types::Type;
 
-pub struct Builder {
+/// The column of the elements, whatever they are.
+pub trait Elements {
+    /// On `Err` nothing has been appended.
+    fn append(&mut self, text: &[u8]) -> Result<(), Reject>;
+    fn append_null(&mut self);
+    /// The column so far; it is empty afterwards.
+    fn finish(&mut self) -> ArrayRef;
+}
+
+pub struct Builder<E> {
     field: FieldRef,
-    elements: super::Builder,
+    elements: E,
     /// Elements in `elements`.
     open: usize,
     /// Elements of whole arrays that were set aside when a later array was rejected half way.
@@ -25,14 +34,15 @@ fn invalid() -> Reject {
     Reject::invalid("array")
 }
 
-impl Builder {
-    pub fn new(element: &Type) -> Self {
+impl<E: Elements> Builder<E> {
+    /// `elements` are of type `element`.
+    pub fn new(element: &Type, elements: E) -> Self {
         let DataType::List(field) = Type::Array(Box::new(element.clone())).arrow() else {
             unreachable!("an array is a list");
         };
         Self {
             field,
-            elements: super::Builder::new(element),
+            elements,
             open: 0,
             aside: vec![],
             offsets: vec![0],

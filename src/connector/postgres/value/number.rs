@@ -1,6 +1,6 @@
 //! Numbers from their text.
 
-use super::Reject;
+use super::reject::{Reject, utf8};
 use arrow::datatypes::i256;
 
 fn out_of_range() -> Reject {
@@ -44,11 +44,11 @@ pub fn int8(text: &[u8]) -> Result<i64, Reject> {
 }
 
 pub fn float4(text: &[u8]) -> Result<f32, Reject> {
-    super::utf8(text)?.parse().map_err(|_| Reject::invalid("real"))
+    utf8(text)?.parse().map_err(|_| Reject::invalid("real"))
 }
 
 pub fn float8(text: &[u8]) -> Result<f64, Reject> {
-    super::utf8(text)?.parse().map_err(|_| Reject::invalid("double precision"))
+    utf8(text)?.parse().map_err(|_| Reject::invalid("double precision"))
 }
 
 /// The digits of a plain decimal, brought to `scale` digits after the point, leading zeros gone.

@@ -1,6 +1,6 @@
 //! Dates, times and intervals from their ISO text (`datestyle = ISO`, `intervalstyle = iso_8601`, time zone UTC).
 
-use super::Reject;
+use super::reject::Reject;
 use arrow::datatypes::IntervalMonthDayNano;
 
 const DAY: i64 = 86_400_000_000;

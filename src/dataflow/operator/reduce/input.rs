@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use std::sync::Arc;
 use weir_sql::plan::Aggregate;
 use weir_sql::total::{self, Keep, Total};
-use weir_sql::types::Type;
+use weir_sql::types::{Type, is_numeric};
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::{Kind, Spec};
 
@@ -106,7 +106,7 @@ impl Layout {
     /// always the same.
     pub fn tie(&self, input: &Input) -> Option<FieldRef> {
         let kind = self.argument(input).data_type().clone();
-        let differ = total::is_numeric(&kind) || matches!(kind, DataType::Interval(_));
+        let differ = is_numeric(&kind) || matches!(kind, DataType::Interval(_));
         differ.then(|| Arc::new(Field::new("tie", DataType::Binary, true)))
     }
 

@@ -5,7 +5,7 @@ use crate::key::Keys;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An arrangement, its definition, and snapshots held open meanwhile.
 struct Case {

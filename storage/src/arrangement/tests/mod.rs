@@ -5,7 +5,8 @@ mod promises;
 
 use super::*;
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use std::collections::BTreeMap;
 
 /// Key (nullable number, text) and value.
 type Row = (Option<i64>, String, i64);

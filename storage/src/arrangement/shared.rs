@@ -1,0 +1,44 @@
+//! What one thread writes and any reads, under its locks.
+
+use super::spec::Spec;
+use super::state::State;
+use crate::epoch::Epoch;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// What all handles of an arrangement share.
+pub(super) struct Shared {
+    pub(super) spec: Spec,
+    state: RwLock<State>,
+    /// Epochs that snapshots read at, and how many do. Taken before `state` by whoever takes both.
+    pins: Mutex<BTreeMap<Epoch, usize>>,
+}
+
+impl Shared {
+    pub(super) fn new(spec: Spec) -> Self {
+        let state = RwLock::new(State::new(spec.clone()));
+        Self { spec, state, pins: Mutex::default() }
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        // A writer that panicked was a failed relation's: what it was about to add is of an epoch that nobody reads.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pins(&self) -> MutexGuard<'_, BTreeMap<Epoch, usize>> {
+        self.pins.lock().expect("nobody panics holding the pins")
+    }
+
+    pub(super) fn unpin(&self, epoch: Epoch) {
+        let mut pins = self.pins();
+        let count = pins.get_mut(&epoch).expect("a snapshot's epoch is pinned");
+        *count -= 1;
+        if *count == 0 {
+            pins.remove(&epoch);
+        }
+    }
+}
