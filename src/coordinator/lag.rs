@@ -6,7 +6,7 @@
 //!
 //! What the store keeps for it has a limit as well. Beyond that the view is *suspended*, with all views that read it: its history is
 //! let go of, it is built anew from its parents like a new view, and until it is there it is read as of where it was given up. A
-//! start does the same to a view whose history is gone.
+//! start does the same to a view whose history is gone, and so is one whose history turns out to be damaged.
 //!
 //! Nothing of this touches sources, checkpoints or other views.
 
@@ -20,10 +20,11 @@ use crate::dataflow::blueprint::Log;
 use crate::dataflow::relations::Readable;
 use crate::dataflow::steps::landing;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
 use weir_storage::manifest::Manifest;
 use weir_storage::run::Run;
-use weir_storage::{Env, Epoch, Result};
+use weir_storage::{Env, Epoch, Error, Result};
 
 /// Bytes in memory of a byte in a run, roughly.
 const UNPACKED: u64 = 4;
@@ -99,10 +100,18 @@ impl Coordinator {
             // Read for the view before it was built anew.
             return;
         }
-        detached.reading = None;
         match logs {
-            Err(error) => tracing::warn!(view = %id, %error, "history could not be read; trying again"),
+            // It stays so: until the view is built anew nothing is read for it.
+            Err(error @ Error::Corrupt(_)) => {
+                tracing::error!(view = %id, %error, "the history of a view is damaged: it is built anew");
+                self.refreshes.push((id, oneshot::channel().0));
+            }
+            Err(error) => {
+                detached.reading = None;
+                tracing::warn!(view = %id, %error, "history could not be read; trying again");
+            }
             Ok(logs) => {
+                detached.reading = None;
                 // Memory holds what came after the last checkpoint.
                 let attach = relation.parents.iter().all(|p| self.ledger.get(p.id).is_some_and(|p| p.sealed() == to));
                 detached.at = to;
@@ -181,7 +190,7 @@ async fn read(
 ) -> Result<Vec<Log>> {
     let mut logs = vec![Log::new(); workers];
     for id in parents {
-        let gone = || weir_storage::Error::Invalid(format!("relation {id} is not in the newest manifest"));
+        let gone = || Error::Invalid(format!("relation {id} is not in the newest manifest"));
         let object = catalog.get(id.0).ok_or_else(gone)?;
         let body = body(&object.body).ok_or_else(gone)?;
         let states = recover::states(manifest, &body, &object.roles().ok_or_else(gone)?).ok_or_else(gone)?;

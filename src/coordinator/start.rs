@@ -239,10 +239,15 @@ impl Coordinator {
             (Life::Live, true) if !is_table => ledger::Life::Suspended,
             _ => ledger::Life::Creating,
         };
-        let void = matches!(&object.body, Body::View(view) if view.suspended);
+        let was_void = matches!(&object.body, Body::View(view) if view.suspended);
+        let void = was_void || life == ledger::Life::Suspended;
         let sealed = if fresh { Epoch::ZERO } else { upper };
         let entry = Entry::new(kind(object), reads, upper).found(life, sealed, void);
         self.enter(id, Held { ids: object.roles().expect("a relation was read back"), arrangements }, entry);
+        if void && !was_void {
+            // Nothing is kept that would lead on from where it was (I8).
+            self.edit_view(id, |view| view.suspended = true);
+        }
         if let Some(suspended) = suspended {
             self.serve(Arc::new(body().readable(id, &suspended.arrangements)));
         }
@@ -325,11 +330,15 @@ struct ReadBack {
     failed: Option<Failure>,
 }
 
-/// A relation of which the store cannot give back what it should hold. A view is built anew; a table has failed, with nothing in it.
+/// A relation of which the store cannot give back what it should hold. A view is built anew, one that is being made by its job, which says
+/// in the catalog what it has; a table has failed, with nothing in it.
 fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_storage::Error) -> Option<ReadBack> {
     let shape = body(&object.body)?;
     let is_table = matches!(object.body, Body::Table(_));
     tracing::error!(relation = object.name, %error, is_table, "the state of a relation is damaged: a view is built anew, a table has failed");
+    if !is_table && object.life == Life::Creating {
+        return None;
+    }
     let stopped = Stopped { sqlstate: "58030".into(), message: format!("its state in the store is damaged: {error}") };
     Some(ReadBack {
         arrangements: shape.arrangements(workers),

@@ -22,7 +22,7 @@ pub struct Faults {
     pub failed: f64,
     /// Carried out, answered with an error.
     pub lost: f64,
-    /// A write answered with an error and carried out before some later request, of anybody.
+    /// A write or a delete answered with an error and carried out before some later request, of anybody.
     pub late: f64,
     /// The longest delay of a request before it is carried out, and again before its answer, in microseconds.
     pub delay: u64,
@@ -41,6 +41,7 @@ pub struct Faulty {
 enum Write {
     Put(String, Bytes),
     Create(String, Bytes),
+    Delete(String),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -76,6 +77,7 @@ impl Faulty {
             let _ = match write {
                 Write::Put(path, bytes) => self.inner.put(&path, bytes).await,
                 Write::Create(path, bytes) => self.inner.create(&path, bytes).await.map(|_| ()),
+                Write::Delete(path) => self.inner.delete(&path).await,
             };
         }
         match self.fate() {
@@ -163,6 +165,10 @@ impl Objects for Faulty {
 
     async fn delete(&self, path: &str) -> Result<()> {
         let fate = self.before().await?;
+        if fate == Fate::Late {
+            lock(&self.late).push(Write::Delete(path.into()));
+            return self.after(fate, Ok(())).await;
+        }
         self.after(fate, self.inner.delete(path).await).await
     }
 
@@ -201,6 +207,18 @@ mod tests {
         assert!(store.put("data/a", Bytes::new()).await.is_err());
         assert!(inner.get("data/a").await.unwrap().is_none());
         while inner.get("data/a").await.unwrap().is_none() {
+            let _ = store.list("data", None).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_delete_takes_away_what_its_sender_was_told_is_still_there() {
+        let inner = open("memory://").unwrap();
+        inner.put("data/a", Bytes::new()).await.unwrap();
+        let store = Faulty::new(inner.clone(), 1, Faults { late: 1.0, ..Faults::default() });
+        assert!(store.delete("data/a").await.is_err());
+        assert!(inner.get("data/a").await.unwrap().is_some());
+        while inner.get("data/a").await.unwrap().is_some() {
             let _ = store.list("data", None).await;
         }
     }

@@ -1,7 +1,7 @@
 //! The object store of a simulation: a directory of a machine that may lose power, faulty, and watched.
 //!
 //! Whatever a node asks goes through its gate, then through injected faults, then to the [`Disk`], which checks what must hold of
-//! every write: I6, I8, I9, I10, and that positions never go back.
+//! every write: I6, I8, I9, I10, and that positions never go back. Objects on it may be damaged, and all of it copied.
 
 use super::time::{Gate, Inline};
 use async_trait::async_trait;
@@ -25,11 +25,30 @@ pub struct Disk {
     state: Mutex<State>,
 }
 
+/// What becomes of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Damage {
+    pub how: How,
+    /// Where in it, around and around.
+    pub at: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    Flipped,
+    Cut,
+    Missing,
+}
+
 #[derive(Default)]
 struct State {
     manifests: BTreeMap<u64, Manifest>,
     sizes: BTreeMap<String, u64>,
     pages: BTreeMap<String, Bytes>,
+    /// Objects that were damaged, as they were.
+    damaged: BTreeMap<String, Bytes>,
+    /// What the next read but so many asks for is damaged before it is read.
+    spoils: Option<(u64, Damage)>,
     broken: Option<String>,
     /// Every write, in order.
     writes: Vec<String>,
@@ -47,8 +66,83 @@ impl Disk {
         *self.objects.lock().unwrap() = open(&self.files);
     }
 
+    /// The same objects at another place.
+    pub fn copy(&self, seed: u64) -> Self {
+        let files = self.files.copy(seed);
+        let state = self.state.lock().unwrap();
+        let copied = State {
+            manifests: state.manifests.clone(),
+            sizes: state.sizes.clone(),
+            pages: state.pages.clone(),
+            damaged: state.damaged.clone(),
+            ..State::default()
+        };
+        Self { objects: Mutex::new(open(&files)), files, state: Mutex::new(copied) }
+    }
+
     fn objects(&self) -> Arc<dyn Objects> {
         self.objects.lock().unwrap().clone()
+    }
+
+    // --- damage
+
+    /// Damages one of the objects, more likely one that the newest manifest names; which.
+    pub async fn damage(&self, of: u64, damage: Damage) -> Option<String> {
+        let path = self.state.lock().unwrap().victim(of)?;
+        self.spoil(&path, damage).await;
+        Some(path)
+    }
+
+    /// Damages what the next read but so many asks for, or nothing any more.
+    pub fn spoil_read(&self, spoils: Option<(u64, Damage)>) {
+        self.state.lock().unwrap().spoils = spoils;
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        !self.state.lock().unwrap().damaged.is_empty()
+    }
+
+    /// Puts back what a start cannot do without, if `told` names it.
+    pub async fn put_back(&self, told: &str) -> bool {
+        let damaged = self.state.lock().unwrap().damaged.clone();
+        let needed = |path: &str| path.starts_with(manifest::FOLDER) || path.ends_with(".pages");
+        let Some((path, bytes)) = damaged.into_iter().find(|(path, _)| needed(path) && told.contains(path)) else {
+            return false;
+        };
+        self.objects().put(&path, bytes).await.expect("the directory can be written");
+        self.state.lock().unwrap().damaged.remove(&path).is_some()
+    }
+
+    async fn spoil(&self, path: &str, damage: Damage) {
+        let objects = self.objects();
+        let Ok(Some(bytes)) = objects.get(path).await else { return };
+        let mut spoilt = bytes.to_vec();
+        let at = damage.at as usize % bytes.len().max(1);
+        {
+            let mut state = self.state.lock().unwrap();
+            state.damaged.entry(path.into()).or_insert(bytes);
+            state.writes.push(format!("{path} is {:?} at {at}", damage.how));
+            if let (How::Missing, Some(sequence)) = (damage.how, Manifest::sequence_of(path)) {
+                // What it names nobody needs any more.
+                state.manifests.remove(&sequence);
+            }
+        }
+        let done = match damage.how {
+            How::Flipped => {
+                spoilt.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (damage.at % 8));
+                objects.put(path, spoilt.into()).await
+            }
+            How::Cut => objects.put(path, spoilt[..at].to_vec().into()).await,
+            How::Missing => objects.delete(path).await,
+        };
+        done.expect("the directory can be written");
+    }
+
+    async fn read(&self, path: &str) {
+        let spoils = self.state.lock().unwrap().spoils_now(path);
+        if let Some(damage) = spoils {
+            self.spoil(path, damage).await;
+        }
     }
 
     /// The first promise that was broken.
@@ -71,6 +165,27 @@ fn open(files: &Volatile) -> Arc<dyn Objects> {
 }
 
 impl State {
+    /// An object to be damaged. The newest manifest does not go missing: nobody could tell.
+    fn victim(&self, of: u64) -> Option<String> {
+        let (newest, manifest) = self.manifests.last_key_value()?;
+        let all: Vec<String> = match of % 8 {
+            0 => self.manifests.keys().filter(|sequence| *sequence != newest).map(|n| Manifest::path(*n)).collect(),
+            1 => self.sizes.keys().cloned().collect(),
+            _ => manifest.objects().into_iter().map(String::from).collect(),
+        };
+        all.get((of / 8) as usize % all.len().max(1)).cloned()
+    }
+
+    fn spoils_now(&mut self, path: &str) -> Option<Damage> {
+        let (left, damage) = self.spoils?;
+        let is_newest = Manifest::sequence_of(path).is_some_and(|n| self.manifests.keys().all(|other| *other <= n));
+        if is_newest {
+            return None;
+        }
+        self.spoils = (left > 0).then(|| (left - 1, damage));
+        (left == 0).then_some(damage)
+    }
+
     fn breaks(&mut self, what: String) {
         self.broken.get_or_insert(what);
     }
@@ -204,10 +319,12 @@ impl Objects for Disk {
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        self.read(path).await;
         self.objects().get(path).await
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.read(path).await;
         self.objects().get_range(path, range).await
     }
 
@@ -225,6 +342,10 @@ impl Objects for Disk {
 
     fn describe(&self) -> String {
         "the simulated store".into()
+    }
+
+    async fn place(&self) -> Result<String> {
+        self.objects().place().await
     }
 }
 
@@ -271,5 +392,9 @@ impl Objects for Gated {
 
     fn describe(&self) -> String {
         self.objects.describe()
+    }
+
+    async fn place(&self) -> Result<String> {
+        self.pass(self.objects.place()).await
     }
 }

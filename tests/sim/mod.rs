@@ -16,6 +16,7 @@ mod upstream;
 mod world;
 
 use crate::kit::number;
+use disk::{Damage, How};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::panic::AssertUnwindSafe;
@@ -33,14 +34,22 @@ const TRIES: usize = 400;
 /// What a panic says that was asked for.
 const ASKED_FOR: &str = "a panic was asked for";
 
+/// In one run of so many there are hundreds of relations.
+const MANY_IN: u64 = 250;
+
 /// How often, among all, something happens, and how.
 type Weighted = (u32, fn(&mut SmallRng) -> Action);
+
+fn damage(dice: &mut SmallRng) -> Damage {
+    let how = [How::Flipped, How::Flipped, How::Cut, How::Missing][dice.random_range(0..4)];
+    Damage { how, at: dice.random() }
+}
 
 /// What happens under a seed.
 fn plan(seed: u64) -> Vec<Action> {
     let mut dice = SmallRng::seed_from_u64(seed ^ 0x5EED);
     // Not everything in every run, so that what there is comes often.
-    let has: Vec<bool> = (0..12).map(|_| dice.random_bool(0.5)).collect();
+    let has: Vec<bool> = (0..16).map(|_| dice.random_bool(0.5)).collect();
     let mut weighted: Vec<Weighted> = vec![
         (40, |d| Action::Work(d.random_range(1..30))),
         (15, |d| Action::Wait(d.random_range(1..400_000))),
@@ -88,6 +97,21 @@ fn plan(seed: u64) -> Vec<Action> {
     may(8, &[(3, |d| Action::StoreAway(d.random_range(1_000..3_000_000)))]);
     may(9, &[(4, |d| Action::Wait(d.random_range(1_000_000..40_000_000))), (3, |_| Action::Flush)]);
     may(10, &[(8, |_| Action::Insert)]);
+    may(12, &[(6, |d| Action::Past(d.random_range(0..3_000_000)))]);
+    if has[13] && seed.is_multiple_of(2) {
+        may(13, &[(2, |_| Action::Copy)]);
+        may(14, &[(1, |_| Action::Move)]);
+    }
+    if has[15] && !seed.is_multiple_of(2) {
+        may(
+            15,
+            &[
+                (2, |d| Action::Damage(d.random(), damage(d))),
+                (3, |d| Action::DamageAtRest(d.random(), damage(d))),
+                (2, |d| Action::DamageAtRead(d.random_range(0..30), damage(d))),
+            ],
+        );
+    }
     let total: u32 = weighted.iter().map(|(weight, _)| weight).sum();
     let count = dice.random_range(10..60);
     let mut pick = |_| {
@@ -100,6 +124,9 @@ fn plan(seed: u64) -> Vec<Action> {
         chosen.expect("at is below the total").1(&mut dice)
     };
     let mut actions: Vec<Action> = (0..count).map(&mut pick).collect();
+    if seed % MANY_IN == MANY_IN - 1 {
+        actions.insert(0, Action::Many(200));
+    }
     if has[11] && seed.is_multiple_of(6) {
         actions.push(if seed.is_multiple_of(12) { Action::LoseSlot } else { Action::AdvanceSlot });
         let more: Vec<Action> = (0..10).map(pick).filter(|a| !matches!(a, Action::Resnapshot)).collect();

@@ -13,7 +13,7 @@ pub fn count(rows: impl IntoIterator<Item = Vec<Option<String>>>) -> Rows {
 }
 
 /// Kinds of views there are.
-pub const KINDS: usize = 13;
+pub const KINDS: usize = 15;
 
 /// The query of a view of this kind; those of kind [`STACKED`] and above read views `below` too.
 pub fn query(kind: usize, below: &[&str]) -> String {
@@ -29,15 +29,20 @@ pub fn query(kind: usize, below: &[&str]) -> String {
         7 => "SELECT id, 12 / v AS w FROM items".into(),
         8 => "SELECT id, big FROM orders UNION ALL SELECT id, big FROM visits".into(),
         9 => "SELECT a.g, b.g AS h FROM visits AS a JOIN visits AS b ON a.id = b.id".into(),
-        10 => format!("SELECT n, count(*) AS m FROM {below} GROUP BY n"),
-        11 => format!("SELECT b.g, b.n, i.v FROM {below} AS b JOIN items AS i ON b.g = i.id"),
-        12 => format!("SELECT a.g, a.n, b.s FROM {below} AS a JOIN {other} AS b ON a.g = b.g"),
+        10 => "SELECT id AS k, g FROM orders UNION ALL SELECT v, id FROM items".into(),
+        // NULL on one side only.
+        11 => "SELECT u.k, i.id FROM (SELECT id AS k FROM orders UNION ALL SELECT v FROM visits) AS u \
+               JOIN items AS i ON u.k = i.v"
+            .into(),
+        12 => format!("SELECT n, count(*) AS m FROM {below} GROUP BY n"),
+        13 => format!("SELECT b.g, b.n, i.v FROM {below} AS b JOIN items AS i ON b.g = i.id"),
+        14 => format!("SELECT a.g, a.n, b.s FROM {below} AS a JOIN {other} AS b ON a.g = b.g"),
         other => unreachable!("no view of kind {other}"),
     }
 }
 
 /// The first kind that reads views of kind 1.
-pub const STACKED: usize = 10;
+pub const STACKED: usize = 12;
 
 fn text(value: impl ToString) -> Option<String> {
     Some(value.to_string())
@@ -65,7 +70,7 @@ pub fn evaluate(kind: usize, contents: &Contents) -> (Rows, i64) {
             let v = o.v.filter(|v| v % 2 == 0)?;
             Some(vec![text(o.id), text(v + 1), text(&o.big)])
         })),
-        1 | 12 => {
+        1 | 14 => {
             rows.extend(groups(&orders).iter().map(|(g, own)| vec![text(g), text(own.len()), opt(sum(own.iter()))]))
         }
         2 => {
@@ -101,12 +106,22 @@ pub fn evaluate(kind: usize, contents: &Contents) -> (Rows, i64) {
             }
         }
         10 => {
+            rows.extend(orders.iter().map(|row| vec![text(row.id), text(row.g)]));
+            rows.extend(items.iter().map(|row| vec![opt(row.v), text(row.id)]));
+        }
+        11 => {
+            for k in orders.iter().map(|row| Some(row.id)).chain(visits.iter().map(|row| row.v)) {
+                let found = items.iter().filter(|i| k.is_some() && i.v == k);
+                rows.extend(found.map(|i| vec![opt(k), text(i.id)]));
+            }
+        }
+        12 => {
             let sizes = groups(&orders).into_values().map(|own| own.len());
             let mut counted: BTreeMap<usize, usize> = BTreeMap::new();
             sizes.for_each(|n| *counted.entry(n).or_default() += 1);
             rows.extend(counted.iter().map(|(n, m)| vec![text(n), text(m)]));
         }
-        11 => {
+        13 => {
             for (g, own) in groups(&orders) {
                 let found = items.iter().filter(|i| i.id == g);
                 rows.extend(found.map(|i| vec![text(g), text(own.len()), opt(i.v)]));

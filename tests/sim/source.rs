@@ -29,7 +29,13 @@ use weir_storage::Env;
 use weir_storage::publish::Durable;
 
 /// `connector = 'scripted'`
-pub struct Scripted;
+pub struct Scripted {
+    /// Of a store that lies beside the one whose source this is.
+    is_aside: bool,
+}
+
+pub static HOME: &[&dyn Connector] = &[&Scripted { is_aside: false }];
+pub static ASIDE: &[&dyn Connector] = &[&Scripted { is_aside: true }];
 
 type Server = (Arc<Upstream>, Arc<Dice>);
 
@@ -45,6 +51,12 @@ pub fn serve(upstream: &Arc<Upstream>, dice: &Arc<Dice>) {
 
 fn server() -> Server {
     SERVER.with_borrow(Clone::clone).expect("a simulation runs in this thread")
+}
+
+impl Scripted {
+    fn touch(&self, source: &Definition, what: &str) {
+        server().0.touched(source.identity.token, self.is_aside, what);
+    }
 }
 
 #[async_trait]
@@ -66,6 +78,7 @@ impl Connector for Scripted {
     }
 
     async fn create(&self, source: &Definition) -> Result<Created> {
+        self.touch(source, "made something");
         let (upstream, _) = server();
         let lsn = upstream.create_slot().map_err(|failure| failure.error())?;
         let server = upstream.identify().map_err(|failure| failure.error())?;
@@ -102,7 +115,8 @@ impl Connector for Scripted {
         Ok(Discovered { subscription, notices: vec![] })
     }
 
-    async fn start(&self, _source: &Definition, start: Start) -> Result<Arc<dyn Source>> {
+    async fn start(&self, source: &Definition, start: Start) -> Result<Arc<dyn Source>> {
+        self.touch(source, "read");
         let (upstream, dice) = server();
         let place = Place::of(&start.position)?;
         let reading = Arc::new(Reading {
@@ -123,7 +137,8 @@ impl Connector for Scripted {
         Ok(Arc::new(Running(reading)))
     }
 
-    async fn drop(&self, _source: &Definition) -> Vec<String> {
+    async fn drop(&self, source: &Definition) -> Vec<String> {
+        self.touch(source, "dropped something");
         let dropped = server().0.drop_slot();
         dropped.is_err().then(|| "the slot could not be dropped".into()).into_iter().collect()
     }

@@ -97,7 +97,6 @@ struct Stream {
 pub struct Upstream {
     state: Mutex<State>,
     dice: Arc<Dice>,
-    disk: Arc<Disk>,
 }
 
 struct State {
@@ -116,6 +115,10 @@ struct State {
     /// Copies that read a table.
     locks: BTreeMap<u32, usize>,
     broken: Option<String>,
+    /// The store of whoever may read here.
+    disk: Arc<Disk>,
+    /// As whom stores spoke that another has taken the place of.
+    left: BTreeSet<u64>,
     /// The source, once it is known in manifests.
     source: Option<u32>,
 }
@@ -148,9 +151,11 @@ impl Upstream {
             breaks: 0,
             locks: BTreeMap::new(),
             broken: None,
+            disk,
+            left: BTreeSet::new(),
             source: None,
         };
-        Self { state: Mutex::new(state), dice, disk }
+        Self { state: Mutex::new(state), dice }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
@@ -378,8 +383,8 @@ impl Upstream {
     /// The reader says what it will never ask for again (I7).
     pub fn acknowledge(&self, stream: u64, position: Lsn) {
         let save = self.dice.once_in(3);
-        let durable = self.disk.newest();
         self.with(|state| {
+            let durable = state.disk.newest();
             let known = durable.as_ref().and_then(|manifest| {
                 let position = manifest.positions.get(&state.source?)?;
                 Place::of(&Position(position.clone())).ok()
@@ -398,6 +403,28 @@ impl Upstream {
 
     pub fn set_source(&self, source: u32) {
         self.with(|state| state.source = Some(source));
+    }
+
+    /// What the reader will never ask for again.
+    pub fn confirmed(&self) -> Option<Lsn> {
+        self.with(|state| state.slot.as_ref().map(|slot| slot.confirmed))
+    }
+
+    /// From now on the store is at another place, and whoever spoke as `token` may not touch anything here.
+    pub fn moves(&self, disk: &Arc<Disk>, token: u64) {
+        self.with(|state| {
+            state.disk = disk.clone();
+            state.left.insert(token);
+        });
+    }
+
+    /// Somebody who speaks as `token` touches what is here; `is_aside`: from a store that lies beside the one that may.
+    pub fn touched(&self, token: u64, is_aside: bool, what: &str) {
+        self.with(|state| {
+            if is_aside || state.left.contains(&token) {
+                state.broken.get_or_insert(format!("a copy of the store {what} upstream, and did not take it over"));
+            }
+        });
     }
 
     pub fn publish(&self, table: u32) -> Result<()> {

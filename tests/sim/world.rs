@@ -4,11 +4,16 @@
 //! the commits that the read says it has seen (I1, I3, I11), what was answered stays true after any crash, and in the end, when nothing
 //! goes wrong any more, everything has arrived.
 
+mod aside;
+mod damage;
+mod memory;
+mod past;
+
 use super::ASKED_FOR;
-use super::disk::{Disk, Gated};
+use super::disk::{Damage, Disk, Gated};
 use super::model::{self, Rows};
-use super::source::{self, Scripted};
-use super::time::{Dice, Gate, Hurried, Inline, NodeClock, Time, WorldClock};
+use super::source::{self, ASIDE, HOME};
+use super::time::{Dice, Gate, Hurried, Inline, NodeClock, Time};
 use super::upstream::{self, ITEMS, ORDERS, TABLES, TICKS, Upstream, VISITS};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use weir::catalog::secret::Keeper;
 use weir::catalog::{Catalog, Life};
-use weir::connector::postgres::lsn::Place;
+use weir::connector::postgres::lsn::{Lsn, Place};
 use weir::connector::{Connectors, Position, State};
 use weir::coordinator::pace::Limits;
 use weir::coordinator::request::{Done, Handle, Request};
@@ -30,12 +35,15 @@ use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
 use weir_storage::env::Objects;
 use weir_storage::fault::{Faults, Faulty};
-use weir_storage::{Env, Epoch};
+use weir_storage::{Delta, Env, Epoch};
 
 pub type Result<T, E = String> = std::result::Result<T, E>;
 
 /// Whatever epoch there is.
 const ANY: Wanted = Wanted { at_least: Epoch::ZERO, at_most: Epoch::NEVER, failed: false };
+
+/// Bytes that the state of a few relations takes.
+const STATE: u64 = 40_000;
 
 /// Microseconds within which everything has arrived once nothing goes wrong any more.
 const SETTLED_WITHIN: u64 = 120_000_000;
@@ -73,10 +81,25 @@ pub enum Action {
     StoreAway(u64),
     LoseSlot,
     AdvanceSlot,
+    /// So many views at once.
+    Many(usize),
+    /// Somebody reads as of so many microseconds ago.
+    Past(u64),
+    /// The store is copied, and the copy is opened beside it.
+    Copy,
+    /// The node dies, and another starts on a copy of its store.
+    Move,
+    /// An object is damaged, nobody knows which.
+    Damage(u64, Damage),
+    /// The same between the death of a node and the start of another.
+    DamageAtRest(u64, Damage),
+    /// What the next read but so many asks for is damaged.
+    DamageAtRead(u64, Damage),
 }
 
 struct Node {
     id: u64,
+    env: Env,
     handle: Handle,
     gate: Arc<Gate>,
     run: JoinHandle<weir_sql::Result<()>>,
@@ -117,18 +140,26 @@ pub struct World {
     time: Arc<Time>,
     dice: Arc<Dice>,
     pub disk: Arc<Disk>,
+    faults: Faults,
     faulty: Arc<Faulty>,
     upstream: Arc<Upstream>,
     spill: tempfile::TempDir,
     nodes: Vec<Node>,
     hung: Vec<(Node, u64)>,
+    /// Servers that have had the store so far.
+    owners: usize,
+    /// It is a copy that lies beside the store whose source may read.
+    is_aside: bool,
     asked: Vec<Asked>,
+    readers: Vec<past::Reader>,
     known: BTreeMap<String, Known>,
     /// Views that were being made while something else was dropped with all that depends on it.
     doubtful: BTreeSet<String>,
     /// Views by name, with their kind.
     views: BTreeMap<String, usize>,
     ordeals: Vec<(String, Ordeal)>,
+    /// Bytes that all state may take.
+    state_limit: u64,
     next: i64,
     /// Rows of the plain table: surely there, and maybe.
     inserted: BTreeSet<i64>,
@@ -141,6 +172,8 @@ pub struct World {
     /// Commits seen at each epoch: an epoch never names two contents, also after a crash.
     at: BTreeMap<Epoch, usize>,
     slot_lost: bool,
+    /// What had been confirmed when a table was first seen to have failed on a node.
+    held: Option<(u64, Option<Lsn>)>,
     /// For comparing runs.
     pub trace: Vec<String>,
     pub reads: u64,
@@ -170,8 +203,7 @@ impl World {
             1 => Faults { delay: 2_000, ..Faults::default() },
             _ => Faults { failed: 0.03, lost: 0.03, late: 0.02, delay: 20_000 },
         };
-        let faulty = Faulty::new(disk.clone(), dice.below(u64::MAX), faults);
-        let faulty = Arc::new(faulty.with_clock(Arc::new(WorldClock(time.clone()))));
+        let faulty = aside::faulty(&disk, faults, &time, &dice);
         let upstream = Arc::new(Upstream::new(dice.clone(), disk.clone()));
         source::serve(&upstream, &dice);
         // Few or most views are slow, some so slow that their history goes to the store.
@@ -186,20 +218,32 @@ impl World {
             panics_at: panics.contains(&n).then(|| dice.below([20, 300, 3_000][dice.below(3) as usize])),
         };
         let ordeals = (0..40).map(|n| (format!("v{n}"), ordeal(n))).collect();
+        let state_limit = [u64::MAX, STATE + dice.below(9 * STATE)][usize::from(dice.once_in(6))];
+        Self { faults, faulty, ordeals, state_limit, ..Self::on(disk, &time, &dice, &upstream) }
+    }
+
+    /// One where nothing has happened yet.
+    fn on(disk: Arc<Disk>, time: &Arc<Time>, dice: &Arc<Dice>, upstream: &Arc<Upstream>) -> Self {
+        let faults = Faults::default();
         Self {
-            time,
-            dice,
+            time: time.clone(),
+            dice: dice.clone(),
+            faulty: aside::faulty(&disk, faults, time, dice),
             disk,
-            faulty,
-            upstream,
+            faults,
+            upstream: upstream.clone(),
             spill: tempfile::tempdir().expect("a folder"),
             nodes: vec![],
             hung: vec![],
+            owners: 0,
+            is_aside: false,
             asked: vec![],
+            readers: vec![],
             known: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             views: BTreeMap::new(),
-            ordeals,
+            ordeals: vec![],
+            state_limit: u64::MAX,
             next: 0,
             inserted: BTreeSet::new(),
             maybe_inserted: BTreeSet::new(),
@@ -208,6 +252,7 @@ impl World {
             seen: 0,
             at: BTreeMap::new(),
             slot_lost: false,
+            held: None,
             trace: vec![],
             reads: 0,
         }
@@ -216,7 +261,7 @@ impl World {
     /// A server with the source and its first tables, then what happens to it, then the end.
     pub async fn run(&mut self, actions: &[Action]) -> Result<()> {
         self.start().await?;
-        self.ask("CREATE TABLE notes (id bigint PRIMARY KEY, n bigint)", Meaning::Creates("notes".into())).await?;
+        self.create_notes().await?;
         self.ask("CREATE SOURCE s WITH (connector = 'scripted')", Meaning::Creates("s".into())).await?;
         self.answered().await?;
         for table in [TICKS, ORDERS, ITEMS, VISITS] {
@@ -286,7 +331,9 @@ impl World {
 
     /// Lets everything run until `over`.
     async fn until(&mut self, what: &str, over: impl Fn(&Self) -> bool) -> Result<()> {
-        let limit = self.time.now() + SETTLED_WITHIN;
+        // Hundreds of relations are read back one after the other.
+        let relations = self.nodes.last().map_or(0, |node| node.handle.catalog.borrow().objects.len() as u64);
+        let limit = self.time.now() + SETTLED_WITHIN * (1 + relations / 30);
         while !over(self) {
             if self.time.now() > limit {
                 return Err(format!("waited in vain until {what}: {}", self.state()));
@@ -313,7 +360,10 @@ impl World {
         }
         for node in &self.nodes {
             let failed = node.handle.relations.all().into_iter().filter_map(|r| Some((r.id, r.failure()?.clone())));
-            let unasked = |(_, failure): &(RelationId, Failure)| !failure.cause.message.contains(ASKED_FOR);
+            let unasked = |(_, failure): &(RelationId, Failure)| {
+                let is_asked_for = failure.cause.message.contains(ASKED_FOR);
+                !is_asked_for && !self.is_for_damage(failure) && !self.is_too_much(failure)
+            };
             if let Some((id, failure)) = failed.into_iter().find(unasked) {
                 return Err(format!("relation {id} has failed: {}", failure.cause));
             }
@@ -332,6 +382,8 @@ impl World {
             }
         }
         self.asked = waiting;
+        self.check_past()?;
+        self.check_confirmed()?;
         self.read_what_came()
     }
 
@@ -440,18 +492,22 @@ impl World {
             history_limit: [1_000, 100_000][self.dice.below(2) as usize] + self.dice.below(20_000) as usize,
             leap_after: [2, 6, 32][self.dice.below(3) as usize],
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
-            state_limit: u64::MAX,
+            state_limit: self.state_limit,
             portion_rows: [2, 5, 1_000][self.dice.below(3) as usize],
             pool: tokio::runtime::Handle::current(),
             ordeals: self.ordeals.clone(),
-            connectors: Connectors(&[&Scripted]),
+            connectors: Connectors(if self.is_aside { ASIDE } else { HOME }),
             accept_data_loss: false,
         };
-        let started = spawn_local(coordinator::start(env, config));
+        let started = spawn_local(coordinator::start(env.clone(), config));
         self.until("a server has started", |_| started.is_finished()).await?;
         let (coordinator, handle) = match started.await.map_err(|e| e.to_string())? {
             Ok(started) => started,
             Err(error) if error.message.contains("injected") || error.message.contains("away") => return Ok(false),
+            Err(error) if self.disk.put_back(&error.message).await => {
+                self.trace.push(format!("{} refused and put back: {error}", self.time.now()));
+                return Ok(false);
+            }
             Err(error) => return Err(format!("a server does not start: {error}")),
         };
         let (orders, alarm) = worker.lock().unwrap().take().expect("the engine was started");
@@ -460,7 +516,8 @@ impl World {
         let run = spawn_local(coordinator.run(stopped));
         self.seen = self.durable();
         let id = self.dice.below(u64::MAX);
-        self.nodes.push(Node { id, handle, gate, run, worker, stop: Some(stop), may_end: false });
+        self.owners += 1;
+        self.nodes.push(Node { id, env, handle, gate, run, worker, stop: Some(stop), may_end: false });
         Ok(true)
     }
 
@@ -480,7 +537,10 @@ impl World {
         node.worker.abort();
         // What was asked of it stays unanswered.
         self.asked.retain(|asked| asked.node != node.id);
-        self.upstream.cut();
+        self.readers.retain(|reader| reader.node != node.id);
+        if !self.is_aside {
+            self.upstream.cut();
+        }
     }
 
     async fn restart(&mut self) -> Result<()> {
@@ -564,12 +624,7 @@ impl World {
                 if kind >= model::STACKED && below.is_empty() {
                     return Ok(());
                 }
-                let query = model::query(kind, &below);
-                let name = format!("v{}", self.next);
-                self.next += 1;
-                self.views.insert(name.clone(), kind);
-                let text = format!("CREATE MATERIALIZED VIEW {name} AS {query}");
-                self.ask(&text, Meaning::Creates(name)).await?;
+                let text = self.create_view(kind, &model::query(kind, &below)).await?;
                 if matches!(action, Action::CreateAndCancel(_)) {
                     let micros = self.dice.below(60_000);
                     self.pass(micros).await?;
@@ -658,8 +713,42 @@ impl World {
                 self.upstream.advance_slot();
                 self.slot_lost = true;
             }
+            Action::Many(views) => {
+                for n in 0..views {
+                    let kind = n % model::STACKED;
+                    self.create_view(kind, &model::query(kind, &[])).await?;
+                    if n % 20 == 19 {
+                        self.answered().await?;
+                        self.upstream.work(5);
+                    }
+                }
+            }
+            Action::Past(ago) => self.read_past(ago),
+            Action::Copy => self.open_copy().await?,
+            Action::Move => self.move_store().await?,
+            Action::Damage(of, damage) => self.damage(of, damage).await,
+            Action::DamageAtRest(of, damage) => {
+                let node = self.nodes.pop().expect("a node runs");
+                self.bury(node);
+                self.damage(of, damage).await;
+                self.start().await?;
+                if self.dice.once_in(2) {
+                    self.mend().await?;
+                }
+            }
+            Action::DamageAtRead(reads, damage) => self.disk.spoil_read(Some((reads, damage))),
         }
         Ok(())
+    }
+
+    /// Asks for a view; by which statement.
+    async fn create_view(&mut self, kind: usize, query: &str) -> Result<String> {
+        let name = format!("v{}", self.next);
+        self.next += 1;
+        self.views.insert(name.clone(), kind);
+        let text = format!("CREATE MATERIALIZED VIEW {name} AS {query}");
+        self.ask(&text, Meaning::Creates(name)).await?;
+        Ok(text)
     }
 
     /// Another server starts on the store; the one before goes on after so many microseconds.
@@ -694,9 +783,21 @@ impl World {
 
     /// One row into the plain table, durably.
     fn insert(&mut self) {
+        let id = self.next;
+        let Some(answer) = self.write() else { return };
+        self.asked.push(Asked {
+            node: self.node().id,
+            text: format!("INSERT {id}"),
+            meaning: Meaning::Inserts(id),
+            answer,
+        });
+    }
+
+    /// The answer to it.
+    fn write(&mut self) -> Option<oneshot::Receiver<weir_sql::Result<Done>>> {
         use arrow::array::{Int64Array, RecordBatch};
         let catalog = self.catalog();
-        let Some(table) = catalog.by_name("notes").filter(|o| o.life == Life::Live) else { return };
+        let table = catalog.by_name("notes").filter(|o| o.life == Life::Live)?;
         let id = self.next;
         self.next += 1;
         let schema = Arc::new(arrow::datatypes::Schema::new(
@@ -709,12 +810,7 @@ impl World {
         let changes = vec![(RelationId(table.id), weir::connector::Changes::Keyed(fold))];
         self.forget(&Meaning::Inserts(id));
         self.tell(Request::Write { changes, persist: true, lock: None, reply });
-        self.asked.push(Asked {
-            node: self.node().id,
-            text: format!("INSERT {id}"),
-            meaning: Meaning::Inserts(id),
-            answer,
-        });
+        Some(answer)
     }
 
     // --- reading
@@ -741,6 +837,8 @@ impl World {
         let pin = match relations.pin(&ids, ANY) {
             Ok(pin) => pin,
             Err(Unreadable::Building(_) | Unreadable::NoCommonEpoch) if !all => return Ok(()),
+            // Without it nobody knows what is to be seen.
+            Err(Unreadable::Failed(id, _)) if id == ticks.1 => return Ok(()),
             // What failed is left out, and was right where it stands.
             Err(Unreadable::Failed(id, _)) => {
                 self.read_failed(id)?;
@@ -864,17 +962,21 @@ impl World {
         // Copies wait for transactions that run.
         self.upstream.rest();
         self.faulty.set_away(false);
+        self.disk.spoil_read(None);
         for (node, _) in std::mem::take(&mut self.hung) {
             node.gate.freeze(false);
-            self.pass(5_000_000).await?;
+            self.until("a server that lost its store has ended", |_| node.run.is_finished()).await?;
             self.bury(node);
         }
         self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?;
+        self.mend().await?;
         self.arrive().await?;
         self.restart().await?;
+        self.mend().await?;
         self.upstream.work(20);
         self.upstream.rest();
-        self.arrive().await
+        self.arrive().await?;
+        self.check_memory().await
     }
 
     async fn arrive(&mut self) -> Result<()> {
@@ -962,19 +1064,8 @@ fn less(a: &Rows, b: &Rows) -> Rows {
 /// Rows, and the number of errors.
 fn contents(pinned: &Pinned) -> Result<(Rows, i64)> {
     let mut rows = Rows::new();
-    let options = FormatOptions::default();
-    for snapshot in &pinned.rows {
-        for delta in snapshot.scan(None) {
-            let delta = delta.map_err(|e| e.to_string())?;
-            let formatters = delta.rows().columns().iter().map(|c| ArrayFormatter::try_new(c, &options));
-            let formatters: Vec<_> = formatters.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-            for (row, weight) in delta.weights().iter().enumerate() {
-                let value = |(column, text): (usize, &ArrayFormatter)| {
-                    (!delta.rows().column(column).is_null(row)).then(|| text.value(row).to_string())
-                };
-                *rows.entry(formatters.iter().enumerate().map(value).collect()).or_default() += weight;
-            }
-        }
+    for delta in pinned.rows.iter().flat_map(|snapshot| snapshot.scan(None)) {
+        add(&mut rows, &delta.map_err(|e| e.to_string())?)?;
     }
     rows.retain(|_, n| *n != 0);
     let errors = pinned.errors.iter().flat_map(|snapshot| snapshot.scan(None));
@@ -984,4 +1075,17 @@ fn contents(pinned: &Pinned) -> Result<(Rows, i64)> {
         failed += delta.weights().iter().sum::<i64>();
     }
     Ok((rows, failed))
+}
+
+fn add(rows: &mut Rows, delta: &Delta) -> Result<()> {
+    let options = FormatOptions::default();
+    let formatters = delta.rows().columns().iter().map(|c| ArrayFormatter::try_new(c, &options));
+    let formatters: Vec<_> = formatters.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    for (row, weight) in delta.weights().iter().enumerate() {
+        let value = |(column, text): (usize, &ArrayFormatter)| {
+            (!delta.rows().column(column).is_null(row)).then(|| text.value(row).to_string())
+        };
+        *rows.entry(formatters.iter().enumerate().map(value).collect()).or_default() += weight;
+    }
+    Ok(())
 }

@@ -53,6 +53,30 @@ impl Volatile {
         Self(Arc::new(Mutex::new(State { random, files, dirs, next, left, is_off: false })))
     }
 
+    /// Other files with the same names and contents, on a machine of their own.
+    pub fn copy(&self, seed: u64) -> Self {
+        let state = self.state();
+        // No file of one is a file of the other: what marks a place is told by that.
+        let renamed = |names: &Names| -> Names {
+            let other = |node: &Node| match node {
+                Node::File(file) => Node::File(state.next + file),
+                Node::Dir => Node::Dir,
+            };
+            names.iter().map(|(name, node)| (name.clone(), other(node))).collect()
+        };
+        let dirs = state.dirs.iter().map(|(dir, names)| {
+            let now = renamed(&names.now);
+            (dir.clone(), Versions { durable: now.clone(), now })
+        });
+        let files = state.files.iter().map(|(file, contents)| {
+            let now = contents.now.clone();
+            (state.next + file, Versions { durable: now.clone(), now })
+        });
+        let (dirs, files, next) = (dirs.collect(), files.collect(), state.next * 2);
+        let random = SmallRng::seed_from_u64(seed);
+        Self(Arc::new(Mutex::new(State { random, files, dirs, next, left: None, is_off: false })))
+    }
+
     /// Power fails now, and comes back.
     pub fn lose_power(&self) {
         self.state().lose();
