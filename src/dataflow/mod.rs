@@ -5,6 +5,7 @@
 //! their `host` -> `output`, `steps` says at which epochs a view stops.
 
 mod backfill;
+mod bell;
 pub mod blueprint;
 mod build;
 pub mod engine;

@@ -3,7 +3,9 @@
 //! The coordinator registers relations and moves `upper`; workers fill the arrangements; sessions read. A reader pins one epoch
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
+use super::bell::{Bell, Listening};
 use super::steps::{LEAP_AFTER, Marks, Parent, Steps};
+use futures::future::select_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -39,6 +41,8 @@ pub struct Readable {
     /// Changes of its parents that wait for it.
     pub history: History,
     pub work: Work,
+    /// Rung when it moves on all workers, and when it fails.
+    bell: Bell,
     /// Sources that may have more to do when it moves, with the relations they feed.
     watchers: RwLock<Vec<(RelationId, SyncActivator)>>,
 }
@@ -149,6 +153,7 @@ impl Readable {
             steps: Steps::default(),
             history: History::default(),
             work: Work::default(),
+            bell: Bell::default(),
             watchers: RwLock::default(),
         }
     }
@@ -179,6 +184,7 @@ impl Readable {
     }
 
     fn wake(&self, is_meant: impl Fn(RelationId) -> bool) {
+        self.bell.ring();
         let watchers = self.watchers.read().expect("watchers lock");
         for (_, watcher) in watchers.iter().filter(|(of, _)| is_meant(*of)) {
             // A worker that is gone has nothing to do.
@@ -208,6 +214,7 @@ impl Readable {
     pub fn fail(&self, failure: Failure) {
         if self.failure.set(failure).is_ok() {
             self.failures.push(self.id);
+            self.bell.ring();
         }
     }
 
@@ -248,6 +255,8 @@ pub struct Relations {
     /// Read instead of those in `all` that are not live yet.
     suspended: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
     failures: Failures,
+    /// Rung when what is read by a name becomes another.
+    bell: Bell,
     /// Where views that are behind may leap to.
     pub marks: Arc<Marks>,
 }
@@ -265,6 +274,7 @@ impl Relations {
             all: Arc::default(),
             suspended: Arc::default(),
             failures: Failures::default(),
+            bell: Bell::default(),
             marks: Arc::new(Marks::new(leap_after)),
         }
     }
@@ -278,6 +288,7 @@ impl Relations {
     pub fn remove(&self, id: RelationId) {
         self.all.write().expect("relations lock").remove(&id);
         self.suspended.write().expect("relations lock").remove(&id);
+        self.bell.ring();
         self.all().iter().for_each(|other| other.unwatch(id));
     }
 
@@ -294,6 +305,7 @@ impl Relations {
     pub fn suspend(&self, readable: Arc<Readable>) {
         readable.suspended.store(true, Ordering::Release);
         self.suspended.write().expect("relations lock").insert(readable.id, readable);
+        self.bell.ring();
     }
 
     /// What is read by its name: while it is built anew, the relation as it was when it was given up, unless that fails as well.
@@ -307,6 +319,7 @@ impl Relations {
         if let Some(readable) = self.get(id) {
             readable.set_live();
             self.suspended.write().expect("relations lock").remove(&id);
+            self.bell.ring();
         }
     }
 
@@ -335,6 +348,13 @@ impl Relations {
     pub fn forget(&self, epoch: Epoch) {
         self.marks.forget(epoch);
         self.all().iter().filter(|relation| !relation.has_failed()).for_each(|relation| relation.steps.forget(epoch));
+    }
+
+    /// Hears, from now on, when [`Relations::pin`] of `ids` may have another answer: one of them moves, fails, or is another relation.
+    pub fn listen(&self, ids: &[RelationId]) -> Changed {
+        let mut changed = vec![self.bell.listen()];
+        changed.extend(ids.iter().filter_map(|id| Some(self.serving(*id)?.bell.listen())));
+        Changed(changed)
     }
 
     /// Pins `ids` at the newest epoch at which all of them have stopped and that they still hold, and that `wanted` allows.
@@ -382,6 +402,16 @@ impl Relations {
             std::thread::yield_now();
         }
         Err(Unreadable::NoCommonEpoch)
+    }
+}
+
+/// What may change before relations can be read.
+pub struct Changed(Vec<Listening>);
+
+impl Changed {
+    /// Waits until something has.
+    pub async fn heard(self) {
+        select_all(self.0.into_iter().map(|listening| Box::pin(listening.heard()))).await;
     }
 }
 

@@ -25,9 +25,6 @@ use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::history::{At, Found, Snapshot};
 
-/// Nothing tells when a relation reaches an epoch; epochs are at least a millisecond apart.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(20);
 /// System tables that need nothing of the coordinator's answer without it rather than not at all.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Rows of a transaction that are put together at once: the threads of sessions are for what takes a moment.
@@ -303,14 +300,16 @@ impl Session {
 
     /// Relations at the newest epoch that all of `ids` have reached, which is waited for; after a start, as the store has them.
     async fn newest(&self, ids: &[RelationId], at_least: Epoch) -> Result<Bound> {
-        let mut pause = FIRST_LOOK;
+        let (mut progress, mut restoring) = (self.server.handle.progress.clone(), self.server.handle.restoring.clone());
+        // Only who has looked in vain listens, and then looks once more.
+        let mut listening = None;
         loop {
-            let progress = self.server.handle.progress.borrow().clone();
-            if let Some(error) = progress.stopped {
+            let now = progress.borrow_and_update().clone();
+            if let Some(error) = now.stopped {
                 return Err(error);
             }
             let durable_only = self.variables.is("visibility_mode", "checkpoint");
-            let at_most = if durable_only { progress.durable } else { Epoch::NEVER };
+            let at_most = if durable_only { now.durable } else { Epoch::NEVER };
             let wanted = Wanted { at_least, at_most, failed: self.variables.on("weir.read_failed") };
             match self.server.handle.relations.pin(ids, wanted) {
                 Ok(pin) => return Ok(Bound::from(pin)),
@@ -318,8 +317,8 @@ impl Session {
                 // Only a session's own writes or an earlier writer's are waited for: they are on their way.
                 Err(Unreadable::Behind { .. }) => {}
                 Err(Unreadable::Building(id)) => {
-                    let restoring = self.server.handle.restoring.borrow().clone();
-                    match restoring {
+                    let stored = restoring.borrow_and_update().clone();
+                    match stored {
                         None => return Err(self.building(id).await),
                         Some(snapshot) => {
                             if let Some(bound) = self.stored(snapshot, ids, at_least).await? {
@@ -334,8 +333,15 @@ impl Session {
                         .hint("rw_catalog.rw_materialized_views shows how far each one is."));
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_LOOK);
+            match listening.take() {
+                None => listening = Some(self.server.handle.relations.listen(ids)),
+                Some(changed) => tokio::select! {
+                    () = changed.heard() => {}
+                    // What is durable, and whether there is a server yet.
+                    Ok(()) = progress.changed() => {}
+                    Ok(()) = restoring.changed() => {}
+                },
+            }
         }
     }
 
