@@ -87,8 +87,8 @@ async fn read(history: &History, env: &Env, at: At, patience: u64) -> weir_stora
     let catalog = Catalog::of(&snapshot.manifest).map_err(|e| Error::Invalid(e.to_string()))?;
     let mut read = Read::new();
     for object in catalog.objects.values().filter(|object| object.life == Life::Live) {
-        let Some(Stored { upper, rows, errors, .. }) = stored(&snapshot.manifest, object) else { continue };
-        let (rows, errors) = (sum(env, rows).await?, sum(env, errors).await?);
+        let Some(Stored { upper, kept }) = stored(&snapshot.manifest, object) else { continue };
+        let (rows, errors) = (sum(env, kept.rows).await?, sum(env, kept.errors).await?);
         read.insert(object.name.clone(), (upper, rows, errors.values().sum()));
     }
     Ok(read)
