@@ -37,7 +37,7 @@ pub fn stored(manifest: &Manifest, object: &Object) -> Option<Stored> {
     let body = body(&object.body)?;
     let states = recover::states(manifest, &body, &object.roles()?)?;
     let upper = states.rows.upper;
-    let arranged = |(spec, state): (&Spec, &&State)| Arranged { spec: spec.clone(), runs: state.runs.clone() };
+    let arranged = |(spec, state): (&Spec, &&State)| Arranged { spec: spec.clone(), runs: state.runs.to_vec() };
     let kept = Roles::of(body.specs().iter().zip(states.iter()).map(arranged))?;
     Some(Stored { upper, kept })
 }

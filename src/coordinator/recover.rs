@@ -41,7 +41,7 @@ pub async fn restore(env: &Env, workers: usize, body: &Body, states: &Roles<&Sta
     let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
     let (arrangements, placements) = (body.arrangements(workers), body.placements());
     for ((state, placement), own) in states.iter().zip(placements.iter()).zip(arrangements.iter()) {
-        let mut entries = std::pin::pin!(entries(env, own[0].spec().schema.clone(), state.runs.clone()));
+        let mut entries = std::pin::pin!(entries(env, own[0].spec().schema.clone(), state.runs.to_vec()));
         let mut reached = Epoch::ZERO;
         while let Some(mut entries) = entries.try_next().await? {
             // A merged run may hold several epochs of a key, and the runs of other workers the same epochs of other keys. Nobody

@@ -9,7 +9,7 @@ use super::running::{Feed, Running};
 use super::slice::Slice;
 use super::turns::Turns;
 use super::world::World;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -74,8 +74,9 @@ pub struct Crew {
     /// Those that may have yet to reach the last epoch; all others have, since they were at rest when it closed.
     late: BTreeSet<RelationId>,
     turns: Rc<Turns>,
-    /// Arrangements of relations that may have memory to give back.
-    untidy: VecDeque<(RelationId, usize)>,
+    /// Arrangements of relations that may have memory to give back, and the one whose turn it is.
+    untidy: BTreeSet<(RelationId, usize)>,
+    tidying: (RelationId, usize),
 }
 
 /// Who gives memory back takes turns under this name.
@@ -87,7 +88,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 impl Crew {
     pub fn new(orders: Orders) -> Self {
         let turns = Rc::new(Turns::new(orders.world.clock.clone(), orders.world.leap_after));
-        Self { orders, running: BTreeMap::new(), late: BTreeSet::new(), turns, untidy: VecDeque::new() }
+        let (running, late, untidy) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { orders, running, late, turns, untidy, tidying: (RelationId(0), 0) }
     }
 
     /// Carries out what was told since the last step. False: the end, everything is dropped.
@@ -123,11 +125,11 @@ impl Crew {
         }
         let Some(_turn) = self.turns.take(TIDYING, true) else { return };
         let slice = Slice::begin(&self.orders.world.clock);
-        while let Some((id, index)) = self.untidy.pop_front() {
-            if self.running.get(&id).is_some_and(|running| {
-                running.relation.arrangements.iter().nth(index).is_some_and(Arrangement::reclaim)
-            }) {
-                self.untidy.push_front((id, index));
+        while let Some(&next) = self.untidy.range(self.tidying..).next().or_else(|| self.untidy.first()) {
+            self.tidying = next;
+            let arrangement = self.running.get(&next.0).and_then(|own| own.relation.arrangements.iter().nth(next.1));
+            if !arrangement.is_some_and(Arrangement::reclaim) {
+                self.untidy.remove(&next);
             }
             if slice.is_over() {
                 break;
@@ -212,14 +214,9 @@ impl Crew {
             }
             Command::Compact(since) => {
                 for (id, since) in since.iter() {
-                    if let Some(running) = running.get(id) {
-                        running.relation.arrangements.iter().for_each(|a| a.compact(*since));
-                    }
-                }
-                // What is being tidied goes on.
-                self.untidy.truncate(1);
-                for (id, Running { relation, .. }) in running {
-                    self.untidy.extend((0..relation.arrangements.iter().count()).map(|index| (*id, index)));
+                    let arrangements = running.get(id).into_iter().flat_map(|own| own.relation.arrangements.iter());
+                    let untidy = arrangements.enumerate().filter(|(_, arrangement)| arrangement.compact(*since));
+                    self.untidy.extend(untidy.map(|(index, _)| (*id, index)));
                 }
             }
             Command::Stop => unreachable!("ends the loop"),

@@ -10,7 +10,7 @@ use crate::epoch::Generation;
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::identity::Maker;
-use crate::manifest::{self, Cache, Manifest};
+use crate::manifest::{self, Cache, Manifest, Root};
 use crate::merge::WORTHWHILE;
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
@@ -55,11 +55,8 @@ pub struct Content<'a> {
 /// more go, hours before recent ones. `size`: bytes of an object.
 pub fn retained(manifests: &[Candidate<'_>], now: i64, size: &dyn Fn(&str) -> u64) -> BTreeMap<u64, Kept> {
     let newest = manifests.iter().rev().take(KEPT).zip(1..).map(|(manifest, n)| (manifest, Kept::Newest(n)));
-    let recent = manifests.iter().filter_map(|manifest| Some((manifest.content?.committed_at, manifest)));
-    let recent = recent.filter(|&(at, _)| now.saturating_sub(at) <= DAY);
-    // Ascending, so that the last of each hour stays.
-    let hourly: BTreeMap<i64, &Candidate> = recent.map(|(at, manifest)| (at.div_euclid(HOUR), manifest)).collect();
-    let hourly = hourly.into_values().rev().map(|manifest| (manifest, Kept::Hour));
+    let made = manifests.iter().filter_map(|manifest| Some((manifest.content?.committed_at, manifest)));
+    let hourly = hourly(made, now).into_values().rev().map(|manifest| (manifest, Kept::Hour));
     let (mut kept, mut held, mut room) = (BTreeMap::new(), BTreeSet::new(), u64::MAX);
     for (manifest, why) in newest.chain(hourly) {
         if kept.contains_key(&manifest.sequence) {
@@ -141,19 +138,8 @@ struct Facts {
     generation: Generation,
     committed_at: i64,
     bytes: u64,
-    /// Bytes needed of each.
-    objects: BTreeMap<String, u64>,
-}
-
-impl Facts {
-    fn of(manifest: &Manifest, bytes: u64) -> Self {
-        Self {
-            generation: manifest.generation,
-            committed_at: manifest.committed_at,
-            bytes,
-            objects: manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes)).collect(),
-        }
-    }
+    /// Bytes needed of each. Of a manifest that is not to stay nobody needs to know.
+    objects: Option<BTreeMap<String, u64>>,
 }
 
 impl Collector {
@@ -181,8 +167,13 @@ impl Collector {
             return Err(Error::Fenced(format!("generation {owner} owns the store, this one is {}", own.generation)));
         }
         let sizes: HashMap<&str, u64> = listed.iter().map(|(path, bytes)| (path.as_str(), *bytes)).collect();
-        let candidates: Vec<Candidate> = self.read.iter().map(candidate).collect();
-        let mut keep = retained(&candidates, env.clock.now(), &|object| sizes.get(object).copied().unwrap_or(0));
+        let now = env.clock.now();
+        // One that turns out to be damaged leaves its hour to the one before.
+        while let Some(sequence) = self.eligible(now).into_iter().find(|sequence| self.is_unknown(*sequence)) {
+            self.look_into(env, sequence).await?;
+        }
+        let candidates: Vec<Candidate> = self.read.iter().filter_map(candidate).collect();
+        let mut keep = retained(&candidates, now, &|object| sizes.get(object).copied().unwrap_or(0));
         // A request to delete may come to something long after it has failed.
         let going = self.history.going();
         keep.retain(|sequence, _| !going.contains(sequence));
@@ -191,12 +182,16 @@ impl Collector {
         delete(env, old.iter().map(|&sequence| Manifest::path(sequence)).collect()).await?;
         self.read.retain(|sequence, _| !old.contains(sequence));
 
-        let Some(kept) = self.read.values().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
+        // Also those that somebody reads.
+        for sequence in self.read.keys().copied().collect::<Vec<_>>() {
+            self.look_into(env, sequence).await?;
+        }
+        let Some(kept) = self.read.values().map(needs).collect::<Option<Vec<_>>>() else {
             tracing::warn!("a manifest cannot be read: nothing it may name is deleted");
             return Ok(Collected { manifests: old.len(), ..Collected::default() });
         };
-        let named: BTreeSet<&str> = kept.iter().flat_map(|k| k.objects.keys()).map(String::as_str).collect();
-        let newest = self.read.values().next_back().into_iter().flatten().flat_map(|newest| &newest.objects);
+        let named: BTreeSet<&str> = kept.iter().flat_map(|objects| objects.keys()).map(String::as_str).collect();
+        let newest = kept.last().copied().into_iter().flatten();
         let sparse = newest.filter_map(|(object, &needed)| {
             let bytes = *sizes.get(object.as_str())?;
             let is_sparse = bytes - needed.min(bytes) >= WORTHWHILE.max(bytes / 5);
@@ -211,25 +206,51 @@ impl Collector {
         Ok(Collected { manifests: old.len(), objects, bytes, sparse })
     }
 
-    /// Reads the manifests that are new, and forgets those that are gone.
+    /// Manifests that may be kept: all others, of which there are most while much is published, can go without another look.
+    fn eligible(&self, now: i64) -> BTreeSet<u64> {
+        let newest = self.read.keys().rev().take(KEPT).copied();
+        let read = self.read.iter().filter_map(|(sequence, known)| Some((known.as_ref()?.committed_at, *sequence)));
+        newest.chain(hourly(read, now).into_values()).collect()
+    }
+
+    fn is_unknown(&self, sequence: u64) -> bool {
+        matches!(self.read.get(&sequence), Some(Some(Facts { objects: None, .. })))
+    }
+
+    /// Reads what a manifest names, unless that is known.
+    async fn look_into(&mut self, env: &Env, sequence: u64) -> Result<()> {
+        let Some(Some(Facts { objects: objects @ None, .. })) = self.read.get_mut(&sequence) else { return Ok(()) };
+        match Manifest::read(env, sequence, &mut self.pages).await {
+            Ok(None) => return Err(gone(sequence)),
+            Ok(Some(manifest)) => {
+                let needs = manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes));
+                *objects = Some(needs.collect());
+            }
+            Err(Error::Corrupt(_)) => drop(self.read.insert(sequence, None)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reads when the manifests that are new were made and by whom, and forgets those that are gone.
     async fn refresh(&mut self, env: &Env) -> Result<()> {
         let listed = env.objects.list(manifest::FOLDER, None).await?;
         let sequences = listed.into_iter().filter_map(|(path, bytes)| Some((Manifest::sequence_of(&path)?, bytes)));
         let listed: BTreeMap<u64, u64> = sequences.collect();
         self.read.retain(|sequence, _| listed.contains_key(sequence));
-        // One after the other, since each has nearly all of its pages in common with the one before.
         for (sequence, bytes) in listed {
             if self.read.contains_key(&sequence) {
                 continue;
             }
-            let known = match Manifest::read(env, sequence, &mut self.pages).await {
-                // Not by us: somebody may own the store by now, and what manifests not listed here name is not known.
-                Ok(None) => {
-                    return Err(Error::Retry(format!("manifest {sequence} was deleted while garbage was looked for")));
+            let path = Manifest::path(sequence);
+            let known = match env.objects.get(&path).await?.map(|found| Root::decode(&path, &found)) {
+                None => return Err(gone(sequence)),
+                Some(Ok(root)) => {
+                    let (generation, committed_at) = (root.generation(), root.committed_at());
+                    Some(Facts { generation, committed_at, bytes, objects: None })
                 }
-                Ok(Some(manifest)) => Some(Facts::of(&manifest, bytes)),
-                Err(Error::Corrupt(_)) => None,
-                Err(error) => return Err(error),
+                Some(Err(Error::Corrupt(_))) => None,
+                Some(Err(error)) => return Err(error),
             };
             self.read.insert(sequence, known);
         }
@@ -237,10 +258,26 @@ impl Collector {
     }
 }
 
-fn candidate<'a>((sequence, known): (&u64, &'a Known)) -> Candidate<'a> {
-    let content = |facts: &'a Facts| Content { committed_at: facts.committed_at, objects: &facts.objects };
-    let bytes = known.as_ref().map_or(0, |facts| facts.bytes);
-    Candidate { sequence: *sequence, bytes, content: known.as_ref().map(content) }
+/// Not by us: somebody may own the store by now, and what manifests not listed here name is not known.
+fn gone(sequence: u64) -> Error {
+    Error::Retry(format!("manifest {sequence} was deleted while garbage was looked for"))
+}
+
+fn needs(known: &Known) -> Option<&BTreeMap<String, u64>> {
+    known.as_ref()?.objects.as_ref()
+}
+
+/// `None`: it is not to stay.
+fn candidate<'a>((sequence, known): (&u64, &'a Known)) -> Option<Candidate<'a>> {
+    let sequence = *sequence;
+    let Some(facts) = known else { return Some(Candidate { sequence, bytes: 0, content: None }) };
+    let content = Content { committed_at: facts.committed_at, objects: facts.objects.as_ref()? };
+    Some(Candidate { sequence, bytes: facts.bytes, content: Some(content) })
+}
+
+/// Of what was made at these times and not more than a day ago, ascending, the last of each hour.
+fn hourly<T>(made: impl Iterator<Item = (i64, T)>, now: i64) -> BTreeMap<i64, T> {
+    made.filter(|&(at, _)| now.saturating_sub(at) <= DAY).map(|(at, what)| (at.div_euclid(HOUR), what)).collect()
 }
 
 async fn delete(env: &Env, paths: Vec<String>) -> Result<()> {

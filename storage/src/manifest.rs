@@ -6,17 +6,18 @@
 //! large as what changed and not as what there is. All of it is readable in a pinch with `tail -c +25`. It names only objects that were durably written before it (I6).
 
 pub mod page;
+mod runs;
 #[cfg(test)]
 mod tests;
 
 pub use page::{Cache, Pages, Record};
+pub use runs::Runs;
 
 use crate::env::Env;
 use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
 use crate::identity::StoreId;
 use crate::limits::Limits;
-use crate::run::Run;
 use bytes::Bytes;
 use page::{Key, Lines, Loose, Places};
 use serde::de::Error as _;
@@ -86,7 +87,7 @@ pub struct State {
     /// Its change log can be read from here on: where the reader furthest behind stands.
     pub since: Epoch,
     /// In epoch order, no gaps, no overlap per vnode.
-    pub runs: Vec<Run>,
+    pub runs: Runs,
 }
 
 impl Manifest {
@@ -157,10 +158,14 @@ impl Manifest {
         let mut text = vec![];
         for (&ArrangementId(id), state) in &self.arrangements {
             let at = |epoch, usual| (epoch != usual).then_some(epoch);
-            let line =
-                Arranged { upper: at(state.upper, self.epoch), since: at(state.since, state.upper), runs: &state.runs };
+            let times = Times { upper: at(state.upper, self.epoch), since: at(state.since, state.upper) };
             text.clear();
-            serde_json::to_writer(&mut text, &line).expect("a state is JSON");
+            serde_json::to_writer(&mut text, &times).expect("two numbers");
+            // One object of both: what comes after the last brace goes before it.
+            text.pop();
+            text.extend_from_slice(if text.len() > 1 { b",\"runs\":" } else { b"\"runs\":" });
+            text.extend_from_slice(state.runs.json());
+            text.push(b'}');
             lines.push(Key::State(id), &text);
         }
         lines
@@ -170,7 +175,7 @@ impl Manifest {
         let is_new = match key {
             Key::Object(id) => self.catalog.objects.insert(id, record).is_none(),
             Key::State(id) => {
-                let line: Arranged<Vec<Run>> = serde_json::from_slice(record.text()).map_err(|e| e.to_string())?;
+                let line: Arranged = serde_json::from_slice(record.text()).map_err(|e| e.to_string())?;
                 let upper = line.upper.unwrap_or(self.epoch);
                 let state = State { upper, since: line.since.unwrap_or(upper), runs: line.runs };
                 self.arrangements.insert(ArrangementId(id), state).is_none()
@@ -265,6 +270,11 @@ impl Root {
         self.manifest.generation
     }
 
+    /// Microseconds since 1970-01-01 UTC.
+    pub fn committed_at(&self) -> i64 {
+        self.manifest.committed_at
+    }
+
     /// `name` is the object's path, for messages.
     pub fn decode(name: &str, bytes: &Bytes) -> Result<Self> {
         let damaged = |why: &str| damaged(name, why);
@@ -324,15 +334,22 @@ fn damaged(name: &str, why: &str) -> Error {
 }
 
 /// A state, as it is written: what is usual is left out, so that what does not change is written alike.
-#[derive(Serialize, Deserialize)]
-struct Arranged<R> {
+#[derive(Deserialize)]
+struct Arranged {
     /// The manifest's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     upper: Option<Epoch>,
     /// The upper.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Epoch>,
-    runs: R,
+    runs: Runs,
+}
+
+/// The first two of it.
+#[derive(Serialize)]
+struct Times {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upper: Option<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Epoch>,
 }
 
 impl Records {

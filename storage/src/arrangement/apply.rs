@@ -77,7 +77,7 @@ pub(super) fn apply(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Res
         Kind::Bag | Kind::Ordered => bag(state, incoming)?,
     };
     let chunks = chunks(epoch, incoming, &change)?;
-    state.applied = epoch;
+    (state.applied, state.is_tidy) = (epoch, false);
     let work = change.closes.len() * RECLAIMED;
     for (slot, row) in change.closes {
         state.close(slot, epoch, incoming.hashes.get(row as usize).copied());

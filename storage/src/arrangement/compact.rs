@@ -34,7 +34,9 @@ impl State {
             let unlinked = (0..block).take_while(|_| self.unlink_oldest()).count();
             left -= unlinked;
             if unlinked < block && self.sparse.is_empty() {
-                return self.shrink();
+                let more = self.shrink();
+                self.is_tidy = !more && self.closed.len() == 0;
+                return more;
             }
             if left == 0 {
                 return true;

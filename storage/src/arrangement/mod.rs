@@ -106,12 +106,13 @@ impl Arrangement {
     }
 
     /// Lets go of history below `since`, as far as no snapshot pins it. Memory is given back by [`Arrangement::reclaim`], and with
-    /// what is applied, in proportion to what that retracts.
-    pub fn compact(&self, since: Epoch) {
+    /// what is applied, in proportion to what that retracts. False: there is nothing to give back.
+    pub fn compact(&self, since: Epoch) -> bool {
         let pins = self.shared.pins();
         let mut state = self.shared.write();
         let lowest = pins.keys().next().copied().unwrap_or(Epoch::NEVER);
         state.since = since.min(lowest).min(state.upper).max(state.since);
+        !state.is_tidy
     }
 
     /// Gives back memory of rows that nobody can see any more: well under a millisecond of work. Whether there is more to do.
@@ -147,13 +148,16 @@ impl Arrangement {
     /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows, retractions first. `after` >= since and
     /// `to` <= upper, else `Error::Invalid`. Costs O(changes).
     pub fn changes(&self, after: Epoch, to: Epoch) -> Result<Vec<Delta>> {
-        let (since, upper) = {
+        let (since, upper, applied) = {
             let state = self.shared.read();
-            (state.since, state.upper)
+            (state.since, state.upper, state.applied)
         };
         if after < since || to > upper {
             let kept = format!("history is kept from {since} to {upper}");
             return Err(Error::Invalid(format!("changes after {after} up to {to} are not readable: {kept}")));
+        }
+        if applied <= after {
+            return Ok(vec![]);
         }
         let _pin = self.snapshot(after)?;
         let log = changes::Log::collect(&self.shared, after, to);

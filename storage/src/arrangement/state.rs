@@ -24,6 +24,8 @@ pub(super) struct State {
     pub since: Epoch,
     /// The epoch of the last `apply`.
     pub applied: Epoch,
+    /// Nothing has been applied since there was nothing to give back, now or when later epochs are let go of.
+    pub is_tidy: bool,
     /// Sum of the live weights now, and at `upper`.
     pub applied_rows: i128,
     pub rows: i128,
@@ -92,6 +94,7 @@ impl State {
             upper: Epoch::ZERO,
             since: Epoch::ZERO,
             applied: Epoch::ZERO,
+            is_tidy: true,
             applied_rows: 0,
             rows: 0,
             heaviest: 0,

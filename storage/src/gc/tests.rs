@@ -403,7 +403,9 @@ async fn serve(env: Env, store: Arc<dyn Objects>, done: Arc<Done>) {
             if runs.len() > 3 && env.random.next().is_multiple_of(2) {
                 runs.drain(..2);
             }
-            runs.extend(named(&[&sealed]).arrangements.remove(&ArrangementId(1)).unwrap_or_default().runs);
+            runs.extend(
+                named(&[&sealed]).arrangements.remove(&ArrangementId(1)).unwrap_or_default().runs.iter().cloned(),
+            );
             match publisher.publish(next, &quiet).await {
                 Ok((published, _)) => manifest = published,
                 Err(_) => return,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::publish::tests::env;
+use crate::run::Run;
 use crate::store::open;
 use serde_json::json;
 
@@ -15,7 +16,7 @@ fn sample() -> Manifest {
         rows: 3,
         vnodes: (0, 255),
     };
-    let state = State { upper: run.to, since: Epoch::ZERO, runs: vec![run] };
+    let state = State { upper: run.to, since: Epoch::ZERO, runs: vec![run].into() };
     Manifest {
         sequence: 42,
         generation: Generation(2),
@@ -101,7 +102,7 @@ fn a_manifest_of_the_first_format_is_read() {
     };
     let name = Manifest::path(42);
     let manifest = decode(&name, &encode(&whole)).unwrap();
-    let state = State { upper: Epoch::from_u64(8), since: Epoch::from_u64(4), runs: vec![] };
+    let state = State { upper: Epoch::from_u64(8), since: Epoch::from_u64(4), runs: Runs::default() };
     assert_eq!(manifest.arrangements, BTreeMap::from([(ArrangementId(1), state)]));
     assert_eq!(manifest.catalog.rest, json!({"last_object": 3}));
     assert_eq!(manifest.catalog.objects[&3].read::<serde_json::Value>().unwrap(), json!({"name": "t"}));
@@ -131,7 +132,7 @@ fn laid(manifest: &Manifest, path: &str, limits: Limits) -> (Manifest, Option<By
 /// A run for arrangement `id`.
 fn touch(manifest: &mut Manifest, id: u64, n: u64) {
     let run = Run { rows: n, ..sample().arrangements[&ArrangementId(u64::MAX)].runs[0].clone() };
-    let state = State { upper: manifest.epoch, since: manifest.epoch, runs: vec![run] };
+    let state = State { upper: manifest.epoch, since: manifest.epoch, runs: vec![run].into() };
     manifest.arrangements.insert(ArrangementId(id), state);
 }
 
@@ -255,4 +256,20 @@ async fn damaged_and_missing_pages_are_named() {
     assert_eq!(Manifest::read(&env, 42, &mut Cache::default()).await.unwrap().unwrap(), manifest);
     env.objects.delete(&Manifest::path(42)).await.unwrap();
     assert_eq!(Manifest::read(&env, 42, &mut Cache::default()).await.unwrap(), None);
+}
+
+#[test]
+fn what_is_written_of_runs_is_what_they_are_now() {
+    let mut manifest = sample();
+    let before = manifest.encode();
+    let shared = manifest.clone();
+    manifest.arrangements.get_mut(&ArrangementId(u64::MAX)).unwrap().runs[0].rows += 1;
+    assert_ne!(manifest.encode(), before);
+    assert_ne!(manifest, shared);
+    assert_eq!(shared.encode(), before);
+    let read = |bytes: &Bytes| {
+        let path = Manifest::path(manifest.sequence);
+        Root::decode(&path, bytes).and_then(|root| root.whole(&path, |_| None)).unwrap()
+    };
+    assert_eq!((read(&manifest.encode()), read(&before)), (manifest.clone(), shared));
 }

@@ -342,3 +342,22 @@ fn readers_on_other_threads_see_their_epoch_while_it_is_written_on() {
     });
     settle(&a);
 }
+
+#[test]
+fn there_is_something_to_give_back_from_a_retraction_until_it_is_reclaimed() {
+    let rows = |weight| delta(&[((Some(1), "a".into(), 1), weight), ((Some(2), "b".into(), 2), weight)]);
+    let own = new(Kind::Keyed);
+    assert!(!own.compact(e(0)), "it is empty");
+    own.apply(e(1), &rows(1)).unwrap();
+    own.advance(e(1));
+    assert!(!own.compact(e(1)), "rows came, and none went");
+    own.apply(e(2), &rows(-1)).unwrap();
+    own.advance(e(2));
+    let held = own.snapshot(e(1)).unwrap();
+    assert!(own.compact(e(2)) && !own.reclaim(), "somebody reads what has gone");
+    drop(held);
+    assert!(own.compact(e(2)) && own.stats().closed == 2);
+    while own.reclaim() {}
+    assert!(!own.compact(e(2)) && own.stats().closed == 0);
+    assert!(own.changes(e(2), e(2)).unwrap().is_empty());
+}
