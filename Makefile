@@ -38,11 +38,12 @@ mutants:
 	python3 tests/sim/mutate.py $(CACHE)/mutants
 
 # The bank under two hundred kills; prints its seed and how many reads were made. Hundreds of rounds of chaos beside PostgreSQL. A thousand
-# stores of which one object is damaged.
+# stores of which one object is damaged. Transactions of 3 GB.
 soak: setup
 	KILLS=200 cargo test --workspace --test main bank:: -- --nocapture
 	ROUNDS=400 cargo test --workspace --test main chaos:: -- --nocapture
 	TRIALS=1000 cargo test --workspace --test main damage:: -- --nocapture
+	WIDE_ROWS=3000 cargo test --workspace --test main wide:: -- --nocapture
 
 lint: cxx fuzz/Cargo.lock
 	cargo fmt --all --check

@@ -50,3 +50,4 @@ mod trust;
 mod types;
 mod upstream;
 mod validation;
+mod wide;
