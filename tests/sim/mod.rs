@@ -108,7 +108,7 @@ fn plan(seed: u64) -> Vec<Action> {
             &[
                 (2, |d| Action::Damage(d.random(), damage(d))),
                 (3, |d| Action::DamageAtRest(d.random(), damage(d))),
-                (2, |d| Action::DamageAtRead(d.random_range(0..30), damage(d))),
+                (4, |d| Action::DamageAtRead(d.random_range(0..12), damage(d))),
             ],
         );
     }

@@ -971,6 +971,7 @@ impl World {
         self.ask("ALTER SOURCE s RESUME", Meaning::Nothing).await?;
         self.mend().await?;
         self.arrive().await?;
+        self.wait_for_readers().await?;
         self.restart().await?;
         self.mend().await?;
         self.upstream.work(20);

@@ -39,6 +39,19 @@ impl World {
         self.readers.push(Reader { node: id, answer });
     }
 
+    /// Much happens until the last one has read.
+    pub(super) async fn wait_for_readers(&mut self) -> Result<()> {
+        if self.readers.is_empty() {
+            return Ok(());
+        }
+        while !self.readers.is_empty() {
+            self.upstream.work(6);
+            self.pass(1_000_000).await?;
+        }
+        self.upstream.rest();
+        self.arrive().await
+    }
+
     pub(super) fn check_past(&mut self) -> Result<()> {
         for mut reader in std::mem::take(&mut self.readers) {
             match reader.answer.try_recv() {
