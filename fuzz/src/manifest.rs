@@ -61,7 +61,7 @@ fn seeds() -> Vec<Vec<u8>> {
         rows: 3,
         vnodes: (0, 255),
     };
-    let state = |runs| State { upper: Epoch::from_u64(9), since: Epoch::from_u64(3), runs };
+    let state = |runs: Vec<Run>| State { upper: Epoch::from_u64(9), since: Epoch::from_u64(3), runs: runs.into() };
     let place = serde_json::json!({"system_id": "7312345678901234567", "timeline": 1, "lsn": "1/16B3748"});
     let full = Manifest {
         generation: Generation(2),
