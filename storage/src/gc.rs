@@ -138,8 +138,15 @@ struct Facts {
     generation: Generation,
     committed_at: i64,
     bytes: u64,
-    /// Bytes needed of each. Of a manifest that is not to stay nobody needs to know.
-    objects: Option<BTreeMap<String, u64>>,
+    names: Names,
+}
+
+/// What a manifest names.
+enum Names {
+    /// Of one that is not to stay nobody needs to know.
+    Unread(Box<Root>),
+    /// Bytes needed of each object.
+    Known(BTreeMap<String, u64>),
 }
 
 impl Collector {
@@ -214,21 +221,27 @@ impl Collector {
     }
 
     fn is_unknown(&self, sequence: u64) -> bool {
-        matches!(self.read.get(&sequence), Some(Some(Facts { objects: None, .. })))
+        matches!(self.read.get(&sequence), Some(Some(Facts { names: Names::Unread(_), .. })))
     }
 
     /// Reads what a manifest names, unless that is known.
     async fn look_into(&mut self, env: &Env, sequence: u64) -> Result<()> {
-        let Some(Some(Facts { objects: objects @ None, .. })) = self.read.get_mut(&sequence) else { return Ok(()) };
-        match Manifest::read(env, sequence, &mut self.pages).await {
+        if !self.is_unknown(sequence) {
+            return Ok(());
+        }
+        // If that fails, all of it is read again.
+        let Some(Some(facts)) = self.read.remove(&sequence) else { return Ok(()) };
+        let Names::Unread(root) = facts.names else { return Ok(()) };
+        let known = match root.complete(env, &mut self.pages).await {
             Ok(None) => return Err(gone(sequence)),
             Ok(Some(manifest)) => {
                 let needs = manifest.needs().into_iter().map(|(object, bytes)| (object.to_string(), bytes));
-                *objects = Some(needs.collect());
+                Some(Facts { names: Names::Known(needs.collect()), ..facts })
             }
-            Err(Error::Corrupt(_)) => drop(self.read.insert(sequence, None)),
+            Err(Error::Corrupt(_)) => None,
             Err(error) => return Err(error),
-        }
+        };
+        self.read.insert(sequence, known);
         Ok(())
     }
 
@@ -242,15 +255,14 @@ impl Collector {
             if self.read.contains_key(&sequence) {
                 continue;
             }
-            let path = Manifest::path(sequence);
-            let known = match env.objects.get(&path).await?.map(|found| Root::decode(&path, &found)) {
-                None => return Err(gone(sequence)),
-                Some(Ok(root)) => {
+            let known = match Root::read(env, sequence).await {
+                Ok(None) => return Err(gone(sequence)),
+                Ok(Some(root)) => {
                     let (generation, committed_at) = (root.generation(), root.committed_at());
-                    Some(Facts { generation, committed_at, bytes, objects: None })
+                    Some(Facts { generation, committed_at, bytes, names: Names::Unread(root.into()) })
                 }
-                Some(Err(Error::Corrupt(_))) => None,
-                Some(Err(error)) => return Err(error),
+                Err(Error::Corrupt(_)) => None,
+                Err(error) => return Err(error),
             };
             self.read.insert(sequence, known);
         }
@@ -264,14 +276,17 @@ fn gone(sequence: u64) -> Error {
 }
 
 fn needs(known: &Known) -> Option<&BTreeMap<String, u64>> {
-    known.as_ref()?.objects.as_ref()
+    match &known.as_ref()?.names {
+        Names::Known(objects) => Some(objects),
+        Names::Unread(_) => None,
+    }
 }
 
 /// `None`: it is not to stay.
 fn candidate<'a>((sequence, known): (&u64, &'a Known)) -> Option<Candidate<'a>> {
     let sequence = *sequence;
     let Some(facts) = known else { return Some(Candidate { sequence, bytes: 0, content: None }) };
-    let content = Content { committed_at: facts.committed_at, objects: facts.objects.as_ref()? };
+    let content = Content { committed_at: facts.committed_at, objects: needs(known)? };
     Some(Candidate { sequence, bytes: facts.bytes, content: Some(content) })
 }
 

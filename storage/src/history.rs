@@ -150,9 +150,7 @@ impl History {
 
     /// When a manifest was; `None` if it is gone.
     async fn learn(&self, env: &Env, sequence: u64) -> Result<Option<Moment>> {
-        let path = Manifest::path(sequence);
-        let Some(bytes) = env.objects.get(&path).await? else { return Ok(None) };
-        let root = Root::decode(&path, &bytes)?;
+        let Some(root) = Root::read(env, sequence).await? else { return Ok(None) };
         let moment = Moment { epoch: root.epoch(), now: root.now() };
         self.state().moments.insert(sequence, moment);
         Ok(Some(moment))

@@ -120,13 +120,9 @@ impl Manifest {
 
     /// Reads a manifest and its pages; `None` if it is gone. What `cache` holds of them is not fetched.
     pub async fn read(env: &Env, sequence: u64, cache: &mut Cache) -> Result<Option<Self>> {
-        let path = Self::path(sequence);
-        let Some(bytes) = env.objects.get(&path).await? else { return Ok(None) };
-        let root = Root::decode(&path, &bytes)?;
-        match root.places.fetch(env, cache).await {
-            // Pages go after the manifest that names them.
-            Err(Error::Corrupt(_)) if env.objects.get(&path).await?.is_none() => Ok(None),
-            pages => root.with(&path, pages?).map(Some),
+        match Root::read(env, sequence).await? {
+            Some(root) => root.complete(env, cache).await,
+            None => Ok(None),
         }
     }
 
@@ -273,6 +269,23 @@ impl Root {
     /// Microseconds since 1970-01-01 UTC.
     pub fn committed_at(&self) -> i64 {
         self.manifest.committed_at
+    }
+
+    /// `None` if it is gone.
+    pub async fn read(env: &Env, sequence: u64) -> Result<Option<Self>> {
+        let path = Manifest::path(sequence);
+        let bytes = env.objects.get(&path).await?;
+        bytes.map(|bytes| Self::decode(&path, &bytes)).transpose()
+    }
+
+    /// The manifest with its pages; `None` if it is gone by now. What `cache` holds of them is not fetched.
+    pub async fn complete(self, env: &Env, cache: &mut Cache) -> Result<Option<Manifest>> {
+        let path = Manifest::path(self.manifest.sequence);
+        match self.places.fetch(env, cache).await {
+            // Pages go after the manifest that names them.
+            Err(Error::Corrupt(_)) if env.objects.get(&path).await?.is_none() => Ok(None),
+            pages => self.with(&path, pages?).map(Some),
+        }
     }
 
     /// `name` is the object's path, for messages.

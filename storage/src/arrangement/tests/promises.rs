@@ -350,6 +350,7 @@ fn there_is_something_to_give_back_from_a_retraction_until_it_is_reclaimed() {
     assert!(!own.compact(e(0)), "it is empty");
     own.apply(e(1), &rows(1)).unwrap();
     own.advance(e(1));
+    assert!(own.compact(e(1)) && !own.reclaim(), "nobody has looked");
     assert!(!own.compact(e(1)), "rows came, and none went");
     own.apply(e(2), &rows(-1)).unwrap();
     own.advance(e(2));
