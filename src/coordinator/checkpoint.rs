@@ -22,7 +22,7 @@ pub struct Part {
     pub to: Epoch,
     /// From here on somebody reads its change log.
     pub since: Epoch,
-    /// One per worker.
+    /// One per worker; none if nothing has changed.
     pub handles: Vec<Arrangement>,
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Sealing {
     pub(super) edit: u64,
     /// For them no change log is kept.
     pub(super) failed_views: BTreeSet<RelationId>,
+    /// A table that had not reached it when somebody looked last.
+    pub(super) table: Option<RelationId>,
     /// Views are waited for until then, monotonic microseconds.
     pub(super) patience: Option<u64>,
 }

@@ -287,7 +287,8 @@ impl Coordinator {
         let (now, positions) = (self.epochs.now(), self.sources.positions());
         let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
         let failed_views = self.ledger.failed_views();
-        self.sealing = Some(Sealing { draft, relations: included, edit: self.edits, failed_views, patience: None });
+        self.sealing =
+            Some(Sealing { draft, relations: included, edit: self.edits, failed_views, table: None, patience: None });
         self.pace.checkpoint_began(began);
         self.changed = false;
         self.moved = false;
@@ -302,8 +303,15 @@ impl Coordinator {
     fn seal_if_reached(&mut self, now: u64) -> Option<u64> {
         let mut sealing = self.sealing.take()?;
         let (epoch, seen) = (sealing.draft.epoch, self.engine.relations());
+        // There may be thousands, and this is asked at every turn.
+        let is_late = |id| self.ledger.get(id).is_some_and(|table| !table.has_failed()) && seen.upper(id) < epoch;
+        if sealing.table.is_some_and(is_late) {
+            self.sealing = Some(sealing);
+            return None;
+        }
         match self.ledger.awaited(&sealing.relations, epoch, self.durable, seen) {
-            Awaited::Table => {
+            Awaited::Table(id) => {
+                sealing.table = Some(id);
                 self.sealing = Some(sealing);
                 return None;
             }
@@ -330,7 +338,10 @@ impl Coordinator {
                     // Nobody else reads them.
                     Role::Operator => *to,
                 };
-                draft.parts.push(Part { id: *id, after: entry.sealed(), to: *to, since, handles: handles.clone() });
+                let after = entry.sealed();
+                let is_new = after == Epoch::ZERO || handles.iter().any(|own| own.has_changed(after));
+                let handles = if is_new { handles.clone() } else { vec![] };
+                draft.parts.push(Part { id: *id, after, to: *to, since, handles });
             }
         }
         self.publishing = Some((epoch, edit, sealed));

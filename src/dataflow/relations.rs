@@ -78,19 +78,31 @@ impl Failures {
 
 /// Bytes of changes kept for a relation that has yet to take them.
 #[derive(Default)]
-pub struct History(AtomicUsize);
+pub struct History {
+    bytes: AtomicUsize,
+    /// Of all relations.
+    all: Arc<AtomicUsize>,
+}
 
 impl History {
     pub fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.all.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub fn take(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }
 
@@ -255,6 +267,8 @@ pub struct Relations {
     /// Read instead of those in `all` that are not live yet.
     suspended: Arc<RwLock<BTreeMap<RelationId, Arc<Readable>>>>,
     failures: Failures,
+    /// Bytes of history of all of them.
+    kept: Arc<AtomicUsize>,
     /// Rung when what is read by a name becomes another.
     bell: Bell,
     /// Where views that are behind may leap to.
@@ -274,13 +288,15 @@ impl Relations {
             all: Arc::default(),
             suspended: Arc::default(),
             failures: Failures::default(),
+            kept: Arc::default(),
             bell: Bell::default(),
             marks: Arc::new(Marks::new(leap_after)),
         }
     }
 
     pub fn insert(&self, readable: Readable) -> Arc<Readable> {
-        let readable = Arc::new(Readable { failures: self.failures.clone(), ..readable });
+        let history = History { bytes: AtomicUsize::default(), all: self.kept.clone() };
+        let readable = Arc::new(Readable { failures: self.failures.clone(), history, ..readable });
         self.all.write().expect("relations lock").insert(readable.id, readable.clone());
         readable
     }
@@ -339,6 +355,9 @@ impl Relations {
 
     /// Those that hold more history than `limit` bytes. Asked at every turn of the coordinator: mostly nobody does.
     pub fn over(&self, limit: usize) -> Vec<Arc<Readable>> {
+        if self.kept.load(Ordering::Relaxed) <= limit {
+            return vec![];
+        }
         let all = self.all.read().expect("relations lock");
         all.values().filter(|relation| relation.history.bytes() > limit).cloned().collect()
     }

@@ -8,8 +8,8 @@ use weir_storage::Epoch;
 /// Whom a checkpoint has to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// A base table: always.
-    Table,
+    /// A base table: always. The first of those that are not there.
+    Table(RelationId),
     /// A view that kept up until the last checkpoint: for a moment.
     View,
     Nobody,
@@ -41,7 +41,7 @@ impl Ledger {
                 continue;
             }
             if entry.is_table() {
-                return Awaited::Table;
+                return Awaited::Table(*id);
             }
             // One that has just been made is not behind.
             if entry.is_live() && entry.stands() >= durable {

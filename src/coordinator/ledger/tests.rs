@@ -121,8 +121,8 @@ fn a_checkpoint_waits_for_tables_and_a_moment_for_views_that_kept_up() {
     checkpoint(&mut ledger, 10, &Workers::at(&[(TABLE, 10), (LEFT, 10), (RIGHT, 9), (TOP, 9)]));
     for (uppers, awaited) in [
         ([(TABLE, 20), (LEFT, 20), (RIGHT, 20), (TOP, 20)], Awaited::Nobody),
-        ([(TABLE, 19), (LEFT, 20), (RIGHT, 20), (TOP, 20)], Awaited::Table),
-        ([(TABLE, 19), (LEFT, 19), (RIGHT, 19), (TOP, 19)], Awaited::Table),
+        ([(TABLE, 19), (LEFT, 20), (RIGHT, 20), (TOP, 20)], Awaited::Table(TABLE)),
+        ([(TABLE, 19), (LEFT, 19), (RIGHT, 19), (TOP, 19)], Awaited::Table(TABLE)),
         ([(TABLE, 20), (LEFT, 19), (RIGHT, 20), (TOP, 20)], Awaited::View),
         ([(TABLE, 20), (LEFT, 20), (RIGHT, 19), (TOP, 19)], Awaited::Nobody),
         ([(TABLE, 20), (LEFT, 19), (RIGHT, 19), (TOP, 19)], Awaited::View),

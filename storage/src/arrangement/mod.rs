@@ -164,6 +164,11 @@ impl Arrangement {
         log.read(&self.spec().schema)
     }
 
+    /// Whether anything was applied after `epoch`.
+    pub fn has_changed(&self, epoch: Epoch) -> bool {
+        self.shared.read().applied > epoch
+    }
+
     /// Live rows at `upper`, counted with their weights; `i64::MAX` if there are more.
     pub fn rows(&self) -> i64 {
         counted(self.shared.read().rows)
