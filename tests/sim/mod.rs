@@ -149,7 +149,7 @@ struct Told {
 fn simulate(seed: u64, actions: &[Action]) -> Result<Told, (String, Vec<String>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, actions.iter().any(|action| matches!(action, Action::Many(_))));
     let run = AssertUnwindSafe(|| local.block_on(&runtime, world.run(actions)));
     let result = std::panic::catch_unwind(run).unwrap_or_else(|_| Err("a panic".into()));
     // A panic says more than what followed from it.

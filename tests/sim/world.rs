@@ -195,12 +195,14 @@ pub fn take_panic() -> Option<String> {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    /// `many`: relations by the hundred, of which a start asks with as many requests, and ends at the first that fails. So fewer do.
+    pub fn new(seed: u64, many: bool) -> Self {
         let (time, dice) = (Arc::new(Time::default()), Arc::new(Dice::new(seed)));
         let disk = Arc::new(Disk::new(dice.below(u64::MAX)));
         let faults = match dice.below(3) {
             0 => Faults::default(),
             1 => Faults { delay: 2_000, ..Faults::default() },
+            _ if many => Faults { failed: 0.001, lost: 0.001, late: 0.02, delay: 20_000 },
             _ => Faults { failed: 0.03, lost: 0.03, late: 0.02, delay: 20_000 },
         };
         let faulty = aside::faulty(&disk, faults, &time, &dice);
@@ -329,11 +331,15 @@ impl World {
         )
     }
 
+    /// How long anything may take. Hundreds of relations are read back one after the other, and each request may fail.
+    fn patience(&self) -> u64 {
+        let relations = self.nodes.last().map_or(0, |node| node.handle.catalog.borrow().objects.len() as u64);
+        SETTLED_WITHIN * (1 + relations / 30)
+    }
+
     /// Lets everything run until `over`.
     async fn until(&mut self, what: &str, over: impl Fn(&Self) -> bool) -> Result<()> {
-        // Hundreds of relations are read back one after the other.
-        let relations = self.nodes.last().map_or(0, |node| node.handle.catalog.borrow().objects.len() as u64);
-        let limit = self.time.now() + SETTLED_WITHIN * (1 + relations / 30);
+        let limit = self.time.now() + self.patience();
         while !over(self) {
             if self.time.now() > limit {
                 return Err(format!("waited in vain until {what}: {}", self.state()));
@@ -436,7 +442,7 @@ impl World {
     /// A server on the store. The one before it, if it runs, loses the store. One that does not get an answer of the store ends, and is
     /// started again.
     async fn start(&mut self) -> Result<()> {
-        let limit = self.time.now() + SETTLED_WITHIN;
+        let limit = self.time.now() + self.patience();
         while !self.try_start().await? {
             if self.time.now() > limit {
                 return Err("no server starts".into());
