@@ -2,7 +2,7 @@
 //! an error with the row's weight, so that it goes when the row goes. Keeps nothing.
 
 use super::Route;
-use super::step::{BYTES, Out, Slices, Steps, batch, internal, take, weights};
+use super::step::{Out, Slices, Steps, batch, internal, take, weights};
 use crate::dataflow::errors::Failed;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{FilterBuilder, prep_null_mask_filter};
@@ -12,6 +12,7 @@ use weir_sql::Result;
 use weir_sql::scalar::{Evaluated, Failure, Program, Scalar};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::key::row_hashes;
+use weir_storage::limits::BATCH_BYTES;
 use weir_storage::{Delta, Epoch};
 
 pub(super) struct Map {
@@ -60,7 +61,7 @@ impl Steps for Map {
         let work = slice.len();
         let mut failed = Failed::new("map");
         let kept = self.kept(slice, &mut failed)?;
-        self.project.evaluate_in_pieces(kept.rows(), BYTES, |range, projected| {
+        self.project.evaluate_in_pieces(kept.rows(), BATCH_BYTES, |range, projected| {
             let kept = kept.slice(range.start, range.len());
             report(&projected.failures, &kept, &mut failed)?;
             let weights = match &projected.rows {

@@ -13,9 +13,6 @@ use weir_storage::{Delta, Epoch};
 /// Rows of a batch at most, whatever the budget: what a step holds in memory stays small, as chunks of arrangements do.
 pub(super) const BATCH: usize = 8192;
 
-/// Bytes that an expression makes of more than one row at once, at most.
-pub(super) const BYTES: usize = 256 << 20;
-
 /// What an operator's file implements; [`Stepped`] makes an [`Operator`] of it.
 pub(super) trait Steps {
     fn routes(&self) -> Vec<Route>;

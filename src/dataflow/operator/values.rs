@@ -1,7 +1,7 @@
 //! Values: constant rows, once, at the first epoch of a new dataflow. A restored dataflow has them already, downstream: without
 //! inputs it is never begun again, so there is nothing to keep.
 
-use super::step::{BYTES, Out, Steps, batch, internal};
+use super::step::{Out, Steps, batch, internal};
 use super::{Place, Route};
 use crate::dataflow::errors::Failed;
 use arrow::array::RecordBatch;
@@ -13,6 +13,7 @@ use weir_sql::scalar::{Program, Scalar};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::size;
 use weir_storage::key::row_hashes;
+use weir_storage::limits::BATCH_BYTES;
 use weir_storage::{Delta, Epoch};
 
 pub(super) struct Values {
@@ -63,7 +64,7 @@ impl Steps for Values {
                 None => rows.push(batch(&self.output, row.columns, 1)?),
             }
         }
-        if rows.iter().map(size).sum::<usize>() <= BYTES {
+        if rows.iter().map(size).sum::<usize>() <= BATCH_BYTES {
             rows = vec![concat_batches(&self.output, &rows).map_err(internal)?];
         }
         rows.into_iter().for_each(|rows| out.rows(Delta::uniform(rows, 1)));

@@ -1,4 +1,4 @@
-//! Rows that are wide: no batch of a query has much more bytes than [`MOST`], since columns of text have offsets of 32 bits.
+//! Rows that are wide: no batch of a query has much more bytes than [`BATCH_BYTES`], since columns of text have offsets of 32 bits.
 //!
 //! What is read is as wide as it is: a query's batches have as many rows as go into that many bytes ([`rows`]). What functions make of a
 //! batch may be anything: an output list that calls some is worked out for fewer rows at a time where they make too much ([`in_pieces`]).
@@ -19,9 +19,7 @@ use std::sync::Arc;
 use weir_sql::{Error, room};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::rows_within;
-
-/// Bytes of a batch, about.
-pub const MOST: usize = 256 << 20;
+use weir_storage::limits::BATCH_BYTES;
 
 /// Rows of a batch, of which there are `usual` where they are narrow: one of its rows may have a row of each relation in it.
 pub fn rows(bound: &Bound, usual: usize) -> usize {
@@ -30,7 +28,7 @@ pub fn rows(bound: &Bound, usual: usize) -> usize {
         // Blocks of runs are small, unless a row is not.
         Held::Past(_) => 0,
     });
-    usual.min(rows_within(MOST, widest.sum()))
+    usual.min(rows_within(BATCH_BYTES, widest.sum()))
 }
 
 /// Puts [`InPieces`] in the place of every output list that calls functions.
@@ -144,7 +142,7 @@ impl Iterator for Pieces {
     fn next(&mut self) -> Option<Self::Item> {
         while let Some(rows) = self.open.pop() {
             let len = rows.num_rows();
-            let made = if len > 1 { room::within(MOST, || self.made(&rows)) } else { self.made(&rows) };
+            let made = if len > 1 { room::within(BATCH_BYTES, || self.made(&rows)) } else { self.made(&rows) };
             let error = match made.map_err(Error::from) {
                 Ok(made) => return Some(Ok(made)),
                 Err(error) => error,

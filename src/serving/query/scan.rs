@@ -2,7 +2,6 @@
 //! in batches of a bounded size, one after the other; who only counts rows gets the sum of the weights ([`Count`]).
 
 use super::past::{self, Vnodes};
-use super::pieces;
 use crate::dataflow::relations::Pinned;
 use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -23,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::{rows_within, widest_row};
+use weir_storage::limits::BATCH_BYTES;
 use weir_storage::{Delta, Error};
 
 /// Rows in one batch of expanded ones: a weight may be anything. As many as a chunk has.
@@ -155,7 +155,7 @@ impl ExecutionPlan for Scan {
     }
 }
 
-/// Each row of a delta as often as its weight says, in batches of at most [`AT_ONCE`] rows and about [`pieces::MOST`] bytes unless the
+/// Each row of a delta as often as its weight says, in batches of at most [`AT_ONCE`] rows and about [`BATCH_BYTES`] bytes unless the
 /// delta is larger itself. A negative weight is a bug upstream of here (I4).
 pub fn weighted(delta: Result<Delta>) -> impl Iterator<Item = Result<RecordBatch>> + Send {
     let (expanded, error) = match delta {
@@ -192,7 +192,7 @@ impl Iterator for Expanded {
             return (self.row > 0).then(|| Ok(self.delta.rows().clone()));
         }
         if self.most == 0 {
-            self.most = AT_ONCE.min(rows_within(pieces::MOST, widest_row(self.delta.rows())));
+            self.most = AT_ONCE.min(rows_within(BATCH_BYTES, widest_row(self.delta.rows())));
         }
         let mut indices: Vec<u32> = vec![];
         while self.row < weights.len() && indices.len() < self.most {

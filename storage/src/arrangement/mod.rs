@@ -148,15 +148,15 @@ impl Arrangement {
     /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows, retractions first. `after` >= since and
     /// `to` <= upper, else `Error::Invalid`. Costs O(changes).
     pub fn changes(&self, after: Epoch, to: Epoch) -> Result<Vec<Delta>> {
-        let (since, upper, applied) = {
+        let (since, upper) = {
             let state = self.shared.read();
-            (state.since, state.upper, state.applied)
+            (state.since, state.upper)
         };
         if after < since || to > upper {
             let kept = format!("history is kept from {since} to {upper}");
             return Err(Error::Invalid(format!("changes after {after} up to {to} are not readable: {kept}")));
         }
-        if applied <= after {
+        if !self.has_changed(after) {
             return Ok(vec![]);
         }
         let _pin = self.snapshot(after)?;
