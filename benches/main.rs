@@ -14,6 +14,7 @@ mod arrangement;
 mod fresh;
 mod idle;
 mod objects;
+mod overload;
 mod plans;
 mod report;
 mod state;
@@ -71,6 +72,9 @@ async fn main() {
     }
     if runs("l") {
         views::many(scale, &mut report).await;
+    }
+    if runs("m") {
+        overload::run(scale, &mut report).await;
     }
     if runs("n") {
         objects::run(scale, &mut report).await;

@@ -361,3 +361,19 @@ fn bytes(text: &str) -> std::result::Result<usize, String> {
 fn memory(text: &str) -> std::result::Result<usize, String> {
     bytes(text).and_then(|found| if found < 64 << 20 { Err("at least 64MB".into()) } else { Ok(found) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_for_the_store_and_there_is_always_one_seat() {
+        for descriptors in [RESERVED + 4, 600, 1024, 65_536, usize::MAX] {
+            let Room { sessions, waiting } = room(descriptors);
+            assert!(sessions + waiting + RESERVED <= descriptors, "{descriptors}: {sessions} and {waiting}");
+        }
+        assert!(room(1024).sessions >= 300);
+        let Room { sessions, waiting } = room(0);
+        assert_eq!((sessions, waiting), (1, 1));
+    }
+}

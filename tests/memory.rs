@@ -1,6 +1,8 @@
 //! `--memory-limit`: what does not fit is refused or fails by name, and the server goes on.
 
-use crate::kit::{Client, Pair, Weir, eventually, peak};
+use crate::kit::{Client, Pair, Weir, describe, eventually, peak};
+use bytes::Bytes;
+use futures::SinkExt;
 
 /// Of these, state may take five eighths.
 const LIMIT: [&str; 2] = ["--memory-limit", "96MB"];
@@ -123,6 +125,10 @@ async fn statements_longer_than_memory_end_by_name() {
     let long = format!("SELECT length('{}')", "x".repeat(300 << 20));
     assert_eq!(sql.error(&long).await.code().code(), "53200");
     drop(long);
+    // As many queries in one.
+    let named: String = (1..10_000).map(|n| format!(", c{n} AS (SELECT x FROM c{})", n - 1)).collect();
+    let error = sql.error(&format!("WITH c0 AS (SELECT 1 AS x){named} SELECT x FROM c9999")).await;
+    assert_eq!(error.code().code(), "54001");
     // Each fits, all of them do not.
     let literal = "y".repeat(1 << 20);
     let mut prepared = 0;
@@ -171,4 +177,99 @@ async fn many_who_write_much_at_once_are_refused_or_wait() {
     let grown = peak(weir.process_id()) - before;
     assert!(grown < 400, "memory grew by {grown} MB");
     weir.kill();
+}
+
+/// Whoever reads an old epoch keeps what was then: it counts, and goes when the reader does.
+#[tokio::test(flavor = "multi_thread")]
+async fn history_that_a_transaction_pins_is_counted() {
+    let weir = Weir::with(&LIMIT).await;
+    let (sql, reader) = (weir.client().await, weir.client().await);
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, g INT, s VARCHAR)").await;
+    sql.run("INSERT INTO t SELECT i, 0, repeat('x', 100) || i FROM generate_series(1, 20000) AS g (i)").await;
+    reader.run("BEGIN").await;
+    assert_eq!(reader.one("SELECT sum(g) FROM t").await, "0");
+    let (before, mut rounds) = (peak(weir.process_id()), 0);
+    let error = loop {
+        match sql.rows("UPDATE t SET g = g + 1").await {
+            Ok(_) => rounds += 1,
+            Err(error) => break error,
+        }
+        assert!(rounds < 500, "what is pinned is not counted");
+    };
+    assert!(error.starts_with("53200"), "{error}");
+    let grown = peak(weir.process_id()) - before;
+    assert!(grown < 400, "{grown} MB");
+    assert_eq!(reader.one("SELECT sum(g) FROM t").await, "0", "it reads what it did");
+    reader.run("COMMIT").await;
+    eventually("there is room again", async || sql.rows("UPDATE t SET g = g + 1").await.map(drop)).await;
+    assert_eq!(sql.one("SELECT sum(g) FROM t").await, (20_000 * (rounds + 1)).to_string());
+}
+
+/// A COPY of twice the limit is refused by name, one that fits is one transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_larger_than_memory_is_refused_and_takes_none() {
+    let weir = Weir::with(&LIMIT).await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR)").await;
+    let before = peak(weir.process_id());
+    let error = copy(&sql, 200_000).await.expect_err("it is refused");
+    assert!(error.starts_with("53200"), "{error}");
+    assert_eq!(sql.one("SELECT count(*) FROM t").await, "0");
+    let grown = peak(weir.process_id()) - before;
+    assert!(grown < 400, "{grown} MB for 200 MB");
+    assert_eq!(copy(&sql, 8_000).await, Ok(8_000));
+    assert_eq!(sql.one("SELECT count(*) FROM t").await, "8000");
+}
+
+/// COPY of so many rows of a kilobyte.
+async fn copy(sql: &Client, rows: usize) -> Result<u64, String> {
+    let told = |error: tokio_postgres::Error| describe(&error);
+    let sink = sql.copy_in::<_, Bytes>("COPY t FROM STDIN").await.map_err(told)?;
+    let mut sink = std::pin::pin!(sink);
+    let filler = "x".repeat(1000);
+    for row in 0..rows {
+        sink.send(Bytes::from(format!("{row}\t{filler}\n"))).await.map_err(told)?;
+    }
+    sink.finish().await.map_err(told)
+}
+
+/// A transaction of four times the limit upstream, of which nothing is left in the end, and a table that changes while it is copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_and_copies_upstream_that_are_larger_than_memory_wait_on_disk() {
+    let spill = tempfile::tempdir().expect("a folder");
+    let flags = [&LIMIT[..], &["--spill-dir", spill.path().to_str().expect("UTF-8")]].concat();
+    let pair = Pair::flagged(&flags).await;
+    pair.follow("CREATE TABLE u (id int PRIMARY KEY, s text)", &["u"]).await;
+    pair.up.run("INSERT INTO u VALUES (-1, 'stays'), (-2, 'goes')").await;
+    pair.same("SELECT * FROM u").await;
+    let before = peak(pair.weir.process_id());
+    let rows = "SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 400000) AS g (i)";
+    pair.up.run(&format!("BEGIN; INSERT INTO u {rows}; DELETE FROM u WHERE id > 10 OR id = -2; COMMIT")).await;
+    pair.up.run("INSERT INTO u VALUES (-3, 'comes later')").await;
+    pair.same("SELECT * FROM u").await;
+    let grown = peak(pair.weir.process_id()) - before;
+    assert!(grown < 200, "{grown} MB more for a transaction of 400 MB");
+    // Rows that fit are changed again and again while they are copied once more.
+    pair.up.run("CREATE TABLE w (id int PRIMARY KEY, s text)").await;
+    pair.up.run("INSERT INTO w SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 5000) AS g (i)").await;
+    pair.table("w").await;
+    let (again, changes) = tokio::join!(pair.sql.rows("ALTER SOURCE src RESNAPSHOT"), async {
+        for n in 0..40 {
+            pair.up.run(&format!("UPDATE w SET s = s || '{n}'")).await;
+        }
+    });
+    again.expect("the copy ends");
+    let () = changes;
+    pair.same("SELECT count(*), sum(length(s)), max(s) FROM w").await;
+    let grown = peak(pair.weir.process_id()) - before;
+    assert!(grown < 300, "{grown} MB more for 200 MB of changes beside a copy");
+    let mut left = walk(spill.path());
+    left.retain(|path| !path.ends_with("lock"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// All files below `folder`.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

@@ -14,7 +14,8 @@ fn views(count: usize) -> Vec<(String, String)> {
         ("nested", format!("{}a{}", times("("), times(" + 1)"))),
     ];
     let named = |(name, value): (&str, String)| (format!("{name}_{count}"), format!("SELECT id, {value} AS v FROM t"));
-    selects.into_iter().map(named).collect()
+    let pairs = format!("SELECT id, a AS v FROM t WHERE (a = 2 AND id = 2){}", times(" OR (a = 7 AND id = 4)"));
+    selects.into_iter().map(named).chain([(format!("pairs_{count}"), pairs)]).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,6 +36,19 @@ async fn views_of_long_expressions_are_there_after_a_kill() {
     assert_eq!(sql.one("SELECT v FROM sum_1000 WHERE id = 2").await, "2002");
     assert_eq!(sql.one("SELECT v FROM cases_1000 WHERE id = 2").await, "1002");
     assert_eq!(sql.one("SELECT length(v) FROM text_1000 WHERE id = 2").await, "1001");
+    assert_eq!(sql.one("SELECT v FROM pairs_1000").await, "2");
+    // Subqueries one in the other, to a depth at which planning them takes no time yet.
+    for (depth, refused) in [(8, false), (30, true)] {
+        let (many, ends) = (|text: &str| text.repeat(depth), ")".repeat(depth));
+        let within = format!("SELECT count(*) FROM t WHERE a IN ({}1{ends})", many("SELECT a FROM t WHERE a IN ("));
+        let highest = format!("SELECT {}2{ends}", many("(SELECT max(a) FROM t WHERE a <= "));
+        for (query, answer) in [(within, "1"), (highest, "2")] {
+            match refused {
+                true => assert_eq!(sql.error(&query).await.code().code(), "54001"),
+                false => assert_eq!(sql.one(&query).await, answer),
+            }
+        }
+    }
     sql.run("FLUSH").await;
     weir.kill();
     weir.restart().await;

@@ -152,6 +152,11 @@ async fn with_a_password_file_only_those_who_know_it_come_in() {
     let mut stranger = weir.config();
     stranger.user("stranger");
     assert!(Client::connect(&stranger).await.is_err(), "a user without a line is refused");
+    let log = weir.log();
+    let told =
+        |user: &str| log.lines().any(|line| ["login failed", user, "28P01"].iter().all(|part| line.contains(part)));
+    assert!(told("stranger"), "{log}");
+    assert!(!log.contains("open barley"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use crate::kit::{Client, Pair, Postgres, S3, Weir, always, eventually, same};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Every object in a local store with its size and time of change.
@@ -142,8 +143,12 @@ async fn while_the_store_is_away_queries_answer_and_nothing_is_acknowledged() {
     let (s3, _postgres, weir, up, sql) = on_s3().await;
     up.run("INSERT INTO t VALUES (1000, 1)").await;
     same(&sql, &up, "SELECT * FROM s").await;
+    sql.run("CREATE TABLE own (id INT PRIMARY KEY)").await;
     sql.run("FLUSH").await;
     s3.fail();
+    let writer = Arc::new(weir.client().await);
+    let own = writer.clone();
+    let written = tokio::spawn(async move { own.run("INSERT INTO own VALUES (1)").await });
     up.run("INSERT INTO t VALUES (1001, 1)").await;
     let before = up.one("SELECT pg_current_wal_lsn()").await;
     up.run("INSERT INTO t VALUES (1002, 1)").await;
@@ -153,7 +158,20 @@ async fn while_the_store_is_away_queries_answer_and_nothing_is_acknowledged() {
         if up.one(&passed).await == "0" { Ok(()) } else { Err("an acknowledgement".into()) }
     })
     .await;
+    eventually("health says it", async || match weir.get("/health").await.map_err(|error| error.to_string())? {
+        (503, told) if told.contains("nothing becomes durable") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let mut told: Vec<String> = vec![];
+    eventually("who waits is told why", async || {
+        told.extend(writer.notices().iter().map(|notice| notice.message().to_string()));
+        if told.iter().any(|told| told.contains("this statement waits")) { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    assert!(!written.is_finished(), "what was written is not durable");
     s3.heal();
+    written.await.expect("the INSERT is answered");
     same(&sql, &up, "SELECT * FROM s").await;
     eventually("the acknowledgement follows", async || {
         let passed = format!("SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn > '{before}'");

@@ -130,6 +130,14 @@ async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
     })
     .await;
     fails(&pair.sql, "SELECT * FROM over", "It reads table \"bad\"").await;
+    let told = pair.sql.rows("SELECT status, last_error FROM rw_catalog.rw_tables WHERE name = 'bad'").await.unwrap();
+    let [status, error] = &told[0][..] else { panic!("{told:?}") };
+    assert_eq!(status.as_deref(), Some("failed"));
+    assert!(error.as_ref().is_some_and(|error| error.contains("panicked")), "{told:?}");
+    let told = pair.sql.one("SELECT last_error FROM rw_catalog.rw_sources").await;
+    assert!(told.contains("keeps its log for tables that have failed: \"bad\""), "{told}");
+    let metrics = pair.weir.get("/metrics").await.unwrap().1;
+    assert!(metrics.contains("weir_relation_failed{relation=\"bad\"} 1"), "{metrics}");
     let acknowledged = "SELECT confirmed_flush_lsn FROM pg_replication_slots";
     pair.sql.run("FLUSH").await;
     let before = pair.up.one(acknowledged).await;

@@ -1,6 +1,6 @@
 //! Rows that are wide: a megabyte each, more of them in one transaction than the 2 GiB that the 32-bit offsets of a column reach.
 
-use crate::kit::{Weir, eventually, number};
+use crate::kit::{Pair, Weir, eventually, number};
 
 /// Rows of a megabyte, unless `WIDE_ROWS` says otherwise: `make soak` has more than fit a column.
 const ROWS: u64 = 60;
@@ -59,4 +59,31 @@ async fn a_transaction_of_any_number_of_wide_rows_goes_through() {
         sql.one("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM b) + (SELECT count(*) FROM v)").await,
         "0"
     );
+}
+
+/// The same from upstream: by the copy, by the stream, and copied once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn wide_rows_come_from_upstream_by_copy_stream_and_resnapshot() {
+    let rows = number("WIDE_ROWS").unwrap_or(ROWS);
+    let mut pair = Pair::start().await;
+    let insert = |from: u64| {
+        format!(
+            "INSERT INTO w SELECT i, repeat('x', 1000000) || i % 10 FROM generate_series({from}, {from} + {rows} - 1) AS g (i)"
+        )
+    };
+    pair.up.run("CREATE TABLE w (id int PRIMARY KEY, s text)").await;
+    pair.up.run(&insert(0)).await;
+    pair.follow("", &["w"]).await;
+    let all = "SELECT count(*), sum(length(s)), max(s) FROM w";
+    pair.same(all).await;
+    pair.up.run("DELETE FROM w").await;
+    pair.up.run(&insert(rows)).await;
+    pair.same(all).await;
+    pair.sql.run("ALTER SOURCE src RESNAPSHOT").await;
+    pair.same(all).await;
+    pair.acknowledged().await;
+    pair.weir.kill();
+    pair.up.run(&format!("UPDATE w SET s = s || '!' WHERE id < {rows} + 3")).await;
+    pair.revive().await;
+    pair.same(all).await;
 }

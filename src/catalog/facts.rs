@@ -49,6 +49,7 @@ pub struct Inspection {
     pub ddl: Vec<(String, u32, String, i64)>,
     /// Newest first, bounded.
     pub checkpoints: Vec<Checkpoint>,
+    /// By id, ascending.
     pub relations: Vec<RelationFacts>,
 }
 

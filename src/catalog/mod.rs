@@ -75,11 +75,6 @@ impl Catalog {
         self.last_arrangement += 1;
         ArrangementId(self.last_arrangement)
     }
-
-    /// Objects that read `id` directly (views over a relation, tables of a source).
-    pub fn dependants(&self, id: u32) -> Vec<&Object> {
-        self.objects.values().filter(|o| o.depends_on(id)).map(|o| &**o).collect()
-    }
 }
 
 impl weir_sql::catalog::Catalog for Catalog {

@@ -240,11 +240,12 @@ impl Object {
         }
     }
 
-    pub fn depends_on(&self, id: u32) -> bool {
+    /// What it is made of.
+    pub fn reads(&self) -> Vec<u32> {
         match &self.body {
-            Body::Source(_) => false,
-            Body::Table(t) => t.upstream.as_ref().is_some_and(|(source, _)| *source == id),
-            Body::View(v) => v.plan.root.relations().contains(&RelationId(id)),
+            Body::Source(_) => vec![],
+            Body::Table(t) => t.upstream.iter().map(|(source, _)| *source).collect(),
+            Body::View(v) => v.plan.root.relations().into_iter().map(|relation| relation.0).collect(),
         }
     }
 

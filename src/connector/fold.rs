@@ -1,10 +1,15 @@
 //! From changes in commit order to one final image or delete per key (ARCHITECTURE.md, *Sources*).
 //!
-//! Pure. A table's changes are kept as [`Segment`]s: columns of row images and a list of [`Op`]s over them. [`keyed`] folds
-//! them by these rules: the last image of a key wins; a value that was not sent takes the newest earlier value of the same
+//! A table's changes are kept as [`Segment`]s: columns of row images and a list of [`Op`]s over them. [`keyed`] folds them by these
+//! rules: the last image of a key wins; a value that was not sent takes the newest earlier value of the same
 //! row in the fold, along its key changes, else it names its origin, the key under which the row was stored before; a
 //! TRUNCATE empties the fold. [`bag`] turns them into weighted rows.
+//!
+//! Of segments in files as much is in memory as comes out: they are read one at a time for their keys, and once more for the rows that are
+//! left.
 
+use super::backlog::Stored;
+use super::segment::{Op, Segment};
 use super::{Bag, Cause, Failed, Fold, Partial};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
@@ -17,85 +22,8 @@ use weir_storage::delta::{size, widths};
 use weir_storage::key::Keys;
 use weir_storage::{Delta, Result};
 
-/// One change. Each consumes the next row of `rows`, of `olds`, or both, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// The next row is new; of a table without a key, once more.
-    Insert,
-    /// The next row, whether its key is stored or not: an update that keeps its key, or an overwriting insert.
-    Upsert,
-    /// Update that changes its key: the next old key, the next row.
-    Move,
-    /// The next old key.
-    Delete,
-    Truncate,
-    /// A table without a key: the next row goes.
-    Retract,
-}
-
-impl Op {
-    /// (rows, old keys) it consumes.
-    pub fn consumes(self) -> (usize, usize) {
-        match self {
-            Op::Upsert | Op::Insert | Op::Retract => (1, 0),
-            Op::Move => (1, 1),
-            Op::Delete => (0, 1),
-            Op::Truncate => (0, 0),
-        }
-    }
-}
-
-/// Some changes of one table, in order.
-#[derive(Clone, Debug)]
-pub struct Segment {
-    pub ops: Vec<Op>,
-    /// Row images in the table's schema; NULL where unknown or failed.
-    pub rows: RecordBatch,
-    /// Old keys: the key columns, in key order.
-    pub olds: RecordBatch,
-    /// Per column: set where the value was not sent. `None`: sent in every row.
-    pub unknown: Vec<Option<BooleanBuffer>>,
-    /// Values that cannot be held, by row and column, ascending. Never of a key column.
-    pub failed: Vec<Rejected>,
-}
-
-/// A value that cannot be held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    pub row: u32,
-    pub column: u32,
-    pub cause: Cause,
-}
-
-impl Segment {
-    /// Splits after the first `ops` changes.
-    pub fn split(&self, ops: usize) -> (Self, Self) {
-        let (head, tail) = self.ops.split_at(ops);
-        let sums = head.iter().map(|op| op.consumes()).fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
-        let (rows, olds) = sums;
-        (self.slice(head, 0..rows, 0..olds), self.slice(tail, rows..self.rows.num_rows(), olds..self.olds.num_rows()))
-    }
-
-    fn slice(&self, ops: &[Op], rows: std::ops::Range<usize>, olds: std::ops::Range<usize>) -> Self {
-        let unknown = |bits: &Option<BooleanBuffer>| bits.as_ref().map(|b| b.slice(rows.start, rows.len()));
-        let within = |failed: &&Rejected| rows.contains(&(failed.row as usize));
-        Self {
-            ops: ops.to_vec(),
-            rows: self.rows.slice(rows.start, rows.len()),
-            olds: self.olds.slice(olds.start, olds.len()),
-            unknown: self.unknown.iter().map(unknown).collect(),
-            failed: self
-                .failed
-                .iter()
-                .filter(within)
-                .map(|f| Rejected { row: f.row - rows.start as u32, ..f.clone() })
-                .collect(),
-        }
-    }
-}
-
 /// Folds the changes of a table with a key. `key`: indices of its columns. `most`: bytes of a batch of the result, unless it has one row.
-pub fn keyed(schema: &SchemaRef, key: &[usize], segments: &[Segment], most: usize) -> Result<Fold> {
+pub fn keyed(schema: &SchemaRef, key: &[usize], segments: Vec<Stored>, most: usize) -> Result<Fold> {
     let mut folding = Folding::new(schema, key, segments)?;
     folding.run();
     folding.finish(most)
@@ -140,7 +68,10 @@ struct Entry {
 struct Folding<'a> {
     schema: &'a SchemaRef,
     key: &'a [usize],
-    segments: &'a [Segment],
+    /// Without rows and old keys if they are in a file.
+    segments: Vec<Segment>,
+    /// Those that are.
+    there: Vec<Option<Stored>>,
     /// Keys of each segment's rows and old keys.
     rows: Vec<Keys>,
     olds: Vec<Keys>,
@@ -153,24 +84,39 @@ struct Folding<'a> {
 }
 
 impl<'a> Folding<'a> {
-    fn new(schema: &'a SchemaRef, key: &'a [usize], segments: &'a [Segment]) -> Result<Self> {
+    fn new(schema: &'a SchemaRef, key: &'a [usize], stored: Vec<Stored>) -> Result<Self> {
         let all: Vec<usize> = (0..key.len()).collect();
-        let total = segments.iter().map(|s| s.ops.len()).sum();
-        Ok(Self {
+        let total = stored.iter().map(Stored::count).sum();
+        let mut folding = Self {
             schema,
             key,
-            segments,
-            rows: segments.iter().map(|s| Keys::of(&s.rows, key)).collect::<Result<_>>()?,
-            olds: segments.iter().map(|s| Keys::of(&s.olds, &all)).collect::<Result<_>>()?,
+            segments: vec![],
+            there: vec![],
+            rows: vec![],
+            olds: vec![],
             entries: Vec::with_capacity(total),
             index: HashTable::with_capacity(total),
             bases: HashMap::new(),
             truncated: false,
-        })
+        };
+        for stored in stored {
+            let there = (!stored.is_here()).then(|| stored.clone());
+            let mut segment = stored.read()?;
+            folding.rows.push(Keys::of(&segment.rows, key)?);
+            folding.olds.push(Keys::of(&segment.olds, &all)?);
+            if there.is_some() {
+                segment.rows = RecordBatch::new_empty(segment.rows.schema());
+                segment.olds = RecordBatch::new_empty(segment.olds.schema());
+            }
+            folding.segments.push(segment);
+            folding.there.push(there);
+        }
+        Ok(folding)
     }
 
     fn run(&mut self) {
-        for (number, segment) in self.segments.iter().enumerate() {
+        let segments = std::mem::take(&mut self.segments);
+        for (number, segment) in segments.iter().enumerate() {
             let partial = segment.unknown.iter().any(Option::is_some);
             let (mut row, mut old) = (0, 0);
             for op in &segment.ops {
@@ -194,6 +140,7 @@ impl<'a> Folding<'a> {
                 (row, old) = (row + rows as u32, old + olds as u32);
             }
         }
+        self.segments = segments;
     }
 
     /// The entry of `key`; `stored` is what is known if it is new.
@@ -255,17 +202,20 @@ impl<'a> Folding<'a> {
         self.bases.clear();
     }
 
-    fn finish(self, most: usize) -> Result<Fold> {
+    fn finish(mut self, most: usize) -> Result<Fold> {
         let mut sorter = Sorter::new(&self);
         for entry in &self.entries {
             match entry.last {
                 Last::Image(at) => sorter.image(at),
-                Last::Gone => sorter.deletes.push(entry.key),
+                Last::Gone => sorter.left.deletes.push(entry.key),
                 Last::Forgotten => {}
             }
         }
-        let Sorter { whole, composed, partial, failed, deletes, .. } = sorter;
-        let sizes = Sizes::new(self.segments, most);
+        let mut left = sorter.left;
+        (self.rows, self.olds) = (vec![], vec![]);
+        self.bring_back(&mut left)?;
+        let Left { whole, composed, partial, failed, deletes } = left;
+        let sizes = Sizes::new(&self.segments, most);
         let mut upserts = self.upserts(&whole, &sizes)?;
         for composed in sizes.cut(&composed, |layers| sizes.of_layers(layers)) {
             upserts.push(self.compose(composed)?);
@@ -282,6 +232,38 @@ impl<'a> Folding<'a> {
         })
     }
 
+    /// Reads of the segments in files what is left, and nothing else.
+    fn bring_back(&mut self, left: &mut Left) -> Result<()> {
+        if self.there.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        // Of each segment the rows and old keys that are wanted.
+        let mut wanted: Vec<[Vec<u32>; 2]> = vec![<[Vec<u32>; 2]>::default(); self.segments.len()];
+        left.visit(&mut |kind, at| wanted[at.0 as usize][kind as usize].push(at.1));
+        for ((wanted, segment), there) in wanted.iter_mut().zip(&mut self.segments).zip(&mut self.there) {
+            let Some(stored) = there.take() else { continue };
+            for places in wanted.iter_mut() {
+                places.sort_unstable();
+                places.dedup();
+            }
+            if wanted.iter().all(Vec::is_empty) {
+                continue;
+            }
+            let [rows, olds] = &*wanted;
+            let read = stored.clone().read()?;
+            segment.rows = take_record_batch(&read.rows, &UInt32Array::from(rows.clone()))?;
+            segment.olds = take_record_batch(&read.olds, &UInt32Array::from(olds.clone()))?;
+            *there = Some(stored);
+        }
+        left.visit(&mut |kind, at| {
+            if self.there[at.0 as usize].is_some() {
+                let places = &wanted[at.0 as usize][kind as usize];
+                at.1 = places.binary_search(&at.1).expect("it was wanted") as u32;
+            }
+        });
+        Ok(())
+    }
+
     /// Segments every image of which is final go through as they are: the way of append-only streams.
     fn upserts(&self, whole: &[At], sizes: &Sizes) -> Result<Vec<RecordBatch>> {
         let rows: usize = self.segments.iter().map(|s| s.rows.num_rows()).sum();
@@ -294,7 +276,7 @@ impl<'a> Folding<'a> {
     }
 
     fn gather(&self, places: &[At]) -> Result<RecordBatch> {
-        if let [only] = self.segments {
+        if let [only] = &self.segments[..] {
             let indices = UInt32Array::from_iter_values(places.iter().map(|at| at.1));
             return Ok(take_record_batch(&only.rows, &indices)?);
         }
@@ -434,6 +416,12 @@ struct Sorter<'a> {
     folding: &'a Folding<'a>,
     /// Rows with failed values, by segment.
     failing: Vec<HashSet<u32>>,
+    left: Left,
+}
+
+/// What a fold comes to.
+#[derive(Default)]
+struct Left {
     whole: Vec<At>,
     composed: Vec<Layers>,
     partial: Vec<(Layers, KeyAt)>,
@@ -441,19 +429,42 @@ struct Sorter<'a> {
     deletes: Vec<KeyAt>,
 }
 
+/// Of which rows of a segment a place is.
+#[derive(Clone, Copy)]
+enum Of {
+    Rows,
+    Olds,
+}
+
+impl Left {
+    /// Every place of a row or an old key in it.
+    fn visit(&mut self, f: &mut dyn FnMut(Of, &mut At)) {
+        let of_key = |key: &mut KeyAt, f: &mut dyn FnMut(Of, &mut At)| match key {
+            KeyAt::Row(at) => f(Of::Rows, at),
+            KeyAt::Old(at) => f(Of::Olds, at),
+        };
+        self.whole.iter_mut().chain(self.failed.iter_mut().map(|(at, _)| at)).for_each(|at| f(Of::Rows, at));
+        for layers in self.composed.iter_mut().chain(self.partial.iter_mut().map(|(layers, _)| layers)) {
+            layers.values.iter_mut().flatten().chain([&mut layers.image]).for_each(|at| f(Of::Rows, at));
+        }
+        let origins = self.partial.iter_mut().map(|(_, origin)| origin);
+        origins.chain(&mut self.deletes).for_each(|key| of_key(key, f));
+    }
+}
+
 impl<'a> Sorter<'a> {
     fn new(folding: &'a Folding<'a>) -> Self {
         let failing = folding.segments.iter().map(|s| s.failed.iter().map(|f| f.row).collect()).collect();
-        Self { folding, failing, whole: vec![], composed: vec![], partial: vec![], failed: vec![], deletes: vec![] }
+        Self { folding, failing, left: Left::default() }
     }
 
     fn image(&mut self, at: At) {
         if self.folding.bases.contains_key(&at) {
             self.layered(at);
         } else if let Some(cause) = self.cause(at, None) {
-            self.failed.push((at, cause));
+            self.left.failed.push((at, cause));
         } else {
-            self.whole.push(at);
+            self.left.whole.push(at);
         }
     }
 
@@ -480,12 +491,12 @@ impl<'a> Sorter<'a> {
             }
         };
         match (cause, base) {
-            (Some(cause), _) => self.failed.push((image, cause)),
-            (None, _) if missing.is_empty() => self.composed.push(Layers { image, values }),
-            (None, Some(Base::Stored(origin))) => self.partial.push((Layers { image, values }, *origin)),
+            (Some(cause), _) => self.left.failed.push((image, cause)),
+            (None, _) if missing.is_empty() => self.left.composed.push(Layers { image, values }),
+            (None, Some(Base::Stored(origin))) => self.left.partial.push((Layers { image, values }, *origin)),
             (None, _) => {
                 let name = self.folding.schema.field(missing[0]).name();
-                self.failed.push((image, lost(name)));
+                self.left.failed.push((image, lost(name)));
             }
         }
     }
@@ -512,9 +523,10 @@ fn lost(column: &str) -> Cause {
 }
 
 /// Rows of a table's copy: each key stands once already, so nothing is folded. `key` and its columns' schema.
-pub fn copied(key_schema: &SchemaRef, key: &[usize], begins: bool, segments: &[Segment]) -> Result<Fold> {
+pub fn copied(key_schema: &SchemaRef, key: &[usize], begins: bool, stored: Vec<Stored>) -> Result<Fold> {
     let mut fold = Fold { truncated: begins, ..Fold::default() };
-    for segment in segments {
+    for segment in stored {
+        let segment = segment.read()?;
         if segment.failed.is_empty() {
             fold.upserts.push(segment.rows.clone());
             continue;
@@ -531,9 +543,10 @@ pub fn copied(key_schema: &SchemaRef, key: &[usize], begins: bool, segments: &[S
 }
 
 /// The changes of a table without a key, as weighted rows.
-pub fn bag(segments: &[Segment]) -> Result<Bag> {
+pub fn bag(stored: Vec<Stored>) -> Result<Bag> {
     let mut bag = Bag::default();
-    for segment in segments {
+    for segment in stored {
+        let segment = segment.read()?;
         let mut causes: HashMap<u32, &Cause> = HashMap::new();
         for failed in segment.failed.iter().rev() {
             causes.insert(failed.row, &failed.cause);
@@ -572,10 +585,16 @@ pub fn bag(segments: &[Segment]) -> Result<Bag> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::backlog::spill;
+    use crate::connector::segment::Rejected;
     use arrow::array::{Array, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
+
+    fn waiting<const N: usize>(segments: [Segment; N]) -> Vec<Stored> {
+        segments.into_iter().map(|segment| Stored::new(segment, 1)).collect()
+    }
 
     /// A value sent, `-` for NULL, `?` for one that was not sent, `!` for one that cannot be held.
     type Row = [&'static str; 2];
@@ -696,7 +715,7 @@ mod tests {
     fn check(stored: &[(i64, Row)], changes: &[Change], expected: &[(i64, Row)]) -> Fold {
         let table =
             |rows: &[(i64, Row)]| -> Table { rows.iter().map(|(id, row)| (*id, row.map(str::to_string))).collect() };
-        let fold = keyed(&schema(), &[1], &[segment(changes)], usize::MAX).unwrap();
+        let fold = keyed(&schema(), &[1], waiting([segment(changes)]), usize::MAX).unwrap();
         assert_eq!(apply(&table(stored), &fold), table(expected), "{fold:?}");
         fold
     }
@@ -808,6 +827,7 @@ mod tests {
 
     #[test]
     fn a_fold_equals_its_changes_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
         for seed in 0..3000 {
             let random = &mut StdRng::seed_from_u64(seed);
             let mut model = Table::new();
@@ -823,9 +843,14 @@ mod tests {
                     change
                 })
                 .collect();
-            let (head, tail) = segment(&changes).split(random.random_range(0..=changes.len()));
+            let (head, rest) = waiting([segment(&changes)])[0].split(random.random_range(0..=changes.len()));
+            let (middle, tail) = rest.split(random.random_range(0..=rest.count()));
+            // Each in memory or in a file.
+            let segments = waiting([head, middle, tail].map(|part| part.read().unwrap()));
+            let spilled: Vec<Stored> = segments.iter().filter(|_| random.random_bool(0.4)).cloned().collect();
+            spill(folder.path(), &spilled).unwrap();
             let most = [usize::MAX, 10, 1][seed as usize % 3];
-            let fold = keyed(&schema(), &[1], &[head, tail], most).unwrap();
+            let fold = keyed(&schema(), &[1], segments, most).unwrap();
             let visible = |table: &Table| -> Table {
                 let hide = |row: &[String; 2]| match row.contains(&"!".to_string()) {
                     true => ["!".to_string(), "!".to_string()],
@@ -842,7 +867,7 @@ mod tests {
         let changes = [Upsert(1, ["a", "b"]), Upsert(1, ["c", "d"]), Upsert(2, ["e", "f"]), Upsert(3, ["g", "h"])];
         let changes = [&changes[..], &[Upsert(4, ["?", "i"]), Upsert(5, ["j", "?"]), Delete(6), Delete(7)]].concat();
         let pieces = |most| {
-            let fold = keyed(&schema(), &[1], &[segment(&changes)], most).unwrap();
+            let fold = keyed(&schema(), &[1], waiting([segment(&changes)]), most).unwrap();
             (fold.upserts.len(), fold.partial.len(), fold.deletes.len())
         };
         assert_eq!((pieces(usize::MAX), pieces(1), pieces(24)), ((1, 1, 1), (3, 2, 2), (2, 2, 1)));
@@ -852,11 +877,11 @@ mod tests {
     fn a_bag_keeps_weights_and_forgets_what_a_truncate_clears() {
         let mut segment = segment(&[Upsert(1, ["x", "y"]), Upsert(2, ["!", "y"]), Upsert(3, ["-", "-"])]);
         segment.ops = vec![Op::Insert, Op::Retract, Op::Insert];
-        let bag = super::bag(&[segment.clone()]).unwrap();
+        let bag = super::bag(waiting([segment.clone()])).unwrap();
         assert_eq!((bag.truncated, &bag.failed), (false, &vec![(cause(0), -1)]));
         assert_eq!((ids(bag.rows[0].rows(), 1), bag.rows[0].weights().to_vec()), (vec![1, 3], vec![1, 1]));
         segment.ops.insert(2, Op::Truncate);
-        let bag = super::bag(&[segment]).unwrap();
+        let bag = super::bag(waiting([segment])).unwrap();
         assert!(bag.truncated && bag.failed.is_empty());
         assert_eq!(ids(bag.rows[0].rows(), 1), [3]);
     }

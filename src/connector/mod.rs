@@ -6,10 +6,12 @@
 //!
 //! What a source may forget upstream is told to it by [`Source::acknowledge`], which needs the proof that it is durable (I7).
 
+pub mod backlog;
 pub mod buffer;
 mod changes;
 pub mod fold;
 pub mod postgres;
+pub mod segment;
 mod source;
 
 pub use changes::{Bag, Cause, Changes, Failed, Fold, Partial};

@@ -4,14 +4,14 @@
 //! announces it and is asked again at start until confirmed. One job at a time checks names and changes the catalog; waiting for
 //! a copy or a backfill happens outside that lock, so a slow view does not hold up other statements.
 
-use super::message::{Mailbox, Message};
+use super::message::{Mailbox, Message, Once};
 use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared, SourceBody, TableBody, ViewBody};
 use crate::connector::buffer::Buffers;
 use crate::connector::{self, Connectors, Definition, Identity, Source, Start, Subscription, Wanted};
 use futures::FutureExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,10 +120,12 @@ impl Jobs {
         }
     }
 
-    /// Adds an object if its name is free and it is `allowed`; waits until it is durable. Nothing else is announced, be it to come or
-    /// to go, between the check and this one.
+    /// Adds an object if its name is free and it is `allowed`. Nothing else is announced, be it to come or to go, between the check and
+    /// this one. What is going to be made outside of the store has to be durable first; of the rest a crash may leave nothing, and one
+    /// checkpoint says that it has come and that it is there.
     async fn announce(
         &self,
+        once: Once,
         allowed: impl FnOnce() -> Result<()>,
         make: impl FnOnce(&mut Catalog) -> Object + Send + 'static,
         name: &str,
@@ -133,7 +135,7 @@ impl Jobs {
         allowed()?;
         let (tell, id) = oneshot::channel();
         self.mailbox
-            .edit(move |catalog| {
+            .change(once, move |catalog| {
                 let object = make(catalog);
                 let _ = tell.send(object.id);
                 catalog.objects.insert(object.id, object.into());
@@ -179,7 +181,7 @@ impl Jobs {
                 body: Body::Source(body),
             }
         };
-        let id = self.announce(|| self.unclaimed(connector, &unnamed), make, &name).await?;
+        let id = self.announce(Once::Durable, || self.unclaimed(connector, &unnamed), make, &name).await?;
         let mut source = Definition { id, ..unnamed };
         match self.make_upstream(connector, &mut source).await {
             Ok(notices) => Ok(notices),
@@ -420,7 +422,7 @@ impl Jobs {
             let body = Body::Table(TableBody { columns, key, arrangements, upstream: None, stopped: None });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
-        let id = RelationId(self.announce(|| Ok(()), make, &name).await?);
+        let id = RelationId(self.announce(Once::Known, || Ok(()), make, &name).await?);
         let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
         self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
         self.mailbox.tell(Message::Live { id });
@@ -461,7 +463,7 @@ impl Jobs {
             let body = Body::Table(TableBody { columns, key, arrangements, upstream, stopped: None });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
-        let id = self.announce(|| self.are_live(&[source]), make, &name).await?;
+        let id = self.announce(Once::Durable, || self.are_live(&[source]), make, &name).await?;
         let follow = async {
             self.mailbox.ask(|reply| Message::Build { id: RelationId(id), reply }).await??;
             self.subscribe(source, id).await
@@ -509,7 +511,7 @@ impl Jobs {
             let body = Body::View(ViewBody { columns, plan, settings, arrangements, suspended: false, filled: vec![] });
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
-        let id = self.announce(|| self.are_live(&parents), make, &name).await?;
+        let id = self.announce(Once::Known, || self.are_live(&parents), make, &name).await?;
         self.finish_or_drop(id, &name, self.backfill(id), reply).await?;
         Ok(notices)
     }
@@ -661,8 +663,10 @@ impl Jobs {
                 }
                 Body::View(_) => self.mailbox.tell(Message::Discard { id: RelationId(id) }),
             }
-            self.remove(id).await?;
+            self.mailbox.change(Once::Known, move |catalog| drop(catalog.objects.remove(&id))).await?;
         }
+        // What a crash brings back of it has been announced to go.
+        self.settled().await?;
         Ok(notices)
     }
 
@@ -837,9 +841,10 @@ fn doomed(
 /// `ids` and everything that depends on them, directly or not.
 fn with_dependants(catalog: &Catalog, ids: &[u32]) -> Vec<u32> {
     let mut all = ids.to_vec();
+    let mut known: BTreeSet<u32> = ids.iter().copied().collect();
     // Ids ascend from parents to children.
     for object in catalog.objects.values() {
-        if !all.contains(&object.id) && all.iter().any(|id| object.depends_on(*id)) {
+        if object.reads().iter().any(|id| known.contains(id)) && known.insert(object.id) {
             all.push(object.id);
         }
     }

@@ -94,6 +94,8 @@ pub struct Coordinator {
     pub(super) memory: Memory,
     pub(super) housekeeping: Housekeeping,
     pub(super) merged: Vec<Replacement>,
+    /// The base table that was furthest behind when somebody looked last.
+    pub(super) slowest: Option<RelationId>,
     pub(super) sealing: Option<Sealing>,
     /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
     pub(super) publishing: Option<(Epoch, u64, Sealed)>,
@@ -178,6 +180,7 @@ impl Coordinator {
             memory: Memory::new(parts.state_limit),
             housekeeping,
             merged: vec![],
+            slowest: None,
             sealing: None,
             publishing: None,
             confirming: false,

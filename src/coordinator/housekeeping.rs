@@ -58,6 +58,8 @@ pub struct Housekeeping {
     unseen: bool,
     published_at: u64,
     at_rest: bool,
+    /// What was merged at rest has been published: what it replaces is garbage, and nothing else is likely to come for which to wait.
+    tidied: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,7 @@ impl Housekeeping {
             unseen: true,
             published_at: collected_at,
             at_rest: false,
+            tidied: false,
         }
     }
 
@@ -105,6 +108,7 @@ impl Housekeeping {
     pub fn published(&mut self, manifest: &Manifest, all_told: bool) {
         if self.merging == Merging::Untold && all_told {
             self.merging = Merging::No;
+            self.tidied |= self.at_rest;
         }
         (self.published_at, self.at_rest) = (self.env.clock.monotonic(), false);
         self.manifests += 1;
@@ -127,7 +131,8 @@ impl Housekeeping {
             }
         }
         if !self.collecting && now >= self.collected_at + self.patience() {
-            (self.collected_at, self.collecting, self.manifests, self.bytes) = (now, true, 0, 0);
+            (self.collected_at, self.collecting, self.tidied) = (now, true, false);
+            (self.manifests, self.bytes) = (0, 0);
             self.collect();
         }
     }
@@ -135,6 +140,7 @@ impl Housekeeping {
     fn patience(&self) -> u64 {
         match self.manifests {
             0 => COLLECT_LATEST_US,
+            _ if self.tidied => COLLECT_SOONEST_US,
             many if many >= COLLECT_AFTER_MANIFESTS || self.bytes >= COLLECT_AFTER_BYTES => COLLECT_SOONEST_US,
             _ => COLLECT_EVERY_US,
         }

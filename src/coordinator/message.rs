@@ -16,6 +16,15 @@ use weir_storage::gc::Sparse;
 /// A change of the catalog.
 pub type Edit = Box<dyn FnOnce(&mut Catalog) + Send>;
 
+/// When whoever changes the catalog is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// Everybody who asks is told of the change. A crash may undo it, with all that was done since.
+    Known,
+    /// The change is in a manifest.
+    Durable,
+}
+
 /// Bytes of state, by relation.
 pub type Counted = BTreeMap<RelationId, u64>;
 
@@ -27,10 +36,11 @@ pub struct Stretch {
 }
 
 pub enum Message {
-    /// Changes the catalog; answered when the change is in a manifest.
+    /// Changes the catalog.
     Edit {
         edit: Edit,
-        durable: oneshot::Sender<()>,
+        once: Once,
+        reply: oneshot::Sender<()>,
     },
     /// Builds a relation that is in the catalog and not being dropped; answered with the epoch it starts from.
     Build {
@@ -134,6 +144,11 @@ impl Mailbox {
 
     /// Changes the catalog and waits until the change survives a crash.
     pub async fn edit(&self, edit: impl FnOnce(&mut Catalog) + Send + 'static) -> Result<()> {
-        self.ask(|durable| Message::Edit { edit: Box::new(edit), durable }).await
+        self.change(Once::Durable, edit).await
+    }
+
+    /// Changes the catalog and waits for the answer.
+    pub async fn change(&self, once: Once, edit: impl FnOnce(&mut Catalog) + Send + 'static) -> Result<()> {
+        self.ask(|reply| Message::Edit { edit: Box::new(edit), once, reply }).await
     }
 }

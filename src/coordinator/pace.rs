@@ -131,8 +131,9 @@ impl Pace {
         }
     }
 
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
+    /// The first of the epochs in flight.
+    pub fn oldest(&self) -> Option<Epoch> {
+        self.in_flight.front().copied()
     }
 
     /// Whether to begin a checkpoint; `Close::At` is when to look again.

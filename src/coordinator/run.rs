@@ -6,7 +6,7 @@ use super::held::{Coordinator, Held, Sealing};
 use super::housekeeping::Kept;
 use super::ledger::{self, Awaited, Entry, Given, Kind, Seen};
 use super::memory;
-use super::message::Message;
+use super::message::{Message, Once};
 use super::object::{body, kind};
 use super::pace::{Close, Wanted};
 use super::request::{self, Done, Inspection, RelationFacts, Request};
@@ -20,6 +20,8 @@ use crate::catalog::{Body, Catalog, Life};
 use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
 use crate::dataflow::blueprint::Blueprint;
 use futures::FutureExt;
+use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -75,9 +77,7 @@ impl Coordinator {
         let mut next = now + 500_000;
         self.tend_failures();
         self.begin_refreshes();
-        if self.pace.in_flight() > 0 {
-            self.pace.finished(self.finished());
-        }
+        self.finish();
         loop {
             match self.pace.close(self.env.clock.monotonic(), self.waiting(), self.ledger.len()) {
                 Close::Now => self.close_epoch(),
@@ -113,21 +113,36 @@ impl Coordinator {
 
     /// Also at rest.
     fn keep_house(&mut self) {
-        let held = &self.held;
+        // Made when somebody asks: at most turns nobody does.
+        let all = LazyCell::new(|| {
+            let held = self.held.values().flat_map(|held| held.ids.iter().zip(held.arrangements.iter()));
+            held.collect::<BTreeMap<_, _>>()
+        });
         let kept = |id| {
-            let mut all = held.values().flat_map(|held| held.ids.iter().zip(held.arrangements.iter()));
-            let (_, workers) = all.find(|(own, _)| **own == id)?;
+            let workers = all.get(&id)?;
             let spec = workers.first()?.spec().clone();
             Some(Kept { spec, live: workers.iter().map(|arrangement| arrangement.rows().max(0) as u64).sum() })
         };
         self.housekeeping.tend(&self.manifest, &kept);
     }
 
-    /// The lowest epoch that every base table has reached.
-    fn finished(&self) -> Epoch {
-        let relations = self.engine.relations();
-        let uppers = self.ledger.tables().map(|id| relations.upper(id));
-        uppers.min().unwrap_or(self.epochs.closed())
+    /// Takes note of the epochs that every base table has finished. There may be thousands, and this is asked at every turn: mostly the one
+    /// that was furthest behind still is.
+    fn finish(&mut self) {
+        let Some(oldest) = self.pace.oldest() else { return };
+        if self.slowest.is_some_and(|id| self.is_late(id, oldest)) {
+            return;
+        }
+        let seen = self.engine.relations();
+        let lowest = self.ledger.tables().map(|id| (seen.upper(id), id)).min();
+        self.slowest = lowest.map(|(_, id)| id);
+        self.pace.finished(lowest.map_or(self.epochs.closed(), |(upper, _)| upper));
+    }
+
+    /// Whether a base table that goes on has yet to reach `epoch`.
+    fn is_late(&self, table: RelationId, epoch: Epoch) -> bool {
+        let goes_on = self.ledger.get(table).is_some_and(|table| !table.has_failed());
+        goes_on && self.engine.relations().upper(table) < epoch
     }
 
     fn waiting(&self) -> Waiting {
@@ -304,8 +319,7 @@ impl Coordinator {
         let mut sealing = self.sealing.take()?;
         let (epoch, seen) = (sealing.draft.epoch, self.engine.relations());
         // There may be thousands, and this is asked at every turn.
-        let is_late = |id| self.ledger.get(id).is_some_and(|table| !table.has_failed()) && seen.upper(id) < epoch;
-        if sealing.table.is_some_and(is_late) {
+        if sealing.table.is_some_and(|id| self.is_late(id, epoch)) {
             self.sealing = Some(sealing);
             return None;
         }
@@ -421,11 +435,14 @@ impl Coordinator {
 
     fn message(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Edit { edit, durable } => {
+            Message::Edit { edit, once, reply } => {
                 // Who reads the past as of an earlier epoch finds the catalog from before the change.
                 self.close_epoch();
                 self.edit(edit);
-                self.waiters.edits.push((self.edits, durable));
+                match once {
+                    Once::Known => drop(reply.send(())),
+                    Once::Durable => self.waiters.edits.push((self.edits, reply)),
+                }
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
             Message::Refresh { id, reply } => self.refreshes.push((id, reply)),

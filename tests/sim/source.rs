@@ -9,15 +9,18 @@ use async_trait::async_trait;
 use std::cell::RefCell;
 use std::iter::empty;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tempfile::TempDir;
 use tokio::sync::Notify;
-use weir::connector::fold::Op;
+use weir::connector::backlog::spill;
+use weir::connector::postgres::aside::{Aside, AtOnce, Next};
 use weir::connector::postgres::decode;
 use weir::connector::postgres::failure::{Result as Tried, Verdict};
-use weir::connector::postgres::feed::{Attempt, Feed};
+use weir::connector::postgres::feed::{Attempt, Feed, Taken};
 use weir::connector::postgres::log::Log;
 use weir::connector::postgres::lsn::{Lsn, Place};
 use weir::connector::postgres::shape::{Attribute, Details};
 use weir::connector::postgres::stream::{can_serve, same_log};
+use weir::connector::segment::Op;
 use weir::connector::{
     Batch, Connector, Created, Definition, Discovered, Position, Source, Start, State, Status, Subscription, Waiting,
     Wanted,
@@ -119,12 +122,18 @@ impl Connector for Scripted {
         self.touch(source, "read");
         let (upstream, dice) = server();
         let place = Place::of(&start.position)?;
+        let few = AtOnce { rows: dice.below(3) as usize, bytes: usize::MAX };
+        let at_once = if dice.once_in(2) { few } else { AtOnce::default() };
+        let most = [0, 300, usize::MAX][dice.below(3) as usize];
         let reading = Arc::new(Reading {
             env: start.env,
             wake: start.wake,
             upstream,
             dice,
             feed: Mutex::new(Feed::new(place)),
+            aside: Aside::new(at_once),
+            most,
+            folder: tempfile::tempdir().expect("a folder"),
             acknowledged: Mutex::default(),
             state: Mutex::new(State::Connecting),
             ended: Mutex::default(),
@@ -152,6 +161,10 @@ struct Reading {
     upstream: Arc<Upstream>,
     dice: Arc<Dice>,
     feed: Mutex<Feed>,
+    aside: Aside,
+    /// Bytes in memory that cannot be taken yet.
+    most: usize,
+    folder: TempDir,
     acknowledged: Mutex<Lsn>,
     state: Mutex<State>,
     ended: Mutex<bool>,
@@ -168,6 +181,18 @@ impl Reading {
 
     fn copy(self: &Arc<Self>, attempt: Attempt) {
         tokio::spawn(self.clone().copy_until_done(attempt));
+    }
+
+    fn fold(&self, taken: Taken) -> Batch {
+        taken.fold(self.env.limits.batch_bytes, |table, cause| self.feed().stop(table, cause))
+    }
+
+    /// What cannot be taken yet, beyond very little.
+    fn spill(&self) {
+        let much = self.feed().too_much(self.most);
+        if !much.is_empty() {
+            spill(self.folder.path(), &much).expect("a file");
+        }
     }
 
     /// On the way to upstream and back.
@@ -228,6 +253,7 @@ impl Reading {
             let frames = self.upstream.frames(stream)?;
             for frame in &frames {
                 self.feed().frame(frame)?;
+                self.spill();
             }
             if !frames.is_empty() {
                 self.wake.notify_one();
@@ -306,6 +332,7 @@ impl Reading {
                 if !self.feed().copy_rows(attempt, segment, 100) {
                     return Ok(());
                 }
+                self.spill();
             }
             self.wake.notify_one();
             if self.dice.once_in(2) {
@@ -332,12 +359,25 @@ impl Drop for Locked<'_> {
 #[async_trait]
 impl Source for Running {
     fn waiting(&self) -> Waiting {
-        self.0.feed().waiting()
+        self.0.aside.waiting(|| self.0.feed().waiting())
     }
 
     fn take(&self) -> Option<Batch> {
-        let taken = self.0.feed().take()?;
-        Some(taken.fold(self.0.env.limits.batch_bytes, |table, cause| self.0.feed().stop(table, cause)))
+        match self.0.aside.take(|| self.0.feed().take()) {
+            Next::Nothing => None,
+            Next::Now(taken) => Some(self.0.fold(taken)),
+            Next::Later(taken) => {
+                let reading = self.0.clone();
+                tokio::spawn(async move {
+                    reading.travel().await;
+                    let (place, waiting) = (taken.place.lsn, taken.waiting());
+                    reading.aside.folded(reading.fold(taken), place, waiting);
+                    reading.wake.notify_one();
+                });
+                None
+            }
+            Next::Ready(batch, _) => Some(batch),
+        }
     }
 
     fn acknowledge(&self, _proof: &Durable, position: &Position) {

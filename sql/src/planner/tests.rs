@@ -53,6 +53,7 @@ fn long(count: usize) -> Vec<(&'static str, String)> {
         ("list", format!("SELECT a FROM t WHERE a IN (1{})", times(", 2"))),
         ("arms", format!("SELECT CASE{} END FROM t", times(" WHEN a > 1 THEN a"))),
         ("arms of a value", format!("SELECT CASE a + 1{} END FROM t", times(" WHEN 7 THEN 1"))),
+        ("pairs", format!("SELECT a FROM t WHERE a = 0{}", times(" OR (a = 1 AND n = 2)"))),
     ]
 }
 
@@ -79,6 +80,29 @@ fn calls_and_subqueries_may_be_nested_as_deep_as_in_postgres() {
         planned(&format!("SELECT {}s{} FROM t", open.repeat(30), close.repeat(30))).unwrap();
     }
     planned(&format!("SELECT a FROM {}t{}", "(SELECT a FROM ".repeat(30), ") AS x".repeat(30))).unwrap();
+}
+
+#[test]
+fn subqueries_of_expressions_are_refused_before_planning_them_takes_for_ever() {
+    let nested = |depth: usize| {
+        format!("SELECT a FROM t WHERE a IN ({}1{})", "SELECT a FROM t WHERE a IN (".repeat(depth), ")".repeat(depth))
+    };
+    planned(&nested(6)).unwrap();
+    assert_eq!(planned(&nested(100)).unwrap_err().sqlstate, "54001");
+}
+
+#[test]
+fn queries_of_with_are_refused_before_writing_them_out_takes_for_ever() {
+    let chain = |count: usize, from: &dyn Fn(usize) -> String| {
+        let each = (1..count).map(|n| format!(", c{n} AS (SELECT x.a FROM {})", from(n - 1)));
+        format!("WITH c0 AS (SELECT a FROM t){} SELECT a FROM c{}", each.collect::<String>(), count - 1)
+    };
+    let (once, twice) = (|n| format!("c{n} AS x"), |n| format!("c{n} AS x JOIN c{n} AS y ON x.a = y.a"));
+    planned(&chain(60, &once)).unwrap();
+    planned(&chain(5, &twice)).unwrap();
+    for many in [chain(10_000, &once), chain(200, &twice)] {
+        assert_eq!(planned(&many).unwrap_err().sqlstate, "54001");
+    }
 }
 
 /// What is put around a value again and again.

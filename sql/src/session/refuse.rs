@@ -7,24 +7,82 @@ use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, ObjectName,
-    OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Subscript, TableFactor,
-    TableWithJoins, Value, ValueWithSpan, Visit, Visitor, WildcardAdditionalOptions, WindowType, visit_expressions,
+    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Subscript,
+    TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, Visitor, WildcardAdditionalOptions, WindowType,
+    visit_expressions,
 };
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// What a function makes rows of: right in FROM, and in a select list only through unnest.
 const SERIES: &str = "generate_series";
 
+/// Subqueries within each other's expressions, at most: DataFusion looks through each once more for every level around it, so that each level
+/// doubles the time that planning takes. (Those in FROM are not counted.)
+const NESTED: usize = 16;
+
+/// Queries that a WITH may come to, each counted as often as it is used: DataFusion writes it out as often.
+const WRITTEN_OUT: usize = 2_000;
+
 pub fn check<T: Visit>(query: &T) -> Result<()> {
-    match query.visit(&mut Refusal { series: 0 }) {
+    match query.visit(&mut Refusal::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
 }
 
+#[derive(Default)]
 struct Refusal {
     /// Calls of [`SERIES`] to come that are unnested.
     series: usize,
+    /// Subqueries of expressions around what is visited.
+    nested: usize,
+    /// What each query of a WITH comes to.
+    named: HashMap<String, usize>,
+}
+
+/// What the uses of named queries come to.
+struct Uses<'a> {
+    named: &'a HashMap<String, usize>,
+    sum: usize,
+}
+
+impl Visitor for Uses<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, .. } = factor
+            && let Some(ObjectNamePart::Identifier(name)) = name.0.first().filter(|_| name.0.len() == 1)
+        {
+            self.sum = self.sum.saturating_add(self.named.get(&name.value.to_lowercase()).copied().unwrap_or(0));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Uses<'_> {
+    /// Of `query`, itself included.
+    fn of<T: Visit>(query: &T, named: &HashMap<String, usize>) -> Result<usize> {
+        let mut uses = Uses { named, sum: 1 };
+        let ControlFlow::Continue(()) = query.visit(&mut uses) else { unreachable!("it never breaks off") };
+        if uses.sum <= WRITTEN_OUT {
+            return Ok(uses.sum);
+        }
+        let message = format!("queries of WITH that use each other come to more than {WRITTEN_OUT}");
+        Err(Error::new("54001", message).hint("Make a materialized view of what is used more than once."))
+    }
+}
+
+impl Refusal {
+    /// Bounds what the queries of a WITH and the one that uses them come to.
+    fn written_out(&mut self, query: &Query) -> Result<()> {
+        let Some(with) = &query.with else { return Ok(()) };
+        for cte in &with.cte_tables {
+            let own = Uses::of(&cte.query, &self.named)?;
+            self.named.insert(cte.alias.name.value.to_lowercase(), own);
+        }
+        Uses::of(&query.body, &self.named).map(drop)
+    }
 }
 
 type Flow = ControlFlow<Box<Error>>;
@@ -44,7 +102,7 @@ impl Visitor for Refusal {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &Query) -> Flow {
-        flow(self::query(query))
+        flow(self::query(query).and_then(|()| self.written_out(query)))
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> Flow {
@@ -59,8 +117,22 @@ impl Visitor for Refusal {
         if let Expr::Function(function) = expr {
             return flow(self.function(function));
         }
+        self.nested += usize::from(is_subquery(expr));
+        if self.nested > NESTED {
+            let error = Error::new("54001", format!("more than {NESTED} subqueries are within each other"));
+            return flow(Err(error.hint("Join their tables, or give an inner one a view of its own.")));
+        }
         flow(self::expression(expr))
     }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> Flow {
+        self.nested -= usize::from(is_subquery(expr));
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. })
 }
 
 fn query(query: &Query) -> Result<()> {

@@ -1,7 +1,7 @@
 //! rw_catalog.rw_sources: RisingWave's columns, then how each source is.
 
 use super::table::{Cell, Facts, Kind::*, OWNER, PUBLIC, Table, acl, row};
-use crate::catalog::Body;
+use crate::catalog::{Body, Object, TableBody};
 use crate::connector::State;
 
 pub(super) const TABLE: Table = Table {
@@ -91,10 +91,26 @@ fn rows(facts: &Facts) -> Vec<Vec<Cell>> {
             retained.map(|r| r.bytes as i64),
             retained.and_then(|r| r.status.clone()),
             retained.and_then(|r| r.left),
-            status.and_then(|s| error(&s.state).or_else(|| s.last_error.clone())),
+            status
+                .and_then(|s| error(&s.state))
+                .or_else(|| held(facts, object.id))
+                .or_else(|| status?.last_error.clone()),
         ]);
     }
     rows
+}
+
+/// For which tables upstream keeps what nobody reads any more.
+fn held(facts: &Facts, source: u32) -> Option<String> {
+    let is_fed = |object: &&Object| matches!(&object.body, Body::Table(TableBody { upstream: Some((of, _)), .. }) if *of == source);
+    let failed = facts.objects().filter(is_fed).filter_map(|object| {
+        let error = facts.relation(object.id).filter(|relation| relation.status == "failed")?.error.as_ref();
+        Some(format!("\"{}\" ({})", object.name, error.map_or("", String::as_str)))
+    });
+    let failed: Vec<String> = failed.collect();
+    let tables = failed.join(", ");
+    (!failed.is_empty())
+        .then(|| format!("upstream keeps its log for tables that have failed: {tables}; DROP TABLE lets go of it"))
 }
 
 /// A stopped source shows the name of its trouble.

@@ -62,7 +62,8 @@ pub struct Prepared {
 
 impl Facts {
     pub(super) fn relation(&self, id: u32) -> Option<&RelationFacts> {
-        self.inspection.iter().flat_map(|known| &known.relations).find(|r| r.id == id)
+        let relations = &self.inspection.as_ref()?.relations;
+        relations.binary_search_by_key(&id, |relation| relation.id).ok().map(|at| &relations[at])
     }
 
     /// Objects that can be named, by id.

@@ -24,6 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const READ: usize = 256 * 1024;
 /// Postgres' own limit of a message is 1 GiB; a length beyond it is no message.
 const MESSAGE_LIMIT: usize = 1 << 30;
+/// Before the login is over nothing that a server has to say is long; who says it is not known yet.
+const LOGIN_LIMIT: usize = 64 << 10;
 
 /// Settings that the text of values depends on. Roles and databases may have others as their default, so they are pinned
 /// on every connection.
@@ -226,6 +228,7 @@ impl Client {
                 _ => {}
             }
         }
+        self.buffer.limit = MESSAGE_LIMIT;
         // Unknown to older servers, which would refuse the connection for them.
         for (since, setting) in [(14, "idle_session_timeout"), (17, "transaction_timeout")] {
             if version >= since {
@@ -313,11 +316,14 @@ struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// A message that is longer is none.
+    limit: usize,
 }
 
 impl Buffer {
+    /// For the login.
     fn new() -> Self {
-        Self { bytes: vec![0; READ], start: 0, end: 0 }
+        Self { bytes: vec![0; READ], start: 0, end: 0, limit: LOGIN_LIMIT }
     }
 
     /// Takes the next whole message: its type and where its body stands.
@@ -326,8 +332,8 @@ impl Buffer {
         let waiting = &self.bytes[self.start..self.end];
         let Some((&[tag, a, b, c, d], _)) = waiting.split_first_chunk() else { return Ok(None) };
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
-        if !(4..=MESSAGE_LIMIT).contains(&len) {
-            return Err(Failure::Protocol(format!("a message of {len} bytes")));
+        if !(4..=self.limit).contains(&len) {
+            return Err(Failure::Protocol(format!("a message of {len} bytes; is this a Postgres server?")));
         }
         if waiting.len() < len + 1 {
             return Ok(None);
@@ -433,7 +439,7 @@ mod tests {
         let mut sent = vec![b'd'];
         sent.extend((body.len() as u32 + 4).to_be_bytes());
         sent.extend(&body);
-        let (mut buffer, mut from) = (Buffer::new(), &sent[..]);
+        let (mut buffer, mut from) = (Buffer { limit: MESSAGE_LIMIT, ..Buffer::new() }, &sent[..]);
         let range = loop {
             if let Some((_, range)) = buffer.next().unwrap() {
                 break range;
@@ -445,9 +451,58 @@ mod tests {
 
     #[test]
     fn a_claimed_length_beyond_all_bounds_is_refused() {
-        let mut buffer = Buffer::new();
-        buffer.fill(&mut &b"d\xff\xff\xff\xff"[..]).unwrap();
-        assert!(buffer.next().is_err());
+        for (limit, claims) in [(MESSAGE_LIMIT, b"d\xff\xff\xff\xff"), (LOGIN_LIMIT, b"R\x00\x01\x00\x01")] {
+            let mut buffer = Buffer { limit, ..Buffer::new() };
+            buffer.fill(&mut &claims[..]).unwrap();
+            assert!(buffer.next().is_err());
+        }
+    }
+
+    /// Says that a gigabyte comes, and goes on sending it.
+    struct Boaster(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+    impl Read for Boaster {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let sent = self.0.fetch_add(buffer.len(), std::sync::atomic::Ordering::Relaxed);
+            buffer.fill(0);
+            if sent == 0 {
+                buffer[..5].copy_from_slice(b"R\x3f\xff\xff\xff");
+            }
+            Ok(buffer.len())
+        }
+    }
+
+    impl Write for Boaster {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Link for Boaster {
+        fn patience(&self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn socket(&self) -> io::Result<TcpStream> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn a_gigabyte_before_the_login_is_refused_when_it_is_announced() {
+        let option = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
+        let options = [("hostname", "h"), ("username", "u"), ("database.name", "d")].map(option).into();
+        let (name, details) = ("s".into(), serde_json::Value::Null);
+        let source = crate::connector::Definition { id: 1, name, options, details, identity: Default::default() };
+        let options = Options::parse(&source).expect("options");
+        let sent = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+        let failure = Client::start(Box::new(Boaster(sent.clone())), &options, Purpose::Sql).err().expect("refused");
+        assert!(matches!(&failure, Failure::Protocol(why) if why.contains("is this a Postgres server?")), "{failure}");
+        assert!(sent.load(std::sync::atomic::Ordering::Relaxed) <= READ);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What has been read and not yet been taken: the log's messages in, whole transactions out. Pure.
+//! What has been read and not yet been taken: the log's messages in, whole transactions out.
 //!
 //! The rules of resuming (ARCHITECTURE.md, *Sources*) live here: a transaction that committed before the position is
 //! skipped (R3), the position moves only at commits and, between transactions, by keepalives (R4, R9), what
@@ -14,9 +14,11 @@ use super::failure::{Failure, Result};
 use super::log::Log;
 use super::lsn::{Lsn, Place};
 use super::shape::{Details, Mapping, Shape};
-use crate::connector::fold::{self, Op, Segment};
+use crate::connector::backlog::{Backlog, Stored};
+use crate::connector::fold;
+use crate::connector::segment::Op;
 use crate::connector::{Bag, Batch, Cause, Changes, Event, Subscription, Waiting};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::iter::empty;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
@@ -87,7 +89,7 @@ struct Copying {
     consistent: Option<Lsn>,
     /// Until it is known: after each transaction that changed the table, its place and the number of changes so far.
     marks: Vec<(Lsn, usize)>,
-    rows: VecDeque<Segment>,
+    rows: Backlog,
     bytes: usize,
     /// The table was told to forget what it had.
     begun: bool,
@@ -102,7 +104,7 @@ impl Copying {
             attempt,
             consistent: None,
             marks: vec![],
-            rows: VecDeque::new(),
+            rows: Backlog::default(),
             bytes: 0,
             begun: false,
             complete: false,
@@ -121,6 +123,19 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// How much there is to fold.
+    pub fn waiting(&self) -> Waiting {
+        let all = self.tables.iter().flat_map(|(_, _, piece)| match piece {
+            Piece::Changes(stored) | Piece::Copy { rows: stored, .. } => stored,
+        });
+        let sum = |sum: Waiting, stored: &Stored| Waiting {
+            rows: sum.rows + stored.count(),
+            bytes: sum.bytes + stored.bytes(),
+            moved: true,
+        };
+        all.fold(Waiting { moved: true, ..Waiting::default() }, sum)
+    }
+
     /// Each table's part folded, to batches of at most `most` bytes or one row. Only a bug makes one fail, and then the table's rows are
     /// not to be guessed at: `stop` is told.
     pub fn fold(self, most: usize, stop: impl Fn(RelationId, Cause)) -> Batch {
@@ -139,25 +154,23 @@ impl Taken {
 }
 
 pub enum Piece {
-    Changes(Vec<Segment>),
+    Changes(Vec<Stored>),
     /// Rows of a copy; `begins`: what the table held before is gone.
     Copy {
         begins: bool,
-        rows: Vec<Segment>,
+        rows: Vec<Stored>,
     },
 }
 
 impl Piece {
     fn fold(self, shape: &Shape, most: usize) -> weir_storage::Result<Changes> {
         Ok(match (self, shape.keyed) {
-            (Piece::Changes(segments), true) => {
-                Changes::Keyed(fold::keyed(&shape.schema, &shape.key, &segments, most)?)
-            }
-            (Piece::Changes(segments), false) => Changes::Bag(fold::bag(&segments)?),
+            (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, segments, most)?),
+            (Piece::Changes(segments), false) => Changes::Bag(fold::bag(segments)?),
             (Piece::Copy { begins, rows }, true) => {
-                Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, &rows)?)
+                Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, rows)?)
             }
-            (Piece::Copy { begins, rows }, false) => Changes::Bag(Bag { truncated: begins, ..fold::bag(&rows)? }),
+            (Piece::Copy { begins, rows }, false) => Changes::Bag(Bag { truncated: begins, ..fold::bag(rows)? }),
         })
     }
 }
@@ -485,11 +498,11 @@ impl Feed {
     }
 
     /// Rows of the copy. False: this attempt is over.
-    pub fn copy_rows(&mut self, attempt: Attempt, rows: Segment, bytes: usize) -> bool {
+    pub fn copy_rows(&mut self, attempt: Attempt, rows: Stored, bytes: usize) -> bool {
         let Some((_, copying)) = self.copying(attempt) else { return false };
-        copying.copied += rows.ops.len() as u64;
+        copying.copied += rows.count() as u64;
         copying.bytes += bytes;
-        copying.rows.push_back(rows);
+        copying.rows.push(rows);
         true
     }
 
@@ -553,7 +566,7 @@ impl Feed {
         let mut waiting = Waiting { moved: self.moved || !self.events.is_empty(), ..Waiting::default() };
         for table in self.tables.iter().filter(|t| !t.shadow) {
             if let Phase::Copying(copying) = &table.phase {
-                waiting.rows += copying.rows.iter().map(|s| s.ops.len()).sum::<usize>();
+                waiting.rows += copying.rows.changes();
                 waiting.bytes += copying.bytes;
             } else {
                 let size = table.log.committed();
@@ -568,6 +581,25 @@ impl Feed {
     pub fn streamed_bytes(&self) -> usize {
         let ready = self.tables.iter().filter(|t| !matches!(t.phase, Phase::Copying(_)));
         ready.map(|t| t.log.committed().bytes).sum()
+    }
+
+    /// What is in memory and cannot be taken yet, if all of it is more than `most` bytes: of a transaction that has not committed, of tables
+    /// that are being copied, and of shadows.
+    pub fn too_much(&mut self, most: usize) -> Vec<Stored> {
+        let waits = |table: &&mut Table| {
+            let is_copying = matches!(table.phase, Phase::Copying(_) | Phase::Joining(_));
+            table.shadow || is_copying || table.log.total() != table.log.committed()
+        };
+        let bytes = |table: &mut Table| table.log.bytes_here() + table.copied().map_or(0, Backlog::bytes_here);
+        if self.tables.iter_mut().filter(waits).map(bytes).sum::<usize>() <= most {
+            return vec![];
+        }
+        let mut all = vec![];
+        for table in self.tables.iter_mut().filter(waits) {
+            all.extend(table.log.here(most).cloned());
+            all.extend(table.copied().into_iter().flat_map(Backlog::here).cloned());
+        }
+        all
     }
 
     pub fn take(&mut self) -> Option<Taken> {
@@ -663,6 +695,14 @@ impl Table {
         self.subscription.table == attempt.table && number == attempt.number
     }
 
+    /// A shadow's rows.
+    fn copied(&mut self) -> Option<&mut Backlog> {
+        match &mut self.phase {
+            Phase::Copying(copying) if self.shadow => Some(&mut copying.rows),
+            _ => None,
+        }
+    }
+
     /// Everything a shadow has: what there was is gone, then come its rows, then what the stream said since.
     fn whole(mut self) -> Piece {
         let mut gone = Log::new(self.shape.clone());
@@ -670,8 +710,8 @@ impl Table {
         let _ = gone.push(Op::Truncate, empty(), empty());
         gone.commit();
         let mut segments = gone.take();
-        if let Phase::Copying(copying) = self.phase {
-            segments.extend(copying.rows);
+        if let Phase::Copying(mut copying) = self.phase {
+            segments.extend(copying.rows.take_all());
         }
         segments.extend(self.log.take());
         Piece::Changes(segments)
@@ -763,7 +803,7 @@ impl Table {
         };
         let begins =
             copying.consistent.is_some() && !std::mem::replace(&mut copying.begun, copying.consistent.is_some());
-        let rows: Vec<_> = copying.rows.drain(..).collect();
+        let rows = copying.rows.take_all();
         copying.bytes = 0;
         if let (true, Some(point)) = (copying.complete, copying.consistent) {
             self.phase = Phase::Joining(point);

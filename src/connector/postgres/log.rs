@@ -2,12 +2,14 @@
 //!
 //! Values go from the socket's buffer straight into column builders. Full builders become [`Segment`]s, so that no column
 //! outgrows its offsets. What follows the last commit can be taken back when the connection breaks inside a transaction.
+//! Segments that cannot be taken yet may be moved to the spill folder meanwhile.
 
 use super::decode::Value;
 use super::shape::Shape;
 use super::value::Builder;
 use crate::connector::Cause;
-use crate::connector::fold::{Op, Rejected, Segment};
+use crate::connector::backlog::{Backlog, Stored};
+use crate::connector::segment::{Op, Rejected, Segment};
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
@@ -16,12 +18,14 @@ use std::sync::Arc;
 /// 1 GiB, the largest that Postgres has, is added.
 const SEGMENT_ROWS: u32 = 64 * 1024;
 const SEGMENT_BYTES: usize = 64 << 20;
+/// What is smaller is not worth a place in a file.
+const SPILL_BYTES: usize = 1 << 20;
 /// What a value costs beside its text, about.
 const VALUE_BYTES: usize = 8;
 
 pub struct Log {
     shape: Arc<Shape>,
-    done: Vec<Segment>,
+    done: Backlog,
     open: Open,
     /// Changes in `done` and `open`.
     total: Size,
@@ -50,7 +54,7 @@ struct Open {
 impl Log {
     pub fn new(shape: Arc<Shape>) -> Self {
         let open = Open::new(&shape);
-        Self { shape, done: vec![], open, total: Size::default(), committed: Size::default() }
+        Self { shape, done: Backlog::default(), open, total: Size::default(), committed: Size::default() }
     }
 
     pub fn committed(&self) -> Size {
@@ -99,13 +103,14 @@ impl Log {
     /// Takes back what follows the last commit.
     pub fn rollback(&mut self) {
         let (keep, committed) = (self.prefix(self.committed.changes), self.committed);
-        self.done = keep;
+        self.done = Backlog::default();
+        keep.into_iter().for_each(|stored| self.done.push(stored));
         self.open = Open::new(&self.shape);
         (self.total, self.committed) = (committed, committed);
     }
 
     /// The changes of whole transactions.
-    pub fn take(&mut self) -> Vec<Segment> {
+    pub fn take(&mut self) -> Vec<Stored> {
         if self.committed.changes == 0 {
             return vec![];
         }
@@ -127,31 +132,32 @@ impl Log {
         share(&mut self.total);
     }
 
-    /// Removes and returns the first `changes` changes.
-    fn prefix(&mut self, changes: usize) -> Vec<Segment> {
-        let (mut taken, mut missing) = (vec![], changes);
-        if missing > self.done.iter().map(|s| s.ops.len()).sum() {
+    /// Bytes in memory.
+    pub fn bytes_here(&mut self) -> usize {
+        self.done.bytes_here() + self.open.bytes
+    }
+
+    /// What is in memory and worth a place in a file, where `most` bytes may stay.
+    pub fn here(&mut self, most: usize) -> impl Iterator<Item = &Stored> {
+        if self.open.bytes > most.min(SPILL_BYTES) {
             self.close();
         }
-        while missing > 0 {
-            let segment = self.done.remove(0);
-            if segment.ops.len() <= missing {
-                missing -= segment.ops.len();
-                taken.push(segment);
-            } else {
-                let (head, tail) = segment.split(missing);
-                taken.push(head);
-                self.done.insert(0, tail);
-                missing = 0;
-            }
+        self.done.here()
+    }
+
+    /// Removes and returns the first `changes` changes.
+    fn prefix(&mut self, changes: usize) -> Vec<Stored> {
+        if changes > self.done.changes() {
+            self.close();
         }
-        taken
+        self.done.take(changes)
     }
 
     fn close(&mut self) {
         let open = std::mem::replace(&mut self.open, Open::new(&self.shape));
         if !open.ops.is_empty() {
-            self.done.push(open.finish(&self.shape));
+            let bytes = open.bytes;
+            self.done.push(Stored::new(open.finish(&self.shape), bytes));
         }
     }
 }
@@ -295,6 +301,10 @@ mod tests {
         log.push(Op::Upsert, [].into_iter(), row.into_iter())
     }
 
+    fn read(stored: Vec<Stored>) -> Vec<Segment> {
+        stored.into_iter().map(|stored| stored.read().unwrap()).collect()
+    }
+
     fn ids(segments: &[Segment]) -> Vec<i32> {
         use arrow::array::AsArray;
         let ids = |s: &Segment| s.rows.column(0).as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
@@ -307,11 +317,11 @@ mod tests {
         upsert(&mut log, "1", "1").unwrap();
         log.commit();
         upsert(&mut log, "2", "2").unwrap();
-        assert_eq!(ids(&log.take()), [1]);
-        assert_eq!(ids(&log.take()), [0; 0]);
+        assert_eq!(ids(&read(log.take())), [1]);
+        assert_eq!(ids(&read(log.take())), [0; 0]);
         upsert(&mut log, "3", "3").unwrap();
         log.commit();
-        assert_eq!(ids(&log.take()), [2, 3]);
+        assert_eq!(ids(&read(log.take())), [2, 3]);
         assert_eq!(log.total(), Size::default());
     }
 
@@ -324,7 +334,7 @@ mod tests {
         log.rollback();
         upsert(&mut log, "3", "3").unwrap();
         log.commit();
-        let segments = log.take();
+        let segments = read(log.take());
         assert_eq!(ids(&segments), [1, 3]);
         assert!(segments.iter().all(|s| s.failed.is_empty()));
     }
@@ -339,10 +349,10 @@ mod tests {
                 log.commit();
             }
         }
-        assert_eq!(ids(&log.take()).len(), 101);
+        assert_eq!(ids(&read(log.take())).len(), 101);
         log.commit();
         log.discard(SEGMENT_ROWS as usize);
-        let rest = ids(&log.take());
+        let rest = ids(&read(log.take()));
         assert_eq!((rest[0], rest.len()), (101 + SEGMENT_ROWS as i32, (n - 101) as usize - SEGMENT_ROWS as usize));
     }
 
@@ -353,7 +363,7 @@ mod tests {
         log.commit();
         let cause = upsert(&mut log, "2147483648", "1").unwrap_err();
         assert_eq!((cause.sqlstate.as_str(), cause.expression.as_str()), ("22003", "column \"id\""));
-        let segments = log.take();
+        let segments = read(log.take());
         assert_eq!((segments[0].failed[0].row, segments[0].failed[0].column), (0, 1));
         assert_eq!(ids(&segments), [1]);
     }
@@ -366,7 +376,7 @@ mod tests {
         log.push(Op::Upsert, [].into_iter(), row.into_iter()).unwrap();
         upsert(&mut log, "3", "3").unwrap();
         log.commit();
-        let segment = &log.take()[0];
+        let segment = &read(log.take())[0];
         let bits = segment.unknown[2].as_ref().unwrap();
         assert_eq!((0..3).map(|i| bits.value(i)).collect::<Vec<_>>(), [false, true, false]);
         assert!(segment.unknown[1].is_none());

@@ -5,6 +5,7 @@ use super::failure::{Failure, Result};
 use super::feed::Feed;
 use super::lsn::{Lsn, Place};
 use super::options::Options;
+use crate::connector::backlog::spill;
 use crate::connector::buffer::Buffer;
 use crate::connector::{Retained, Start, State};
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ pub struct Shared {
     pub options: Options,
     /// For what waits to be taken.
     pub buffer: Buffer,
-    pub spill: PathBuf,
+    spill: PathBuf,
     /// Whether the publication was made by us, and so is ours to change.
     pub owns_publication: bool,
     wake: Arc<Notify>,
@@ -148,6 +149,20 @@ impl Shared {
             feed = self.room.wait(feed).unwrap_or_else(PoisonError::into_inner);
         }
         if self.ended() { Err(ended()) } else { Ok(held) }
+    }
+
+    /// Moves what cannot be taken yet to the spill folder, if that is more than the source may have in memory. Nobody waits meanwhile but
+    /// whoever reads from upstream.
+    pub fn spill(&self) -> Result<()> {
+        let much = self.feed().too_much(self.buffer.bytes());
+        if much.is_empty() {
+            return Ok(());
+        }
+        let full = |error: io::Error| {
+            let folder = self.spill.display();
+            io::Error::new(error.kind(), format!("what waits cannot be kept in the spill folder {folder}: {error}"))
+        };
+        Ok(spill(&self.spill, &much).map_err(full)?)
     }
 
     // --- acknowledgement

@@ -15,7 +15,7 @@ use super::log::Log;
 use super::rows::Line;
 use super::shape::{Details, Shape};
 use super::shared::{Shared, ended};
-use crate::connector::fold::Op;
+use crate::connector::segment::Op;
 use crate::connector::{Cause, Subscription};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use std::iter::empty;
@@ -269,6 +269,7 @@ impl Job<'_> {
             if !self.shared.feed().copy_rows(self.attempt, rows, bytes) {
                 return Ok(false);
             }
+            self.shared.spill()?;
             self.shared.wake();
         }
         if self.shared.ended() { Err(ended()) } else { Ok(true) }

@@ -1,9 +1,10 @@
 //! A running source, as the coordinator sees it.
 
+use super::aside::{Aside, AtOnce, Next};
 use super::blocking::blocking;
 use super::client::{Client, Purpose};
 use super::control;
-use super::feed::Attempt;
+use super::feed::{Attempt, Taken};
 use super::lsn::{Lsn, Place};
 use super::options::Options;
 use super::shared::Shared;
@@ -20,13 +21,15 @@ use weir_storage::publish::Durable;
 pub struct Running {
     shared: Arc<Shared>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    aside: Arc<Aside>,
 }
 
 impl Running {
     pub fn start(options: Options, owns_publication: bool, place: Place, mut start: Start) -> Result<Self> {
         let tables = std::mem::take(&mut start.tables);
         let shared = Arc::new(Shared::new(options, owns_publication, place, start));
-        let running = Self { shared: shared.clone(), threads: Arc::default() };
+        let running =
+            Self { shared: shared.clone(), threads: Arc::default(), aside: Arc::new(Aside::new(AtOnce::default())) };
         for table in tables {
             let attempt = shared.feed().subscribe(table)?;
             attempt.into_iter().for_each(|attempt| running.copy(attempt));
@@ -65,20 +68,43 @@ fn spawn(shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>, name: &str,
     threads.push(thread);
 }
 
+fn fold(shared: &Shared, taken: Taken) -> Batch {
+    taken.fold(shared.env.limits.batch_bytes, |table, cause| shared.feed().stop(table, cause))
+}
+
 #[async_trait]
 impl Source for Running {
     fn waiting(&self) -> Waiting {
-        if self.shared.is_broken() { Waiting::default() } else { self.shared.feed().waiting() }
+        if self.shared.is_broken() {
+            return Waiting::default();
+        }
+        self.aside.waiting(|| self.shared.feed().waiting())
     }
 
     fn take(&self) -> Option<Batch> {
         if self.shared.is_broken() {
             return None;
         }
-        let batch = self.shared.feed().take()?;
-        self.shared.taken(batch.place.lsn);
-        let most = self.shared.env.limits.batch_bytes;
-        Some(batch.fold(most, |table, cause| self.shared.feed().stop(table, cause)))
+        match self.aside.take(|| self.shared.feed().take()) {
+            Next::Nothing => None,
+            Next::Now(taken) => {
+                self.shared.taken(taken.place.lsn);
+                Some(fold(&self.shared, taken))
+            }
+            Next::Later(taken) => {
+                let (shared, aside) = (self.shared.clone(), self.aside.clone());
+                self.spawn("postgres-fold", move || {
+                    let (place, waiting) = (taken.place.lsn, taken.waiting());
+                    aside.folded(fold(&shared, taken), place, waiting);
+                    shared.wake();
+                });
+                None
+            }
+            Next::Ready(batch, place) => {
+                self.shared.taken(place);
+                Some(batch)
+            }
+        }
     }
 
     fn acknowledge(&self, _proof: &Durable, position: &Position) {

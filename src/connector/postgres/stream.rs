@@ -205,6 +205,7 @@ fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never
             let mut feed = shared.feed();
             drain(client, &mut feed)?
         };
+        shared.spill()?;
         shared.wake();
         if answer {
             shared.pulse.ring(|due| due.answer = true);

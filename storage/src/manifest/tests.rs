@@ -1,10 +1,12 @@
 //! What is written is read, and as little is written as has changed.
 
 use super::*;
+use crate::fault::{Faults, Faulty};
 use crate::publish::tests::env;
 use crate::run::Run;
 use crate::store::open;
 use serde_json::json;
+use std::sync::Arc;
 
 fn sample() -> Manifest {
     let run = Run {
@@ -256,6 +258,28 @@ async fn damaged_and_missing_pages_are_named() {
     assert_eq!(Manifest::read(&env, 42, &mut Cache::default()).await.unwrap().unwrap(), manifest);
     env.objects.delete(&Manifest::path(42)).await.unwrap();
     assert_eq!(Manifest::read(&env, 42, &mut Cache::default()).await.unwrap(), None);
+}
+
+/// Pages in sixty objects are read three times from a store that does not answer one request in twenty.
+#[tokio::test]
+async fn a_request_that_fails_does_not_cost_a_manifest() {
+    let inner = open("memory://").unwrap();
+    let whole = env(inner.clone(), 1);
+    let mut manifest = large(0);
+    for id in 0..60 {
+        touch(&mut manifest, id, 1);
+        let path = format!("data/{id}");
+        let object;
+        (manifest, object) = laid(&manifest, &path, Limits::TINY);
+        whole.objects.put(&path, object.expect("a page of its own")).await.unwrap();
+    }
+    whole.objects.create(&Manifest::path(42), manifest.encode()).await.unwrap();
+    let faults = Faults { failed: 0.05, ..Faults::default() };
+    let faulty = env(Arc::new(Faulty::new(inner, 1, faults)), 1);
+    for _ in 0..3 {
+        let root = Root::read(&whole, 42).await.unwrap().unwrap();
+        assert_eq!(root.complete(&faulty, &mut Cache::default()).await.unwrap(), Some(manifest.clone()));
+    }
 }
 
 #[test]

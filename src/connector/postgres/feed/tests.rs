@@ -50,7 +50,7 @@ fn commit(feed: &mut Feed, at: u64) {
     feed.apply(Message::Commit { commit: Lsn(at), end: Lsn(at + 5), at: 0 }).unwrap();
 }
 
-fn row(shape: &Arc<Shape>, n: &str) -> Segment {
+fn row(shape: &Arc<Shape>, n: &str) -> Stored {
     let mut log = Log::new(shape.clone());
     log.push(Op::Insert, empty(), [(0, Value::Text(n.as_bytes()))].into_iter()).unwrap();
     log.commit();
