@@ -7,6 +7,7 @@
 
 use super::segment::{Op, Rejected, Segment};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt8Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Field, Schema, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
@@ -72,7 +73,7 @@ impl Stored {
         (part(self.changes.start..at), part(at..self.changes.end))
     }
 
-    /// From wherever it is.
+    /// From wherever it is. `Error::Retry`: the file cannot be read, and what was in it has to be asked for again.
     pub fn read(self) -> Result<Segment> {
         let place = self.slot.place().clone();
         let Self { slot, changes } = self;
@@ -116,7 +117,7 @@ pub fn spill(folder: &Path, all: &[Stored]) -> io::Result<()> {
 }
 
 fn lost(error: &dyn std::fmt::Display) -> Error {
-    Error::Invalid(format!("changes that waited in the spill folder cannot be read: {error}"))
+    Error::Retry(format!("changes that waited in the spill folder cannot be read: {error}"))
 }
 
 fn fetch(file: &Path, bytes: Range<u64>) -> std::result::Result<Segment, ArrowError> {
@@ -186,7 +187,9 @@ fn decode(bytes: Vec<u8>) -> std::result::Result<Segment, ArrowError> {
         serde_json::from_slice(parts[0]).map_err(|error| ArrowError::ExternalError(error.into()))?;
     let (all, olds, ops) = (only(parts[1])?, only(parts[2])?, only(parts[3])?);
     let columns: Vec<usize> = (0..unknown.len()).collect();
-    let mut bits = all.columns()[unknown.len()..].iter().map(|bits| bits.as_boolean().values().clone());
+    // In a buffer of their own: they are kept where the rows are let go of.
+    let own = |bits: &BooleanBuffer| BooleanBuffer::collect_bool(bits.len(), |i| bits.value(i));
+    let mut bits = all.columns()[unknown.len()..].iter().map(|bits| own(bits.as_boolean().values()));
     let unknown = unknown.into_iter().map(|has| if has { bits.next() } else { None }).collect();
     let op = |op: &u8| OPS.get(usize::from(*op)).copied().ok_or_else(short);
     let ops = ops.column(0).as_primitive::<UInt8Type>().values().iter().map(op).collect::<Result<_, _>>()?;
@@ -255,7 +258,6 @@ mod tests {
     use super::*;
     use crate::connector::Cause;
     use arrow::array::{Int32Array, StringArray};
-    use arrow::buffer::BooleanBuffer;
     use arrow::datatypes::DataType;
 
     /// Of a table with a number and a text, `n` inserts from `from` on: every third text was not sent, the first one cannot be held.

@@ -5,8 +5,8 @@
 //! row in the fold, along its key changes, else it names its origin, the key under which the row was stored before; a
 //! TRUNCATE empties the fold. [`bag`] turns them into weighted rows.
 //!
-//! Of segments in files as much is in memory as comes out: they are read one at a time for their keys, and once more for the rows that are
-//! left.
+//! Of segments in files the keys are in memory, and what comes out: they are read one at a time for their keys, and once more for the rows
+//! that are left.
 
 use super::backlog::Stored;
 use super::segment::{Op, Segment};
@@ -28,6 +28,9 @@ pub fn keyed(schema: &SchemaRef, key: &[usize], segments: Vec<Stored>, most: usi
     folding.run();
     folding.finish(most)
 }
+
+/// Keys for which there is room from the beginning.
+const MANY: usize = 1 << 20;
 
 /// Where a row or an old key stands: segment and index in it.
 type At = (u32, u32);
@@ -86,7 +89,8 @@ struct Folding<'a> {
 impl<'a> Folding<'a> {
     fn new(schema: &'a SchemaRef, key: &'a [usize], stored: Vec<Stored>) -> Result<Self> {
         let all: Vec<usize> = (0..key.len()).collect();
-        let total = stored.iter().map(Stored::count).sum();
+        // Many changes may be of few keys.
+        let total = stored.iter().map(Stored::count).sum::<usize>().min(MANY);
         let mut folding = Self {
             schema,
             key,

@@ -423,10 +423,16 @@ impl Jobs {
             Object { id, name: object_name, life: Life::Creating, definition: text, created_at: now, body }
         };
         let id = RelationId(self.announce(Once::Known, || Ok(()), make, &name).await?);
-        let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
-        self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
-        self.mailbox.tell(Message::Live { id });
-        self.settled().await?;
+        let build = async {
+            let epoch = self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
+            self.mailbox.ask(|reply| Message::Reached { id, epoch, reply }).await??;
+            self.mailbox.tell(Message::Live { id });
+            self.settled().await
+        };
+        if let Err(error) = build.await {
+            self.drop_all(|catalog| Ok(with_dependants(catalog, &[id.0]))).await?;
+            return Err(error);
+        }
         Ok(vec![])
     }
 

@@ -184,7 +184,11 @@ impl Reading {
     }
 
     fn fold(&self, taken: Taken) -> Batch {
-        taken.fold(self.env.limits.batch_bytes, |table, cause| self.feed().stop(table, cause))
+        let halt = |table| {
+            self.feed().halt(table);
+        };
+        let folded = taken.fold(self.env.limits.batch_bytes, halt);
+        folded.expect("its files are there")
     }
 
     /// What cannot be taken yet, beyond very little.

@@ -100,7 +100,15 @@ fn queries_of_with_are_refused_before_writing_them_out_takes_for_ever() {
     let (once, twice) = (|n| format!("c{n} AS x"), |n| format!("c{n} AS x JOIN c{n} AS y ON x.a = y.a"));
     planned(&chain(60, &once)).unwrap();
     planned(&chain(5, &twice)).unwrap();
-    for many in [chain(10_000, &once), chain(200, &twice)] {
+    let sides = vec!["(WITH x AS (SELECT p.a FROM t AS p JOIN t AS q ON p.a = q.a) SELECT a FROM x)"; 14];
+    planned(&sides.join(" UNION ALL ")).unwrap();
+    // Each of them is as long as another one that is within it.
+    let within = |n| {
+        format!(
+            "(WITH x0 AS (SELECT a FROM c{n}), x1 AS (SELECT y.a FROM x0 AS y JOIN x0 AS z ON y.a = z.a) SELECT a FROM x1) AS x"
+        )
+    };
+    for many in [chain(10_000, &once), chain(200, &twice), chain(200, &within)] {
         assert_eq!(planned(&many).unwrap_err().sqlstate, "54001");
     }
 }

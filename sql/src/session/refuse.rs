@@ -6,12 +6,11 @@ use super::join::{self, constraint};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, ObjectName,
+    FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, ObjectName,
     ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Subscript,
     TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, Visitor, WildcardAdditionalOptions, WindowType,
     visit_expressions,
 };
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// What a function makes rows of: right in FROM, and in a select list only through unnest.
@@ -25,6 +24,7 @@ const NESTED: usize = 16;
 const WRITTEN_OUT: usize = 2_000;
 
 pub fn check<T: Visit>(query: &T) -> Result<()> {
+    written_out(query, &mut vec![])?;
     match query.visit(&mut Refusal::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
@@ -37,52 +37,73 @@ struct Refusal {
     series: usize,
     /// Subqueries of expressions around what is visited.
     nested: usize,
-    /// What each query of a WITH comes to.
-    named: HashMap<String, usize>,
 }
 
-/// What the uses of named queries come to.
+/// A query of a WITH, and what it comes to.
+type Named = (String, usize);
+
+/// What `part` of a statement comes to, where the queries `named` can be used, the last of a name.
+fn written_out<T: Visit>(part: &T, named: &mut Vec<Named>) -> Result<usize> {
+    let mut uses = Uses { named, sum: 1, within: 0 };
+    match part.visit(&mut uses) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) if uses.sum <= WRITTEN_OUT => Ok(uses.sum),
+        ControlFlow::Continue(()) => {
+            let message = format!("queries of WITH that use each other come to more than {WRITTEN_OUT}");
+            Err(Error::new("54001", message).hint("Make a materialized view of what is used more than once."))
+        }
+    }
+}
+
+/// Adds up the uses of named queries.
 struct Uses<'a> {
-    named: &'a HashMap<String, usize>,
+    named: &'a mut Vec<Named>,
     sum: usize,
+    /// Queries with a WITH of their own around what is visited: they have been added up already.
+    within: usize,
 }
 
 impl Visitor for Uses<'_> {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
+        let Some(with) = &query.with else { return ControlFlow::Continue(()) };
+        self.within += 1;
+        if self.within > 1 {
+            return ControlFlow::Continue(());
+        }
+        let outside = self.named.len();
+        let own = with.cte_tables.iter().try_for_each(|cte| {
+            let own = written_out(&cte.query, self.named)?;
+            self.named.push((written(&cte.alias.name), own));
+            Ok(())
+        });
+        let own = own.and_then(|()| written_out(&query.body, self.named));
+        self.named.truncate(outside);
+        flow(own.map(|own| self.sum = self.sum.saturating_add(own)))
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> Flow {
+        self.within -= usize::from(query.with.is_some());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         if let TableFactor::Table { name, .. } = factor
-            && let Some(ObjectNamePart::Identifier(name)) = name.0.first().filter(|_| name.0.len() == 1)
+            && let [ObjectNamePart::Identifier(name)] = &name.0[..]
+            && self.within == 0
         {
-            self.sum = self.sum.saturating_add(self.named.get(&name.value.to_lowercase()).copied().unwrap_or(0));
+            let name = written(name);
+            let used = self.named.iter().rev().find(|(other, _)| *other == name);
+            self.sum = self.sum.saturating_add(used.map_or(0, |(_, own)| *own));
         }
         ControlFlow::Continue(())
     }
 }
 
-impl Uses<'_> {
-    /// Of `query`, itself included.
-    fn of<T: Visit>(query: &T, named: &HashMap<String, usize>) -> Result<usize> {
-        let mut uses = Uses { named, sum: 1 };
-        let ControlFlow::Continue(()) = query.visit(&mut uses) else { unreachable!("it never breaks off") };
-        if uses.sum <= WRITTEN_OUT {
-            return Ok(uses.sum);
-        }
-        let message = format!("queries of WITH that use each other come to more than {WRITTEN_OUT}");
-        Err(Error::new("54001", message).hint("Make a materialized view of what is used more than once."))
-    }
-}
-
-impl Refusal {
-    /// Bounds what the queries of a WITH and the one that uses them come to.
-    fn written_out(&mut self, query: &Query) -> Result<()> {
-        let Some(with) = &query.with else { return Ok(()) };
-        for cte in &with.cte_tables {
-            let own = Uses::of(&cte.query, &self.named)?;
-            self.named.insert(cte.alias.name.value.to_lowercase(), own);
-        }
-        Uses::of(&query.body, &self.named).map(drop)
-    }
+/// A name as it is compared.
+fn written(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 type Flow = ControlFlow<Box<Error>>;
@@ -102,7 +123,7 @@ impl Visitor for Refusal {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &Query) -> Flow {
-        flow(self::query(query).and_then(|()| self.written_out(query)))
+        flow(self::query(query))
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> Flow {

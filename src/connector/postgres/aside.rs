@@ -74,7 +74,7 @@ impl Aside {
         }
         let Some(taken) = feed() else { return Next::Nothing };
         let waiting = taken.waiting();
-        if waiting.rows <= self.at_once.rows && waiting.bytes <= self.at_once.bytes {
+        if waiting.rows <= self.at_once.rows && waiting.bytes <= self.at_once.bytes && !taken.is_elsewhere() {
             return Next::Now(taken);
         }
         *state = State::BeingFolded;
@@ -84,5 +84,64 @@ impl Aside {
     /// `batch` is what was to be folded later, up to `place`; `waiting` as it was.
     pub fn folded(&self, batch: Batch, place: Lsn, waiting: Waiting) {
         *self.state() = State::Folded(batch, place, waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::backlog::Stored;
+    use crate::connector::postgres::feed::Piece;
+    use crate::connector::postgres::lsn::Place;
+    use crate::connector::postgres::shape::Shape;
+    use crate::connector::segment::{Op, Segment};
+    use crate::connector::{Position, Subscription};
+    use arrow::array::{RecordBatch, RecordBatchOptions};
+    use arrow::datatypes::Schema;
+    use std::sync::Arc;
+    use weir_sql::catalog::RelationId;
+
+    /// So many rows of a table without columns, up to `lsn`.
+    fn taken(rows: usize, lsn: u64) -> Taken {
+        let schema = Arc::new(Schema::empty());
+        let batch = |rows| {
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            RecordBatch::try_new_with_options(schema.clone(), vec![], &options).expect("rows without columns")
+        };
+        let (rows, olds, ops) = (batch(rows), batch(0), vec![Op::Insert; rows]);
+        let segment = Segment { ops, rows, olds, unknown: vec![], failed: vec![] };
+        let table = Subscription {
+            table: RelationId(1),
+            schema: "public".into(),
+            name: "t".into(),
+            identity: 1,
+            columns: vec![],
+            key: None,
+            copied: true,
+            details: serde_json::Value::Null,
+        };
+        let piece = Piece::Changes(vec![Stored::new(segment, 10)]);
+        let place = Place { system_id: "s".into(), timeline: 1, lsn: Lsn(lsn) };
+        let tables = vec![(RelationId(1), Arc::new(Shape::new(&table)), piece)];
+        Taken { place, committed_at: None, events: vec![], tables }
+    }
+
+    fn batch(lsn: u64) -> Batch {
+        Batch { position: Position(lsn.into()), tables: vec![], events: vec![], committed_at: None }
+    }
+
+    #[test]
+    fn what_is_folded_aside_is_handed_over_before_what_comes_later() {
+        let aside = Aside::new(AtOnce { rows: 5, bytes: 1000 });
+        assert!(matches!(aside.take(|| None), Next::Nothing));
+        assert!(matches!(aside.take(|| Some(taken(5, 1))), Next::Now(taken) if taken.place.lsn == Lsn(1)));
+        let Next::Later(much) = aside.take(|| Some(taken(6, 2))) else { panic!("six are folded aside") };
+        let never = || -> Option<Taken> { panic!("the feed is not asked") };
+        assert_eq!(aside.waiting(|| much.waiting()), Waiting::default());
+        assert!(matches!(aside.take(never), Next::Nothing));
+        aside.folded(batch(2), much.place.lsn, much.waiting());
+        assert_eq!(aside.waiting(Waiting::default).rows, 6);
+        assert!(matches!(aside.take(never), Next::Ready(batch, Lsn(2)) if batch.position == Position(2.into())));
+        assert!(matches!(aside.take(|| Some(taken(1, 3))), Next::Now(_)));
     }
 }

@@ -125,31 +125,44 @@ pub struct Taken {
 impl Taken {
     /// How much there is to fold.
     pub fn waiting(&self) -> Waiting {
-        let all = self.tables.iter().flat_map(|(_, _, piece)| match piece {
-            Piece::Changes(stored) | Piece::Copy { rows: stored, .. } => stored,
-        });
         let sum = |sum: Waiting, stored: &Stored| Waiting {
             rows: sum.rows + stored.count(),
             bytes: sum.bytes + stored.bytes(),
             moved: true,
         };
-        all.fold(Waiting { moved: true, ..Waiting::default() }, sum)
+        self.stored().fold(Waiting { moved: true, ..Waiting::default() }, sum)
     }
 
-    /// Each table's part folded, to batches of at most `most` bytes or one row. Only a bug makes one fail, and then the table's rows are
-    /// not to be guessed at: `stop` is told.
-    pub fn fold(self, most: usize, stop: impl Fn(RelationId, Cause)) -> Batch {
+    /// Whether some of it is in files.
+    pub fn is_elsewhere(&self) -> bool {
+        self.stored().any(|stored| !stored.is_here())
+    }
+
+    fn stored(&self) -> impl Iterator<Item = &Stored> {
+        self.tables.iter().flat_map(|(_, _, piece)| match piece {
+            Piece::Changes(stored) | Piece::Copy { rows: stored, .. } => stored,
+        })
+    }
+
+    /// Each table's part folded, to batches of at most `most` bytes or one row. `Error::Retry`: what was in files cannot be read, so nothing
+    /// is to be handed over. Of anything else that goes wrong only a bug is the cause, and the table's rows are not to be guessed at: it
+    /// stops, and `stop` is told.
+    pub fn fold(mut self, most: usize, stop: impl Fn(RelationId)) -> weir_storage::Result<Batch> {
         let mut tables = vec![];
         for (table, shape, piece) in self.tables {
             match piece.fold(&shape, most) {
                 Ok(folded) => tables.push((table, folded)),
+                Err(error @ weir_storage::Error::Retry(_)) => return Err(error),
                 Err(reason) => {
                     let message = format!("changes could not be folded: {reason}");
-                    stop(table, Cause { sqlstate: "XX000".into(), message, expression: "table".into() });
+                    let cause = Cause { sqlstate: "XX000".into(), message, expression: "table".into() };
+                    self.events.push(Event::Stopped { table, cause });
+                    stop(table);
                 }
             }
         }
-        Batch { position: self.place.position(), tables, events: self.events, committed_at: self.committed_at }
+        let Self { place, events, committed_at, .. } = self;
+        Ok(Batch { position: place.position(), tables, events, committed_at })
     }
 }
 
@@ -284,20 +297,21 @@ impl Feed {
         self.tables.iter().filter(|t| !t.shadow && !matches!(t.phase, Phase::Stopped)).map(|t| &t.subscription)
     }
 
-    /// Stops a table between transactions.
+    /// Stops a table where the last transaction has ended.
     pub fn stop(&mut self, table: RelationId, cause: Cause) {
-        let Some(place) = self.tables.iter().position(|t| t.subscription.table == table) else { return };
-        if let Some(open) = &mut self.open {
-            let table = &mut self.tables[place];
-            table.stopping.get_or_insert(cause);
-            if !std::mem::replace(&mut table.touched, true) {
-                open.touched.push(place);
-            }
-        } else {
-            self.tables[place].phase = Phase::Stopped;
+        if self.halt(table) {
             self.events.push(Event::Stopped { table, cause });
             self.moved = true;
         }
+    }
+
+    /// The same, for whoever says so himself. False: there is no such table, or it has stopped.
+    pub fn halt(&mut self, table: RelationId) -> bool {
+        let mut own = self.tables.iter_mut().filter(|t| t.subscription.table == table && !t.shadow);
+        let Some(table) = own.find(|t| !matches!(t.phase, Phase::Stopped)) else { return false };
+        table.log.rollback();
+        (table.phase, table.stopping) = (Phase::Stopped, None);
+        true
     }
 
     pub fn notice(&mut self, table: RelationId, message: String) {
@@ -595,8 +609,9 @@ impl Feed {
             return vec![];
         }
         let mut all = vec![];
+        let least = most / self.tables.len();
         for table in self.tables.iter_mut().filter(waits) {
-            all.extend(table.log.here(most).cloned());
+            all.extend(table.log.here(least).cloned());
             all.extend(table.copied().into_iter().flat_map(Backlog::here).cloned());
         }
         all

@@ -137,9 +137,9 @@ impl Log {
         self.done.bytes_here() + self.open.bytes
     }
 
-    /// What is in memory and worth a place in a file, where `most` bytes may stay.
-    pub fn here(&mut self, most: usize) -> impl Iterator<Item = &Stored> {
-        if self.open.bytes > most.min(SPILL_BYTES) {
+    /// What is in memory and worth a place in a file; `least` bytes are.
+    pub fn here(&mut self, least: usize) -> impl Iterator<Item = &Stored> {
+        if self.open.bytes > least.min(SPILL_BYTES) {
             self.close();
         }
         self.done.here()

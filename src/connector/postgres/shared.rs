@@ -25,6 +25,7 @@ pub struct Shared {
     /// For what waits to be taken.
     pub buffer: Buffer,
     spill: PathBuf,
+    spilling: Mutex<()>,
     /// Whether the publication was made by us, and so is ours to change.
     pub owns_publication: bool,
     wake: Arc<Notify>,
@@ -106,6 +107,7 @@ impl Shared {
             options,
             buffer: start.buffer,
             spill: start.spill,
+            spilling: Mutex::default(),
             owns_publication,
             wake: start.wake,
             handed: AtomicU64::new(place.lsn.0),
@@ -136,6 +138,11 @@ impl Shared {
         self.room.notify_all();
     }
 
+    /// Something was taken that is going to be handed over.
+    pub fn make_room(&self) {
+        self.room.notify_all();
+    }
+
     pub fn handed(&self) -> Lsn {
         Lsn(self.handed.load(Ordering::Relaxed))
     }
@@ -154,6 +161,11 @@ impl Shared {
     /// Moves what cannot be taken yet to the spill folder, if that is more than the source may have in memory. Nobody waits meanwhile but
     /// whoever reads from upstream.
     pub fn spill(&self) -> Result<()> {
+        if self.feed().too_much(self.buffer.bytes()).is_empty() {
+            return Ok(());
+        }
+        // Others who have read the same find it written.
+        let _one_at_a_time = self.spilling.lock().expect("no holder panics");
         let much = self.feed().too_much(self.buffer.bytes());
         if much.is_empty() {
             return Ok(());
@@ -210,9 +222,14 @@ impl Shared {
         if catch_unwind(AssertUnwindSafe(work)).is_ok() {
             return;
         }
+        self.give_up("internal_error", "a thread of the source panicked; the server's log says where");
+    }
+
+    /// What was read and not handed over is void; it is upstream all the same.
+    pub fn give_up(&self, name: &str, reason: &str) {
         self.set_state(State::Stopped {
-            name: "internal_error".into(),
-            reason: "a thread of the source panicked; the server's log says where".into(),
+            name: name.into(),
+            reason: reason.into(),
             remedy: "ALTER SOURCE … PAUSE and then RESUME reads again from the last position.".into(),
         });
         self.broken.store(true, Ordering::Release);

@@ -49,6 +49,23 @@ impl Running {
         copy(&self.shared, &self.threads, attempt);
     }
 
+    /// Nobody waits for the end of it, and what becomes of it when the source has ended is void.
+    fn fold_aside(&self, taken: Taken) {
+        let (shared, aside) = (self.shared.clone(), self.aside.clone());
+        let work = move || {
+            let (place, waiting) = (taken.place.lsn, taken.waiting());
+            if let Some(batch) = fold(&shared, taken) {
+                aside.folded(batch, place, waiting);
+                shared.wake();
+            }
+        };
+        let shared = self.shared.clone();
+        let thread = thread::Builder::new().name("postgres-fold".into());
+        if let Err(error) = thread.spawn(move || shared.contain(work)) {
+            self.shared.give_up("no_thread", &format!("the system has no room for a thread: {error}"));
+        }
+    }
+
     fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) {
         spawn(&self.shared, &self.threads, name, work);
     }
@@ -68,8 +85,13 @@ fn spawn(shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>, name: &str,
     threads.push(thread);
 }
 
-fn fold(shared: &Shared, taken: Taken) -> Batch {
-    taken.fold(shared.env.limits.batch_bytes, |table, cause| shared.feed().stop(table, cause))
+/// `None`: what waited in files cannot be read, and the source has stopped.
+fn fold(shared: &Shared, taken: Taken) -> Option<Batch> {
+    let halt = |table| {
+        shared.feed().halt(table);
+    };
+    let folded = taken.fold(shared.env.limits.batch_bytes, halt);
+    folded.inspect_err(|error| shared.give_up("spill_unreadable", &error.to_string())).ok()
 }
 
 #[async_trait]
@@ -88,16 +110,14 @@ impl Source for Running {
         match self.aside.take(|| self.shared.feed().take()) {
             Next::Nothing => None,
             Next::Now(taken) => {
-                self.shared.taken(taken.place.lsn);
-                Some(fold(&self.shared, taken))
+                let place = taken.place.lsn;
+                let batch = fold(&self.shared, taken)?;
+                self.shared.taken(place);
+                Some(batch)
             }
             Next::Later(taken) => {
-                let (shared, aside) = (self.shared.clone(), self.aside.clone());
-                self.spawn("postgres-fold", move || {
-                    let (place, waiting) = (taken.place.lsn, taken.waiting());
-                    aside.folded(fold(&shared, taken), place, waiting);
-                    shared.wake();
-                });
+                self.shared.make_room();
+                self.fold_aside(taken);
                 None
             }
             Next::Ready(batch, place) => {

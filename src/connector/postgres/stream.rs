@@ -64,7 +64,8 @@ pub fn run(shared: Arc<Shared>, copy: impl Fn(Attempt)) {
                 }
             }
         }
-        pause = if streamed { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
+        let is_full = matches!(&failure, Failure::Io(error) if error.kind() == io::ErrorKind::StorageFull);
+        pause = if streamed && !is_full { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
         shared.sleep(pause);
     }
 }

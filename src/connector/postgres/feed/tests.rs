@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::connector::Changes;
+use crate::connector::backlog::spill;
 use crate::connector::postgres::shape::Attribute;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -61,7 +62,7 @@ fn row(shape: &Arc<Shape>, n: &str) -> Stored {
 fn taken(feed: &mut Feed) -> Vec<i64> {
     let mut rows = vec![];
     while let Some(taken) = feed.take() {
-        let batch = taken.fold(usize::MAX, |_, cause| panic!("{cause:?}"));
+        let batch = taken.fold(usize::MAX, |table| panic!("{table} stops")).unwrap();
         for (_, changes) in batch.tables {
             let Changes::Bag(bag) = changes else { panic!("a bag") };
             for delta in bag.rows {
@@ -105,4 +106,59 @@ fn a_transaction_half_read_when_the_copy_begins_is_all_in_it_or_not_at_all() {
         feed.keepalive(Lsn(200));
         assert_eq!(taken(&mut feed), expected, "committed at {at}");
     }
+}
+
+/// A copy of one row, and a transaction that inserts two: what of it was read before the copy began waits in `folder`.
+fn spilled(folder: &std::path::Path) -> Feed {
+    let (mut feed, attempt) = feed();
+    let shape = feed.subscription(attempt).unwrap().1.clone();
+    begin(&mut feed, 50);
+    insert(&mut feed, 2);
+    assert!(feed.too_much(1000).is_empty());
+    let much = feed.too_much(0);
+    assert_eq!(much.len(), 1);
+    spill(folder, &much).unwrap();
+    assert!(feed.too_much(0).is_empty(), "it is there");
+    insert(&mut feed, 3);
+    commit(&mut feed, 50);
+    assert!(feed.copy_begins(attempt, Lsn(10), 1));
+    assert!(feed.copy_rows(attempt, row(&shape, "1"), 1));
+    assert!(feed.copy_ends(attempt));
+    feed
+}
+
+#[test]
+fn what_waits_on_disk_is_taken_as_if_it_were_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(taken(&mut spilled(folder.path())), [1, 2, 3]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_cannot_be_read_again_is_not_handed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut feed = spilled(folder.path());
+    std::fs::read_dir(folder.path()).unwrap().flatten().for_each(|file| std::fs::remove_file(file.path()).unwrap());
+    let never = |table| panic!("{table} stops");
+    let copied = feed.take().expect("the copy").fold(usize::MAX, never);
+    assert!(copied.is_ok());
+    let error = feed.take().expect("the transaction").fold(usize::MAX, never).unwrap_err();
+    assert!(matches!(&error, weir_storage::Error::Retry(why) if why.contains("spill folder")), "{error}");
+}
+
+#[test]
+fn a_table_that_is_stopped_inside_a_transaction_stays_so_when_the_connection_breaks() {
+    let (mut feed, attempt) = feed();
+    begin(&mut feed, 50);
+    insert(&mut feed, 2);
+    let cause = Cause { sqlstate: "55000".into(), message: "it is gone".into(), expression: "table".into() };
+    feed.stop(attempt.table, cause.clone());
+    feed.stop(attempt.table, cause.clone());
+    assert!(feed.abandon().is_empty());
+    let events = feed.take().expect("an event").events;
+    assert!(matches!(&events[..], [Event::Stopped { table: TABLE, cause: told }] if *told == cause), "{events:?}");
+    begin(&mut feed, 50);
+    insert(&mut feed, 2);
+    commit(&mut feed, 50);
+    assert_eq!(taken(&mut feed), [0; 0]);
 }
