@@ -6,12 +6,12 @@ use crate::memory::Bound;
 use crate::upstream::{self, Input};
 use std::iter::empty;
 use weir::connector::Cause;
-use weir::connector::fold::Op;
 use weir::connector::postgres::decode::decode;
 use weir::connector::postgres::feed::{Attempt, Feed};
 use weir::connector::postgres::log::Log;
 use weir::connector::postgres::lsn::Lsn;
 use weir::connector::postgres::rows::Line;
+use weir::connector::segment::Op;
 
 /// Builders of a table's columns begin with room for a thousand values each, and every few changes may be in a log of their own.
 pub const TARGET: Target = Target { name: "stream", bound: Bound { constant: 8 << 20, factor: 16 << 10 }, seeds, run };
@@ -112,7 +112,7 @@ impl World {
             return;
         };
         assert!(taken.place.lsn >= before, "a position goes back");
-        taken.fold(1, |_, cause| panic!("what is read cannot be folded: {cause:?}"));
+        taken.fold(1, |table| panic!("what is read of {table} cannot be folded")).expect("all of it is in memory");
     }
 }
 

@@ -8,11 +8,11 @@ use arrow::array::Array;
 use std::iter::empty;
 use std::sync::Arc;
 use weir::connector::Subscription;
-use weir::connector::fold::Op;
 use weir::connector::postgres::log::Log;
 use weir::connector::postgres::rows::Line;
 use weir::connector::postgres::shape::Shape;
 use weir::connector::postgres::value::Builder;
+use weir::connector::segment::Op;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
 
@@ -104,7 +104,8 @@ fn line(text: &[u8]) {
         rows += 1;
     }
     log.commit();
-    assert_eq!(log.take().iter().map(|segment| segment.rows.num_rows()).sum::<usize>(), rows);
+    let taken = log.take().into_iter().map(|stored| stored.read().expect("it is in memory").rows.num_rows());
+    assert_eq!(taken.sum::<usize>(), rows);
 }
 
 fn seeds() -> Vec<Vec<u8>> {
