@@ -23,6 +23,9 @@ const LEVELS: usize = 500;
 const ROOM: usize = 256 << 20;
 const SHORT: usize = 300;
 
+/// Queries of a statement, whatever they are to each other: the tree of each takes some ten kilobytes, and it is copied while it is prepared.
+const SELECTS: usize = 4_000;
+
 /// Words that continue a chain of expressions; all punctuation does, too.
 const OPERATORS: &[&str] = &[
     "AT", "COLLATE", "ESCAPE", "ILIKE", "IN", "IS", "ISNULL", "LIKE", "NOT", "NOTNULL", "OPERATOR", "OVERLAPS",
@@ -91,6 +94,14 @@ impl Level {
 /// Refuses what is too deep.
 pub fn check(tokens: &[TokenWithSpan]) -> Result<()> {
     let (mut level, mut outer): (Level, Vec<Level>) = (Level::default(), vec![]);
+    let is_select = |token: &&TokenWithSpan| match &token.token {
+        Token::Word(Word { value, quote_style: None, .. }) => value.eq_ignore_ascii_case("SELECT"),
+        _ => false,
+    };
+    if let Some(token) = tokens.iter().filter(is_select).nth(SELECTS) {
+        let error = exceeded().detail(format!("It has more than {SELECTS} queries."));
+        return Err(error.at(token.span.start.column as usize));
+    }
     for token in tokens {
         let mut open =
             |level: &mut Level, case| outer.push(std::mem::replace(level, Level { case, ..Level::default() }));

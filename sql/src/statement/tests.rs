@@ -286,6 +286,8 @@ fn a_syntax_error_says_where_in_the_whole_string() {
     assert_eq!(refused("SELECT 1; SELECT 'abc"), "42601 unterminated string literal @18");
     assert_eq!(refused("FLUSH now"), "42601 syntax error at or near \"now\" @7");
     assert_eq!(refused(&format!("SELECT {}1", "(".repeat(5000))), "54001 statement is nested too deeply");
+    let queries = |count: usize| format!("SELECT 1{}", ", (SELECT 2)".repeat(count));
+    assert!(refused(&queries(4000)).starts_with("54001 statement is nested too deeply @"));
 }
 
 #[test]
