@@ -161,7 +161,7 @@ pub struct World {
     /// Bytes that all state may take.
     state_limit: u64,
     next: i64,
-    /// Rows of the plain table: surely there, and maybe.
+    /// Rows of the plain table as it is now: surely there, and maybe.
     inserted: BTreeSet<i64>,
     maybe_inserted: BTreeSet<i64>,
     /// The catalog when it was last looked at, and what was live by it.
@@ -426,8 +426,9 @@ impl World {
                     self.known.insert(name.clone(), Known::Gone);
                 }
             }
-            Meaning::Inserts(id) => drop(self.inserted.insert(*id)),
-            Meaning::Nothing => {}
+            // A server that hung may say late what it did to a table that is not there any more.
+            Meaning::Inserts(id) if self.maybe_inserted.contains(id) => drop(self.inserted.insert(*id)),
+            Meaning::Inserts(_) | Meaning::Nothing => {}
         }
         Ok(())
     }
