@@ -7,16 +7,22 @@ use crate::dataflow::blueprint::{Body, Log};
 use crate::dataflow::engine::distribute;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use arrow::datatypes::SchemaRef;
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use std::sync::Arc;
 use weir_sql::catalog::RelationId;
-use weir_storage::arrangement::{Arrangement, Roles};
+use weir_storage::arrangement::{Arrangement, Prepared, Roles};
 use weir_storage::manifest::{ArrangementId, Manifest, State};
-use weir_storage::run::{self, Entry, Run};
+use weir_storage::run::{self, Entry, Reader, Run};
 use weir_storage::{Env, Epoch, Error, Result};
 
-/// Runs read ahead of the ones being added up, and of those the ones in memory: the next is taken apart while one is added up.
+/// Runs read ahead of the ones being added up.
 const READ_AHEAD: usize = 16;
-const DECODED_AHEAD: usize = 2;
+
+/// Parts of runs taken apart ahead of the one being added up, so that a start keeps two cores busy, and the share of a run that is held
+/// in memory while runs are merged which a part has.
+const DECODED_AHEAD: usize = 3;
+const PARTS: u64 = 8;
 
 /// Microseconds before a store that does not answer is asked again.
 const RETRY_US: u64 = 1_000_000;
@@ -41,25 +47,28 @@ pub async fn restore(env: &Env, workers: usize, body: &Body, states: &Roles<&Sta
     let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
     let (arrangements, placements) = (body.arrangements(workers), body.placements());
     for ((state, placement), own) in states.iter().zip(placements.iter()).zip(arrangements.iter()) {
-        let mut entries = std::pin::pin!(entries(env, own[0].spec().schema.clone(), state.runs.to_vec()));
-        let mut reached = Epoch::ZERO;
-        while let Some(mut entries) = entries.try_next().await? {
-            // A merged run may hold several epochs of a key, and the runs of other workers the same epochs of other keys. Nobody
-            // reads below `upper`, so only the order counts.
-            entries.sort_by_key(|entry| entry.epoch);
+        let prepare = {
             let (own, placement) = (own.clone(), placement.clone());
-            let add = move || {
-                for entry in entries {
-                    reached = reached.max(entry.epoch);
-                    for (arrangement, part) in own.iter().zip(distribute(&placement, &entry.delta, own.len())?) {
-                        if !part.is_empty() {
-                            arrangement.apply(reached, &part)?;
-                        }
+            move |entries| prepare(entries, &own, &placement)
+        };
+        let schema = own[0].spec().schema.clone();
+        let mut parts = std::pin::pin!(parts(env, schema, state.runs.to_vec(), prepare));
+        let mut reached = Epoch::ZERO;
+        let mut next = parts.try_next().await?;
+        while let Some(part) = next {
+            let own = own.clone();
+            let add = env.compute(move || {
+                for Apart { epoch, of } in part {
+                    reached = reached.max(epoch);
+                    for (arrangement, prepared) in own.iter().zip(of) {
+                        arrangement.apply_prepared(reached, &prepared)?;
                     }
                 }
                 Ok::<_, Error>(reached)
-            };
-            reached = env.compute(add).await??;
+            });
+            // A stream that is not asked begins nothing new.
+            let (added, following) = future::join(add, parts.try_next()).await;
+            (reached, next) = (added??, following?);
         }
         for arrangement in own {
             arrangement.advance(upper);
@@ -67,6 +76,29 @@ pub async fn restore(env: &Env, workers: usize, body: &Body, states: &Roles<&Sta
         }
     }
     Ok(Restored { arrangements, upper })
+}
+
+/// Entries of an epoch: what of them belongs to each worker.
+struct Apart {
+    epoch: Epoch,
+    of: Vec<Prepared>,
+}
+
+/// A merged run may hold several epochs of a key, and the runs of other workers the same epochs of other keys. Nobody reads below where
+/// the arrangement will stand, so only the order counts.
+fn prepare(mut entries: Vec<Entry>, own: &[Arrangement], placement: &Placement) -> Result<Vec<Apart>> {
+    entries.sort_by_key(|entry| entry.epoch);
+    let apart = |same: &[Entry]| {
+        let mut of = vec![vec![]; own.len()];
+        for entry in same {
+            for (of, part) in of.iter_mut().zip(distribute(placement, &entry.delta, own.len())?) {
+                of.extend((!part.is_empty()).then_some(part));
+            }
+        }
+        let of = own.iter().zip(of).map(|(own, deltas)| own.prepare(&deltas)).collect::<Result<_>>()?;
+        Ok(Apart { epoch: same[0].epoch, of })
+    };
+    entries.chunk_by(|a, b| a.epoch == b.epoch).map(apart).collect()
 }
 
 /// A parent whose changes are wanted.
@@ -86,8 +118,8 @@ pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, lo
     for (((state, spec), placement), packet) in logs_of.zip(packets) {
         assert!(state.since <= after, "I8: the change log after {after} is gone, since is {}", state.since);
         let runs: Vec<Run> = state.runs.iter().filter(|run| run.to > after && run.after < to).cloned().collect();
-        let mut entries = std::pin::pin!(entries(env, spec.schema.clone(), runs));
-        while let Some(entries) = entries.try_next().await? {
+        let mut parts = std::pin::pin!(parts(env, spec.schema.clone(), runs, Ok));
+        while let Some(entries) = parts.try_next().await? {
             for entry in entries.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= to) {
                 add(&mut found, placement, entry, packet)?;
             }
@@ -113,21 +145,28 @@ fn add(
     Ok(())
 }
 
-/// The entries of each of `runs`, in order.
-fn entries(
+/// What `work` makes of the entries of each part of `runs`, in order.
+fn parts<T: Send + 'static>(
     env: &Env,
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
     runs: Vec<Run>,
-) -> impl Stream<Item = Result<Vec<Entry>>> + use<'_> {
+    work: impl Fn(Vec<Entry>) -> Result<T> + Clone + Send + 'static,
+) -> impl Stream<Item = Result<T>> {
     let fetched = stream::iter(runs).map(|run| fetch(env, run)).buffered(READ_AHEAD);
-    let decoded = fetched.map(move |fetched| {
+    let limit = (env.limits.merged_rows / PARTS).max(1);
+    let parts = fetched.and_then(move |(run, bytes)| {
         let schema = schema.clone();
         async move {
-            let (run, bytes) = fetched?;
-            env.compute(move || run::read(&run, &schema, bytes, &|_| true)).await?
+            let reader = env.compute(move || Reader::open(&run, &schema, bytes)).await??;
+            let (parts, reader) = (reader.parts(limit), Arc::new(reader));
+            Ok(stream::iter(parts.into_iter().map(move |part| Ok((reader.clone(), part)))))
         }
     });
-    decoded.buffered(DECODED_AHEAD)
+    let decoded = parts.try_flatten().map_ok(move |(reader, part)| {
+        let work = work.clone();
+        async move { env.compute(move || work(reader.entries(part)?)).await? }
+    });
+    decoded.try_buffered(DECODED_AHEAD)
 }
 
 async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {

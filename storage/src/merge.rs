@@ -137,7 +137,7 @@ mod tests {
     fn story(runs: &[(Run, Bytes)]) -> Story {
         let mut story = Story::new();
         for (run, bytes) in runs {
-            for entry in read(run, &spec().schema, bytes.clone(), &|_| true).unwrap() {
+            for entry in read(run, &spec().schema, bytes.clone()).unwrap() {
                 assert!(run.after < entry.epoch && entry.epoch <= run.to);
                 let column = |c: usize| entry.delta.rows().column(c).as_primitive::<Int64Type>().clone();
                 let (ids, ns) = (column(0), column(1));
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!((pieces[0].start, pieces[0].end, pieces[1].end), (0, pieces[1].start, VNODES));
         let (run, bytes) = merged(2, &runs).unwrap();
         assert_eq!(run.rows, 600_000);
-        let entries = read(&run, &spec().schema, bytes, &|_| true).unwrap();
+        let entries = read(&run, &spec().schema, bytes).unwrap();
         let weights = entries.iter().flat_map(|e| e.delta.weights().iter());
         assert!(weights.clone().count() == 600_000 && weights.clone().all(|&w| w == 2));
     }

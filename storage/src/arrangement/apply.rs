@@ -1,6 +1,10 @@
 //! Taking a delta in: check it all, then change the state in steps that cannot fail.
+//!
+//! Each row that comes has to be looked for in an index, and put there: a miss of all caches in one of many million entries, unless rows
+//! come in the order of the index. Many rows at once, all of them new, are sorted by it ([`Order`]) by whoever prepares them.
 
 use super::chunk::{self, Chunk};
+use super::index;
 use super::slot::Slot;
 use super::spec::{Kind, Spec};
 use super::state::State;
@@ -16,8 +20,25 @@ use hashbrown::hash_table::Entry;
 /// under any load.
 const RECLAIMED: usize = 32;
 
-/// A delta in the arrangement's schema, with what the kind's index needs. Made outside the lock.
-pub(super) struct Incoming {
+/// Rows that are worth being sorted.
+const MANY: usize = 16 << 10;
+
+/// Deltas of one epoch, one after the other, with what takes time and needs no lock.
+pub struct Prepared {
+    deltas: Vec<Incoming>,
+    /// Of many rows that all come.
+    order: Option<Order>,
+}
+
+/// Rows of all deltas, counted through, with hashes in the order of an index.
+struct Order {
+    by_key: Vec<(u64, u32)>,
+    /// Bag and Ordered only.
+    by_row: Vec<(u64, u32)>,
+}
+
+/// A delta in the arrangement's schema, with what the kind's index needs.
+struct Incoming {
     rows: RecordBatch,
     weights: Vec<i64>,
     keys: Keys,
@@ -34,8 +55,25 @@ struct Change {
     weights: Vec<i64>,
 }
 
+impl Prepared {
+    pub(super) fn new(spec: &Spec, deltas: &[Delta]) -> Result<Self> {
+        let deltas: Vec<Incoming> = deltas.iter().map(|delta| Incoming::new(spec, delta)).collect::<Result<_>>()?;
+        let rows: usize = deltas.iter().map(|delta| delta.weights.len()).sum();
+        let comes = |weight: &i64| if spec.kind == Kind::Keyed { *weight == 1 } else { *weight > 0 };
+        let is_ordered = spec.kind != Kind::Log && rows >= MANY;
+        let all_come = is_ordered && deltas.iter().all(|delta| delta.weights.iter().all(comes));
+        let order = all_come.then(|| Order {
+            by_key: index::sorted(deltas.iter().flat_map(|delta| delta.keys.hashes().iter().copied())),
+            by_row: index::sorted(deltas.iter().flat_map(|delta| delta.hashes.iter().map(|&hash| hash as u64))),
+        });
+        Ok(Self { deltas, order })
+    }
+}
+
 impl Incoming {
-    pub fn new(spec: &Spec, delta: &Delta) -> Result<Self> {
+    fn new(spec: &Spec, delta: &Delta) -> Result<Self> {
+        let positive = spec.kind != Kind::Log || delta.weights().iter().all(|&weight| weight >= 0);
+        assert!(positive, "a log is append-only, and got a retraction");
         let rows = conform(spec, delta.rows())?;
         let indexed = spec.kind != Kind::Log;
         let keys = if indexed { Keys::of(&rows, &spec.key)? } else { Keys::unit(rows.num_rows()) };
@@ -69,8 +107,42 @@ fn describe(spec: &Spec) -> String {
     format!("({})", columns.collect::<Vec<_>>().join(", "))
 }
 
-/// Applies all of `incoming` or, on error, nothing.
-pub(super) fn apply(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Result<()> {
+/// Applies all of each delta or, on error, nothing of it and of those after it.
+pub(super) fn apply(state: &mut State, epoch: Epoch, prepared: &Prepared) -> Result<()> {
+    match &prepared.order {
+        Some(order) if are_new(state, order) => append(state, epoch, &prepared.deltas, order),
+        _ => prepared.deltas.iter().try_for_each(|delta| one(state, epoch, delta)),
+    }
+}
+
+/// Whether certainly no row has a row beside it that it must not have or has to be added to.
+fn are_new(state: &State, order: &Order) -> bool {
+    let by = if state.is_bag() { &order.by_row } else { &order.by_key };
+    by.windows(2).all(|pair| pair[0].0 != pair[1].0) && by.iter().all(|&(hash, _)| !state.may_hold(hash))
+}
+
+fn append(state: &mut State, epoch: Epoch, deltas: &[Incoming], order: &Order) -> Result<()> {
+    let all = |delta: &Incoming| {
+        let rows = 0..delta.weights.len() as u32;
+        chunks(epoch, delta, &Change { closes: vec![], appends: rows.collect(), weights: delta.weights.clone() })
+    };
+    let chunks = deltas.iter().map(all).collect::<Result<Vec<_>>>()?;
+    (state.applied, state.is_tidy) = (epoch, false);
+    let mut slots = Vec::with_capacity(order.by_key.len());
+    let mut hashes = Vec::with_capacity(order.by_row.len());
+    for (chunk, _, row_hashes) in chunks.into_iter().flatten() {
+        let rows = chunk.len();
+        let place = state.push(chunk);
+        slots.extend((0..rows).map(|row| Slot::new(place, row)));
+        hashes.extend(row_hashes);
+    }
+    order.by_key.iter().for_each(|&(hash, row)| state.link(slots[row as usize], hash));
+    order.by_row.iter().for_each(|&(_, row)| state.enliven(slots[row as usize], hashes[row as usize]));
+    state.merge_tail();
+    Ok(())
+}
+
+fn one(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Result<()> {
     let change = match state.spec.kind {
         Kind::Log => log(incoming),
         Kind::Keyed => keyed(state, incoming)?,
@@ -83,7 +155,11 @@ pub(super) fn apply(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Res
         state.close(slot, epoch, incoming.hashes.get(row as usize).copied());
     }
     for (chunk, key_hashes, row_hashes) in chunks {
-        state.push(chunk, &key_hashes, &row_hashes);
+        let place = state.push(chunk);
+        if state.is_indexed() {
+            key_hashes.iter().enumerate().for_each(|(row, &hash)| state.link(Slot::new(place, row), hash));
+        }
+        row_hashes.iter().enumerate().for_each(|(row, &hash)| state.enliven(Slot::new(place, row), hash));
         state.merge_tail();
     }
     state.reclaim(work);

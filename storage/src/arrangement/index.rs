@@ -10,8 +10,9 @@ const SMALL: usize = 1 << 16;
 /// Tables of a large index.
 const TABLES: usize = 256;
 
-/// Shares of the hashes.
+/// Shares of the hashes, and the bit of a hash from which on they are told apart.
 const SHARES: usize = 4096;
+const SHARED_BY: u32 = 40;
 
 /// The table of each share. Ever more go to the later ones, so that the last has twice as many entries as the first: tables of one size
 /// would all grow at the same time.
@@ -92,7 +93,14 @@ impl<T: Hashed> Index<T> {
 /// By bits that neither a table nor the choice of a worker goes by.
 #[inline]
 fn place(hash: u64, tables: usize) -> usize {
-    if tables == 1 { 0 } else { TABLE_OF[(hash >> 40) as usize % SHARES] as usize }
+    if tables == 1 { 0 } else { TABLE_OF[(hash >> SHARED_BY) as usize % SHARES] as usize }
+}
+
+/// `hashes`, each with its number, from table to table: who comes so finds in the caches what the one before has left there.
+pub(super) fn sorted(hashes: impl Iterator<Item = u64>) -> Vec<(u64, u32)> {
+    let mut sorted: Vec<(u64, u32)> = hashes.zip(0..).collect();
+    sorted.sort_unstable_by_key(|(hash, _)| hash.rotate_right(SHARED_BY + SHARES.trailing_zeros()));
+    sorted
 }
 
 /// Whether room for `capacity` entries is not worth its memory for `len`.

@@ -22,6 +22,7 @@ mod slot;
 mod spec;
 mod state;
 
+pub use apply::Prepared;
 pub use read::{Matches, Snapshot};
 pub use roles::{Role, Roles};
 pub use spec::{Kind, Spec};
@@ -85,15 +86,20 @@ impl Arrangement {
     /// The delta need not be consolidated for Bag and Ordered; for Keyed retractions are taken before insertions.
     /// Retracting a row that is not there is `Error::Invalid` naming the relation's schema, and changes nothing (I4).
     pub fn apply(&self, epoch: Epoch, delta: &Delta) -> Result<()> {
-        {
-            let state = self.shared.read();
-            assert!(epoch > state.upper, "I5: delta at sealed epoch {epoch}, upper {}", state.upper);
-            assert!(epoch >= state.applied, "I5: delta at epoch {epoch} after one at {}", state.applied);
-        }
-        let positive = self.spec().kind != Kind::Log || delta.weights().iter().all(|&weight| weight >= 0);
-        assert!(positive, "a log is append-only, and got a retraction");
-        let incoming = apply::Incoming::new(self.spec(), delta)?;
-        apply::apply(&mut self.shared.write(), epoch, &incoming)
+        self.apply_prepared(epoch, &self.prepare(std::slice::from_ref(delta))?)
+    }
+
+    /// What of [`Arrangement::apply`] needs no lock, for deltas of one epoch.
+    pub fn prepare(&self, deltas: &[Delta]) -> Result<Prepared> {
+        Prepared::new(self.spec(), deltas)
+    }
+
+    /// [`Arrangement::apply`] of what was prepared for an arrangement of the same spec, one delta after the other.
+    pub fn apply_prepared(&self, epoch: Epoch, prepared: &Prepared) -> Result<()> {
+        let mut state = self.shared.write();
+        assert!(epoch > state.upper, "I5: delta at sealed epoch {epoch}, upper {}", state.upper);
+        assert!(epoch >= state.applied, "I5: delta at epoch {epoch} after one at {}", state.applied);
+        apply::apply(&mut state, epoch, prepared)
     }
 
     /// Everything up to `upper` has been applied: it becomes readable. Never goes back.

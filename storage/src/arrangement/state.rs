@@ -155,28 +155,26 @@ impl State {
         self.order.iter().map(|&place| self.piece(place).chunk.bytes()).sum()
     }
 
-    /// Puts a chunk of new rows at the end; links them if there is an index. `hashes` are those of the keys and of the
-    /// rows, as far as the kind needs them.
-    pub fn push(&mut self, chunk: Chunk, key_hashes: &[u64], row_hashes: &[u128]) {
+    /// Puts a chunk of new rows at the end. If there is an index, each is to be linked, and made live if there is one of those. Returns
+    /// its place.
+    pub fn push(&mut self, chunk: Chunk) -> usize {
         self.applied_rows += chunk.weights.iter().map(|&weight| i128::from(weight)).sum::<i128>();
         self.widest = self.widest.max(widest_row(&chunk.rows));
         self.heaviest = chunk.weights.iter().fold(self.heaviest, |heaviest, &weight| heaviest.max(weight));
         self.births += 1;
-        let (len, born) = (chunk.len(), self.births);
-        let piece = Piece { chunk: Arc::new(chunk), born, links: vec![], closed: vec![], dead: 0 };
+        let piece = Piece { chunk: Arc::new(chunk), born: self.births, links: vec![], closed: vec![], dead: 0 };
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
         });
         self.places[place] = Some(piece);
         self.order.push(place);
-        if self.is_indexed() {
-            (0..len).for_each(|row| self.link(Slot::new(place, row), key_hashes[row]));
-        }
-        for (row, &hash) in row_hashes.iter().enumerate() {
-            let live = Live { hash, slot: Slot::new(place, row) };
-            self.live.of_mut(hash as u64).insert_unique(hash as u64, live, Live::hash);
-        }
+        place
+    }
+
+    /// A new row is the live one with this hash (Bag, Ordered).
+    pub fn enliven(&mut self, slot: Slot, hash: u128) {
+        self.live.of_mut(hash as u64).insert_unique(hash as u64, Live { hash, slot }, Live::hash);
     }
 
     /// Takes a live row away at `epoch`. `row_hash`: of a bag's row.
@@ -217,6 +215,14 @@ impl State {
         self.live.of(hash as u64).find(hash as u64, |live| live.hash == hash).map(|live| live.slot)
     }
 
+    /// False: no row of a key with this hash is there; of a bag no live row with it.
+    pub fn may_hold(&self, hash: u64) -> bool {
+        match self.is_bag() {
+            true => self.live.of(hash).find(hash, |live| live.hash as u64 == hash).is_some(),
+            false => self.heads.of(hash).find(hash, |head| head.hash == hash).is_some(),
+        }
+    }
+
     /// The keys that have rows, in order (Ordered).
     pub fn sorted(&self) -> &BTreeSet<Box<[u8]>> {
         &self.sorted
@@ -233,7 +239,7 @@ impl State {
     }
 
     /// Makes `slot` the newest row of its key.
-    fn link(&mut self, slot: Slot, hash: u64) {
+    pub fn link(&mut self, slot: Slot, hash: u64) {
         let key_of = |slot: Slot| {
             let piece: &Option<Piece> = &self.places[slot.place()];
             piece.as_ref().expect("a slot names a chunk that is there").chunk.keys.get(slot.row())

@@ -79,6 +79,11 @@ impl Keys {
         self.hashes[row]
     }
 
+    /// [`Keys::hash`] of every row.
+    pub fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
     /// The virtual node of `row`.
     pub fn vnode(&self, row: usize) -> u16 {
         vnode(self.hashes[row])

@@ -21,7 +21,9 @@ mod write;
 
 pub use place::{FOLDER, Run, fetch, maker, named_at, path};
 pub(crate) use place::{PAGES, name};
-pub use read::{Reader, read};
+pub use read::Reader;
+#[cfg(test)]
+pub(crate) use read::read;
 pub use rows::Entry;
 pub(crate) use rows::Rows;
 pub use sum::Sum;

@@ -9,12 +9,19 @@ use crate::error::{Error, Result};
 use crate::key::VNODES;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use std::ops::Range;
 
-/// All of `bytes` (exactly the run's range of its object), for the vnodes `keep` says; `schema` is the arrangement's.
-/// In the run's order; where a run holds several epochs, each block is taken apart by epoch.
-pub fn read(run: &Run, schema: &SchemaRef, bytes: Bytes, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Entry>> {
-    Reader::open(run, schema, bytes)?.entries(keep)
+/// All of a run.
+#[cfg(test)]
+pub(crate) fn read(run: &Run, schema: &SchemaRef, bytes: Bytes) -> Result<Vec<Entry>> {
+    let reader = Reader::open(run, schema, bytes)?;
+    let parts: Vec<Vec<Entry>> =
+        reader.parts(1000).into_iter().map(|part| reader.entries(part)).collect::<Result<_>>()?;
+    Ok(parts.into_iter().flatten().collect())
 }
+
+/// Bytes of a part of a run, about, if its rows are wide: as it is stored.
+const PART_BYTES: u64 = 16 << 20;
 
 /// A run whose footer has been checked; its blocks are checked as they are read.
 pub struct Reader {
@@ -61,10 +68,29 @@ impl Reader {
         rows
     }
 
-    /// In the run's order, each block taken apart by epoch, so that a keyed arrangement can take them one after the other.
-    pub fn entries(&self, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Entry>> {
+    /// Stretches of blocks of about `limit` rows, fewer if they are wide, that can be read by themselves: no key has rows in two of them.
+    pub fn parts(&self, limit: u64) -> Vec<Range<usize>> {
+        let blocks = &self.footer.blocks;
+        let (mut parts, mut start, mut rows, mut bytes) = (vec![], 0, 0, 0);
+        for (next, block) in blocks.iter().enumerate() {
+            // Equal as far as they are kept, they may be one.
+            let is_large = rows >= limit || bytes >= PART_BYTES;
+            if is_large && blocks[next - 1].keys.1 != block.keys.0 {
+                parts.push(start..next);
+                (start, rows, bytes) = (next, 0, 0);
+            }
+            rows += block.rows();
+            bytes += u64::from(block.length);
+        }
+        parts.extend((start < blocks.len()).then_some(start..blocks.len()));
+        parts
+    }
+
+    /// Of one of the [`Reader::parts`], in the run's order, each block taken apart by epoch, so that a keyed arrangement can take them one
+    /// after the other.
+    pub fn entries(&self, part: Range<usize>) -> Result<Vec<Entry>> {
         let mut entries = vec![];
-        for rows in retractions_first(self.rows(keep)?) {
+        for rows in retractions_first(self.rows_in(part, &|_| true)?) {
             by_epoch(rows, &mut entries)?;
         }
         Ok(entries)
@@ -72,8 +98,12 @@ impl Reader {
 
     /// The rows of the vnodes `keep` says, in the run's order.
     pub(crate) fn rows(&self, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Rows>> {
+        self.rows_in(0..self.footer.blocks.len(), keep)
+    }
+
+    fn rows_in(&self, blocks: Range<usize>, keep: &dyn Fn(u16) -> bool) -> Result<Vec<Rows>> {
         let mut kept = vec![];
-        for block in &self.footer.blocks {
+        for block in &self.footer.blocks[blocks] {
             let ranges = ranges(block, keep);
             if ranges.is_empty() {
                 continue;

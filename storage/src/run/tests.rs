@@ -13,7 +13,7 @@ use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, IntervalMonthDayNano, IntervalUnit, Schema, TimeUnit};
 use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use ulid::Ulid;
 
@@ -57,7 +57,7 @@ fn write(deltas: &[Delta]) -> Option<(Run, Bytes)> {
 }
 
 fn load(run: &Run, bytes: Bytes) -> Result<Vec<Entry>> {
-    read(run, &spec().schema, bytes, &|_| true)
+    read(run, &spec().schema, bytes)
 }
 
 fn some(n: i64) -> Vec<Delta> {
@@ -106,17 +106,41 @@ fn only_the_vnodes_asked_for_are_read() {
     let mut together = BTreeMap::new();
     for part in 0..3 {
         let keep = move |vnode| crate::key::owner(vnode, 3) == part;
-        let entries = read(&run, &spec().schema, bytes.clone(), &keep).unwrap();
-        for Entry { delta, .. } in &entries {
-            let keys = Keys::of(delta.rows(), &[0]).unwrap();
+        let kept = Reader::open(&run, &spec().schema, bytes.clone()).unwrap().rows(&keep).unwrap();
+        for Rows { batch, weights, epochs } in kept {
+            let keys = Keys::of(&batch, &[0]).unwrap();
             assert!((0..keys.len()).all(|row| keep(keys.vnode(row))));
+            together.extend(rows(&[Entry { epoch: epoch(epochs[0]), delta: Delta::new(batch, weights) }]));
         }
-        together.extend(rows(&entries));
     }
     assert_eq!(all.len(), 5000);
     assert_eq!(together, all);
     let reader = Reader::open(&run, &spec().schema, bytes).unwrap();
     assert_eq!(reader.vnodes().iter().sum::<u64>(), 5000);
+}
+
+#[test]
+fn no_key_has_rows_in_two_parts_of_a_run() {
+    // Few keys have so many rows that a key fills blocks.
+    let few: Vec<Delta> = (0..40_000).map(|i| delta(&[((i % 3, Some(format!("{i}"))), 1)])).collect();
+    for (deltas, keys) in [(some(40_000), 40_000), (few, 3)] {
+        let (run, bytes) = write(&deltas).unwrap();
+        let reader = Reader::open(&run, &spec().schema, bytes).unwrap();
+        for limit in [1, 10_000, 100_000] {
+            let parts = reader.parts(limit);
+            assert_eq!(parts.len() > 1, limit < 40_000, "{keys} keys, at {limit}: {parts:?}");
+            let mut seen = BTreeSet::new();
+            let mut found = 0;
+            for part in parts {
+                let entries = reader.entries(part).unwrap();
+                found += entries.iter().map(|entry| entry.delta.len()).sum::<usize>();
+                let ids: BTreeSet<i64> = rows(&entries).into_keys().map(|(_, (id, _))| id).collect();
+                assert!(ids.is_disjoint(&seen), "{keys} keys, parts of {limit} rows");
+                seen.extend(ids);
+            }
+            assert_eq!((found, seen.len()), (40_000, keys));
+        }
+    }
 }
 
 #[test]
@@ -150,7 +174,7 @@ fn blocks_of_wide_rows_stay_near_a_megabyte() {
 /// A keyed arrangement of everything that the run says, applied as a start does: entry by entry, in the order of epochs.
 fn restored(spec: &Spec, run: &Run, bytes: Bytes) -> Result<Arrangement> {
     let arrangement = Arrangement::new(spec.clone());
-    let mut entries = read(run, &spec.schema, bytes, &|_| true)?;
+    let mut entries = read(run, &spec.schema, bytes)?;
     entries.sort_by_key(|entry| entry.epoch);
     entries.iter().try_for_each(|entry| arrangement.apply(entry.epoch, &entry.delta))?;
     arrangement.advance(run.to);
@@ -241,7 +265,7 @@ fn every_type_comes_back_as_it_was() {
     // Often enough that compression is used, too.
     let deltas: Vec<Delta> = vec![Delta::uniform(batch.clone(), 1); 100];
     let run = writer.add(&spec, epoch(0), epoch(1), &deltas).unwrap().unwrap();
-    let entries = read(&run, &spec.schema, writer.finish().1, &|_| true).unwrap();
+    let entries = read(&run, &spec.schema, writer.finish().1).unwrap();
     let [Entry { delta, .. }] = &entries[..] else { panic!("{} entries", entries.len()) };
     assert!(delta.weights().iter().all(|&w| w == 100));
     let order = arrow::compute::sort_to_indices(delta.rows().column(10), None, None).unwrap();
@@ -304,7 +328,7 @@ fn a_block_that_was_forged_checksum_and_all_is_read_or_refused() {
                 forged[format::HEADER + at] = value;
                 footer.blocks[0].checksum = xxhash_rust::xxh3::xxh3_64(&forged[format::HEADER..]);
                 forged.extend(footer.encode());
-                if let Err(error) = read(&run, &spec.schema, forged.into(), &|_| true) {
+                if let Err(error) = read(&run, &spec.schema, forged.into()) {
                     assert!(matches!(&error, Error::Corrupt(m) if m.contains("data/1-x.runs")), "{at}: {error}");
                 }
             }
@@ -331,7 +355,7 @@ fn a_newer_format_and_another_schema_are_refused_as_that() {
     let error = load(&run, newer.into()).unwrap_err();
     assert!(error.to_string().contains("format 2"), "{error}");
     let other = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
-    let error = read(&run, &other, bytes, &|_| true).unwrap_err();
+    let error = read(&run, &other, bytes).unwrap_err();
     assert!(error.to_string().contains("(Int64;Utf8) where (Int64)"), "{error}");
 }
 
