@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
+use weir_sql::session::names::folded;
 use weir_sql::{Error, Result};
 
 /// What constants of the session stand for.
@@ -467,8 +468,7 @@ fn unqualify(name: &mut ObjectName) {
 
 /// The name without its schema, folded; `None` for `other.name`.
 fn last(name: &ObjectName) -> Option<String> {
-    let ident = name.0.last()?.as_ident()?;
-    Some(if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+    name.0.last()?.as_ident().map(folded)
 }
 
 fn argument(function: &Function, index: usize) -> Option<&Expr> {
