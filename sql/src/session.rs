@@ -7,7 +7,6 @@
 
 mod alias;
 mod bounded;
-mod call;
 mod case;
 mod chain;
 mod checked;

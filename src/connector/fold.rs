@@ -874,7 +874,7 @@ mod tests {
             let fold = keyed(&schema(), &[1], waiting([segment(&changes)]), most).unwrap();
             (fold.upserts.len(), fold.partial.len(), fold.deletes.len())
         };
-        assert_eq!((pieces(usize::MAX), pieces(1), pieces(24)), ((1, 1, 1), (3, 2, 2), (2, 2, 1)));
+        assert_eq!((pieces(usize::MAX), pieces(1), pieces(40)), ((1, 1, 1), (3, 2, 2), (2, 2, 1)));
     }
 
     #[test]

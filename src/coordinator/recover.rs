@@ -14,7 +14,7 @@ use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::{Arrangement, Prepared, Roles};
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::run::{self, Entry, Reader, Run};
-use weir_storage::{Env, Epoch, Error, Result};
+use weir_storage::{Env, Epoch, Error, Result, retry};
 
 /// Runs read ahead of the ones being added up.
 const READ_AHEAD: usize = 16;
@@ -23,9 +23,6 @@ const READ_AHEAD: usize = 16;
 /// in memory while runs are merged which a part has.
 const DECODED_AHEAD: usize = 3;
 const PARTS: u64 = 8;
-
-/// Microseconds before a store that does not answer is asked again.
-const RETRY_US: u64 = 1_000_000;
 
 /// A relation as a manifest has it.
 pub struct Restored {
@@ -170,14 +167,6 @@ fn parts<T: Send + 'static>(
 }
 
 async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {
-    loop {
-        match run::fetch(env, &run).await {
-            Ok(bytes) => return Ok((run, bytes)),
-            Err(Error::Retry(reason)) => {
-                tracing::warn!(object = run.object, reason, "object store does not answer; trying again");
-                env.clock.sleep(RETRY_US).await;
-            }
-            Err(other) => return Err(other),
-        }
-    }
+    let bytes = retry::ENDLESS.ask(env, &retry::warn, || run::fetch(env, &run)).await?;
+    Ok((run, bytes))
 }

@@ -4,11 +4,8 @@ use super::request::{Progress, Trouble};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
-use weir_storage::{Env, Error, Result};
-
-/// First and longest pause between tries while the store does not answer.
-const RETRY_FIRST_US: u64 = 100_000;
-const RETRY_LONGEST_US: u64 = 5_000_000;
+use weir_storage::retry::ENDLESS;
+use weir_storage::{Env, Result};
 
 /// Told each time the store has to be asked again.
 pub type OnRetry = Arc<dyn Fn(&str) + Send + Sync>;
@@ -45,15 +42,7 @@ impl InUse {
 
 /// Until it is stored; the bytes do not change between tries, and the name is this upload's own.
 pub async fn upload(env: &Env, path: &str, object: bytes::Bytes, on_retry: &OnRetry) -> Result<()> {
-    let mut pause = RETRY_FIRST_US;
-    loop {
-        match env.objects.put(path, object.clone()).await {
-            Err(Error::Retry(reason)) => on_retry(&reason),
-            other => return other,
-        }
-        env.clock.sleep(pause).await;
-        pause = (pause * 2).min(RETRY_LONGEST_US);
-    }
+    ENDLESS.ask(env, &**on_retry, || env.objects.put(path, object.clone())).await
 }
 
 /// A name nobody else uses.

@@ -8,6 +8,7 @@ use crate::env::{Created, Env};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest};
 use crate::publish::Publisher;
+use crate::retry::{self, Patience};
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,9 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const ROUNDS: usize = 100;
 /// Objects in memory at once.
 const AT_ONCE: usize = 4;
-/// Tries of one request, and the pause between two, microseconds.
-const TRIES: usize = 10;
-const PAUSE_US: u64 = 500_000;
+/// With each request.
+const PATIENCE: Patience = Patience { tries: 10, first: 500_000, longest: 500_000 };
 
 /// What was copied.
 pub struct Copied {
@@ -102,14 +102,7 @@ async fn finish(to: &Env, manifest: Manifest, mut there: BTreeMap<String, u64>) 
 
 /// Asks again a few times when a store does not answer.
 async fn insist<T, F: Future<Output = Result<T>>>(env: &Env, call: impl Fn() -> F) -> Result<T> {
-    for _ in 1..TRIES {
-        match call().await {
-            Err(Error::Retry(why)) => tracing::warn!(why, "the store does not answer; trying again"),
-            answer => return answer,
-        }
-        env.clock.sleep(PAUSE_US).await;
-    }
-    call().await
+    PATIENCE.ask(env, &retry::warn, call).await
 }
 
 #[cfg(test)]

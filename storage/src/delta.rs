@@ -187,7 +187,10 @@ fn used(column: &ArrayRef) -> usize {
     }
 }
 
-/// Bytes of each row's values.
+/// Says where a text, or a list, ends: many empty ones take memory, too.
+const OFFSET: usize = size_of::<i32>();
+
+/// Bytes of each row's values, with their offsets.
 pub fn widths(rows: &RecordBatch) -> Vec<usize> {
     let mut widths = vec![0; rows.num_rows()];
     rows.columns().iter().for_each(|column| add_widths(column, &mut widths));
@@ -207,34 +210,33 @@ pub fn rows_within(bytes: usize, width: usize) -> usize {
 }
 
 fn add_widths(column: &ArrayRef, widths: &mut [usize]) {
-    let add = |widths: &mut [usize], width: &dyn Fn(usize) -> usize| {
-        widths.iter_mut().enumerate().for_each(|(row, sum)| *sum += width(row));
-    };
     match column.data_type() {
-        DataType::Utf8 => {
-            let offsets = column.as_string::<i32>().value_offsets();
-            add(widths, &|row| (offsets[row + 1] - offsets[row]) as usize);
-        }
-        DataType::Binary => {
-            let offsets = column.as_binary::<i32>().value_offsets();
-            add(widths, &|row| (offsets[row + 1] - offsets[row]) as usize);
-        }
+        DataType::Utf8 => add_lengths(column.as_string::<i32>().value_offsets(), widths),
+        DataType::Binary => add_lengths(column.as_binary::<i32>().value_offsets(), widths),
         DataType::Utf8View => {
-            let lengths = column.as_string_view();
-            add(widths, &|row| size_of::<u128>() + lengths.value(row).len());
+            let texts = column.as_string_view();
+            add(widths, |row| size_of::<u128>() + texts.value(row).len());
         }
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
-            let mut sums = vec![0; lists.values().len()];
-            add_widths(lists.values(), &mut sums);
+            let mut items = vec![0; lists.values().len()];
+            add_widths(lists.values(), &mut items);
             let offsets = lists.value_offsets();
-            add(widths, &|row| sums[offsets[row] as usize..offsets[row + 1] as usize].iter().sum());
+            add(widths, |row| OFFSET + items[offsets[row] as usize..offsets[row + 1] as usize].iter().sum::<usize>());
         }
         kind => {
             let width = kind.primitive_width().unwrap_or_else(|| used(column).div_ceil(column.len().max(1)));
-            add(widths, &|_| width);
+            add(widths, |_| width);
         }
     }
+}
+
+fn add_lengths(offsets: &[i32], widths: &mut [usize]) {
+    add(widths, |row| OFFSET + (offsets[row + 1] - offsets[row]) as usize);
+}
+
+fn add(widths: &mut [usize], width: impl Fn(usize) -> usize) {
+    widths.iter_mut().enumerate().for_each(|(row, sum)| *sum += width(row));
 }
 
 /// `rows` with columns copied that would keep much more memory alive than they use.
@@ -411,10 +413,10 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1., 2., 3.]));
         let columns = [("l", Arc::new(lists.finish()) as ArrayRef), ("t", texts), ("n", numbers)];
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        assert_eq!(widths(&rows), [4 + 1 + 8, 8, 5 + 3 + 8]);
-        assert_eq!(widths(&rows.slice(1, 2)), [8, 16]);
+        assert_eq!(widths(&rows), [4 + 1 + 8 + 4 * OFFSET, 8 + 2 * OFFSET, 5 + 3 + 8 + 4 * OFFSET]);
+        assert_eq!(widths(&rows.slice(1, 2)), widths(&rows)[1..]);
         let long: ArrayRef = Arc::new(StringArray::from_iter_values(["x".repeat(50_000), "y".into()]));
-        assert_eq!(widest_row(&RecordBatch::try_from_iter([("t", long)]).unwrap()), 50_000);
+        assert_eq!(widest_row(&RecordBatch::try_from_iter([("t", long)]).unwrap()), 50_000 + OFFSET);
     }
 
     #[test]

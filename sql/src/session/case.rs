@@ -1,16 +1,16 @@
 //! CASE within CASE within CASE, as calls of [`CASE`] until types are settled: DataFusion asks a CASE once for its type and once for
 //! whether it can be NULL, each time all that is in it, so that what is nested takes 2^n questions.
 
-use super::call;
 use crate::error::{Error, Result};
 use crate::scalar::stand_in::stand_in;
+use crate::statement;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::expr::{Case, ScalarFunction};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Value};
+use datafusion::sql::sqlparser::ast::{self, Ident, Value};
 use std::sync::Arc;
 
 /// The function such a CASE is a call of: its first argument tells what the others are, then come the operand, the pairs and ELSE. No
@@ -42,11 +42,7 @@ pub fn call(expr: &mut ast::Expr) {
         arguments.push(*otherwise);
     }
     arguments.insert(0, ast::Expr::value(Value::SingleQuotedString(told)));
-    let mut call = call::call(CASE, arguments);
-    if let ast::Expr::Function(function) = &mut call {
-        function.name = ObjectName::from(vec![Ident::with_quote('"', CASE)]);
-    }
-    *expr = call;
+    *expr = statement::call(Ident::with_quote('"', CASE), arguments);
 }
 
 /// The CASE again, if it is such a call.

@@ -110,7 +110,7 @@ fn from(table: &mut TableWithJoins) {
 }
 
 /// What an identifier stands for: in lower case unless it is quoted.
-pub(super) fn folded(ident: &Ident) -> String {
+pub fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_ascii_lowercase(),

@@ -1,9 +1,9 @@
 //! Syntax that DataFusion's planner refuses for our types or reads differently becomes function calls.
 
-use super::call::call;
 use super::{case, names, precedence, refuse, using};
 use crate::error::Result;
 use crate::function;
+use crate::statement::call;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -89,10 +89,10 @@ impl VisitorMut for Prepare {
                 *expr = call("extract", vec![field, take(moment)]);
             }
             Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
-                *expr = call(&format!("{compare_op} any"), vec![take(left), take(right)]);
+                *expr = call(format!("{compare_op} any").as_str(), vec![take(left), take(right)]);
             }
             Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
-                *expr = call(&format!("{compare_op} all"), vec![take(left), take(right)]);
+                *expr = call(format!("{compare_op} all").as_str(), vec![take(left), take(right)]);
             }
             // There is nothing before the first element.
             Expr::CompoundFieldAccess { access_chain, .. } => {

@@ -3,10 +3,11 @@
 
 use super::checked;
 use super::join::{self, constraint};
+use super::names::folded;
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, ObjectName,
+    FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, ObjectName,
     ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Subscript,
     TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, Visitor, WildcardAdditionalOptions, WindowType,
     visit_expressions,
@@ -75,7 +76,7 @@ impl Visitor for Uses<'_> {
         let outside = self.named.len();
         let own = with.cte_tables.iter().try_for_each(|cte| {
             let own = written_out(&cte.query, self.named)?;
-            self.named.push((written(&cte.alias.name), own));
+            self.named.push((folded(&cte.alias.name), own));
             Ok(())
         });
         let own = own.and_then(|()| written_out(&query.body, self.named));
@@ -93,17 +94,12 @@ impl Visitor for Uses<'_> {
             && let [ObjectNamePart::Identifier(name)] = &name.0[..]
             && self.within == 0
         {
-            let name = written(name);
+            let name = folded(name);
             let used = self.named.iter().rev().find(|(other, _)| *other == name);
             self.sum = self.sum.saturating_add(used.map_or(0, |(_, own)| *own));
         }
         ControlFlow::Continue(())
     }
-}
-
-/// A name as it is compared.
-fn written(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 type Flow = ControlFlow<Box<Error>>;
@@ -436,11 +432,7 @@ fn expression(expr: &Expr) -> Result<()> {
 
 /// The name of a function as it is called: folded, of pg_catalog.
 fn called(name: &ObjectName) -> Option<String> {
-    let ident = name.0.last()?.as_ident()?;
-    Some(match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    })
+    name.0.last()?.as_ident().map(folded)
 }
 
 impl Refusal {

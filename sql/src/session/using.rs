@@ -2,9 +2,9 @@
 //!
 //! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner.
 
-use super::call::call;
 use super::join::{column, constraint, name};
 use super::names::folded;
+use crate::statement::call;
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,

@@ -5,9 +5,10 @@
 //! length or worse. So once it is long, a chain of AND or OR becomes a tree that is as flat as can be, and one of arithmetic or `||` one
 //! call of [`CHAIN`] with all operands side by side. What it says stays the same, and [`written`] tells it as it was.
 
+use super::call::call;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
-    Ident, ObjectName, Query, SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Query,
+    SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::fmt::Display;
 use std::ops::ControlFlow;
@@ -202,7 +203,7 @@ impl Flattener {
         operands.push(first);
         operands.push(Expr::value(Value::SingleQuotedString(told.into_iter().rev().flatten().collect())));
         operands.reverse();
-        *expr = call(operands);
+        *expr = call(Ident::with_quote('"', CHAIN), operands);
     }
 }
 
@@ -301,20 +302,6 @@ fn take(expr: &mut Expr) -> Expr {
 
 fn null() -> Expr {
     Expr::value(Value::Null)
-}
-
-fn call(arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::with_quote('"', CHAIN)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
 }
 
 #[cfg(test)]

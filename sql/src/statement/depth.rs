@@ -94,14 +94,7 @@ impl Level {
 /// Refuses what is too deep.
 pub fn check(tokens: &[TokenWithSpan]) -> Result<()> {
     let (mut level, mut outer): (Level, Vec<Level>) = (Level::default(), vec![]);
-    let is_select = |token: &&TokenWithSpan| match &token.token {
-        Token::Word(Word { value, quote_style: None, .. }) => value.eq_ignore_ascii_case("SELECT"),
-        _ => false,
-    };
-    if let Some(token) = tokens.iter().filter(is_select).nth(SELECTS) {
-        let error = exceeded().detail(format!("It has more than {SELECTS} queries."));
-        return Err(error.at(token.span.start.column as usize));
-    }
+    let mut selects = 0;
     for token in tokens {
         let mut open =
             |level: &mut Level, case| outer.push(std::mem::replace(level, Level { case, ..Level::default() }));
@@ -126,6 +119,7 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<()> {
                 false
             }
             Token::Word(Word { value, quote_style: None, .. }) => {
+                selects += usize::from(value.eq_ignore_ascii_case("SELECT"));
                 level.word(value);
                 level.case && value.eq_ignore_ascii_case("END")
             }
@@ -145,11 +139,13 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<()> {
             level = outer.pop().unwrap_or_default();
             level.within = level.within.max(depth);
         }
+        let position = token.span.start.column as usize;
+        if selects > SELECTS {
+            return Err(exceeded().detail(format!("It has more than {SELECTS} queries.")).at(position));
+        }
         if level.depth() > LIMIT {
             let error = exceeded().detail("It has a chain of operators or of queries that is too long.");
-            return Err(error
-                .hint("Write many values as a list: x IN (1, 2, 3).")
-                .at(token.span.start.column as usize));
+            return Err(error.hint("Write many values as a list: x IN (1, 2, 3).").at(position));
         }
     }
     Ok(())

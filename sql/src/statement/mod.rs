@@ -2,11 +2,12 @@
 //!
 //! In reading order: [`definition`] (the statements), this file (which word begins which), [`text`] (one string to the tokens of each
 //! statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions), [`chain`] (long
-//! expressions made flat), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
+//! expressions made flat), [`mod@call`] (what is written into a tree), [`ignored`] (what DataFusion would pass over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column
 //! types), [`session`] (SET, SHOW, BEGIN and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
 
+mod call;
 mod chain;
 mod change;
 pub mod copy;
@@ -23,6 +24,7 @@ mod session;
 mod text;
 
 use crate::error::{Error, Result};
+pub use call::call;
 pub use chain::{CHAIN, Step, is_chain, steps, text as chain_text, written};
 use datafusion::sql::sqlparser::ast;
 pub use definition::{ObjectKind, Options, Parsed, SourceChange, Statement};

@@ -41,6 +41,9 @@ pub struct Feed {
     committed_at: Option<i64>,
     /// The place moved, or a table has something to say that is no row, since the last take.
     moved: bool,
+    /// No less than the bytes that wait of whole transactions, and than those that cannot be taken yet: what comes is added, and
+    /// [`Feed::is_over`] counts once it seems too much.
+    waits: usize,
 }
 
 /// The transaction being read.
@@ -207,6 +210,7 @@ impl Feed {
             events: vec![],
             committed_at: None,
             moved: false,
+            waits: 0,
         }
     }
 
@@ -486,7 +490,9 @@ impl Feed {
                 if !std::mem::replace(&mut table.touched, true) {
                     open.touched.push(place);
                 }
+                let before = table.log.total().bytes;
                 change(table)?;
+                self.waits += table.log.total().bytes - before;
             }
         }
         Ok(())
@@ -517,6 +523,7 @@ impl Feed {
         copying.copied += rows.count() as u64;
         copying.bytes += bytes;
         copying.rows.push(rows);
+        self.waits += bytes;
         true
     }
 
@@ -591,28 +598,39 @@ impl Feed {
         waiting
     }
 
-    /// Bytes of whole transactions of the stream that wait.
+    /// Bytes of whole transactions of the stream that wait, of tables that have not stopped.
     pub fn streamed_bytes(&self) -> usize {
-        let ready = self.tables.iter().filter(|t| !matches!(t.phase, Phase::Copying(_)));
+        let ready = self.tables.iter().filter(|t| matches!(t.phase, Phase::Joining(_) | Phase::Live));
         ready.map(|t| t.log.committed().bytes).sum()
+    }
+
+    /// Bytes in memory that cannot be taken yet.
+    fn early_bytes(&mut self) -> usize {
+        self.tables.iter_mut().map(Table::early_bytes).sum()
+    }
+
+    /// Whether more than `most` bytes wait of whole transactions of the stream, or of what cannot be taken yet. Looks at each table only
+    /// where that may be.
+    pub fn is_over(&mut self, most: usize) -> bool {
+        if self.waits > most {
+            self.waits = self.streamed_bytes().max(self.early_bytes());
+        }
+        self.waits > most
     }
 
     /// What is in memory and cannot be taken yet, if all of it is more than `most` bytes: of a transaction that has not committed, of tables
     /// that are being copied, and of shadows.
     pub fn too_much(&mut self, most: usize) -> Vec<Stored> {
-        let waits = |table: &&mut Table| {
-            let is_copying = matches!(table.phase, Phase::Copying(_) | Phase::Joining(_));
-            table.shadow || is_copying || table.log.total() != table.log.committed()
-        };
-        let bytes = |table: &mut Table| table.log.bytes_here() + table.copied().map_or(0, Backlog::bytes_here);
-        if self.tables.iter_mut().filter(waits).map(bytes).sum::<usize>() <= most {
+        if self.early_bytes() <= most {
             return vec![];
         }
         let mut all = vec![];
         let least = most / self.tables.len();
-        for table in self.tables.iter_mut().filter(waits) {
-            all.extend(table.log.here(least).cloned());
-            all.extend(table.copied().into_iter().flat_map(Backlog::here).cloned());
+        for table in &mut self.tables {
+            if table.early_bytes() > 0 {
+                all.extend(table.log.here(least).cloned());
+                all.extend(table.copied().into_iter().flat_map(Backlog::here).cloned());
+            }
         }
         all
     }
@@ -637,6 +655,9 @@ impl Feed {
             }
             // The last rows of a copy have just gone: what the stream said meanwhile follows with the next take.
             self.moved |= reached(&table.phase);
+            if let Phase::Joining(_) = table.phase {
+                self.waits += table.log.committed().bytes;
+            }
         }
         Some(Taken {
             place: self.place.clone(),
@@ -708,6 +729,18 @@ impl Table {
             Phase::Joining(_) | Phase::Live | Phase::Stopped => return false,
         };
         self.subscription.table == attempt.table && number == attempt.number
+    }
+
+    /// Bytes in memory that cannot be taken yet: of the open transaction, in a copy of all that the stream says, and a shadow's rows.
+    fn early_bytes(&mut self) -> usize {
+        let here = self.log.bytes_here();
+        let own = match self.phase {
+            Phase::Live | Phase::Stopped if !self.shadow => {
+                here.min(self.log.total().bytes - self.log.committed().bytes)
+            }
+            _ => here,
+        };
+        own + self.copied().map_or(0, Backlog::bytes_here)
     }
 
     /// A shadow's rows.

@@ -124,12 +124,11 @@ impl Log {
     pub fn discard(&mut self, changes: usize) {
         self.prefix(changes);
         // What a change costs is not known any more; on average is right enough for limits.
-        let share = |size: &mut Size| {
-            size.bytes -= size.bytes / size.changes.max(1) * changes;
+        let bytes = self.committed.bytes / self.committed.changes.max(1) * changes;
+        for size in [&mut self.committed, &mut self.total] {
+            size.bytes -= bytes;
             size.changes -= changes;
-        };
-        share(&mut self.committed);
-        share(&mut self.total);
+        }
     }
 
     /// Bytes in memory.
@@ -354,6 +353,19 @@ mod tests {
         log.discard(SEGMENT_ROWS as usize);
         let rest = ids(&read(log.take()));
         assert_eq!((rest[0], rest.len()), (101 + SEGMENT_ROWS as i32, (n - 101) as usize - SEGMENT_ROWS as usize));
+    }
+
+    #[test]
+    fn what_is_discarded_leaves_the_size_of_an_open_transaction_as_it_was() {
+        let mut log = log();
+        upsert(&mut log, "1", "1").unwrap();
+        upsert(&mut log, "22", "1").unwrap();
+        log.commit();
+        upsert(&mut log, "333333", "1").unwrap();
+        let open = |log: &Log| log.total().bytes - log.committed().bytes;
+        let before = open(&log);
+        log.discard(1);
+        assert_eq!(open(&log), before);
     }
 
     #[test]

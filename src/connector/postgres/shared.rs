@@ -132,10 +132,10 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Something was taken.
+    /// Something was taken and is handed over, up to `place`.
     pub fn taken(&self, place: Lsn) {
         self.handed.store(place.0, Ordering::Relaxed);
-        self.room.notify_all();
+        self.make_room();
     }
 
     /// Something was taken that is going to be handed over.

@@ -185,8 +185,10 @@ fn release(shared: &Shared) {
 fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never> {
     let clock = &shared.env.clock;
     let (mut heard, mut looked) = (clock.monotonic(), 0);
+    // What a connection before has read may wait.
+    let mut is_over = true;
     loop {
-        if shared.hold(|feed| feed.streamed_bytes() > shared.buffer.bytes())? {
+        if is_over && shared.hold(|feed| feed.streamed_bytes() > shared.buffer.bytes())? {
             // Whatever came meanwhile waits in the socket.
             heard = clock.monotonic();
         }
@@ -204,9 +206,13 @@ fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never
         heard = clock.monotonic();
         let answer = {
             let mut feed = shared.feed();
-            drain(client, &mut feed)?
+            let answer = drain(client, &mut feed)?;
+            is_over = feed.is_over(shared.buffer.bytes());
+            answer
         };
-        shared.spill()?;
+        if is_over {
+            shared.spill()?;
+        }
         shared.wake();
         if answer {
             shared.pulse.ring(|due| due.answer = true);

@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use weir_sql::catalog::RelationId;
+use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::Roles;
@@ -106,10 +107,7 @@ pub fn not_constant() -> Error {
 fn rename(name: &mut ObjectName) -> Result<()> {
     let schema = match name.0.as_slice() {
         [_] => None,
-        [.., schema, _] => schema.as_ident().map(|ident| match ident.quote_style {
-            Some(_) => ident.value.clone(),
-            None => ident.value.to_lowercase(),
-        }),
+        [.., schema, _] => schema.as_ident().map(folded),
         [] => None,
     };
     let ours = ObjectNamePart::Identifier(ast::Ident::with_quote('"', SCHEMA));

@@ -6,13 +6,13 @@ use super::template;
 use crate::catalog::{Catalog, system};
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value,
-    VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
+use weir_sql::session::names::folded;
+use weir_sql::statement::call;
 use weir_sql::{Error, Result};
 
 /// What constants of the session stand for.
@@ -467,8 +467,7 @@ fn unqualify(name: &mut ObjectName) {
 
 /// The name without its schema, folded; `None` for `other.name`.
 fn last(name: &ObjectName) -> Option<String> {
-    let ident = name.0.last()?.as_ident()?;
-    Some(if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+    name.0.last()?.as_ident().map(folded)
 }
 
 fn argument(function: &Function, index: usize) -> Option<&Expr> {
@@ -514,25 +513,6 @@ fn or_empty(array: Expr) -> Expr {
 fn subselect(sql: &str) -> Option<Expr> {
     let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut p| p.parse_query()).ok()?;
     Some(Expr::Subquery(query))
-}
-
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] };
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident {
-            value: name.into(),
-            quote_style: None,
-            span: Span::empty(),
-        })]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
 }
 
 #[cfg(test)]

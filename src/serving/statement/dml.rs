@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_sql::catalog::RelationId;
 use weir_sql::function::cast::trimmed;
+use weir_sql::session::names::folded;
 use weir_sql::types::{Column, Type};
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -57,10 +58,10 @@ impl Target {
     }
 
     pub fn column(&self, name: &Ident) -> Result<usize> {
-        let folded = fold(name);
-        self.columns.iter().position(|c| c.name == folded).ok_or_else(|| {
+        let own = folded(name);
+        self.columns.iter().position(|c| c.name == own).ok_or_else(|| {
             let error =
-                Error::new("42703", format!("column \"{folded}\" of relation \"{}\" does not exist", self.object.name));
+                Error::new("42703", format!("column \"{own}\" of relation \"{}\" does not exist", self.object.name));
             match name.span.start.column {
                 0 => error,
                 column => error.at(column as usize),
@@ -77,7 +78,7 @@ impl Target {
         for name in names {
             let index = self.column(name)?;
             if named.contains(&index) {
-                return Err(Error::new("42701", format!("column \"{}\" specified more than once", fold(name))));
+                return Err(Error::new("42701", format!("column \"{}\" specified more than once", folded(name))));
             }
             named.push(index);
         }
@@ -97,17 +98,13 @@ impl Target {
 
 /// Names are qualified with `public` or not at all.
 pub fn relation_name(name: &ObjectName) -> Result<String> {
-    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(folded).collect();
     match parts.as_slice() {
         [name] => Ok(name.clone()),
         [schema, name] if schema == "public" => Ok(name.clone()),
         [schema, _] => Err(Error::new("42809", format!("relations of schema \"{schema}\" cannot be changed"))),
         _ => Err(Error::undefined_relation(&name.to_string())),
     }
-}
-
-pub fn fold(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 /// A type to which a value is cast before it is stored. Lengths are checked later: a cast would cut.

@@ -8,6 +8,7 @@ use crate::serving::query::template;
 use crate::serving::session::Session;
 use datafusion::sql::sqlparser::ast::{self, DataType, Expr, Ident, ObjectName, Value, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
+use weir_sql::session::names::folded;
 use weir_sql::statement::{Parsed, Statement, written};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -78,10 +79,6 @@ impl Session {
             None => Err(Error::new("26000", format!("prepared statement \"{name}\" does not exist"))),
         }
     }
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 struct Fill(Vec<Expr>);

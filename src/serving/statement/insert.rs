@@ -1,7 +1,7 @@
 //! INSERT. A row with a key that exists overwrites it, as in RisingWave, unless ON CONFLICT says otherwise.
 
 use super::Outcome;
-use super::dml::{Target, count, first_rows, fit, fold, stored, take};
+use super::dml::{Target, count, first_rows, fit, stored, take};
 use super::returning::columns_of;
 use crate::serving::arguments::Arguments;
 use crate::serving::block::Change;
@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins,
 };
 use std::sync::Arc;
+use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -227,7 +228,7 @@ fn conflict<'a>(insert: &'a Insert, target: &Target) -> Result<Option<&'a OnConf
         }
         Some(ConflictTarget::OnConstraint(name)) => {
             let own = format!("{}_pkey", target.name());
-            if target.key.is_empty() || name.0.last().and_then(|p| p.as_ident()).map(fold) != Some(own) {
+            if target.key.is_empty() || name.0.last().and_then(|p| p.as_ident()).map(folded) != Some(own) {
                 return Err(Error::new(
                     "42704",
                     format!("constraint {name} for table \"{}\" does not exist", target.name()),
@@ -264,7 +265,7 @@ fn new_rows(target: &Target) -> Result<Query> {
 
 /// Rows of the table that are in conflict, after DO UPDATE.
 fn changed_rows(target: &Target, update: &DoUpdate, alias: Option<Ident>) -> Result<Query> {
-    let name = alias.map_or_else(|| target.name().to_string(), |alias| fold(&alias));
+    let name = alias.map_or_else(|| target.name().to_string(), |alias| folded(&alias));
     let mut values: Vec<Option<Expr>> = vec![None; target.columns.len()];
     for assignment in &update.assignments {
         let AssignmentTarget::ColumnName(assigned) = &assignment.target else {

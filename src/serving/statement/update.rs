@@ -1,7 +1,7 @@
 //! UPDATE and DELETE: evaluated by a query at the epoch of the writer before, then written as new rows and removed ones.
 
 use super::Outcome;
-use super::dml::{Target, count, fit, fold, last_rows, read, stored, take};
+use super::dml::{Target, count, fit, last_rows, read, stored, take};
 use super::returning::columns_of;
 use crate::serving::arguments::Arguments;
 use crate::serving::block::Change;
@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins,
     Update, UpdateTableFromKind,
 };
+use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
@@ -208,7 +209,7 @@ fn assigned(assignments: &[Assignment], target: &Target) -> Result<Vec<Option<Ex
             matches!(&value, Expr::Identifier(v) if v.quote_style.is_none() && v.value.eq_ignore_ascii_case("default"));
         match values[index].replace(if default { null() } else { value }) {
             None => Ok(()),
-            Some(_) => Err(Error::new("42601", format!("multiple assignments to same column \"{}\"", fold(ident)))),
+            Some(_) => Err(Error::new("42601", format!("multiple assignments to same column \"{}\"", folded(ident)))),
         }
     };
     for assignment in assignments {

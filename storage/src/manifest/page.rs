@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::identity::Maker;
 use crate::limits::Limits;
+use crate::retry::{self, Patience};
 use crate::run;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -28,10 +29,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
 
-/// How often a store that does not answer is asked for an object, and microseconds between: a manifest may need hundreds, and one request
-/// that fails should not cost what the others gave.
-const TRIES: u32 = 5;
-const PAUSE_US: u64 = 50_000;
+/// For each object: a manifest may need hundreds, and one request that fails should not cost what the others gave.
+const PATIENCE: Patience = Patience { tries: 5, first: 50_000, longest: 50_000 };
 
 /// The path of a new object of pages.
 pub fn path(maker: Maker, ulid: Ulid) -> String {
@@ -378,23 +377,14 @@ impl Places {
 async fn of_object(env: &Env, path: String, pages: Vec<(u64, u64)>) -> Result<Vec<((String, u64), Bytes)>> {
     let begin = pages.iter().map(|(offset, _)| *offset).min().unwrap_or(0);
     let end = pages.iter().map(|(offset, bytes)| offset.saturating_add(*bytes)).max().unwrap_or(0);
-    let bytes = range(env, &path, begin..end).await?.ok_or_else(|| missing(&path))?;
+    let bytes = PATIENCE.ask(env, &retry::warn, || env.objects.get_range(&path, begin..end)).await?;
+    let bytes = bytes.ok_or_else(|| missing(&path))?;
     let text = |(offset, length): (u64, u64)| {
         let (from, to) = ((offset - begin) as usize, (offset.saturating_add(length) - begin) as usize);
         let text = (to <= bytes.len()).then(|| bytes.slice(from..to)).ok_or_else(|| missing(&path))?;
         Ok(((path.clone(), offset), text))
     };
     pages.into_iter().map(text).collect()
-}
-
-async fn range(env: &Env, path: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-    for _ in 1..TRIES {
-        match env.objects.get_range(path, range.clone()).await {
-            Err(Error::Retry(_)) => env.clock.sleep(PAUSE_US).await,
-            answer => return answer,
-        }
-    }
-    env.objects.get_range(path, range).await
 }
 
 fn missing(path: &str) -> Error {

@@ -17,13 +17,13 @@ use crate::epoch::{Epoch, Generation};
 use crate::error::{Error, Result};
 use crate::identity::{Maker, StoreId};
 use crate::manifest::{Cache, FOLDER, Laid, Manifest, Root};
+use crate::retry::ENDLESS;
 use crate::run;
 use bytes::Bytes;
 use std::sync::OnceLock;
 
-/// First and longest wait between two tries, microseconds: a hiccup costs little, an outage is not hammered.
+/// Microseconds that somebody's request, which was under way, gets to settle.
 const WAIT: u64 = 50_000;
-const LONGEST_WAIT: u64 = 5_000_000;
 /// A living owner publishes about once a second, so losing a race again and again means that something else is wrong.
 const TAKEOVERS: usize = 16;
 
@@ -88,7 +88,7 @@ impl Publisher {
     /// returned, as published, counts. Epochs go on from [`Generation::start`]. Retries for ever on `Retry`.
     pub async fn take_over(env: &Env, newest: Option<Manifest>) -> Result<(Self, Manifest)> {
         let warn = |why: &str| tracing::warn!(why, "taking over the store: trying again");
-        let place = patient(env, &warn, || env.objects.place()).await?;
+        let place = ENDLESS.ask(env, &warn, || env.objects.place()).await?;
         let mut newest = newest;
         for _ in 0..TAKEOVERS {
             let manifest = successor(env, newest, &place);
@@ -101,7 +101,7 @@ impl Publisher {
                 }
                 Settled::Taken(what) => {
                     tracing::info!(what, "the store moved on while it was taken over: starting from there");
-                    newest = patient(env, &warn, || Self::newest(env, false)).await?;
+                    newest = ENDLESS.ask(env, &warn, || Self::newest(env, false)).await?;
                 }
                 Settled::Overtaken(above) => return Err(Error::Fenced(overtaken(sequence, above))),
                 Settled::Vanished(gone) => return Err(vanished(env, gone)),
@@ -192,16 +192,16 @@ async fn settle(env: &Env, sequence: u64, bytes: Bytes, on_retry: &(dyn Fn(&str)
     let mut next = Next::Create;
     loop {
         let seen = match next {
-            Next::Create => patient(env, on_retry, || create(env, &path, &bytes)).await?,
-            Next::ReadBack => patient(env, on_retry, || read_back(env, &path, &bytes)).await?,
-            Next::LookAbove => patient(env, on_retry, || look_above(env, sequence, sequence - 1)).await?,
+            Next::Create => ENDLESS.ask(env, on_retry, || create(env, &path, &bytes)).await?,
+            Next::ReadBack => ENDLESS.ask(env, on_retry, || read_back(env, &path, &bytes)).await?,
+            Next::LookAbove => ENDLESS.ask(env, on_retry, || look_above(env, sequence, sequence - 1)).await?,
             Next::Published => return Ok(Settled::Published),
             Next::Taken(what) => return Ok(Settled::Taken(what)),
             Next::Overtaken(above) => return Ok(Settled::Overtaken(above)),
             Next::Vanished(gone) => return Ok(Settled::Vanished(gone)),
         };
         if seen == Seen::Absent {
-            // Somebody's create was under way and came to nothing: give theirs or ours the time to settle.
+            // Somebody's create came to nothing: give theirs or ours the time.
             env.clock.sleep(WAIT).await;
         }
         next = decide(seen);
@@ -254,24 +254,6 @@ async fn headless(env: &Env) -> Result<Option<String>> {
         )
     });
     Ok(first)
-}
-
-/// Makes `call` until it is answered.
-async fn patient<T, F: Future<Output = Result<T>>>(
-    env: &Env,
-    on_retry: &(dyn Fn(&str) + Send + Sync),
-    call: impl Fn() -> F,
-) -> Result<T> {
-    let mut wait = WAIT;
-    loop {
-        match call().await {
-            Err(Error::Retry(why)) => on_retry(&why),
-            answer => return answer,
-        }
-        // Between half and all of it, so that two servers do not keep step.
-        env.clock.sleep(wait / 2 + env.random.next() % (wait / 2)).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-    }
 }
 
 /// The manifests there are, ascending. What else lies in their folder is not ours.

@@ -2,11 +2,11 @@
 
 use super::rows::Rows;
 use crate::arrangement::Spec;
+use crate::delta::widths;
 use crate::error::{Error, Result};
 use crate::key::{Keys, VNODES, row_hashes};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, interleave_record_batch};
-use arrow::datatypes::DataType;
 
 /// Batches smaller than this are joined first: the cost of picking rows grows with the number of batches picked from.
 const SMALL: usize = 4096;
@@ -201,46 +201,5 @@ fn concat(spec: &Spec, mut rows: Vec<Rows>) -> Result<Rows> {
 
 /// About how many bytes each row takes, its weight and epoch included.
 fn sizes(batch: &RecordBatch) -> Vec<u32> {
-    let mut sizes = vec![16; batch.num_rows()];
-    for column in batch.columns() {
-        add_sizes(column, &mut sizes);
-    }
-    sizes
-}
-
-fn add_sizes(array: &ArrayRef, sizes: &mut [u32]) {
-    match array.data_type() {
-        DataType::Utf8 => add_lengths(array.as_string::<i32>().offsets(), sizes),
-        DataType::Binary => add_lengths(array.as_binary::<i32>().offsets(), sizes),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            let mut items = vec![0; list.values().len()];
-            add_sizes(list.values(), &mut items);
-            let before: Vec<u64> = std::iter::once(0)
-                .chain(items.iter().scan(0u64, |sum, &n| {
-                    *sum += u64::from(n);
-                    Some(*sum)
-                }))
-                .collect();
-            for (size, ends) in sizes.iter_mut().zip(list.offsets().windows(2)) {
-                let bytes = before[ends[1] as usize] - before[ends[0] as usize];
-                *size = size.saturating_add(4).saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-            }
-        }
-        other => {
-            let width = match other.primitive_width() {
-                Some(width) => width as u32,
-                None if array.is_empty() => 0,
-                // Booleans, fixed-size binaries: all rows alike.
-                None => (array.to_data().get_slice_memory_size().unwrap_or(0) / array.len()) as u32 + 1,
-            };
-            sizes.iter_mut().for_each(|size| *size = size.saturating_add(width));
-        }
-    }
-}
-
-fn add_lengths(offsets: &[i32], sizes: &mut [u32]) {
-    for (size, ends) in sizes.iter_mut().zip(offsets.windows(2)) {
-        *size = size.saturating_add(4 + (ends[1] - ends[0]) as u32);
-    }
+    widths(batch).into_iter().map(|width| u32::try_from(width + 16).unwrap_or(u32::MAX)).collect()
 }

@@ -128,6 +128,42 @@ fn spilled(folder: &std::path::Path) -> Feed {
 }
 
 #[test]
+fn what_waits_is_never_more_than_what_is_known_of_it() {
+    let check = |feed: &mut Feed| {
+        let waits = feed.streamed_bytes().max(feed.early_bytes());
+        assert!(feed.waits >= waits, "{} are known of {waits}", feed.waits);
+        assert_eq!((feed.is_over(waits), feed.is_over(0)), (false, waits > 0));
+        assert_eq!(feed.waits, waits, "they have been counted");
+    };
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut feed = spilled(folder.path());
+    check(&mut feed);
+    for (at, takes) in [(60, true), (70, false), (80, false)] {
+        begin(&mut feed, at);
+        insert(&mut feed, 4);
+        check(&mut feed);
+        insert(&mut feed, 5);
+        commit(&mut feed, at);
+        check(&mut feed);
+        if takes {
+            spill(other.path(), &feed.too_much(0)).unwrap();
+            assert!(feed.take().is_some(), "the copy");
+            check(&mut feed);
+            assert_eq!(taken(&mut feed), [2, 3, 4, 5]);
+            check(&mut feed);
+        }
+    }
+    let attempt = feed.resnapshot(TABLE).unwrap();
+    let shape = feed.subscription(attempt).unwrap().1.clone();
+    check(&mut feed);
+    assert!(feed.copy_rows(attempt, row(&shape, "6"), 100));
+    check(&mut feed);
+    begin(&mut feed, 90);
+    insert(&mut feed, 7);
+    check(&mut feed);
+}
+
+#[test]
 fn what_waits_on_disk_is_taken_as_if_it_were_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(taken(&mut spilled(folder.path())), [1, 2, 3]);
