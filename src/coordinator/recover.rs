@@ -8,21 +8,55 @@ use crate::dataflow::engine::distribute;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::{Arrangement, Prepared, Roles};
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::run::{self, Entry, Reader, Run};
-use weir_storage::{Env, Epoch, Error, Result, retry};
+use weir_storage::{Env, Epoch, Result, retry};
 
-/// Runs read ahead of the ones being added up.
+/// Runs of an arrangement read ahead of the one being added up, and parts of runs taken apart.
 const READ_AHEAD: usize = 16;
-
-/// Parts of runs taken apart ahead of the one being added up, so that a start keeps two cores busy, and the share of a run that is held
-/// in memory while runs are merged which a part has.
 const DECODED_AHEAD: usize = 3;
+
+/// A part has this share of the rows that are held in memory while runs are merged.
 const PARTS: u64 = 8;
+
+/// Kilobytes of runs in memory at a time, and what one counts as at least: so no store is asked for too much at once.
+const KILOBYTES: usize = 128 << 10;
+const LEAST: u64 = 2 << 10;
+
+/// Cores that a start keeps busy, at most: sessions read meanwhile.
+const CORES: usize = 3;
+
+/// Relations are read side by side; this is what they share.
+pub struct Reading<'a> {
+    env: &'a Env,
+    kilobytes: Arc<Semaphore>,
+    cores: Semaphore,
+}
+
+impl<'a> Reading<'a> {
+    pub fn new(env: &'a Env) -> Self {
+        Self { env, kilobytes: Arc::new(Semaphore::new(KILOBYTES)), cores: Semaphore::new(CORES) }
+    }
+
+    /// A run with room for it, which it holds until it is dropped.
+    async fn fetch(&self, run: Run) -> Result<(Run, Bytes, OwnedSemaphorePermit)> {
+        let kilobytes = (run.length >> 10).clamp(LEAST, KILOBYTES as u64) as u32;
+        let room = self.kilobytes.clone().acquire_many_owned(kilobytes).await.expect("it is never closed");
+        let bytes = retry::ENDLESS.ask(self.env, &retry::warn, || run::fetch(self.env, &run)).await?;
+        Ok((run, bytes, room))
+    }
+
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let _core = self.cores.acquire().await.expect("it is never closed");
+        self.env.compute(work).await?
+    }
+}
 
 /// A relation as a manifest has it.
 pub struct Restored {
@@ -40,7 +74,7 @@ pub fn states<'a>(manifest: &'a Manifest, body: &Body, ids: &Roles<ArrangementId
 }
 
 /// The relation that `states` describe.
-pub async fn restore(env: &Env, workers: usize, body: &Body, states: &Roles<&State>) -> Result<Restored> {
+pub async fn restore(reading: &Reading<'_>, workers: usize, body: &Body, states: &Roles<&State>) -> Result<Restored> {
     let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
     let (arrangements, placements) = (body.arrangements(workers), body.placements());
     for ((state, placement), own) in states.iter().zip(placements.iter()).zip(arrangements.iter()) {
@@ -49,23 +83,23 @@ pub async fn restore(env: &Env, workers: usize, body: &Body, states: &Roles<&Sta
             move |entries| prepare(entries, &own, &placement)
         };
         let schema = own[0].spec().schema.clone();
-        let mut parts = std::pin::pin!(parts(env, schema, state.runs.to_vec(), prepare));
+        let mut parts = std::pin::pin!(parts(reading, schema, state.runs.to_vec(), prepare));
         let mut reached = Epoch::ZERO;
         let mut next = parts.try_next().await?;
         while let Some(part) = next {
             let own = own.clone();
-            let add = env.compute(move || {
+            let add = reading.compute(move || {
                 for Apart { epoch, of } in part {
                     reached = reached.max(epoch);
                     for (arrangement, prepared) in own.iter().zip(of) {
                         arrangement.apply_prepared(reached, &prepared)?;
                     }
                 }
-                Ok::<_, Error>(reached)
+                Ok(reached)
             });
             // A stream that is not asked begins nothing new.
             let (added, following) = future::join(add, parts.try_next()).await;
-            (reached, next) = (added??, following?);
+            (reached, next) = (added?, following?);
         }
         for arrangement in own {
             arrangement.advance(upper);
@@ -109,13 +143,14 @@ pub struct Parent<'a> {
 /// change log from `after` on.
 pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, logs: &mut [Log]) -> Result<()> {
     let (specs, placements) = (parent.body.specs(), parent.body.placements());
+    let reading = Reading::new(env);
     let mut found: Vec<Vec<(Epoch, Packet)>> = vec![vec![]; logs.len()];
     let packets: [fn(weir_storage::Delta) -> Packet; 2] = [Packet::Rows, Packet::Errors];
     let logs_of = parent.states.log().into_iter().zip(specs.log()).zip(placements.log());
     for (((state, spec), placement), packet) in logs_of.zip(packets) {
         assert!(state.since <= after, "I8: the change log after {after} is gone, since is {}", state.since);
         let runs: Vec<Run> = state.runs.iter().filter(|run| run.to > after && run.after < to).cloned().collect();
-        let mut parts = std::pin::pin!(parts(env, spec.schema.clone(), runs, Ok));
+        let mut parts = std::pin::pin!(parts(&reading, spec.schema.clone(), runs, Ok));
         while let Some(entries) = parts.try_next().await? {
             for entry in entries.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= to) {
                 add(&mut found, placement, entry, packet)?;
@@ -144,29 +179,24 @@ fn add(
 
 /// What `work` makes of the entries of each part of `runs`, in order.
 fn parts<T: Send + 'static>(
-    env: &Env,
+    reading: &Reading<'_>,
     schema: SchemaRef,
     runs: Vec<Run>,
     work: impl Fn(Vec<Entry>) -> Result<T> + Clone + Send + 'static,
 ) -> impl Stream<Item = Result<T>> {
-    let fetched = stream::iter(runs).map(|run| fetch(env, run)).buffered(READ_AHEAD);
-    let limit = (env.limits.merged_rows / PARTS).max(1);
-    let parts = fetched.and_then(move |(run, bytes)| {
+    let fetched = stream::iter(runs).map(|run| reading.fetch(run)).buffered(READ_AHEAD);
+    let limit = (reading.env.limits.merged_rows / PARTS).max(1);
+    let parts = fetched.and_then(move |(run, bytes, room)| {
         let schema = schema.clone();
         async move {
-            let reader = env.compute(move || Reader::open(&run, &schema, bytes)).await??;
-            let (parts, reader) = (reader.parts(limit), Arc::new(reader));
+            let reader = reading.compute(move || Reader::open(&run, &schema, bytes)).await?;
+            let (parts, reader) = (reader.parts(limit), Arc::new((reader, room)));
             Ok(stream::iter(parts.into_iter().map(move |part| Ok((reader.clone(), part)))))
         }
     });
     let decoded = parts.try_flatten().map_ok(move |(reader, part)| {
         let work = work.clone();
-        async move { env.compute(move || work(reader.entries(part)?)).await? }
+        reading.compute(move || work(reader.0.entries(part)?))
     });
     decoded.try_buffered(DECODED_AHEAD)
-}
-
-async fn fetch(env: &Env, run: Run) -> Result<(Run, bytes::Bytes)> {
-    let bytes = retry::ENDLESS.ask(env, &retry::warn, || run::fetch(env, &run)).await?;
-    Ok((run, bytes))
 }

@@ -9,7 +9,7 @@ use super::ledger::{self, Entry, Given, Ledger};
 use super::message::Mailbox;
 use super::object::{body, kind};
 use super::pace::{Limits, Pace};
-use super::recover::{self, Parent, Restored};
+use super::recover::{self, Parent, Reading, Restored};
 use super::request::{Handle, Progress};
 use super::run::{CONFIRM_US, fenced};
 use crate::catalog::object::Stopped;
@@ -20,7 +20,10 @@ use crate::connector::buffer::Buffers;
 use crate::dataflow::blueprint::{Blueprint, Log};
 use crate::dataflow::engine::{Engine, Most, Ordeal, PART, World};
 use crate::dataflow::relations::Failure;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
@@ -34,6 +37,9 @@ use weir_storage::{Env, Epoch};
 
 /// Requests of sessions that may wait; a session waits for its own anyway.
 const REQUESTS: usize = 1024;
+
+/// Relations that are read back side by side: a store far away answers many requests in the time of one.
+const AHEAD: usize = 16;
 
 /// What runs the dataflow.
 pub enum Workers {
@@ -187,9 +193,16 @@ impl Coordinator {
     async fn bring_all_back(&mut self, shutdown: &mut oneshot::Receiver<()>) -> Result<bool> {
         let (env, manifest, catalog) = (self.env.clone(), self.manifest.clone(), self.catalog.clone());
         let (publisher, workers) = (self.publisher.clone(), self.engine.workers());
+        let reading = Reading::new(&env);
         // Ids ascend from parents to children.
+        let ahead: Vec<BoxFuture<'_, _>> =
+            catalog.objects.values().map(|object| read_ahead(&reading, workers, &manifest, object).boxed()).collect();
+        let mut ahead = stream::iter(ahead).buffered(AHEAD);
         for object in catalog.objects.values() {
-            let reading = read_back(&env, workers, &manifest, &catalog, &self.ledger, object);
+            let reading = async {
+                let restored = ahead.next().await.expect("each object is read");
+                read_back(&env, workers, &manifest, &catalog, &self.ledger, object, restored).await
+            };
             let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(false) };
             // Nothing of one relation ends a start.
             let read = read.or_else(|error| Ok::<_, Error>(damaged(workers, &manifest, object, &error)))?;
@@ -262,7 +275,7 @@ async fn while_owner<T>(
     work: impl Future<Output = T>,
     shutdown: &mut oneshot::Receiver<()>,
 ) -> Result<Option<T>> {
-    let mut work = std::pin::pin!(work);
+    let mut work = pin!(work);
     loop {
         tokio::select! {
             biased;
@@ -354,7 +367,22 @@ fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_st
     })
 }
 
-/// `None`: not a relation, or one that jobs finish.
+/// What the manifest has of a relation, if it has all of it at one epoch; nothing of one that is going.
+async fn read_ahead(
+    reading: &Reading<'_>,
+    workers: usize,
+    manifest: &Manifest,
+    object: &Object,
+) -> weir_storage::Result<Option<Restored>> {
+    let shape = body(&object.body).filter(|_| object.life != Life::Dropping);
+    let Some((shape, ids)) = shape.zip(object.roles()) else { return Ok(None) };
+    match recover::states(manifest, &shape, &ids) {
+        Some(states) => recover::restore(reading, workers, &shape, &states).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// `None`: not a relation, or one that jobs finish. `restored`: what was read ahead.
 async fn read_back(
     env: &Env,
     workers: usize,
@@ -362,6 +390,7 @@ async fn read_back(
     catalog: &Catalog,
     ledger: &Ledger,
     object: &Object,
+    restored: weir_storage::Result<Option<Restored>>,
 ) -> weir_storage::Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
     let states = object.roles().and_then(|ids| recover::states(manifest, &shape, &ids));
@@ -402,10 +431,7 @@ async fn read_back(
         }
     }
     let fresh = found == Finding::Rebuild;
-    let restored = match states.filter(|_| object.life == Life::Live || !fresh) {
-        Some(states) => Some(recover::restore(env, workers, &shape, &states).await?),
-        None => None,
-    };
+    let restored = restored?.filter(|_| object.life == Life::Live || !fresh);
     let (suspended, restored) = if fresh { (restored, None) } else { (None, restored) };
     let Restored { arrangements, upper } =
         restored.unwrap_or_else(|| Restored { arrangements: shape.arrangements(workers), upper: manifest.epoch });

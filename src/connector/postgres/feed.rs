@@ -41,7 +41,7 @@ pub struct Feed {
     committed_at: Option<i64>,
     /// The place moved, or a table has something to say that is no row, since the last take.
     moved: bool,
-    /// No less than the bytes that wait of whole transactions, and than those that cannot be taken yet: what comes is added, and
+    /// No less than the bytes that wait of whole transactions and those that cannot be taken yet together: what comes is added, and
     /// [`Feed::is_over`] counts once it seems too much.
     waits: usize,
 }
@@ -612,10 +612,12 @@ impl Feed {
     /// Whether more than `most` bytes wait of whole transactions of the stream, or of what cannot be taken yet. Looks at each table only
     /// where that may be.
     pub fn is_over(&mut self, most: usize) -> bool {
-        if self.waits > most {
-            self.waits = self.streamed_bytes().max(self.early_bytes());
+        if self.waits <= most {
+            return false;
         }
-        self.waits > most
+        let (streamed, early) = (self.streamed_bytes(), self.early_bytes());
+        self.waits = streamed + early;
+        streamed.max(early) > most
     }
 
     /// What is in memory and cannot be taken yet, if all of it is more than `most` bytes: of a transaction that has not committed, of tables

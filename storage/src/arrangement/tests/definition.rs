@@ -48,11 +48,37 @@ impl Case {
         let mut now = self.history.last().unwrap().1.clone();
         for _ in 0..self.rng.random_range(1..4) {
             let size = *[1, 1, 1, 1, 1, 1, 2, 2, 5, 5, 5, 100, 100, 100, 2000, 9000].choose(&mut self.rng).unwrap();
+            if self.rng.random_bool(0.2) {
+                self.grow(&mut now, epoch, size);
+                continue;
+            }
             let changes = self.part(&mut now, size);
             self.arrangement.apply(epoch, &delta(&changes)).unwrap();
         }
         self.arrangement.advance(e(epoch.as_u64() + self.rng.random_range(0..2)));
         self.history.push((epoch, now));
+    }
+
+    /// Nothing but rows that come, most of them new, in several deltas.
+    fn grow(&mut self, now: &mut Rows, epoch: Epoch, size: usize) {
+        let mut changes = vec![];
+        let each = if self.kind == Kind::Keyed { 1 } else { 6 };
+        for n in 0..size as i64 {
+            let row = match self.rng.random_bool(0.001) {
+                true => self.any_row(),
+                // Keys with three rows, where they may have them.
+                false => (Some(epoch.as_u64() as i64 * 100_000 + (now.len() as i64 + n) / each), "new".into(), n),
+            };
+            let (from, to) = ((row.0, row.1.clone(), i64::MIN), (row.0, row.1.clone(), i64::MAX));
+            if self.kind == Kind::Keyed && now.range(from..=to).next().is_some() {
+                continue;
+            }
+            add(now, row.clone(), 1);
+            changes.push((row, 1));
+        }
+        let deltas: Vec<Delta> = changes.chunks(1 + size / 3).map(delta).collect();
+        let prepared = self.arrangement.prepare(&deltas).unwrap();
+        self.arrangement.apply_prepared(epoch, &prepared).unwrap();
     }
 
     fn part(&mut self, now: &mut Rows, size: usize) -> Vec<(Row, i64)> {
