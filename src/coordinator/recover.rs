@@ -10,7 +10,7 @@ use crate::dataflow::placement::Placement;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::{Arrangement, Prepared, Roles};
@@ -36,12 +36,46 @@ const CORES: usize = 3;
 pub struct Reading<'a> {
     env: &'a Env,
     kilobytes: Arc<Semaphore>,
-    cores: Semaphore,
+    cores: Arc<Cores>,
+}
+
+/// Cores that are free. Whoever works takes one, and not whoever waits for work: what nobody polls would keep it.
+struct Cores {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Cores {
+    fn with_one<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut free = self.freed.wait_while(self.lock(), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        drop(free);
+        // Also after a panic.
+        let _core = Core(self);
+        work()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Core<'a>(&'a Cores);
+
+impl Drop for Core<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() += 1;
+        self.0.freed.notify_one();
+    }
 }
 
 impl<'a> Reading<'a> {
     pub fn new(env: &'a Env) -> Self {
-        Self { env, kilobytes: Arc::new(Semaphore::new(KILOBYTES)), cores: Semaphore::new(CORES) }
+        Self {
+            env,
+            kilobytes: Arc::new(Semaphore::new(KILOBYTES)),
+            cores: Arc::new(Cores { free: Mutex::new(CORES), freed: Condvar::new() }),
+        }
     }
 
     /// A run with room for it, which it holds until it is dropped.
@@ -53,8 +87,8 @@ impl<'a> Reading<'a> {
     }
 
     async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let _core = self.cores.acquire().await.expect("it is never closed");
-        self.env.compute(work).await?
+        let cores = self.cores.clone();
+        self.env.compute(move || cores.with_one(work)).await?
     }
 }
 
