@@ -60,6 +60,12 @@ impl Cores {
     }
 }
 
+/// A run in memory.
+struct Held {
+    reader: Reader,
+    _room: OwnedSemaphorePermit,
+}
+
 struct Core<'a>(&'a Cores);
 
 impl Drop for Core<'_> {
@@ -78,10 +84,15 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A run with room for it, which it holds until it is dropped.
-    async fn fetch(&self, run: Run) -> Result<(Run, Bytes, OwnedSemaphorePermit)> {
+    /// Room for a run, which is kept until all of it has been added up. The runs of a relation ask in their order: one that comes later
+    /// must not hold what an earlier one waits for.
+    async fn room(&self, run: Run) -> (Run, OwnedSemaphorePermit) {
         let kilobytes = (run.length >> 10).clamp(LEAST, KILOBYTES as u64) as u32;
         let room = self.kilobytes.clone().acquire_many_owned(kilobytes).await.expect("it is never closed");
+        (run, room)
+    }
+
+    async fn fetch(&self, run: Run, room: OwnedSemaphorePermit) -> Result<(Run, Bytes, OwnedSemaphorePermit)> {
         let bytes = retry::ENDLESS.ask(self.env, &retry::warn, || run::fetch(self.env, &run)).await?;
         Ok((run, bytes, room))
     }
@@ -120,9 +131,10 @@ pub async fn restore(reading: &Reading<'_>, workers: usize, body: &Body, states:
         let mut parts = std::pin::pin!(parts(reading, schema, state.runs.to_vec(), prepare));
         let mut reached = Epoch::ZERO;
         let mut next = parts.try_next().await?;
-        while let Some(part) = next {
+        while let Some((part, held)) = next {
             let own = own.clone();
             let add = reading.compute(move || {
+                let _held = held;
                 for Apart { epoch, of } in part {
                     reached = reached.max(epoch);
                     for (arrangement, prepared) in own.iter().zip(of) {
@@ -177,6 +189,7 @@ pub struct Parent<'a> {
 /// change log from `after` on.
 pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, logs: &mut [Log]) -> Result<()> {
     let (specs, placements) = (parent.body.specs(), parent.body.placements());
+    // One of its own: what others have read meanwhile waits, and keeps its room.
     let reading = Reading::new(env);
     let mut found: Vec<Vec<(Epoch, Packet)>> = vec![vec![]; logs.len()];
     let packets: [fn(weir_storage::Delta) -> Packet; 2] = [Packet::Rows, Packet::Errors];
@@ -185,7 +198,7 @@ pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, lo
         assert!(state.since <= after, "I8: the change log after {after} is gone, since is {}", state.since);
         let runs: Vec<Run> = state.runs.iter().filter(|run| run.to > after && run.after < to).cloned().collect();
         let mut parts = std::pin::pin!(parts(&reading, spec.schema.clone(), runs, Ok));
-        while let Some(entries) = parts.try_next().await? {
+        while let Some((entries, _held)) = parts.try_next().await? {
             for entry in entries.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= to) {
                 add(&mut found, placement, entry, packet)?;
             }
@@ -211,26 +224,27 @@ fn add(
     Ok(())
 }
 
-/// What `work` makes of the entries of each part of `runs`, in order.
+/// What `work` makes of the entries of each part of `runs`, in order, with what holds their room.
 fn parts<T: Send + 'static>(
     reading: &Reading<'_>,
     schema: SchemaRef,
     runs: Vec<Run>,
     work: impl Fn(Vec<Entry>) -> Result<T> + Clone + Send + 'static,
-) -> impl Stream<Item = Result<T>> {
-    let fetched = stream::iter(runs).map(|run| reading.fetch(run)).buffered(READ_AHEAD);
+) -> impl Stream<Item = Result<(T, Arc<Held>)>> {
+    let fetched = stream::iter(runs).then(|run| reading.room(run));
+    let fetched = fetched.map(|(run, room)| reading.fetch(run, room)).buffered(READ_AHEAD);
     let limit = (reading.env.limits.merged_rows / PARTS).max(1);
     let parts = fetched.and_then(move |(run, bytes, room)| {
         let schema = schema.clone();
         async move {
             let reader = reading.compute(move || Reader::open(&run, &schema, bytes)).await?;
-            let (parts, reader) = (reader.parts(limit), Arc::new((reader, room)));
+            let (parts, reader) = (reader.parts(limit), Arc::new(Held { reader, _room: room }));
             Ok(stream::iter(parts.into_iter().map(move |part| Ok((reader.clone(), part)))))
         }
     });
     let decoded = parts.try_flatten().map_ok(move |(reader, part)| {
         let work = work.clone();
-        reading.compute(move || work(reader.0.entries(part)?))
+        reading.compute(move || Ok((work(reader.reader.entries(part)?)?, reader)))
     });
     decoded.try_buffered(DECODED_AHEAD)
 }

@@ -39,7 +39,7 @@ use weir_storage::{Env, Epoch};
 const REQUESTS: usize = 1024;
 
 /// Relations that are read back side by side: a store far away answers many requests in the time of one.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
 
 /// What runs the dataflow.
 pub enum Workers {
@@ -431,7 +431,8 @@ async fn read_back(
         }
     }
     let fresh = found == Finding::Rebuild;
-    let restored = restored?.filter(|_| object.life == Life::Live || !fresh);
+    // Of what is made anew nothing counts, nor that it is damaged.
+    let restored = if object.life == Life::Live || !fresh { restored? } else { None };
     let (suspended, restored) = if fresh { (restored, None) } else { (None, restored) };
     let Restored { arrangements, upper } =
         restored.unwrap_or_else(|| Restored { arrangements: shape.arrangements(workers), upper: manifest.epoch });

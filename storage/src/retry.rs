@@ -28,7 +28,7 @@ impl Patience {
                 answer => return answer,
             }
             // Between half and all of it, so that two servers do not keep step.
-            env.clock.sleep(wait / 2 + env.random.next() % (wait / 2)).await;
+            env.clock.sleep(wait / 2 + env.random.next() % (wait / 2).max(1)).await;
             wait = (wait * 2).min(self.longest);
         }
         call().await

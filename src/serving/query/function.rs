@@ -159,7 +159,7 @@ pub fn relation_id(catalog: &Catalog, written: &str) -> Option<i64> {
 fn unquoted(name: &str) -> String {
     match name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_lowercase(),
+        None => name.to_ascii_lowercase(),
     }
 }
 

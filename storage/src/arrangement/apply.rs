@@ -21,7 +21,7 @@ use hashbrown::hash_table::Entry;
 const RECLAIMED: usize = 32;
 
 /// Rows that are worth being sorted.
-const MANY: usize = if cfg!(test) { 64 } else { 16 << 10 };
+const MANY: usize = if cfg!(test) { 64 } else { 4 << 10 };
 
 /// Deltas of one epoch, one after the other, with what takes time and needs no lock.
 pub struct Prepared {
