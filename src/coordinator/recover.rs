@@ -60,12 +60,6 @@ impl Cores {
     }
 }
 
-/// A run in memory.
-struct Held {
-    reader: Reader,
-    _room: OwnedSemaphorePermit,
-}
-
 struct Core<'a>(&'a Cores);
 
 impl Drop for Core<'_> {
@@ -73,6 +67,12 @@ impl Drop for Core<'_> {
         *self.0.lock() += 1;
         self.0.freed.notify_one();
     }
+}
+
+/// A run in memory, with its room.
+struct Held {
+    reader: Reader,
+    _room: OwnedSemaphorePermit,
 }
 
 impl<'a> Reading<'a> {

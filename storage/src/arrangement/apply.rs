@@ -15,12 +15,13 @@ use crate::key::{Keys, row_hashes};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use std::ops::Range;
 
 /// Rows unlinked, or as much work, for each row that is closed: a little more than reclaiming one costs, so that they never pile up
 /// under any load.
 const RECLAIMED: usize = 32;
 
-/// Rows that are worth being sorted.
+/// Rows that are worth being sorted, of deltas with a quarter as many each: chunks that come together are not merged.
 const MANY: usize = if cfg!(test) { 64 } else { 4 << 10 };
 
 /// Deltas of one epoch, one after the other, with what takes time and needs no lock.
@@ -60,7 +61,7 @@ impl Prepared {
         let deltas: Vec<Incoming> = deltas.iter().map(|delta| Incoming::new(spec, delta)).collect::<Result<_>>()?;
         let rows: usize = deltas.iter().map(|delta| delta.weights.len()).sum();
         let comes = |weight: &i64| if spec.kind == Kind::Keyed { *weight == 1 } else { *weight > 0 };
-        let is_ordered = spec.kind != Kind::Log && rows >= MANY;
+        let is_ordered = spec.kind != Kind::Log && rows >= MANY && rows >= deltas.len() * MANY / 4;
         let all_come = is_ordered && deltas.iter().all(|delta| delta.weights.iter().all(comes));
         let order = all_come.then(|| Order {
             by_key: index::sorted(deltas.iter().flat_map(|delta| delta.keys.hashes().iter().copied())),
@@ -129,13 +130,11 @@ fn append(state: &mut State, epoch: Epoch, deltas: &[Incoming], order: &Order) -
     let chunks = deltas.iter().map(all).collect::<Result<Vec<_>>>()?;
     (state.applied, state.is_tidy) = (epoch, false);
     let mut slots = Vec::with_capacity(order.by_key.len());
-    let mut hashes = Vec::with_capacity(order.by_row.len());
-    for (chunk, _, row_hashes) in chunks.into_iter().flatten() {
-        let rows = chunk.len();
+    for (chunk, range) in chunks.into_iter().flatten() {
         let place = state.push(chunk);
-        slots.extend((0..rows).map(|row| Slot::new(place, row)));
-        hashes.extend(row_hashes);
+        slots.extend((0..range.len()).map(|row| Slot::new(place, row)));
     }
+    let hashes: Vec<u128> = deltas.iter().flat_map(|delta| &delta.hashes).copied().collect();
     order.by_key.iter().for_each(|&(hash, row)| state.link(slots[row as usize], hash));
     order.by_row.iter().for_each(|&(_, row)| state.enliven(slots[row as usize], hashes[row as usize]));
     state.merge_tail();
@@ -154,12 +153,17 @@ fn one(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Result<()> {
     for (slot, row) in change.closes {
         state.close(slot, epoch, incoming.hashes.get(row as usize).copied());
     }
-    for (chunk, key_hashes, row_hashes) in chunks {
+    for (chunk, range) in chunks {
         let place = state.push(chunk);
-        if state.is_indexed() {
-            key_hashes.iter().enumerate().for_each(|(row, &hash)| state.link(Slot::new(place, row), hash));
+        for (at, &row) in change.appends[range].iter().enumerate() {
+            let (slot, row) = (Slot::new(place, at), row as usize);
+            if state.is_indexed() {
+                state.link(slot, incoming.keys.hash(row));
+            }
+            if let Some(&hash) = incoming.hashes.get(row) {
+                state.enliven(slot, hash);
+            }
         }
-        row_hashes.iter().enumerate().for_each(|(row, &hash)| state.enliven(Slot::new(place, row), hash));
         state.merge_tail();
     }
     state.reclaim(work);
@@ -263,11 +267,8 @@ fn missing(spec: &Spec) -> Error {
     Error::Invalid(format!("I4: retraction of a row that is not in relation {}", describe(spec)))
 }
 
-/// A chunk with the hashes of its keys and rows.
-type Appended = (Chunk, Vec<u64>, Vec<u128>);
-
-/// The appended rows as chunks.
-fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appended>> {
+/// The appended rows as chunks, each with which of the appended it has.
+fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<(Chunk, Range<usize>)>> {
     let rows = &change.appends;
     let appended = match rows.len() == incoming.rows.num_rows() {
         true => incoming.rows.clone(),
@@ -279,10 +280,7 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<Appe
         let weights = change.weights[start..start + len].to_vec();
         let keys = incoming.keys.packed();
         let keys = if rows.len() == keys.len() { keys.slice(start, len) } else { keys.take(range)? };
-        let chunk = Chunk::new(columns, weights.into(), keys, vec![epoch; len]);
-        let key_hashes = range.iter().map(|&row| incoming.keys.hash(row as usize)).collect();
-        let row_hashes = range.iter().filter_map(|&row| incoming.hashes.get(row as usize).copied()).collect();
-        Ok((chunk, key_hashes, row_hashes))
+        Ok((Chunk::new(columns, weights.into(), keys, vec![epoch; len]), start..start + len))
     };
     chunk::cut(&appended).into_iter().map(chunk).collect()
 }
