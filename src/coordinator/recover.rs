@@ -7,13 +7,12 @@ use crate::dataflow::blueprint::{Body, Log};
 use crate::dataflow::engine::distribute;
 use crate::dataflow::packet::Packet;
 use crate::dataflow::placement::Placement;
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_sql::catalog::RelationId;
-use weir_storage::arrangement::{Arrangement, Prepared, Roles};
+use weir_storage::arrangement::{Arrangement, Prepared, Roles, Spec};
 use weir_storage::manifest::{ArrangementId, Manifest, State};
 use weir_storage::run::{self, Entry, Reader, Run};
 use weir_storage::{Env, Epoch, Result, retry};
@@ -127,8 +126,7 @@ pub async fn restore(reading: &Reading<'_>, workers: usize, body: &Body, states:
             let (own, placement) = (own.clone(), placement.clone());
             move |entries| prepare(entries, &own, &placement)
         };
-        let schema = own[0].spec().schema.clone();
-        let mut parts = std::pin::pin!(parts(reading, schema, state.runs.to_vec(), prepare));
+        let mut parts = std::pin::pin!(parts(reading, own[0].spec().clone(), state.runs.to_vec(), prepare));
         let mut reached = Epoch::ZERO;
         let mut next = parts.try_next().await?;
         while let Some((part, held)) = next {
@@ -197,7 +195,7 @@ pub async fn changes(env: &Env, parent: &Parent<'_>, after: Epoch, to: Epoch, lo
     for (((state, spec), placement), packet) in logs_of.zip(packets) {
         assert!(state.since <= after, "I8: the change log after {after} is gone, since is {}", state.since);
         let runs: Vec<Run> = state.runs.iter().filter(|run| run.to > after && run.after < to).cloned().collect();
-        let mut parts = std::pin::pin!(parts(&reading, spec.schema.clone(), runs, Ok));
+        let mut parts = std::pin::pin!(parts(&reading, spec.clone(), runs, Ok));
         while let Some((entries, _held)) = parts.try_next().await? {
             for entry in entries.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= to) {
                 add(&mut found, placement, entry, packet)?;
@@ -227,7 +225,7 @@ fn add(
 /// What `work` makes of the entries of each part of `runs`, in order, with what holds their room.
 fn parts<T: Send + 'static>(
     reading: &Reading<'_>,
-    schema: SchemaRef,
+    spec: Spec,
     runs: Vec<Run>,
     work: impl Fn(Vec<Entry>) -> Result<T> + Clone + Send + 'static,
 ) -> impl Stream<Item = Result<(T, Arc<Held>)>> {
@@ -235,10 +233,10 @@ fn parts<T: Send + 'static>(
     let fetched = fetched.map(|(run, room)| reading.fetch(run, room)).buffered(READ_AHEAD);
     let limit = (reading.env.limits.merged_rows / PARTS).max(1);
     let parts = fetched.and_then(move |(run, bytes, room)| {
-        let schema = schema.clone();
+        let (kind, schema) = (spec.kind, spec.schema.clone());
         async move {
             let reader = reading.compute(move || Reader::open(&run, &schema, bytes)).await?;
-            let (parts, reader) = (reader.parts(limit), Arc::new(Held { reader, _room: room }));
+            let (parts, reader) = (reader.parts(kind, limit), Arc::new(Held { reader, _room: room }));
             Ok(stream::iter(parts.into_iter().map(move |part| Ok((reader.clone(), part)))))
         }
     });

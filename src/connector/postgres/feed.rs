@@ -427,7 +427,12 @@ impl Feed {
                 table.phase = Phase::Stopped;
                 self.events.push(Event::Stopped { table: table.subscription.table, cause });
             }
-            None => table.commit(commit),
+            None => {
+                // What was spilled of it has been counted as gone, and of a table that joins it counts twice.
+                let before = table.waits();
+                table.commit(commit);
+                self.waits += table.waits().saturating_sub(before);
+            }
         }
     }
 
@@ -600,8 +605,7 @@ impl Feed {
 
     /// Bytes of whole transactions of the stream that wait, of tables that have not stopped.
     pub fn streamed_bytes(&self) -> usize {
-        let ready = self.tables.iter().filter(|t| matches!(t.phase, Phase::Joining(_) | Phase::Live));
-        ready.map(|t| t.log.committed().bytes).sum()
+        self.tables.iter().map(Table::streamed_bytes).sum()
     }
 
     /// Bytes in memory that cannot be taken yet.
@@ -743,6 +747,19 @@ impl Table {
             _ => here,
         };
         own + self.copied().map_or(0, Backlog::bytes_here)
+    }
+
+    /// Bytes of whole transactions of the stream, unless it has to wait for the copy.
+    fn streamed_bytes(&self) -> usize {
+        match self.phase {
+            Phase::Joining(_) | Phase::Live => self.log.committed().bytes,
+            Phase::Copying(_) | Phase::Stopped => 0,
+        }
+    }
+
+    /// The table's part of [`Feed::waits`].
+    fn waits(&mut self) -> usize {
+        self.streamed_bytes() + self.early_bytes()
     }
 
     /// A shadow's rows.

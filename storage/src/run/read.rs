@@ -3,6 +3,7 @@
 use super::format::{Block, Footer, decode, stored, types};
 use super::place::Run;
 use super::rows::{Entry, Rows};
+use crate::arrangement::Kind;
 use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use std::ops::Range;
 pub(crate) fn read(run: &Run, schema: &SchemaRef, bytes: Bytes) -> Result<Vec<Entry>> {
     let reader = Reader::open(run, schema, bytes)?;
     let parts: Vec<Vec<Entry>> =
-        reader.parts(1000).into_iter().map(|part| reader.entries(part)).collect::<Result<_>>()?;
+        reader.parts(Kind::Keyed, 1000).into_iter().map(|part| reader.entries(part)).collect::<Result<_>>()?;
     Ok(parts.into_iter().flatten().collect())
 }
 
@@ -68,14 +69,15 @@ impl Reader {
         rows
     }
 
-    /// Stretches of blocks of about `limit` rows, fewer if they are wide, that can be read by themselves: no key has rows in two of them.
-    pub fn parts(&self, limit: u64) -> Vec<Range<usize>> {
+    /// Stretches of blocks of about `limit` rows, fewer if they are wide, that can be read by themselves, one after the other: no key of a
+    /// keyed arrangement has rows in two of them. Of other kinds rows of a key come in the order of epochs, and may be cut anywhere.
+    pub fn parts(&self, kind: Kind, limit: u64) -> Vec<Range<usize>> {
         let blocks = &self.footer.blocks;
         let (mut parts, mut start, mut rows, mut bytes) = (vec![], 0, 0, 0);
         for (next, block) in blocks.iter().enumerate() {
             // Equal as far as they are kept, they may be one.
             let is_large = rows >= limit || bytes >= PART_BYTES;
-            if is_large && blocks[next - 1].keys.1 != block.keys.0 {
+            if is_large && (kind != Kind::Keyed || blocks[next - 1].keys.1 != block.keys.0) {
                 parts.push(start..next);
                 (start, rows, bytes) = (next, 0, 0);
             }

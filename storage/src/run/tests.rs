@@ -127,7 +127,7 @@ fn no_key_has_rows_in_two_parts_of_a_run() {
         let (run, bytes) = write(&deltas).unwrap();
         let reader = Reader::open(&run, &spec().schema, bytes).unwrap();
         for limit in [1, 10_000, 100_000] {
-            let parts = reader.parts(limit);
+            let parts = reader.parts(Kind::Keyed, limit);
             assert_eq!(parts.len() > 1, keys > 3 && limit < 40_000, "{keys} keys, at {limit}: {parts:?}");
             let mut seen = BTreeSet::new();
             let mut found = 0;
@@ -141,6 +141,33 @@ fn no_key_has_rows_in_two_parts_of_a_run() {
             assert_eq!((found, seen.len()), (40_000, keys));
         }
     }
+}
+
+#[test]
+fn rows_without_a_key_are_in_many_parts() {
+    let spec = Spec { kind: Kind::Bag, key: vec![], ..spec() };
+    let row = |id: i64| (id, Some(format!("name {id}")));
+    let limits = Limits { block_rows: 100, ..Limits::default() };
+    // Each comes, comes once more, and two of three go.
+    let change = |of: i64, weight: i64| {
+        delta(&(0..1000).map(|id| (row(id), if id % 3 < of { weight } else { 0 })).collect::<Vec<_>>())
+    };
+    let mut writer = Writer::new("data/1-x.runs".into(), limits);
+    let runs: Vec<Run> = [(3, 1), (3, 1), (2, -2)]
+        .iter()
+        .zip(0..)
+        .map(|(&(of, weight), at)| writer.add(&spec, epoch(at), epoch(at + 1), &[change(of, weight)]).unwrap().unwrap())
+        .collect();
+    let bytes = writer.finish().1;
+    let range = |run: &Run| bytes.slice(run.offset as usize..(run.offset + run.length) as usize);
+    let runs: Vec<_> = runs.iter().map(|run| (run.clone(), range(run))).collect();
+    let mut writer = Writer::new("data/1-y.runs".into(), limits);
+    let merged = crate::merge::merge(&mut writer, &spec, epoch(1), &runs).unwrap().unwrap();
+    let bytes = writer.finish().1;
+    let reader = Reader::open(&merged, &spec.schema, bytes.clone()).unwrap();
+    assert!(reader.parts(spec.kind, 100).len() > 10, "{:?}", reader.parts(spec.kind, 100));
+    let restored = restored(&spec, &merged, bytes).unwrap();
+    assert_eq!(restored.rows(), 2 * 333);
 }
 
 #[test]
@@ -171,12 +198,19 @@ fn blocks_of_wide_rows_stay_near_a_megabyte() {
     assert_eq!(rows(&entries).len(), 50);
 }
 
-/// A keyed arrangement of everything that the run says, applied as a start does: entry by entry, in the order of epochs.
+/// An arrangement of everything that the run says, applied as a start does: part by part, each in the order of epochs.
 fn restored(spec: &Spec, run: &Run, bytes: Bytes) -> Result<Arrangement> {
     let arrangement = Arrangement::new(spec.clone());
-    let mut entries = read(run, &spec.schema, bytes)?;
-    entries.sort_by_key(|entry| entry.epoch);
-    entries.iter().try_for_each(|entry| arrangement.apply(entry.epoch, &entry.delta))?;
+    let reader = Reader::open(run, &spec.schema, bytes)?;
+    let mut reached = Epoch::ZERO;
+    for part in reader.parts(spec.kind, 1) {
+        let mut entries = reader.entries(part)?;
+        entries.sort_by_key(|entry| entry.epoch);
+        for entry in &entries {
+            reached = reached.max(entry.epoch);
+            arrangement.apply(reached, &entry.delta)?;
+        }
+    }
     arrangement.advance(run.to);
     Ok(arrangement)
 }

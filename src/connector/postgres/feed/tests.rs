@@ -154,6 +154,13 @@ fn what_waits_is_never_more_than_what_is_known_of_it() {
             check(&mut feed);
         }
     }
+    // Of a transaction that is spilled before it commits.
+    begin(&mut feed, 85);
+    insert(&mut feed, 8);
+    spill(other.path(), &feed.too_much(0)).unwrap();
+    check(&mut feed);
+    commit(&mut feed, 85);
+    check(&mut feed);
     let attempt = feed.resnapshot(TABLE).unwrap();
     let shape = feed.subscription(attempt).unwrap().1.clone();
     check(&mut feed);
