@@ -27,6 +27,7 @@ mod copy;
 mod damage;
 mod drivers;
 mod first;
+mod full;
 mod growth;
 mod inspect;
 mod kit;

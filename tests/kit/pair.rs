@@ -1,6 +1,7 @@
 //! An upstream and a Weir that can read it.
 
-use super::{Client, Postgres, Rows, Version, Weir, eventually, same};
+use super::{Client, Disk, Postgres, Rows, Version, Weir, eventually, same};
+use std::sync::Arc;
 
 pub struct Pair {
     pub postgres: Postgres,
@@ -27,12 +28,22 @@ impl Pair {
         Self::made(Version::Installed, &[], flags).await
     }
 
+    /// With a Weir that sees `disk`, its store there or not.
+    pub async fn beside(disk: &Arc<Disk>, store: &str, flags: &[&str]) -> Self {
+        let (postgres, weir) = tokio::join!(Postgres::start(&[]), Weir::beside(disk, store, flags));
+        Self::joined(postgres, weir).await
+    }
+
     pub async fn of(version: Version, settings: &[&str]) -> Self {
         Self::made(version, settings, &[]).await
     }
 
     async fn made(version: Version, settings: &[&str], flags: &[&str]) -> Self {
         let (postgres, weir) = tokio::join!(Postgres::of(version, settings), Weir::with(flags));
+        Self::joined(postgres, weir).await
+    }
+
+    async fn joined(postgres: Postgres, weir: Weir) -> Self {
         let (up, sql) = (postgres.client().await, weir.client().await);
         Self { postgres, weir, up, sql }
     }

@@ -1,6 +1,7 @@
 //! The server under test, as its own process: the built binary, spoken to by SQL, HTTP and signals.
 
 use super::client::Client;
+use super::disk::Disk;
 use super::postgres::tail;
 use super::process::{Process, fed, free_port, output};
 use super::{PATIENCE, eventually};
@@ -8,6 +9,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,6 +20,8 @@ pub struct Weir {
     store: String,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
+    /// What nobody else sees.
+    disk: Option<Arc<Disk>>,
     /// Of user root, if the server asks for one.
     password: Option<String>,
     port: u16,
@@ -41,6 +45,15 @@ impl Weir {
     /// On a store that others use too. `variables` are environment variables.
     pub async fn on(store: &str, flags: &[&str], variables: &[(String, String)]) -> Self {
         Self::launch_in(folder(), store.to_string(), flags, variables).await
+    }
+
+    /// Where it sees `disk`, with its store there or not.
+    pub async fn beside(disk: &Arc<Disk>, store: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| flag.to_string()).collect();
+        let mut server = Self::new(folder(), store.to_string(), flags, vec![]);
+        server.disk = Some(disk.clone());
+        server.restart().await;
+        server
     }
 
     async fn launch_in(home: TempDir, store: String, flags: &[&str], variables: &[(String, String)]) -> Self {
@@ -79,7 +92,8 @@ impl Weir {
     }
 
     fn new(home: TempDir, store: String, flags: Vec<String>, variables: Vec<(String, String)>) -> Self {
-        Self { home, store, flags, variables, password: None, port: free_port(), http: free_port(), process: None }
+        let (port, http) = (free_port(), free_port());
+        Self { home, store, flags, variables, disk: None, password: None, port, http, process: None }
     }
 
     /// Waits for health and for the SQL port.
@@ -101,7 +115,8 @@ impl Weir {
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "weir is stopped");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("open the log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let program = env!("CARGO_BIN_EXE_weir");
+        let mut command = self.disk.as_ref().map_or_else(|| Command::new(program), |disk| disk.command(program));
         command.arg("serve").args(["--store", &self.store]);
         if !self.flags.iter().any(|flag| flag == "--workers") {
             command.args(["--workers", "2"]);
