@@ -7,7 +7,6 @@ use crate::kit::{Disk, Pair, Stop, eventually, number};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
-use std::sync::Arc;
 
 /// What happens after some transactions.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +83,7 @@ const BROKEN: [&str; 3] = [
 
 struct Chaos {
     /// Where Weir's store is.
-    disk: Arc<Disk>,
+    disk: Disk,
     pair: Pair,
     random: StdRng,
     /// Events to come.
@@ -96,8 +95,8 @@ async fn everything_equals_upstream_after_anything() {
     let seed = number("SEED").unwrap_or_else(rand::random);
     let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as usize);
     println!("SEED={seed}");
-    let disk = Arc::new(Disk::new(DISK).await);
-    let pair = Pair::beside(&disk, &disk.below("store"), &[]).await;
+    let disk = Disk::new(DISK).await;
+    let pair = Pair::run_by(disk.runner(), &disk.below("store"), &[]).await;
     pair.follow(TABLES, &NAMES).await;
     let mut chaos = Chaos { disk, pair, random: StdRng::seed_from_u64(seed), events: vec![] };
     for (name, query) in VIEWS {
@@ -232,7 +231,7 @@ impl Chaos {
     }
 
     /// Tables that have failed are copied again, and what read them is made again.
-    async fn mend(&mut self) {
+    async fn mend(&self) {
         let sql = &self.pair.sql;
         // Answered once everything has been brought back.
         sql.run("FLUSH").await;

@@ -41,8 +41,8 @@ async fn check(sql: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_disk_is_full_says_so_and_goes_on_once_there_is_room() {
-    let disk = Arc::new(Disk::new("8m").await);
-    let mut weir = Weir::beside(&disk, &disk.below("store"), &[]).await;
+    let disk = Disk::new("8m").await;
+    let mut weir = Weir::run_by(disk.runner(), &disk.below("store"), &[]).await;
     let sql = weir.client().await;
     sql.run("CREATE TABLE t (id INT PRIMARY KEY, s TEXT)").await;
     sql.run("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
@@ -81,8 +81,8 @@ async fn a_store_whose_disk_is_full_says_so_and_goes_on_once_there_is_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_while_the_disk_is_full_has_all_that_it_answered() {
-    let disk = Arc::new(Disk::new("1g").await);
-    let mut weir = Weir::beside(&disk, &disk.below("store"), &[]).await;
+    let disk = Disk::new("1g").await;
+    let mut weir = Weir::run_by(disk.runner(), &disk.below("store"), &[]).await;
     let sql = weir.client().await;
     sql.run("CREATE TABLE t (id INT PRIMARY KEY, s TEXT)").await;
     sql.run(&rows(0)).await;
@@ -110,10 +110,10 @@ fn insert(from: u64, megabytes: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_the_spill_folder_has_no_room_for_fails_alone() {
-    let (disk, home) = (Arc::new(Disk::new("8m").await), tempfile::tempdir().expect("a folder"));
+    let (disk, home) = (Disk::new("8m").await, tempfile::tempdir().expect("a folder"));
     let store = home.path().join("store").to_string_lossy().into_owned();
     let spill = disk.below("");
-    let weir = Weir::beside(&disk, &store, &[&MEMORY[..], &["--spill-dir", &spill]].concat()).await;
+    let weir = Weir::run_by(disk.runner(), &store, &[&MEMORY[..], &["--spill-dir", spill.as_str()][..]].concat()).await;
     let (sql, other) = (weir.client().await, weir.client().await);
     sql.run("CREATE TABLE t (id INT PRIMARY KEY, s TEXT); CREATE TABLE small (id INT PRIMARY KEY)").await;
     sql.run("BEGIN").await;
@@ -143,10 +143,10 @@ async fn a_transaction_that_the_spill_folder_has_no_room_for_fails_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_waits_for_room_in_the_spill_folder_and_says_so() {
-    let (disk, home) = (Arc::new(Disk::new("4m").await), tempfile::tempdir().expect("a folder"));
+    let (disk, home) = (Disk::new("4m").await, tempfile::tempdir().expect("a folder"));
     let store = home.path().join("store").to_string_lossy().into_owned();
     let spill = disk.below("");
-    let pair = Pair::beside(&disk, &store, &[&MEMORY[..], &["--spill-dir", &spill]].concat()).await;
+    let pair = Pair::run_by(disk.runner(), &store, &[&MEMORY[..], &["--spill-dir", spill.as_str()][..]].concat()).await;
     pair.follow("CREATE TABLE t (id int PRIMARY KEY, s text)", &["t"]).await;
     pair.sql.run("CREATE TABLE own (id INT PRIMARY KEY)").await;
     // More than the source may keep before its transaction has ended.

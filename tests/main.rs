@@ -26,6 +26,7 @@ mod chaos;
 mod copy;
 mod damage;
 mod drivers;
+mod faults;
 mod first;
 mod full;
 mod growth;

@@ -1,4 +1,4 @@
-//! A small disk that can be full: a file system in memory, seen only by servers that are started beside it.
+//! A small disk that can be full: a file system in memory, seen only by servers that are started for it.
 //!
 //! Root mounts it in a mount namespace of its own, anybody else in a user namespace; which of the two is printed. It goes with the
 //! process that keeps the namespace, whatever ends the test.
@@ -36,7 +36,7 @@ impl Disk {
         Self { folder, keeper, is_root }
     }
 
-    /// Of its root, as servers beside it see it.
+    /// Of its root, as its servers see it.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -46,15 +46,15 @@ impl Disk {
         self.path().join(name).to_string_lossy().into_owned()
     }
 
-    /// A program that sees it. Its process id is the command's.
-    pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["-m", "-t", &self.keeper.id().to_string()]);
+    /// Runs a program that sees it, whose process id is the runner's.
+    pub fn runner(&self) -> Vec<String> {
+        let keeper = self.keeper.id().to_string();
+        let mut runner = vec!["nsenter", "-t", keeper.as_str(), "-m"];
         if !self.is_root {
-            command.args(["-U", "--preserve-credentials"]);
+            runner.extend(["-U", "--preserve-credentials"]);
         }
-        command.args(["--", program]);
-        command
+        runner.push("--");
+        runner.into_iter().map(str::to_string).collect()
     }
 
     /// Leaves no room beside what is used now.
@@ -69,7 +69,10 @@ impl Disk {
     }
 
     fn shell(&self, script: &str) -> Result<(), String> {
-        let output = output(self.command("sh").args(["-c", script]).arg(self.path()), "");
+        let runner = self.runner();
+        let mut command = Command::new(&runner[0]);
+        command.args(&runner[1..]).args(["sh", "-c", script]).arg(self.path());
+        let output = output(&mut command, "");
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
 }

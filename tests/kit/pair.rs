@@ -1,7 +1,6 @@
 //! An upstream and a Weir that can read it.
 
-use super::{Client, Disk, Postgres, Rows, Version, Weir, eventually, same};
-use std::sync::Arc;
+use super::{Client, Postgres, Rows, Version, Weir, eventually, same};
 
 pub struct Pair {
     pub postgres: Postgres,
@@ -28,9 +27,9 @@ impl Pair {
         Self::made(Version::Installed, &[], flags).await
     }
 
-    /// With a Weir that sees `disk`, its store there or not.
-    pub async fn beside(disk: &Arc<Disk>, store: &str, flags: &[&str]) -> Self {
-        let (postgres, weir) = tokio::join!(Postgres::start(&[]), Weir::beside(disk, store, flags));
+    /// With a Weir run by another program.
+    pub async fn run_by(runner: Vec<String>, store: &str, flags: &[&str]) -> Self {
+        let (postgres, weir) = tokio::join!(Postgres::start(&[]), Weir::run_by(runner, store, flags));
         Self::joined(postgres, weir).await
     }
 

@@ -1,7 +1,6 @@
 //! The server under test, as its own process: the built binary, spoken to by SQL, HTTP and signals.
 
 use super::client::Client;
-use super::disk::Disk;
 use super::postgres::tail;
 use super::process::{Process, fed, free_port, output};
 use super::{PATIENCE, eventually};
@@ -9,7 +8,6 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,8 +18,8 @@ pub struct Weir {
     store: String,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
-    /// What nobody else sees.
-    disk: Option<Arc<Disk>>,
+    /// A program that runs the server, with its arguments.
+    runner: Vec<String>,
     /// Of user root, if the server asks for one.
     password: Option<String>,
     port: u16,
@@ -47,11 +45,11 @@ impl Weir {
         Self::launch_in(folder(), store.to_string(), flags, variables).await
     }
 
-    /// Where it sees `disk`, with its store there or not.
-    pub async fn beside(disk: &Arc<Disk>, store: &str, flags: &[&str]) -> Self {
+    /// Run by a program that becomes the server, like `prlimit`.
+    pub async fn run_by(runner: Vec<String>, store: &str, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| flag.to_string()).collect();
         let mut server = Self::new(folder(), store.to_string(), flags, vec![]);
-        server.disk = Some(disk.clone());
+        server.runner = runner;
         server.restart().await;
         server
     }
@@ -93,7 +91,7 @@ impl Weir {
 
     fn new(home: TempDir, store: String, flags: Vec<String>, variables: Vec<(String, String)>) -> Self {
         let (port, http) = (free_port(), free_port());
-        Self { home, store, flags, variables, disk: None, password: None, port, http, process: None }
+        Self { home, store, flags, variables, runner: vec![], password: None, port, http, process: None }
     }
 
     /// Waits for health and for the SQL port.
@@ -115,9 +113,9 @@ impl Weir {
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "weir is stopped");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("open the log");
-        let program = env!("CARGO_BIN_EXE_weir");
-        let mut command = self.disk.as_ref().map_or_else(|| Command::new(program), |disk| disk.command(program));
-        command.arg("serve").args(["--store", &self.store]);
+        let line: Vec<&str> = self.runner.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_weir")]).collect();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).arg("serve").args(["--store", &self.store]);
         if !self.flags.iter().any(|flag| flag == "--workers") {
             command.args(["--workers", "2"]);
         }
