@@ -38,7 +38,7 @@ mutants:
 	python3 tests/sim/mutate.py $(CACHE)/mutants
 
 # The bank under two hundred kills; prints its seed and how many reads were made. Hundreds of rounds of chaos beside PostgreSQL. A thousand
-# stores of which one object is damaged. Transactions of 3 GB.
+# stores of which one object is damaged, and as many of which what is a view's is. Transactions of 3 GB.
 soak: setup
 	KILLS=200 cargo test --workspace --test main bank:: -- --nocapture
 	ROUNDS=400 cargo test --workspace --test main chaos:: -- --nocapture

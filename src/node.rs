@@ -11,6 +11,7 @@ use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
 use crate::serving::doors::Room;
 use crate::serving::metrics;
+use crate::serving::ordeal;
 use crate::serving::pool::Pool;
 use crate::spill::Spill;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -78,6 +79,9 @@ pub struct Options {
     /// NAME=N: of that relation the piece of work of this number, from 0 on, panics. For tests.
     #[arg(long, hide = true, value_parser = panics)]
     panics: Vec<(String, u64)>,
+    /// Queries may call `broken(int)`, which panics. For tests.
+    #[arg(long, hide = true)]
+    broken_function: bool,
     /// Rows that a view is given at a time while it is made. For tests.
     #[arg(long, hide = true, default_value_t = PORTION_ROWS)]
     portion_rows: usize,
@@ -166,7 +170,7 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
         spill_dir: Some(spill.path().to_path_buf()),
         room: room(descriptors()),
         kept_memory: (memory / 64).clamp(4 << 20, 256 << 20),
-        functions: vec![],
+        functions: options.broken_function.then(ordeal::broken).into_iter().collect(),
     };
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.map_err(|e| Error::internal(format!("metrics cannot be recorded: {e}")))?;

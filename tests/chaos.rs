@@ -1,15 +1,48 @@
-//! Chaos: every kind of table and row under random transactions, while both servers are killed, views panic, are built anew, dropped and
-//! made, and sources are paused. At the end everything equals what PostgreSQL says.
+//! Chaos: every kind of table and row under random transactions, while both servers are killed, the store's disk is full, views, tables and
+//! queries panic, views are built anew, dropped and made, and sources are paused. At the end everything equals what PostgreSQL says.
 //!
 //! `make soak` plays many rounds; `SEED=n` plays the same events again (when they meet a server is up to the machine).
 
-use crate::kit::{Pair, Stop, eventually, number};
+use crate::kit::{Disk, Pair, Stop, eventually, number};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-/// Unless ROUNDS says otherwise.
-const ROUNDS: usize = 6;
+/// What happens after some transactions.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Kill,
+    KillTwice,
+    StopPostgres,
+    StopBoth,
+    Pause,
+    FillDisk,
+    Refresh,
+    MakeAnew,
+    PanicInView,
+    PanicInTable,
+    PanicInQueries,
+}
+
+const EVENTS: [Event; 11] = [
+    Event::Kill,
+    Event::KillTwice,
+    Event::StopPostgres,
+    Event::StopBoth,
+    Event::Pause,
+    Event::FillDisk,
+    Event::Refresh,
+    Event::MakeAnew,
+    Event::PanicInView,
+    Event::PanicInTable,
+    Event::PanicInQueries,
+];
+
+/// Unless ROUNDS says otherwise. One round has one event, and each comes once before any comes again.
+const ROUNDS: usize = EVENTS.len();
+
+/// More than the store comes to hold. It takes memory as it is used.
+const DISK: &str = "4g";
 
 /// One for each way in which an old row can be told, with values that lie outside of their rows and are not sent when they stay.
 const TABLES: &str = "
@@ -41,9 +74,20 @@ const VIEWS: [(&str, &str); 5] = [
     ("firsts", "SELECT g, min(id) AS id, max(cardinality(tags)) AS tags FROM full_key GROUP BY g"),
 ];
 
+/// Queries in which a function panics as soon as there are rows.
+const BROKEN: [&str; 3] = [
+    "SELECT broken(g) FROM all_groups",
+    "SELECT k.id FROM by_key AS k JOIN full_key AS f ON broken(k.g) = f.g",
+    "SELECT g, count(*) FROM no_key GROUP BY g ORDER BY broken(g)",
+];
+
 struct Chaos {
+    /// Where Weir's store is.
+    disk: Disk,
     pair: Pair,
     random: StdRng,
+    /// Events to come.
+    events: Vec<Event>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,18 +95,16 @@ async fn everything_equals_upstream_after_anything() {
     let seed = number("SEED").unwrap_or_else(rand::random);
     let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as usize);
     println!("SEED={seed}");
-    let pair = Pair::start().await;
+    let disk = Disk::new(DISK).await;
+    let pair = Pair::run_by(disk.runner(), &disk.below("store"), &[]).await;
     pair.follow(TABLES, &NAMES).await;
-    let mut chaos = Chaos { pair, random: StdRng::seed_from_u64(seed) };
+    let mut chaos = Chaos { disk, pair, random: StdRng::seed_from_u64(seed), events: vec![] };
     for (name, query) in VIEWS {
         chaos.pair.sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
         chaos.pair.up.run(&format!("CREATE VIEW {name} AS {query}")).await;
     }
     for round in 0..rounds {
-        for _ in 0..chaos.random.random_range(1..20) {
-            let transaction = chaos.transaction();
-            chaos.pair.up.run(&transaction).await;
-        }
+        chaos.transactions().await;
         chaos.event().await;
         if round % 10 == 9 {
             chaos.check().await;
@@ -74,6 +116,13 @@ async fn everything_equals_upstream_after_anything() {
 impl Chaos {
     fn below(&mut self, n: u32) -> u32 {
         self.random.random_range(0..n)
+    }
+
+    async fn transactions(&mut self) {
+        for _ in 0..self.random.random_range(1..20) {
+            let transaction = self.transaction();
+            self.pair.up.run(&transaction).await;
+        }
     }
 
     fn transaction(&mut self) -> String {
@@ -125,45 +174,131 @@ impl Chaos {
     }
 
     async fn event(&mut self) {
+        if self.events.is_empty() {
+            self.events = EVENTS.to_vec();
+            self.events.shuffle(&mut self.random);
+        }
+        let event = self.events.pop().expect("there are some");
         let (name, query) = *VIEWS.choose(&mut self.random).expect("some");
-        match self.below(8) {
-            0 => self.restart_weir(false).await,
-            1 => self.restart_weir(true).await,
-            2 => self.restart_postgres().await,
-            3 => {
+        println!("{event:?}");
+        match event {
+            Event::Kill => self.restart_weir(&[]).await,
+            Event::KillTwice => {
+                // A second start before the first has everything back.
+                self.pair.weir.kill();
+                self.pair.weir.spawn();
+                self.restart_weir(&[]).await;
+            }
+            Event::StopPostgres => self.restart_postgres().await,
+            Event::StopBoth => {
                 self.pair.weir.kill();
                 self.restart_postgres().await;
                 self.pair.revive().await;
             }
-            4 => {
+            Event::Pause => {
                 self.pair.sql.run("ALTER SOURCE src PAUSE").await;
                 let transaction = self.transaction();
                 self.pair.up.run(&transaction).await;
                 self.pair.sql.run("ALTER SOURCE src RESUME").await;
             }
-            5 => self.refresh(name).await,
-            6 if name != "all_groups" => {
-                self.pair.sql.run(&format!("DROP MATERIALIZED VIEW {name}")).await;
-                self.pair.sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+            Event::FillDisk => self.fill_disk().await,
+            Event::Refresh => self.refresh(name).await,
+            // Another view reads that one.
+            Event::MakeAnew if name == "all_groups" => self.make_anew("counted", VIEWS[3].1).await,
+            Event::MakeAnew => self.make_anew(name, query).await,
+            Event::PanicInView => self.panic_in(name).await,
+            Event::PanicInTable => {
+                let name = *NAMES.choose(&mut self.random).expect("some");
+                self.panic_in(name).await;
+                self.transactions().await;
+                self.restart_weir(&[]).await;
+                self.mend().await;
             }
-            _ => {
-                // A second start before the first has everything back.
-                self.pair.weir.kill();
-                self.pair.weir.spawn();
-                self.restart_weir(false).await;
-            }
+            Event::PanicInQueries => self.panic_in_queries().await,
         }
     }
 
-    async fn restart_weir(&mut self, panics: bool) {
-        let (name, _) = *VIEWS.choose(&mut self.random).expect("some");
-        let mut flags = vec![];
-        if panics {
-            flags = vec!["--panics".to_string(), format!("{name}={}", self.below(300))];
-        }
+    /// Sooner or later.
+    async fn panic_in(&mut self, name: &str) {
+        let at = self.below(300);
+        self.restart_weir(&["--panics", &format!("{name}={at}")]).await;
+    }
+
+    async fn restart_weir(&mut self, flags: &[&str]) {
         self.pair.weir.kill();
-        self.pair.weir.set_flags(flags);
+        self.pair.weir.set_flags(flags.iter().map(|flag| flag.to_string()).collect());
         self.pair.revive().await;
+    }
+
+    /// Tables that have failed are copied again, and what read them is made again.
+    async fn mend(&self) {
+        let sql = &self.pair.sql;
+        // Answered once everything has been brought back.
+        sql.run("FLUSH").await;
+        let failed = sql.rows("SELECT name FROM rw_catalog.rw_tables WHERE status = 'failed'").await;
+        for name in failed.expect("the tables").into_iter().flatten().flatten() {
+            sql.run(&format!("DROP TABLE {name} CASCADE")).await;
+            self.pair.table(&name).await;
+        }
+        for (name, query) in VIEWS {
+            sql.run(&format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {name} AS {query}")).await;
+        }
+    }
+
+    /// A server whose disk is full says so and answers queries. Once there is room it goes on, or starts again.
+    async fn fill_disk(&mut self) {
+        let Self { disk, pair, .. } = &*self;
+        eventually("a server whose disk is full says so", async || {
+            // What is collected meanwhile makes room.
+            disk.fill().await;
+            pair.up.run("INSERT INTO no_key VALUES (0, 0, 'there is no room for it')").await;
+            match pair.weir.get("/health").await.map_err(|error| error.to_string())? {
+                (503, told) if told.contains("No space left on device (os error 28) (53100)") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        pair.sql.rows("SELECT count(*) FROM by_key").await.expect("a full disk is no reason not to answer");
+        let is_killed = self.below(3) == 0;
+        if is_killed {
+            self.pair.weir.kill();
+        }
+        self.disk.grow(DISK);
+        if is_killed {
+            self.pair.revive().await;
+        }
+        let weir = &self.pair.weir;
+        eventually("there is room again", async || {
+            match weir.get("/health").await.map_err(|error| error.to_string())? {
+                (200, _) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Each is that statement's error and nobody else's.
+    async fn panic_in_queries(&mut self) {
+        self.restart_weir(&["--broken-function"]).await;
+        for query in BROKEN {
+            let transaction = self.transaction();
+            let (_, answer) = tokio::join!(self.pair.up.run(&transaction), self.pair.sql.rows(query));
+            let is_expected =
+                |error: &String| error.starts_with("XX000 the query failed") || error.starts_with("55000");
+            assert!(answer.as_ref().err().is_none_or(is_expected), "{query}: {answer:?}");
+            assert_eq!(self.pair.sql.one("SELECT 1").await, "1", "the session goes on");
+        }
+    }
+
+    /// Dropped and made. One that panics again and again is made after a start.
+    async fn make_anew(&mut self, name: &str, query: &str) {
+        self.pair.sql.run(&format!("DROP MATERIALIZED VIEW {name}")).await;
+        let create = format!("CREATE MATERIALIZED VIEW {name} AS {query}");
+        if let Err(error) = self.pair.sql.rows(&create).await {
+            assert!(error.contains("a panic was asked for"), "{error}");
+            self.restart_weir(&[]).await;
+            self.pair.sql.run(&create).await;
+        }
     }
 
     async fn restart_postgres(&mut self) {
@@ -173,18 +308,24 @@ impl Chaos {
         self.pair.up = self.pair.postgres.client().await;
     }
 
-    /// One that is being built already says so.
+    /// One that is being built already says so. One that panics again and again, or reads one that does, is right after a start.
     async fn refresh(&mut self, name: &str) {
         let sql = &self.pair.sql;
-        eventually("a view is built anew", async || {
-            sql.rows(&format!("REFRESH MATERIALIZED VIEW {name}")).await.map(drop)
+        let is_refreshed = eventually("a view is built anew", async || {
+            match sql.rows(&format!("REFRESH MATERIALIZED VIEW {name}")).await {
+                Err(error) if error.contains("a panic was asked for") => Ok(false),
+                done => done.map(|_| true),
+            }
         })
         .await;
+        if !is_refreshed {
+            self.restart_weir(&[]).await;
+        }
     }
 
     /// Views that panicked are right again after a start, and everything is as it is upstream.
     async fn check(&mut self) {
-        self.restart_weir(false).await;
+        self.restart_weir(&[]).await;
         for relation in NAMES.into_iter().chain(VIEWS.map(|(name, _)| name)) {
             self.pair.same(&format!("SELECT {} FROM {relation}", text(relation))).await;
         }

@@ -4,6 +4,7 @@ pub(crate) mod datafusion;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::sync::Mutex;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,6 +44,12 @@ impl Error {
     /// XX000: our bug.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new("XX000", message)
+    }
+
+    /// 53100 if a disk is full, else 58030.
+    pub fn io(error: &io::Error, message: impl Into<String>) -> Self {
+        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        Self::new(if is_full { "53100" } else { "58030" }, message)
     }
 
     /// A code that was read from somewhere, for [`Error::new`]: those live as long as the process, and there are few different ones.
@@ -88,6 +95,19 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_code_of_its_own_however_it_is_told() {
+        use ::datafusion::common::DataFusionError;
+        use arrow::error::ArrowError;
+        for (kind, expected) in [(io::ErrorKind::StorageFull, "53100"), (io::ErrorKind::NotFound, "58030")] {
+            let error = || io::Error::from(kind);
+            assert_eq!(Error::io(&error(), "it is full").sqlstate, expected);
+            for told in [DataFusionError::from(error()), DataFusionError::from(ArrowError::from(error()))] {
+                assert_eq!(Error::from(told).sqlstate, expected);
+            }
+        }
+    }
 
     #[test]
     fn a_malformed_sqlstate_is_an_internal_error() {

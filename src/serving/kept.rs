@@ -25,7 +25,7 @@ impl Kept {
     pub fn rows(&self) -> Result<RecordBatch> {
         match self {
             Kept::Here(rows) => Ok(rows.clone()),
-            Kept::There(file, index) => read(file, *index).map_err(|e| lost(&e)),
+            Kept::There(file, index) => read(file, *index).map_err(lost),
         }
     }
 
@@ -44,7 +44,7 @@ pub fn spill<'a>(folder: &Path, kept: impl Iterator<Item = &'a mut Kept>) -> Res
     let Some(schema) = here.first().map(|kept| kept.rows()).transpose()?.map(|rows| rows.schema()) else {
         return Ok(());
     };
-    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|e| lost(&e))?;
+    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|e| lost(e.into()))?;
     let (file, path) = file.into_parts();
     let written = || {
         let mut writer = FileWriter::try_new(BufWriter::new(file), &schema)?;
@@ -55,7 +55,7 @@ pub fn spill<'a>(folder: &Path, kept: impl Iterator<Item = &'a mut Kept>) -> Res
         }
         writer.finish()
     };
-    written().map_err(|e: ArrowError| lost(&e))?;
+    written().map_err(lost)?;
     let path = Arc::new(path);
     here.iter_mut().enumerate().for_each(|(index, kept)| **kept = Kept::There(path.clone(), index));
     Ok(())
@@ -67,8 +67,12 @@ fn read(file: &Path, index: usize) -> std::result::Result<RecordBatch, ArrowErro
     reader.next().unwrap_or_else(|| Err(ArrowError::IpcError("it is shorter than it was".into())))
 }
 
-fn lost(error: &dyn std::fmt::Display) -> Error {
-    Error::new("58030", format!("the rows of a transaction cannot be kept in the spill folder: {error}"))
+fn lost(error: ArrowError) -> Error {
+    let text = format!("the rows of a transaction cannot be kept in the spill folder: {error}");
+    match error {
+        ArrowError::IoError(_, error) => Error::io(&error, text),
+        _ => Error::new("58030", text),
+    }
 }
 
 #[cfg(test)]

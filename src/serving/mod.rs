@@ -4,7 +4,7 @@
 //! [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`] (the simple and the extended protocol), [`session`]
 //! (one client's state; planning and pinning), [`variable`], [`block`] and [`kept`] (transactions), [`holding`] (what they take of the
 //! queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types
-//! on the wire), [`http`] and [`metrics`].
+//! on the wire), [`http`] and [`metrics`], [`ordeal`] (for tests).
 
 mod arguments;
 pub mod auth;
@@ -17,6 +17,7 @@ pub mod holding;
 pub mod http;
 pub mod kept;
 pub mod metrics;
+pub mod ordeal;
 pub mod pool;
 pub mod prepared;
 pub mod query;

@@ -3,6 +3,7 @@
 
 use super::auth::{Auth, Passwords};
 use super::doors::Room;
+use super::ordeal::broken;
 use super::pool::Pool;
 use super::{Config, connection, serve};
 use crate::catalog::{Body, Catalog, Life, Object, TableBody};
@@ -11,8 +12,7 @@ use crate::coordinator::request::{Checkpoint, Done, Handle, Inspection, Lock, Pr
 use crate::dataflow::errors;
 use crate::dataflow::relations::{Readable, Relations};
 use arrow::array::{FixedSizeBinaryArray, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::{DataType, Schema};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use arrow::datatypes::Schema;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -220,12 +220,6 @@ struct World {
     coordinator: Arc<Mutex<Coordinator>>,
     /// Ends the server when it is dropped.
     end: Option<oneshot::Sender<()>>,
-}
-
-/// A function with a bug.
-fn broken() -> Arc<ScalarUDF> {
-    let body = |_: &[ColumnarValue]| panic!("broken on purpose");
-    Arc::new(create_udf("broken", vec![DataType::Int32], DataType::Int32, Volatility::Volatile, Arc::new(body)))
 }
 
 impl World {

@@ -1,9 +1,11 @@
 //! What integration tests stand on: real servers in temporary folders, each stopped by its own process id.
 //!
-//! [`Postgres`] and [`Weir`] are programs under test, [`S3`] an object store, [`Proxy`] a network that misbehaves on request.
+//! [`Postgres`] and [`Weir`] are programs under test, [`S3`] an object store, [`Proxy`] a network that misbehaves on request, [`Disk`] one
+//! that is full.
 //! Nothing here knows Weir's insides: tests speak SQL, HTTP and signals.
 
 mod client;
+mod disk;
 mod pair;
 mod postgres;
 mod process;
@@ -12,6 +14,7 @@ pub mod s3;
 mod weir;
 
 pub use client::{Client, Rows, describe};
+pub use disk::Disk;
 pub use pair::Pair;
 pub use postgres::{PASSWORD, Postgres, Stop, Version};
 pub use process::{fed, output};

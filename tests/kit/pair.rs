@@ -27,12 +27,22 @@ impl Pair {
         Self::made(Version::Installed, &[], flags).await
     }
 
+    /// With a Weir run by another program.
+    pub async fn run_by(runner: Vec<String>, store: &str, flags: &[&str]) -> Self {
+        let (postgres, weir) = tokio::join!(Postgres::start(&[]), Weir::run_by(runner, store, flags));
+        Self::joined(postgres, weir).await
+    }
+
     pub async fn of(version: Version, settings: &[&str]) -> Self {
         Self::made(version, settings, &[]).await
     }
 
     async fn made(version: Version, settings: &[&str], flags: &[&str]) -> Self {
         let (postgres, weir) = tokio::join!(Postgres::of(version, settings), Weir::with(flags));
+        Self::joined(postgres, weir).await
+    }
+
+    async fn joined(postgres: Postgres, weir: Weir) -> Self {
         let (up, sql) = (postgres.client().await, weir.client().await);
         Self { postgres, weir, up, sql }
     }

@@ -18,6 +18,8 @@ pub struct Weir {
     store: String,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
+    /// A program that runs the server, with its arguments.
+    runner: Vec<String>,
     /// Of user root, if the server asks for one.
     password: Option<String>,
     port: u16,
@@ -41,6 +43,15 @@ impl Weir {
     /// On a store that others use too. `variables` are environment variables.
     pub async fn on(store: &str, flags: &[&str], variables: &[(String, String)]) -> Self {
         Self::launch_in(folder(), store.to_string(), flags, variables).await
+    }
+
+    /// Run by a program that becomes the server, like `prlimit`.
+    pub async fn run_by(runner: Vec<String>, store: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| flag.to_string()).collect();
+        let mut server = Self::new(folder(), store.to_string(), flags, vec![]);
+        server.runner = runner;
+        server.restart().await;
+        server
     }
 
     async fn launch_in(home: TempDir, store: String, flags: &[&str], variables: &[(String, String)]) -> Self {
@@ -79,7 +90,8 @@ impl Weir {
     }
 
     fn new(home: TempDir, store: String, flags: Vec<String>, variables: Vec<(String, String)>) -> Self {
-        Self { home, store, flags, variables, password: None, port: free_port(), http: free_port(), process: None }
+        let (port, http) = (free_port(), free_port());
+        Self { home, store, flags, variables, runner: vec![], password: None, port, http, process: None }
     }
 
     /// Waits for health and for the SQL port.
@@ -101,8 +113,9 @@ impl Weir {
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "weir is stopped");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("open the log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.arg("serve").args(["--store", &self.store]);
+        let line: Vec<&str> = self.runner.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_weir")]).collect();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).arg("serve").args(["--store", &self.store]);
         if !self.flags.iter().any(|flag| flag == "--workers") {
             command.args(["--workers", "2"]);
         }

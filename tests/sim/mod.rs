@@ -83,6 +83,7 @@ fn plan(seed: u64) -> Vec<Action> {
         &[
             (4, |d| Action::Drop(d.random_range(0..100))),
             (3, |d| Action::CreateAndCancel(d.random_range(0..model::KINDS))),
+            (3, |d| Action::Refresh(d.random_range(0..100))),
         ],
     );
     may(

@@ -63,6 +63,8 @@ pub enum Action {
     Create(usize),
     CreateAndCancel(usize),
     Drop(usize),
+    /// A view is built anew.
+    Refresh(usize),
     Follow(u32),
     Unfollow(u32),
     Insert,
@@ -640,11 +642,13 @@ impl World {
                 }
             }
             Action::Drop(which) => {
-                // Also what is only half made.
-                let catalog = self.catalog();
-                let there: Vec<String> = self.views.keys().filter(|n| catalog.by_name(n).is_some()).cloned().collect();
-                let Some(name) = there.get(which % there.len().max(1)) else { return Ok(()) };
-                self.drop_cascade("MATERIALIZED VIEW", name).await?;
+                let Some(name) = self.view(which) else { return Ok(()) };
+                self.drop_cascade("MATERIALIZED VIEW", &name).await?;
+            }
+            Action::Refresh(which) => {
+                let Some(name) = self.view(which) else { return Ok(()) };
+                // Refused if it is half made, or what it reads has failed.
+                self.ask(&format!("REFRESH MATERIALIZED VIEW {name}"), Meaning::Nothing).await?;
             }
             Action::Follow(table) => {
                 if self.known.get(upstream::name(table)) == Some(&Known::Gone) {
@@ -746,6 +750,13 @@ impl World {
             Action::DamageAtRead(reads, damage) => self.disk.spoil_read(Some((reads, damage))),
         }
         Ok(())
+    }
+
+    /// One of the views there are, also of those that are only half made.
+    fn view(&self, which: usize) -> Option<String> {
+        let catalog = self.catalog();
+        let there: Vec<&String> = self.views.keys().filter(|name| catalog.by_name(name).is_some()).collect();
+        there.get(which % there.len().max(1)).map(|name| name.to_string())
     }
 
     /// Asks for a view; by which statement.

@@ -53,7 +53,7 @@ fn convert(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(message) => Error::new("53200", clean(message)),
         DataFusionError::Configuration(message) => Error::new("22023", clean(message)),
         DataFusionError::Execution(message) => from_execution(message),
-        DataFusionError::IoError(inner) => Error::new("58030", inner.to_string()),
+        DataFusionError::IoError(inner) => Error::io(inner, inner.to_string()),
         other => Error::internal(clean(&other.strip_backtrace())),
     }
 }
@@ -74,6 +74,7 @@ fn from_boxed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error 
 fn from_arrow(error: &ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => from_boxed(inner.as_ref()),
+        ArrowError::IoError(message, inner) => Error::io(inner, clean(message)),
         ArrowError::DivideByZero => Error::new("22012", "division by zero"),
         ArrowError::ArithmeticOverflow(_) => Error::new("22003", "value out of range"),
         ArrowError::CastError(message) | ArrowError::ParseError(message) => {
