@@ -1,23 +1,25 @@
 //! Rows that a transaction has written and not committed yet: in memory up to a bound, beyond it in files of the spill folder, which go
 //! with the rows.
 
+use crate::connector::spilled::{self, Spilled};
 use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
-use arrow::ipc::reader::FileReader;
-use arrow::ipc::writer::FileWriter;
-use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use arrow::compute::concat_batches;
 use std::path::Path;
-use std::sync::Arc;
-use tempfile::TempPath;
 use weir_sql::{Error, Result};
 use weir_storage::delta::size;
+
+/// Bytes of a batch in memory beside its values, and of each of its columns: handles, and buffers with room for more.
+const BATCH: usize = 512;
+const COLUMN: usize = 512;
+
+/// Small batches that are spilled are put together up to so many rows and bytes: what is read at once when they are committed.
+const ROWS: usize = 8192;
+const BYTES: usize = 1 << 20;
 
 /// A batch of rows.
 pub enum Kept {
     Here(RecordBatch),
-    /// One of the batches of a file.
-    There(Arc<TempPath>, usize),
+    There(Spilled),
 }
 
 impl Kept {
@@ -25,56 +27,82 @@ impl Kept {
     pub fn rows(&self) -> Result<RecordBatch> {
         match self {
             Kept::Here(rows) => Ok(rows.clone()),
-            Kept::There(file, index) => read(file, *index).map_err(|e| lost(&e)),
+            Kept::There(spilled) => spilled.read(),
+        }
+    }
+
+    /// Rows.
+    pub fn count(&self) -> usize {
+        match self {
+            Kept::Here(rows) => rows.num_rows(),
+            Kept::There(spilled) => spilled.rows(),
         }
     }
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         match self {
-            Kept::Here(rows) => size(rows),
-            Kept::There(..) => 0,
+            Kept::Here(rows) => size(rows) + BATCH + rows.num_columns() * COLUMN,
+            Kept::There(_) => 0,
         }
+    }
+
+    fn here(&self) -> Option<&RecordBatch> {
+        match self {
+            Kept::Here(rows) => Some(rows),
+            Kept::There(_) => None,
+        }
+    }
+}
+
+/// Batches in memory that become one.
+pub struct Group {
+    batches: Vec<Kept>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Group {
+    pub fn of(first: Kept) -> Self {
+        let (rows, bytes) = (first.count(), first.bytes());
+        Self { batches: vec![first], rows, bytes }
+    }
+
+    /// Takes in `next`, of the same schema, unless there is no room for it or one of them is in a file.
+    pub fn push(&mut self, next: Kept) -> Option<Kept> {
+        let (rows, bytes) = (self.rows + next.count(), self.bytes + next.bytes());
+        if rows > ROWS || bytes > BYTES || next.here().is_none() || self.batches[0].here().is_none() {
+            return Some(next);
+        }
+        (self.rows, self.bytes) = (rows, bytes);
+        self.batches.push(next);
+        None
+    }
+
+    pub fn put_together(mut self) -> Result<Kept> {
+        if self.batches.len() == 1 {
+            return Ok(self.batches.remove(0));
+        }
+        let batches: Vec<&RecordBatch> = self.batches.iter().filter_map(Kept::here).collect();
+        let rows = concat_batches(&batches[0].schema(), batches);
+        rows.map(Kept::Here).map_err(|e| Error::internal(e.to_string()))
     }
 }
 
 /// Moves batches of one schema that are in memory to a file in `folder`.
 pub fn spill<'a>(folder: &Path, kept: impl Iterator<Item = &'a mut Kept>) -> Result<()> {
-    let mut here: Vec<&mut Kept> = kept.filter(|kept| matches!(kept, Kept::Here(_))).collect();
-    let Some(schema) = here.first().map(|kept| kept.rows()).transpose()?.map(|rows| rows.schema()) else {
-        return Ok(());
-    };
-    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|e| lost(&e))?;
-    let (file, path) = file.into_parts();
-    let written = || {
-        let mut writer = FileWriter::try_new(BufWriter::new(file), &schema)?;
-        for kept in &here {
-            if let Kept::Here(rows) = kept {
-                writer.write(rows)?;
-            }
-        }
-        writer.finish()
-    };
-    written().map_err(|e: ArrowError| lost(&e))?;
-    let path = Arc::new(path);
-    here.iter_mut().enumerate().for_each(|(index, kept)| **kept = Kept::There(path.clone(), index));
+    let mut here: Vec<&mut Kept> = kept.filter(|kept| kept.here().is_some()).collect();
+    let rows = here.iter().map(|kept| kept.rows()).collect::<Result<Vec<_>>>()?;
+    let spilled = spilled::spill(folder, &rows)?;
+    here.iter_mut().zip(spilled).for_each(|(kept, spilled)| **kept = Kept::There(spilled));
     Ok(())
-}
-
-fn read(file: &Path, index: usize) -> std::result::Result<RecordBatch, ArrowError> {
-    let mut reader = FileReader::try_new(BufReader::new(File::open(file)?), None)?;
-    reader.set_index(index)?;
-    reader.next().unwrap_or_else(|| Err(ArrowError::IpcError("it is shorter than it was".into())))
-}
-
-fn lost(error: &dyn std::fmt::Display) -> Error {
-    Error::new("58030", format!("the rows of a transaction cannot be kept in the spill folder: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::Int32Array;
+    use std::sync::Arc;
 
     fn rows(values: std::ops::Range<i32>) -> RecordBatch {
         RecordBatch::try_from_iter([("n", Arc::new(Int32Array::from_iter_values(values)) as _)]).expect("a batch")
@@ -93,5 +121,19 @@ mod tests {
         assert_eq!(files(), 1);
         drop(kept);
         assert_eq!(files(), 0);
+    }
+
+    #[test]
+    fn batches_in_memory_are_put_together_until_there_are_enough_rows() {
+        let mut group = Group::of(Kept::Here(rows(0..10)));
+        assert!(group.push(Kept::Here(rows(10..11))).is_none());
+        assert!(group.push(Kept::Here(rows(0..ROWS as i32))).is_some(), "too many rows");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut there = [Kept::Here(rows(0..1))];
+        spill(folder.path(), there.iter_mut()).expect("a file");
+        let [there] = there;
+        let there = group.push(there).expect("it is in a file");
+        assert_eq!(group.put_together().expect("one schema").rows().expect("here"), rows(0..11));
+        assert!(Group::of(there).push(Kept::Here(rows(0..1))).is_some());
     }
 }
