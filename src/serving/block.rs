@@ -18,6 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
+use weir_sql::function::bounded;
 use weir_sql::{Error, Result};
 use weir_storage::Delta;
 use weir_storage::delta::{own, size};
@@ -136,6 +137,8 @@ impl Transaction {
             Change::Remove(rows) => (Kind::Remove, rows),
             Change::Truncate => (Kind::Truncate, RecordBatch::new_empty(SchemaRef::new(Schema::empty()))),
         };
+        // What rows are when they become a table's, whatever statement has made them.
+        rows.columns().iter().try_for_each(|column| bounded(column))?;
         let rows = own(rows).map_err(|e| Error::internal(e.to_string()))?;
         self.bytes += size(&rows);
         let id = RelationId(table.id);
