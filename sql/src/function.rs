@@ -33,6 +33,8 @@ pub use cast::Cast;
 use definition::is_sign;
 pub(crate) use definition::undefined;
 pub use definition::{Call, Definition, Resolved};
+pub(crate) use long::fits;
+pub use long::{LONGEST, bounded};
 pub use moment::reads_clock;
 pub use pattern::translated;
 pub use text::identifier;

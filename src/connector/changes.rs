@@ -1,5 +1,6 @@
 //! What tables change by in an epoch, as a source hands it over.
 
+use super::spilled::Spilled;
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,17 @@ pub enum Changes {
     Bag(Bag),
 }
 
-/// The folded changes of a table with a key: at most one entry per key over all four parts.
+impl Changes {
+    /// Rows in files, and what becomes of them.
+    pub fn spilled(&self) -> &[(Spilled, i64)] {
+        match self {
+            Changes::Keyed(fold) => &fold.spilled,
+            Changes::Bag(bag) => &bag.spilled,
+        }
+    }
+}
+
+/// The folded changes of a table with a key: at most one entry per key over all parts.
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
     /// Every row stored before this epoch is gone; what follows comes after.
@@ -25,6 +36,8 @@ pub struct Fold {
     pub partial: Vec<Partial>,
     /// Rows that cannot be held.
     pub failed: Vec<Failed>,
+    /// With 1, more complete rows; with -1, more key columns of rows that are gone.
+    pub spilled: Vec<(Spilled, i64)>,
 }
 
 /// Rows with unknown columns, to be filled from the row stored *before this epoch* under `origins`.
@@ -63,4 +76,6 @@ pub struct Bag {
     pub rows: Vec<Delta>,
     /// Rows that cannot be held: cause and weight. Cleared by a truncate.
     pub failed: Vec<(Cause, i64)>,
+    /// More rows, with the weight of each. They are applied in any order: none goes that is not stored from before the epoch.
+    pub spilled: Vec<(Spilled, i64)>,
 }

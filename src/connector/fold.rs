@@ -233,6 +233,7 @@ impl<'a> Folding<'a> {
             deletes: deletes.map(|keys| self.keys(keys)).collect::<Result<_>>()?,
             partial: partial.map(|rows| self.partial(rows)).collect::<Result<_>>()?,
             failed: failed.map(|rows| self.failed(rows)).collect::<Result<_>>()?,
+            spilled: vec![],
         })
     }
 

@@ -13,6 +13,7 @@ pub mod fold;
 pub mod postgres;
 pub mod segment;
 mod source;
+pub mod spilled;
 
 pub use changes::{Bag, Cause, Changes, Failed, Fold, Partial};
 pub use source::{

@@ -7,6 +7,7 @@
 
 use super::message::Counted;
 use crate::connector::Changes;
+use arrow::array::RecordBatch;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, room};
 use weir_storage::Epoch;
@@ -21,6 +22,9 @@ const MORE: u64 = 32;
 
 /// So much handed over, as a part of the share, is counted at once.
 const SOON: u64 = 16;
+
+/// Bytes that a row takes in a table beside its values, about: its epochs, its key, its places in the indexes.
+const ROW: usize = 64;
 
 pub(super) struct Memory {
     /// Bytes that all state may take; [`u64::MAX`]: it is not counted.
@@ -115,17 +119,26 @@ fn decide(bearable: u64, least: u64, counted: &Counted, is_view: impl Fn(Relatio
 
 /// Whether rows come, and not only go.
 pub(super) fn grows(changes: &[(RelationId, Changes)]) -> bool {
-    changes.iter().any(|(_, changes)| match changes {
-        Changes::Keyed(fold) => !fold.upserts.is_empty() || !fold.partial.is_empty(),
-        Changes::Bag(bag) => bag.rows.iter().any(|delta| delta.weights().iter().any(|&weight| weight > 0)),
+    changes.iter().any(|(_, changes)| {
+        let here = match changes {
+            Changes::Keyed(fold) => !fold.upserts.is_empty() || !fold.partial.is_empty(),
+            Changes::Bag(bag) => bag.rows.iter().any(|delta| delta.weights().iter().any(|&weight| weight > 0)),
+        };
+        here || changes.spilled().iter().any(|(_, weight)| *weight > 0)
     })
 }
 
-/// Of the rows that come.
+/// Of the rows that come, as state.
 pub(super) fn bytes(changes: &[(RelationId, Changes)]) -> u64 {
-    let all = changes.iter().map(|(_, changes)| match changes {
-        Changes::Keyed(fold) => fold.upserts.iter().map(size).sum::<usize>(),
-        Changes::Bag(bag) => bag.rows.iter().map(|delta| size(delta.rows())).sum(),
+    let here = |rows: &RecordBatch| size(rows) + rows.num_rows() * ROW;
+    let all = changes.iter().map(|(_, changes)| {
+        let there = changes.spilled().iter().filter(|(_, weight)| *weight > 0);
+        let there: usize = there.map(|(spilled, _)| spilled.bytes() + spilled.rows() * ROW).sum();
+        let here: usize = match changes {
+            Changes::Keyed(fold) => fold.upserts.iter().map(here).sum(),
+            Changes::Bag(bag) => bag.rows.iter().map(|delta| here(delta.rows())).sum(),
+        };
+        here + there
     });
     all.sum::<usize>() as u64
 }

@@ -30,10 +30,11 @@ impl Write {
 }
 
 fn rows(changes: &Changes) -> usize {
-    match changes {
+    let here: usize = match changes {
         Changes::Keyed(fold) => fold.upserts.iter().chain(&fold.deletes).map(|rows| rows.num_rows()).sum(),
         Changes::Bag(bag) => bag.rows.iter().map(|delta| delta.len()).sum(),
-    }
+    };
+    here + changes.spilled().iter().map(|(spilled, _)| spilled.rows()).sum::<usize>()
 }
 
 #[derive(Default)]

@@ -11,6 +11,7 @@ use super::steps::Steps;
 pub use super::worker::Orders;
 use super::worker::{Command, Crew};
 pub use super::world::{Most, PART, World};
+use crate::connector::spilled::Spilled;
 use crate::connector::{Cause, Changes, Fold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
@@ -142,11 +143,8 @@ impl Engine {
         self.closed = epoch;
         let mut shares: Vec<Vec<(RelationId, Vec<Packet>)>> = (0..workers).map(|_| vec![]).collect();
         for (id, changes) in changes {
-            let (truncated, packets) = packets(changes);
-            let mut own: Vec<Vec<Packet>> = (0..workers).map(|_| vec![]).collect();
-            if truncated {
-                own.iter_mut().for_each(|share| share.push(Packet::Truncate));
-            }
+            let (everywhere, packets) = packets(changes);
+            let mut own: Vec<Vec<Packet>> = (0..workers).map(|_| everywhere.clone()).collect();
             for packet in packets.into_iter().filter(|p| p.rows() > 0) {
                 self.turn = (self.turn + 1) % workers;
                 own[self.turn].push(packet);
@@ -284,20 +282,24 @@ impl Drop for AbortOnPanic {
     }
 }
 
-/// Whether the table is emptied first, and what then comes.
-fn packets(changes: Changes) -> (bool, Vec<Packet>) {
+/// What every worker is told of a table, and what one of them is.
+fn packets(changes: Changes) -> (Vec<Packet>, Vec<Packet>) {
+    let everywhere = |truncated: bool, spilled: Vec<(Spilled, i64)>| {
+        let spilled = spilled.into_iter().map(|(spilled, weight)| Packet::Spilled(spilled, weight));
+        truncated.then_some(Packet::Truncate).into_iter().chain(spilled).collect()
+    };
     match changes {
-        Changes::Keyed(Fold { truncated, upserts, deletes, partial, failed }) => {
+        Changes::Keyed(Fold { truncated, upserts, deletes, partial, failed, spilled }) => {
             let mut packets: Vec<Packet> = upserts.into_iter().map(Packet::Upserts).collect();
             packets.extend(deletes.into_iter().map(Packet::Deletes));
             packets.extend(partial.into_iter().map(Packet::Partial));
             packets.extend(failed.iter().map(Packet::failed));
-            (truncated, packets)
+            (everywhere(truncated, spilled), packets)
         }
         Changes::Bag(bag) => {
             let mut packets: Vec<Packet> = bag.rows.into_iter().map(Packet::Rows).collect();
             packets.extend(super::table::bag_failures(&bag.failed).map(Packet::Errors));
-            (bag.truncated, packets)
+            (everywhere(bag.truncated, bag.spilled), packets)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The last operators of a dataflow: what makes a relation readable and its change log followable.
 
 use super::host::{lowest, passed};
+use super::operator::Place;
 use super::packet::Packet;
 use super::parts::{Next, Parts};
 use super::placement::{Partially, Placement, Router};
@@ -9,6 +10,8 @@ use super::slice::Slice;
 use super::table::{Applied, Table, fill};
 use super::world::Most;
 use crate::connector::Partial;
+use crate::connector::spilled::Spilled;
+use arrow::array::RecordBatch;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
@@ -97,6 +100,10 @@ struct Applying {
     truncates: bool,
     cleared: bool,
     pieces: Pieces,
+    /// Rows in files, which are read one after the other when the pieces are through.
+    spilled: VecDeque<(Spilled, i64)>,
+    /// By what rows and errors come to a worker.
+    placements: Rc<[Placement]>,
 }
 
 enum Pieces {
@@ -115,9 +122,18 @@ impl Applying {
         placements: &Rc<[Placement]>,
     ) -> Self {
         let truncates = packets.iter().any(|packet| matches!(packet, Packet::Truncate));
-        let packets = packets.into_iter().filter(|packet| !matches!(packet, Packet::Truncate));
+        let mut spilled = VecDeque::new();
+        let mut here = |packet: Packet| match packet {
+            Packet::Truncate => None,
+            Packet::Spilled(rows, weight) => {
+                spilled.push_back((rows, weight));
+                None
+            }
+            packet => Some(packet),
+        };
+        let packets: Vec<Packet> = packets.into_iter().filter_map(&mut here).collect();
         let pieces = if relation.is_table && table.key.is_some() {
-            Pieces::Keyed(packets.flat_map(|packet| packet.pieces(relation.little())).collect())
+            Pieces::Keyed(packets.into_iter().flat_map(|packet| packet.pieces(relation.little())).collect())
         } else {
             let mut inputs = vec![vec![], vec![]];
             for packet in packets {
@@ -129,7 +145,8 @@ impl Applying {
             }
             Pieces::Deltas(Parts::of_keys(inputs, placements.clone(), relation.part()))
         };
-        Self { epoch, applied: vec![], truncates, cleared: false, pieces }
+        let placements = placements.clone();
+        Self { epoch, applied: vec![], truncates, cleared: false, pieces, spilled, placements }
     }
 
     /// Applies a piece; false: all is there, and offered to children.
@@ -140,7 +157,7 @@ impl Applying {
             return Ok(true);
         }
         let packets: Vec<Packet> = match &mut self.pieces {
-            Pieces::Keyed(packets) if packets.is_empty() => return Ok(self.publish(relation)),
+            Pieces::Keyed(packets) if packets.is_empty() => return self.read_on(relation),
             Pieces::Keyed(packets) => {
                 let (mut rows, mut bytes, most) = (0, 0, relation.little());
                 let mut fits = |packet: &mut Packet| {
@@ -157,11 +174,48 @@ impl Applying {
                     rows.into_iter().map(Packet::Rows).chain(errors.into_iter().map(Packet::Errors)).collect()
                 }
                 Next::More => return Ok(true),
-                Next::Done => return Ok(self.publish(relation)),
+                Next::Done => return self.read_on(relation),
             },
         };
         self.applied.push(table.apply(self.epoch, packets, self.cleared, relation.part().bytes)?);
         Ok(true)
+    }
+
+    /// Makes pieces of the next rows that are in a file. If there are none, all of it is offered to children: false.
+    fn read_on(&mut self, relation: &Relation) -> Result<bool> {
+        let Some((spilled, weight)) = self.spilled.pop_front() else { return Ok(self.publish(relation)) };
+        let rows = self.own(&Delta::uniform(spilled.read()?, weight), relation)?;
+        if rows.num_rows() == 0 {
+            return Ok(true);
+        }
+        match &mut self.pieces {
+            Pieces::Keyed(packets) => {
+                let packet = if weight > 0 { Packet::Upserts(rows) } else { Packet::Deletes(rows) };
+                // What is cut again would be kept as a whole for the sake of each piece.
+                packets.extend(packet.pieces(relation.part()));
+            }
+            Pieces::Deltas(parts) => {
+                let inputs = vec![vec![Delta::uniform(rows, weight)], vec![]];
+                *parts = Parts::of_keys(inputs, self.placements.clone(), relation.part());
+            }
+        }
+        Ok(true)
+    }
+
+    /// This worker's rows of what all of them read. A copy even of all of them: what is read shares its memory with the whole batch.
+    fn own(&self, delta: &Delta, relation: &Relation) -> Result<RecordBatch> {
+        let Place { worker, workers } = relation.place;
+        let is_gone = matches!(self.pieces, Pieces::Keyed(_)) && delta.weights().iter().any(|&weight| weight < 0);
+        let by = match is_gone {
+            // They have nothing but the key's columns.
+            true => Placement::Key((0..delta.rows().num_columns()).collect()),
+            false => self.placements[0].clone(),
+        };
+        let mine: Vec<u32> = match workers {
+            1 => (0..delta.len() as u32).collect(),
+            _ => by.split(delta.rows(), workers).map_err(super::internal)?.swap_remove(worker),
+        };
+        Ok(delta.take(&mine).map_err(super::internal)?.rows().clone())
     }
 
     /// Offers all of it to children. There is no more: false.

@@ -1,6 +1,7 @@
 //! What moves inside the dataflow: [`Packet`], the container of every timely stream.
 
 use super::world::Most;
+use crate::connector::spilled::Spilled;
 use crate::connector::{Cause, Failed, Partial};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -31,6 +32,9 @@ pub enum Packet {
     Partial(Partial),
     /// Everything stored before this epoch is gone. Sent to every worker, never exchanged.
     Truncate,
+    /// Rows in a file, each of this weight; of a keyed table upserts, or key columns of rows that are gone. Sent to every worker, never
+    /// exchanged: each takes its own rows.
+    Spilled(Spilled, i64),
 }
 
 impl Packet {
@@ -59,6 +63,7 @@ impl Packet {
             Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => rows.num_rows(),
             Packet::Partial(partial) => partial.rows.num_rows(),
             Packet::Truncate => 1,
+            Packet::Spilled(spilled, _) => spilled.rows(),
         }
     }
 
@@ -66,14 +71,14 @@ impl Packet {
         self.batch().map_or(0, RecordBatch::num_columns)
     }
 
-    /// Size of its values, also where it shares their buffers with other packets.
+    /// Size of its values in memory, also where it shares their buffers with other packets.
     pub fn bytes(&self) -> usize {
         self.batch().map_or(0, size)
     }
 
     fn batch(&self) -> Option<&RecordBatch> {
         match self {
-            Packet::Empty | Packet::Truncate => None,
+            Packet::Empty | Packet::Truncate | Packet::Spilled(..) => None,
             Packet::Rows(delta) | Packet::Errors(delta) => Some(delta.rows()),
             Packet::Upserts(rows) | Packet::Deletes(rows) | Packet::Failed(rows) => Some(rows),
             Packet::Partial(partial) => Some(&partial.rows),
@@ -103,7 +108,9 @@ impl Packet {
                     origins: take_record_batch(&partial.origins, &indices)?,
                 })
             }
-            Packet::Empty | Packet::Truncate | Packet::Rows(_) | Packet::Errors(_) => self.clone(),
+            Packet::Empty | Packet::Truncate | Packet::Spilled(..) | Packet::Rows(_) | Packet::Errors(_) => {
+                self.clone()
+            }
         })
     }
 
@@ -138,6 +145,7 @@ impl Packet {
                     origins: partial.origins.slice(from, len),
                 }),
                 Packet::Empty | Packet::Truncate => unreachable!("more than one row"),
+                Packet::Spilled(..) => unreachable!("rows in a file are read before they are cut"),
             }
         };
         (0..rows).step_by(limit).map(piece).collect()
@@ -166,6 +174,7 @@ impl Packet {
                 (6, vec![partial.rows.clone(), masks, partial.origins.clone()])
             }
             Packet::Truncate => (7, vec![]),
+            Packet::Spilled(..) => unreachable!("rows in a file are not sent to another process"),
         }
     }
 

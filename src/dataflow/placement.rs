@@ -84,7 +84,7 @@ impl Router {
                 assert_eq!(self.partial, Partially::ByOrigin, "partial rows are filled before the second exchange");
                 (leading(&partial.origins, 0), &partial.origins)
             }
-            Packet::Empty | Packet::Truncate => return None,
+            Packet::Empty | Packet::Truncate | Packet::Spilled(..) => return None,
         };
         if placement == Placement::Stay {
             return None;

@@ -52,6 +52,7 @@ impl Table {
                 Packet::Rows(delta) => applied.rows.push(delta),
                 Packet::Errors(delta) => applied.errors.push(delta),
                 Packet::Partial(_) => return Err(Error::internal("a partial row came unfilled")),
+                Packet::Spilled(..) => return Err(Error::internal("rows in a file came unread")),
                 Packet::Truncate => self.clear(&mut applied)?,
                 Packet::Empty => {}
             }

@@ -1,21 +1,24 @@
 //! Transactions of a session: reads at one pinned epoch, writes kept ([`super::kept`]) until COMMIT and then applied as one transaction.
 
 use super::holding::Holding;
-use super::kept::{self, Kept};
+use super::kept::{self, Group, Kept};
 use super::query::bound::Bound;
 use super::variable::Variables;
 use crate::catalog::Object;
 use crate::connector::{Bag, Changes, Fold};
 use crate::coordinator::request::Lock;
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::memory_pool::MemoryPool;
 use hashbrown::HashTable;
 use pgwire::messages::response::TransactionStatus;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
+use weir_sql::function::bounded;
 use weir_sql::{Error, Result};
 use weir_storage::Delta;
 use weir_storage::delta::{own, size};
@@ -81,7 +84,7 @@ pub struct Transaction {
     pub local: Vec<(String, String)>,
     savepoints: Vec<Savepoint>,
     room: Room,
-    /// Bytes written, and those of them that are in memory.
+    /// Bytes of the values that were written, and of what is in memory.
     bytes: usize,
     here: usize,
     holding: Option<Holding>,
@@ -134,14 +137,10 @@ impl Transaction {
             Change::Remove(rows) => (Kind::Remove, rows),
             Change::Truncate => (Kind::Truncate, RecordBatch::new_empty(SchemaRef::new(Schema::empty()))),
         };
+        // What rows are when they become a table's, whatever statement has made them.
+        rows.columns().iter().try_for_each(|column| bounded(column))?;
         let rows = own(rows).map_err(|e| Error::internal(e.to_string()))?;
-        let bytes = size(&rows);
-        (self.bytes, self.here) = (self.bytes + bytes, self.here + bytes);
-        if self.bytes > self.room.most {
-            return Err(Error::new("53200", format!("a transaction can write at most {} bytes", self.room.most))
-                .detail("What it writes has to fit into memory when it is committed.")
-                .hint("Write fewer rows at once."));
-        }
+        self.bytes += size(&rows);
         let id = RelationId(table.id);
         let position = self.writes.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
             self.writes.push((id, Pending::new(table)));
@@ -149,7 +148,9 @@ impl Transaction {
         });
         let pending = &mut self.writes[position].1;
         pending.rows += rows.num_rows();
-        pending.changes.push((kind, Kept::Here(rows)));
+        let kept = Kept::Here(rows);
+        self.here += kept.bytes();
+        pending.changes.push((kind, kept));
         let is_much = self.here > self.room.here || self.hold().is_err();
         if is_much { self.spill() } else { Ok(()) }
     }
@@ -161,7 +162,8 @@ impl Transaction {
 
     fn spill(&mut self) -> Result<()> {
         let Some(folder) = &self.room.folder else { return Ok(()) };
-        for (_, pending) in &mut self.writes {
+        for (index, (_, pending)) in self.writes.iter_mut().enumerate() {
+            pending.put_together(self.savepoints.iter_mut().filter_map(|savepoint| savepoint.writes.get_mut(index)))?;
             // Rows that are removed have columns of their own.
             for wanted in [Kind::Put, Kind::Remove] {
                 let of = pending.changes.iter_mut().filter(|(kind, _)| *kind == wanted);
@@ -208,8 +210,9 @@ impl Transaction {
 
     /// Everything written, one entry per table, and the right to write it.
     pub fn finish(&mut self) -> Result<Finished> {
-        let changes =
-            self.writes.drain(..).map(|(id, pending)| Ok((id, pending.fold()?))).collect::<Result<Vec<_>>>()?;
+        let at_once = self.room.keys;
+        let changes = self.writes.drain(..).map(|(id, pending)| Ok((id, pending.fold(at_once)?)));
+        let changes = changes.collect::<Result<Vec<_>>>()?;
         let guards: Vec<_> = self.locks.drain(..).flat_map(|lock| lock.0).collect();
         self.locked.clear();
         Ok((changes, (!guards.is_empty()).then_some(Lock(guards))))
@@ -228,13 +231,13 @@ struct Savepoint {
 /// What a block wrote to each table, and the right to write them.
 pub type Finished = (Vec<(RelationId, Changes)>, Option<Lock>);
 
-/// How much a transaction may write.
+/// How much of a transaction is in memory.
 #[derive(Clone)]
 pub struct Room {
-    /// Bytes in memory before rows go to `folder`.
+    /// Bytes before rows go to `folder`.
     pub here: usize,
-    /// Bytes in all.
-    pub most: usize,
+    /// Keys that are compared at a time when it is committed.
+    pub keys: usize,
     pub folder: Option<PathBuf>,
     /// From which what is in memory is reserved.
     pub pool: Option<Arc<dyn MemoryPool>>,
@@ -246,7 +249,7 @@ const UNCOUNTED: usize = 64 << 10;
 /// As much as one likes.
 impl Default for Room {
     fn default() -> Self {
-        Self { here: usize::MAX, most: usize::MAX, folder: None, pool: None }
+        Self { here: usize::MAX, keys: usize::MAX, folder: None, pool: None }
     }
 }
 
@@ -275,61 +278,109 @@ enum Kind {
     Truncate,
 }
 
+impl Kind {
+    /// Of its rows.
+    fn weight(self) -> i64 {
+        if self == Kind::Put { 1 } else { -1 }
+    }
+}
+
 impl Pending {
     fn new(table: &Object) -> Self {
         Self { key: table.key().unwrap_or_default().to_vec(), changes: vec![], rows: 0 }
     }
 
-    fn fold(self) -> Result<Changes> {
+    /// Makes few batches of many small ones. Nothing is put together across one of the `marks`, which are numbers of changes and become
+    /// those that there are then.
+    fn put_together<'a>(&mut self, marks: impl Iterator<Item = &'a mut usize>) -> Result<()> {
+        let marks: Vec<&mut usize> = marks.collect();
+        let begins: BTreeSet<usize> = marks.iter().map(|mark| **mark).collect();
+        let mut groups: Vec<(Kind, Group)> = vec![];
+        // So many groups there are before each change, and after all of them.
+        let mut before = vec![0];
+        for (index, (kind, kept)) in std::mem::take(&mut self.changes).into_iter().enumerate() {
+            let open = groups.last_mut().filter(|(of, _)| *of == kind && kind != Kind::Truncate);
+            let alone = match open.filter(|_| !begins.contains(&index)) {
+                Some((_, group)) => group.push(kept),
+                None => Some(kept),
+            };
+            groups.extend(alone.map(|kept| (kind, Group::of(kept))));
+            before.push(groups.len());
+        }
+        marks.into_iter().for_each(|mark| *mark = before[*mark]);
+        let together = groups.into_iter().map(|(kind, group)| Ok((kind, group.put_together()?)));
+        self.changes = together.collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// What is in a file stays there.
+    fn fold(self, at_once: usize) -> Result<Changes> {
         let last = self.changes.iter().rposition(|(kind, _)| *kind == Kind::Truncate);
         let truncated = last.is_some();
         let changes = &self.changes[last.map_or(0, |i| i + 1)..];
         if self.key.is_empty() {
-            let delta =
-                |(kind, kept): &(Kind, Kept)| Ok(Delta::uniform(kept.rows()?, if *kind == Kind::Put { 1 } else { -1 }));
-            let rows: Vec<Delta> = changes.iter().map(delta).collect::<Result<_>>()?;
-            let rows = rows.into_iter().filter(|delta| !delta.is_empty()).collect();
-            return Ok(Changes::Bag(Bag { truncated, rows, failed: vec![] }));
+            let mut bag = Bag { truncated, ..Bag::default() };
+            for (kind, kept) in changes.iter().filter(|(_, kept)| kept.count() > 0) {
+                match kept {
+                    Kept::Here(rows) => bag.rows.push(Delta::uniform(rows.clone(), kind.weight())),
+                    Kept::There(spilled) => bag.spilled.push((spilled.clone(), kind.weight())),
+                }
+            }
+            return Ok(Changes::Bag(bag));
         }
-        let (upserts, deletes) = last_per_key(changes, &self.key)?;
-        Ok(Changes::Keyed(Fold { truncated, upserts, deletes, partial: vec![], failed: vec![] }))
+        let mut fold = Fold { truncated, ..Fold::default() };
+        for ((kind, kept), last) in changes.iter().zip(last_per_key(changes, &self.key, at_once)?) {
+            match kept {
+                _ if last.count_set_bits() == 0 => {}
+                Kept::There(spilled) => fold.spilled.push((spilled.clone().only(last), kind.weight())),
+                Kept::Here(rows) => {
+                    let to = if *kind == Kind::Put { &mut fold.upserts } else { &mut fold.deletes };
+                    to.push(only(rows, last)?);
+                }
+            }
+        }
+        Ok(Changes::Keyed(fold))
     }
 }
 
-/// Of all changes of one key the last one counts. Keys are the same if their hashes of 128 bits are, as everywhere.
-fn last_per_key(changes: &[(Kind, Kept)], key: &[usize]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+fn only(rows: &RecordBatch, some: BooleanBuffer) -> Result<RecordBatch> {
+    if some.count_set_bits() == rows.num_rows() {
+        return Ok(rows.clone());
+    }
+    filter_record_batch(rows, &BooleanArray::new(some, None)).map_err(|e| Error::internal(e.to_string()))
+}
+
+/// Of all changes of one key the last one counts: which rows of each. Keys are the same if their hashes of 128 bits are, as everywhere.
+/// About `at_once` hashes are remembered at a time, those of a part of all keys; for every part the rows are gone through once more.
+fn last_per_key(changes: &[(Kind, Kept)], key: &[usize], at_once: usize) -> Result<Vec<BooleanBuffer>> {
     let own_key: Vec<usize> = (0..key.len()).collect();
-    let mut seen: HashTable<u128> = HashTable::new();
-    let (mut upserts, mut deletes) = (vec![], vec![]);
-    for (kind, kept) in changes.iter().rev() {
-        let rows = kept.rows()?;
-        let (columns, to) = match kind {
-            Kind::Put => (key, &mut upserts),
-            _ => (&own_key[..], &mut deletes),
-        };
-        let keys = Keys::of(&rows, columns).map_err(|e| Error::internal(e.to_string()))?;
-        let mut is_last = |row: &u32| {
-            let hash = xxhash_rust::xxh3::xxh3_128(keys.get(*row as usize));
-            let entry = seen.entry(hash as u64, |other| *other == hash, |other| *other as u64);
-            match entry {
-                hashbrown::hash_table::Entry::Occupied(_) => false,
-                hashbrown::hash_table::Entry::Vacant(entry) => {
+    let rows: usize = changes.iter().map(|(_, kept)| kept.count()).sum();
+    let parts = rows.div_ceil(at_once).max(1) as u64;
+    let none = |(_, kept): &(Kind, Kept)| {
+        let mut bits = BooleanBufferBuilder::new(kept.count());
+        bits.append_n(kept.count(), false);
+        bits
+    };
+    let mut last: Vec<BooleanBufferBuilder> = changes.iter().map(none).collect();
+    for part in 0..parts {
+        let mut seen: HashTable<u128> = HashTable::new();
+        for ((kind, kept), last) in changes.iter().zip(&mut last).rev() {
+            let columns = if *kind == Kind::Put { key } else { &own_key[..] };
+            let keys = Keys::of(&kept.rows()?, columns).map_err(|e| Error::internal(e.to_string()))?;
+            for row in (0..keys.len()).rev() {
+                let hash = xxhash_rust::xxh3::xxh3_128(keys.get(row));
+                if (hash >> 64) as u64 % parts != part {
+                    continue;
+                }
+                let entry = seen.entry(hash as u64, |other| *other == hash, |other| *other as u64);
+                if let hashbrown::hash_table::Entry::Vacant(entry) = entry {
                     entry.insert(hash);
-                    true
+                    last.set_bit(row, true);
                 }
             }
-        };
-        let mut last: Vec<u32> = (0..keys.len() as u32).rev().filter(|row| is_last(row)).collect();
-        last.reverse();
-        if last.len() == rows.num_rows() {
-            to.push(rows);
-        } else if !last.is_empty() {
-            let taken = arrow::compute::take_record_batch(&rows, &UInt32Array::from(last));
-            to.push(taken.map_err(|e| Error::internal(e.to_string()))?);
         }
     }
-    let in_order = |batches: Vec<RecordBatch>| batches.into_iter().rev().filter(|b| b.num_rows() > 0).collect();
-    Ok((in_order(upserts), in_order(deletes)))
+    Ok(last.into_iter().map(BooleanBufferBuilder::build).collect())
 }
 
 #[cfg(test)]
@@ -432,21 +483,79 @@ mod tests {
         assert!(fold.deletes.is_empty());
     }
 
+    /// Of a transaction that keeps nothing in memory, and compares so many keys at a time.
+    fn spilling(folder: &tempfile::TempDir, keys: usize) -> Transaction {
+        let folder = Some(folder.path().to_path_buf());
+        Transaction::new(0, false, Room { here: 1, keys, folder, pool: None })
+    }
+
+    /// The rows in files that come, and those that go.
+    fn read(changes: &Changes) -> [Vec<Vec<i32>>; 2] {
+        let of = |sign: i64| {
+            let those = changes.spilled().iter().filter(|(_, weight)| *weight == sign);
+            pairs(&those.map(|(spilled, _)| spilled.read().expect("still there")).collect::<Vec<_>>())
+        };
+        [of(1), of(-1)]
+    }
+
     #[test]
-    fn what_is_too_much_for_memory_is_spilled_and_committed_like_the_rest() {
-        let table = table(Some(vec![0]));
-        let folder = tempfile::tempdir().expect("a folder");
-        let room = Room { here: 1, most: 1000, folder: Some(folder.path().to_path_buf()), pool: None };
-        let mut transaction = Transaction::new(0, false, room);
-        transaction.write(&table, Change::Put(rows(&[&[1, 2], &[10, 20]]))).expect("room");
-        transaction.write(&table, Change::Remove(rows(&[&[1]]))).expect("room");
-        transaction.write(&table, Change::Put(rows(&[&[2, 3], &[21, 30]]))).expect("room");
-        assert_eq!(transaction.here, 0);
-        let Changes::Keyed(fold) = transaction.finish().expect("folds").0.remove(0).1 else { panic!("keyed") };
-        assert_eq!((pairs(&fold.upserts), pairs(&fold.deletes)), (vec![vec![2, 21], vec![3, 30]], vec![vec![1]]));
-        let many: Vec<i32> = (0..1000).collect();
-        let refused = transaction.write(&table, Change::Put(rows(&[&many, &many]))).expect_err("too much");
-        assert_eq!(refused.sqlstate, "53200");
+    fn what_is_too_much_for_memory_is_spilled_and_stays_there_when_it_is_committed() {
+        for keys in [usize::MAX, 3, 1] {
+            let (folder, table) = (tempfile::tempdir().expect("a folder"), table(Some(vec![0])));
+            let mut transaction = spilling(&folder, keys);
+            transaction.write(&table, Change::Put(rows(&[&[1, 2], &[10, 20]]))).expect("room");
+            transaction.write(&table, Change::Remove(rows(&[&[1]]))).expect("room");
+            transaction.write(&table, Change::Put(rows(&[&[2, 3], &[21, 30]]))).expect("room");
+            assert_eq!(transaction.here, 0);
+            let (_, changes) = transaction.finish().expect("folds").0.remove(0);
+            assert_eq!(read(&changes), [vec![vec![2, 21], vec![3, 30]], vec![vec![1]]], "{keys} keys at a time");
+            let Changes::Keyed(fold) = &changes else { panic!("keyed") };
+            assert!(fold.upserts.is_empty() && fold.deletes.is_empty());
+            drop(changes);
+            assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
+        }
+    }
+
+    #[test]
+    fn rows_of_a_table_without_a_key_stay_in_files_with_their_weights() {
+        let (folder, table) = (tempfile::tempdir().expect("a folder"), table(None));
+        let mut transaction = spilling(&folder, usize::MAX);
+        transaction.write(&table, Change::Put(rows(&[&[1], &[1]]))).expect("room");
+        transaction.write(&table, Change::Truncate).expect("room");
+        transaction.write(&table, Change::Put(rows(&[&[2, 2], &[2, 2]]))).expect("room");
+        transaction.write(&table, Change::Remove(rows(&[&[3], &[3]]))).expect("room");
+        let (_, changes) = transaction.finish().expect("folds").0.remove(0);
+        assert_eq!(read(&changes), [vec![vec![2, 2], vec![2, 2]], vec![vec![3, 3]]]);
+        let Changes::Bag(bag) = changes else { panic!("bag") };
+        assert!(bag.truncated && bag.rows.is_empty());
+    }
+
+    #[test]
+    fn small_batches_are_put_together_but_not_across_a_savepoint() {
+        let (folder, table) = (tempfile::tempdir().expect("a folder"), table(Some(vec![0])));
+        let mut transaction = spilling(&folder, usize::MAX);
+        transaction.room.here = usize::MAX;
+        let put = |transaction: &mut Transaction, keys: std::ops::Range<i32>| {
+            keys.for_each(|k| transaction.write(&table, Change::Put(rows(&[&[k], &[k]]))).expect("room"));
+        };
+        put(&mut transaction, 0..10);
+        transaction.save("a".into(), Variables::default());
+        put(&mut transaction, 10..20);
+        transaction.write(&table, Change::Remove(rows(&[&[5]]))).expect("room");
+        transaction.save("b".into(), Variables::default());
+        let in_memory = transaction.here;
+        transaction.spill().expect("a folder");
+        assert!(transaction.here == 0 && in_memory > 20 * 512, "batches of one row take more than their values");
+        let counts = |transaction: &Transaction| {
+            transaction.writes[0].1.changes.iter().map(|(_, kept)| kept.count()).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&transaction), [10, 10, 1]);
+        put(&mut transaction, 20..22);
+        transaction.roll_back_to("b").expect("there is b");
+        assert_eq!(counts(&transaction), [10, 10, 1]);
+        transaction.roll_back_to("a").expect("there is a");
+        let (_, changes) = transaction.finish().expect("folds").0.remove(0);
+        assert_eq!(read(&changes)[0], (0..10).map(|k| vec![k, k]).collect::<Vec<_>>());
     }
 
     #[test]

@@ -29,6 +29,8 @@ use weir_storage::history::{At, Found, Snapshot};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Rows of a transaction that are put together at once: the threads of sessions are for what takes a moment.
 const FEW: usize = 4096;
+/// Bytes of a key that is compared with others at COMMIT: its hash, and room for as many more.
+const KEY: usize = 64;
 
 /// The variable that is the transaction's.
 pub const READ_ONLY: &str = "transaction_read_only";
@@ -130,7 +132,8 @@ impl Session {
         let config = &self.server.config;
         let folder = config.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
         let pool = Some(self.server.runtime.memory_pool.clone());
-        let room = Room { here: config.kept_memory, most: config.query_memory, folder: Some(folder), pool };
+        let keys = (config.commit_memory / KEY).max(FEW);
+        let room = Room { here: config.kept_memory, keys, folder: Some(folder), pool };
         Transaction::new(config.env.clock.now(), self.variables.on("default_transaction_read_only"), room)
     }
 

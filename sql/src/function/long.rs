@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::room;
 use crate::types::Type;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray, StringBuilder};
-use arrow::datatypes::Int32Type;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Int32Type};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -110,10 +111,48 @@ impl Texts {
 /// Whether a value may be of this length, and all of a batch together of that one.
 pub(crate) fn fits(length: usize, all: usize) -> Result<()> {
     if length > LONGEST {
-        return Err(Error::new("54000", "requested length too large")
-            .detail(format!("A value can have at most {LONGEST} bytes.")));
+        return Err(too_long(LONGEST));
     }
     room::check(length.max(all))
+}
+
+fn too_long(most: usize) -> Error {
+    Error::new("54000", "requested length too large").detail(format!("A value can have at most {most} bytes."))
+}
+
+/// 54000 if one of `values` is longer than a value may be: of what comes from where nobody has looked. Costs nothing where all of them
+/// together are no longer.
+pub fn bounded(values: &dyn Array) -> Result<()> {
+    none_beyond(values, LONGEST)
+}
+
+fn none_beyond(values: &dyn Array, most: usize) -> Result<()> {
+    let longest = match values.data_type() {
+        DataType::Utf8 => longest(values.as_string::<i32>().value_offsets(), most),
+        DataType::Binary => longest(values.as_binary::<i32>().value_offsets(), most),
+        DataType::Utf8View => {
+            let texts = values.as_string_view();
+            let all: usize = texts.data_buffers().iter().map(Buffer::len).sum();
+            if all <= most { 0 } else { texts.iter().flatten().map(str::len).max().unwrap_or(0) }
+        }
+        DataType::List(_) => {
+            let lists = values.as_list::<i32>();
+            let each = || lists.iter().flatten().map(|items| size(&items)).max().unwrap_or(0);
+            if size(lists.values()) <= most { 0 } else { each() }
+        }
+        _ => 0,
+    };
+    if longest > most { Err(too_long(most)) } else { Ok(()) }
+}
+
+fn size(items: &ArrayRef) -> usize {
+    items.to_data().get_slice_memory_size().unwrap_or(usize::MAX)
+}
+
+/// Of values that end at `offsets`; zero if even all of them have no more than `most` bytes.
+fn longest(offsets: &[i32], most: usize) -> usize {
+    let all = offsets.last().zip(offsets.first()).map_or(0, |(last, first)| (last - first) as usize);
+    if all <= most { 0 } else { offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0) }
 }
 
 /// A product that is too large is larger than any length that is allowed.
@@ -262,6 +301,7 @@ fn joined(call: &Call, first: usize) -> Result<ArrayRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{BinaryArray, ListArray, StringViewArray};
     use datafusion::common::ScalarValue;
     use datafusion::logical_expr::ColumnarValue;
 
@@ -328,6 +368,27 @@ mod tests {
         let count = ColumnarValue::Scalar(ScalarValue::from(1_000_000_000));
         let call = Call { arguments: &[many, count], rows: 3, result: &Type::Text };
         assert!(matches!(repeat(&call).map_err(|e| e.sqlstate), Err("53200")));
+    }
+
+    #[test]
+    fn a_value_is_bounded_whatever_it_is_and_however_many_there_are() {
+        let texts = StringArray::from(vec![Some("abc"), None, Some("de"), Some("abcdefghijklmnopq")]);
+        let bytes: ArrayRef = Arc::new(BinaryArray::from_iter(texts.iter().map(|text| text.map(str::as_bytes))));
+        let views: ArrayRef = Arc::new(StringViewArray::from_iter(texts.iter()));
+        let numbers = [Some(vec![Some(1), Some(2)]), None, Some(vec![Some(3); 4])];
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(numbers));
+        let texts: ArrayRef = Arc::new(texts);
+        for (values, longest, short) in [(texts, 17, 3), (bytes, 17, 3), (views, 17, 3), (lists, 16, 1)] {
+            let kind = values.data_type().clone();
+            none_beyond(&values, longest).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            let error = none_beyond(&values, longest - 1).expect_err("one is longer");
+            assert_eq!(error.sqlstate, "54000", "{kind}");
+            // The long one is not among them.
+            none_beyond(&values.slice(0, short), longest - 1).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            bounded(&values).expect("there is much room");
+        }
+        bounded(&Int32Array::from(vec![1])).expect("numbers are short");
+        bounded(&StringArray::new_null(0)).expect("there are none");
     }
 
     #[test]

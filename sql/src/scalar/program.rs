@@ -9,6 +9,7 @@ use super::expression::Scalar;
 use super::stack::{is_deep, on_stack};
 use crate::error::datafusion::from_datafusion;
 use crate::error::{Error, Result};
+use crate::function::bounded;
 use crate::room;
 use crate::types::{Column, Type};
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
@@ -131,7 +132,11 @@ impl Program {
 impl Step {
     /// Whatever `most` is, one row may make as much as a column can hold.
     fn run(&self, rows: &RecordBatch, most: Option<usize>) -> Result<ArrayRef> {
-        let run = || self.physical.evaluate(rows)?.into_array(rows.num_rows()).map_err(from_datafusion);
+        let run = || -> Result<ArrayRef> {
+            let made = self.physical.evaluate(rows)?.into_array(rows.num_rows()).map_err(from_datafusion)?;
+            bounded(&made)?;
+            Ok(made)
+        };
         match most.filter(|_| rows.num_rows() > 1) {
             Some(most) => room::within(most, || on_stack(self.deep, run)),
             None => on_stack(self.deep, run),

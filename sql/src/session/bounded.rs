@@ -115,6 +115,12 @@ impl ScalarUDFImpl for Within {
             }
             _ => 0,
         };
+        match &value {
+            ColumnarValue::Array(array) => function::bounded(array)?,
+            ColumnarValue::Scalar(ScalarValue::List(list)) => function::bounded(list.as_ref())?,
+            ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) => function::fits(text.len(), 0)?,
+            ColumnarValue::Scalar(_) => {}
+        }
         room::check(bytes)?;
         Ok(value)
     }

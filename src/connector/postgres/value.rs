@@ -17,6 +17,7 @@ use arrow::array::{
 };
 use reject::utf8;
 use std::sync::Arc;
+use weir_sql::function::LONGEST;
 use weir_sql::numeric::Numeric;
 use weir_sql::types::{NUMERIC_WIDTH, Type};
 
@@ -92,6 +93,7 @@ impl Builder {
     /// Appends the value of `text`; on `Err` nothing has been appended.
     #[inline]
     pub fn append(&mut self, text: &[u8]) -> Result<(), Reject> {
+        short(text.len())?;
         match self {
             Self::Int4(b) => b.append_value(number::int4(text)?),
             Self::Int8(b) => b.append_value(number::int8(text)?),
@@ -177,6 +179,12 @@ impl array::Elements for Builder {
     fn finish(&mut self) -> ArrayRef {
         Builder::finish(self)
     }
+}
+
+/// Text and bytes are no longer than what is sent for them; of an array that is, its server could not hold it.
+#[inline]
+fn short(length: usize) -> Result<(), Reject> {
+    if length > LONGEST { Err(Reject::new("54000", "value has more than 1 GB")) } else { Ok(()) }
 }
 
 fn boolean(text: &[u8]) -> Result<bool, Reject> {
@@ -290,6 +298,12 @@ mod tests {
             let reason = read(&kind, text).expect_err(text);
             assert!(reason.starts_with(expected), "{kind} {text}: {reason}");
         }
+    }
+
+    #[test]
+    fn a_value_longer_than_any_may_be_is_rejected() {
+        assert!(short(LONGEST).is_ok());
+        assert_eq!(short(LONGEST + 1).expect_err("it is too long").sqlstate, "54000");
     }
 
     #[test]

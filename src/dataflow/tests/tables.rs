@@ -1,6 +1,7 @@
 //! Base tables: folded upserts become exact changes, on any number of workers.
 
 use super::{Contents, Rig, contents};
+use crate::connector::spilled::spill;
 use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
 use crate::dataflow::blueprint::Body;
 use crate::dataflow::relations::{Failure, Readable, Relations, Unreadable, Wanted};
@@ -130,6 +131,75 @@ fn a_table_without_a_key_counts_its_rows() {
     let epoch = rig.close(vec![(TABLE, Changes::Bag(bag))]);
     rig.reach(&table, epoch);
     assert_eq!(contents(&table.rows, epoch), Contents::from([("1|same|row".into(), 2)]));
+}
+
+/// Rows `from..to`, `small` says which ones they are.
+fn numbered(ids: std::ops::Range<i32>, small: &str) -> RecordBatch {
+    rows(&ids.map(|id| (id, small.to_string(), id.to_string())).collect::<Vec<_>>())
+}
+
+#[test]
+fn every_worker_takes_its_own_rows_of_those_in_files() {
+    for workers in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let spilled = |batches: &[RecordBatch], weight: i64| {
+            let all = spill(folder.path(), batches).unwrap();
+            all.into_iter().map(|spilled| (spilled, weight)).collect::<Vec<_>>()
+        };
+        let mut rig = Rig::new(workers, Rig::first_epoch());
+        let table = rig.create(1, keyed);
+        let fold = Fold { spilled: spilled(&[numbered(0..50, "a"), numbered(50..100, "a")], 1), ..Fold::default() };
+        let first = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+        // Some of them are overwritten, some go, in files and beside them.
+        let gone: Vec<i32> = (10..20).collect();
+        let fold = Fold {
+            upserts: vec![numbered(0..5, "b")],
+            deletes: vec![keys(&[99])],
+            spilled: [spilled(&[numbered(5..10, "b")], 1), spilled(&[keys(&gone)], -1)].concat(),
+            ..Fold::default()
+        };
+        let second = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+        let fold = Fold { truncated: true, spilled: spilled(&[numbered(0..3, "c")], 1), ..Fold::default() };
+        let third = rig.close(vec![(TABLE, Changes::Keyed(fold))]);
+        rig.reach(&table, third);
+        let is = |ids: std::ops::Range<i32>, small: &str| ids.map(|id| (format!("{id}|{small}|{id}"), 1)).collect();
+        let all: Contents = is(0..100, "a");
+        assert_eq!(contents(&table.rows, first), all, "{workers} workers");
+        let some: [Contents; 2] = [is(0..10, "b"), is(20..99, "a")];
+        assert_eq!(
+            contents(&table.rows, second),
+            some.into_iter().flatten().collect::<Contents>(),
+            "{workers} workers"
+        );
+        let few: Contents = is(0..3, "c");
+        assert_eq!(contents(&table.rows, third), few, "{workers} workers");
+        assert!(table.errors.iter().all(|errors| errors.rows() == 0));
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "what is applied is let go of");
+    }
+}
+
+#[test]
+fn a_table_without_a_key_takes_rows_in_files_with_their_weights() {
+    for workers in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let spilled = |rows: RecordBatch, weight: i64| (spill(folder.path(), &[rows]).unwrap().remove(0), weight);
+        let mut rig = Rig::new(workers, Rig::first_epoch());
+        let table = rig.create(1, || Body::Table { columns: columns(), key: None });
+        let bag = Bag {
+            rows: vec![Delta::uniform(numbered(0..20, "a"), 1)],
+            spilled: vec![spilled(numbered(0..30, "a"), 1), spilled(numbered(0..1, "a"), 1)],
+            ..Bag::default()
+        };
+        rig.close(vec![(TABLE, Changes::Bag(bag))]);
+        let bag = Bag { spilled: vec![spilled(numbered(0..25, "a"), -1)], ..Bag::default() };
+        let epoch = rig.close(vec![(TABLE, Changes::Bag(bag))]);
+        rig.reach(&table, epoch);
+        let left = (0..30).filter_map(|id| {
+            let times = 1 + i64::from(id < 20) + i64::from(id == 0) - i64::from(id < 25);
+            (times > 0).then(|| (format!("{id}|a|{id}"), times))
+        });
+        assert_eq!(contents(&table.rows, epoch), left.collect::<Contents>(), "{workers} workers");
+    }
 }
 
 /// Any folds, on one and three workers, equal the upserts applied one by one, at every epoch that is still readable.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
+use weir_sql::function::bounded;
 use weir_sql::{Error, Result};
 use weir_storage::delta::{own, size};
 
@@ -96,6 +97,11 @@ impl Rows {
             Rest::Failed(error) => return Err(error.clone()),
             Rest::Coming(running) => running.next().await,
         };
+        // Some aggregates make values that nobody has looked at.
+        let next = next.and_then(|batch| {
+            batch.iter().flat_map(RecordBatch::columns).try_for_each(|column| bounded(column))?;
+            Ok(batch)
+        });
         match &next {
             Ok(Some(_)) => {}
             Ok(None) => self.rest = Rest::End,

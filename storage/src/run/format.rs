@@ -11,7 +11,7 @@
 
 use super::rows::Rows;
 use crate::error::{Error, Result};
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
@@ -264,18 +264,24 @@ impl Encoder {
 
 /// The rows of a block with schema `rows`; `stored` is that schema's [`stored`]. `Err` says what is wrong with it.
 pub(super) fn decode(block: &Block, run: &Bytes, rows: &SchemaRef, stored: &SchemaRef) -> Result<Rows, String> {
-    let bytes = checked(block, run)?;
+    unpack(block, &checked(block, run)?, rows, stored)
+}
+
+/// The same of the block's own bytes.
+pub(super) fn unpack(block: &Block, bytes: &Bytes, rows: &SchemaRef, stored: &SchemaRef) -> Result<Rows, String> {
     if block.message > block.length {
         return Err("a block is shorter than its message".into());
     }
-    let batch = decode_batch(&bytes, block.message as usize, stored).map_err(|e| e.to_string())?;
+    let batch = decode_batch(bytes, block.message as usize, stored).map_err(|e| e.to_string())?;
     let columns = rows.fields().len();
     let weights = batch.column(columns).as_primitive::<Int64Type>().values().clone();
     let epochs = batch.column(columns + 1).as_primitive::<UInt64Type>().values().clone();
     if batch.num_rows() as u64 != block.rows() {
         return Err("a block has other than the rows it says it has".into());
     }
-    let batch = RecordBatch::try_new(rows.clone(), batch.columns()[..columns].to_vec()).map_err(|e| e.to_string())?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let own = batch.columns()[..columns].to_vec();
+    let batch = RecordBatch::try_new_with_options(rows.clone(), own, &options).map_err(|e| e.to_string())?;
     Ok(Rows { batch, weights, epochs })
 }
 
@@ -284,8 +290,13 @@ pub(super) fn checked(block: &Block, run: &Bytes) -> Result<Bytes, String> {
     let end = block.offset.checked_add(u64::from(block.length)).filter(|&end| end <= run.len() as u64);
     let end = end.ok_or("a block lies outside of it")?;
     let bytes = run.slice(block.offset as usize..end as usize);
-    match xxh3_64(&bytes) == block.checksum {
-        true => Ok(bytes),
+    matches(block, &bytes).map(|()| bytes)
+}
+
+/// Whether the block's own bytes are those that were written.
+pub(super) fn matches(block: &Block, bytes: &[u8]) -> Result<(), String> {
+    match xxh3_64(bytes) == block.checksum {
+        true => Ok(()),
         false => Err(format!("the checksum of the block at {} does not match", block.offset)),
     }
 }

@@ -30,6 +30,13 @@ pub struct Run {
     pub vnodes: (u16, u16),
 }
 
+impl Run {
+    /// For messages.
+    pub(super) fn called(&self) -> String {
+        format!("run {} at {}", self.object, self.offset)
+    }
+}
+
 /// The path of a new object of runs.
 pub fn path(maker: Maker, ulid: Ulid) -> String {
     name(maker, ulid, RUNS)

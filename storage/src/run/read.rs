@@ -8,7 +8,7 @@ use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::VNODES;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -35,28 +35,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn open(run: &Run, schema: &SchemaRef, bytes: Bytes) -> Result<Self> {
-        let name = format!("run {} at {}", run.object, run.offset);
-        let damaged = |why: &str| Error::Corrupt(format!("{name} is damaged: {why}"));
-        if bytes.len() as u64 != run.length {
-            return Err(damaged(&format!("it has {} bytes and should have {}", bytes.len(), run.length)));
-        }
-        let footer = Footer::decode(&bytes).map_err(|why| damaged(&why))?;
-        let (found, expected) = (&footer.types, types(schema));
-        if *found != expected {
-            return Err(Error::Corrupt(format!("{name} holds columns ({found}) where ({expected}) are expected")));
-        }
-        let rows: u64 = footer.blocks.iter().map(Block::rows).sum();
-        if rows != run.rows {
-            return Err(damaged(&format!("it has {rows} rows and should have {}", run.rows)));
-        }
-        // One whole run in the place of another is damage, too.
-        let covered = run.after.as_u64() + 1..=run.to.as_u64();
-        if footer.blocks.iter().any(|b| !covered.contains(&b.epochs.0) || !covered.contains(&b.epochs.1)) {
-            return Err(damaged("it is of other epochs than it should be"));
-        }
-        if footer.blocks.iter().flat_map(|b| &b.vnodes).any(|&(vnode, _)| vnode >= VNODES) {
-            return Err(damaged("a vnode is out of range"));
-        }
+        let (name, footer) = (run.called(), footer(run, schema, &bytes)?);
         Ok(Self { name, schema: schema.clone(), stored: stored(schema), bytes, footer })
     }
 
@@ -116,6 +95,33 @@ impl Reader {
         }
         Ok(kept)
     }
+}
+
+/// The footer of a run with these bytes, unless it is not what it should be.
+pub(super) fn footer(run: &Run, schema: &Schema, bytes: &[u8]) -> Result<Footer> {
+    let name = run.called();
+    let damaged = |why: &str| Error::Corrupt(format!("{name} is damaged: {why}"));
+    if bytes.len() as u64 != run.length {
+        return Err(damaged(&format!("it has {} bytes and should have {}", bytes.len(), run.length)));
+    }
+    let footer = Footer::decode(bytes).map_err(|why| damaged(&why))?;
+    let (found, expected) = (&footer.types, types(schema));
+    if *found != expected {
+        return Err(Error::Corrupt(format!("{name} holds columns ({found}) where ({expected}) are expected")));
+    }
+    let rows: u64 = footer.blocks.iter().map(Block::rows).sum();
+    if rows != run.rows {
+        return Err(damaged(&format!("it has {rows} rows and should have {}", run.rows)));
+    }
+    // One whole run in the place of another is damage, too.
+    let covered = run.after.as_u64() + 1..=run.to.as_u64();
+    if footer.blocks.iter().any(|b| !covered.contains(&b.epochs.0) || !covered.contains(&b.epochs.1)) {
+        return Err(damaged("it is of other epochs than it should be"));
+    }
+    if footer.blocks.iter().flat_map(|b| &b.vnodes).any(|&(vnode, _)| vnode >= VNODES) {
+        return Err(damaged("a vnode is out of range"));
+    }
+    Ok(footer)
 }
 
 /// Start and length of the stretches of a block's rows that are to be kept.

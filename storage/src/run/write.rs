@@ -4,6 +4,7 @@ use super::format::{Block, Encoder, Footer, header, key_prefix, types};
 use super::place::Run;
 use super::rows::Rows;
 use super::sort::{Pick, Sorted};
+use super::verify::read_back;
 use crate::arrangement::Spec;
 use crate::delta::Delta;
 use crate::epoch::Epoch;
@@ -51,7 +52,7 @@ impl Writer {
         (self.object, self.bytes.into())
     }
 
-    /// Appends a run of `pieces`: each may be unsorted, but has higher vnodes than the one before.
+    /// Appends a run of `pieces`: each may be unsorted, but has higher vnodes than the one before. What was written is read back.
     pub(crate) fn build(
         &mut self,
         spec: &Spec,
@@ -60,7 +61,11 @@ impl Writer {
         pieces: impl Iterator<Item = Result<Vec<Rows>>>,
     ) -> Result<Option<Run>> {
         let start = self.bytes.len();
-        let run = self.try_build(spec, after, to, pieces);
+        // What a start could not read must not come into a manifest.
+        let run = self.try_build(spec, after, to, pieces).and_then(|run| {
+            run.iter().try_for_each(|run| read_back(run, spec, &self.bytes[start..]))?;
+            Ok(run)
+        });
         if !matches!(run, Ok(Some(_))) {
             self.bytes.truncate(start);
         }
