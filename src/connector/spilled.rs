@@ -55,21 +55,21 @@ impl Spilled {
             None => Ok(rows),
             Some(some) => filter_record_batch(&rows, &BooleanArray::new(some.clone(), None)),
         };
-        read(&self.file, self.index).and_then(some).map_err(|error| lost(&error))
+        read(&self.file, self.index).and_then(some).map_err(lost)
     }
 }
 
 /// Writes batches of one schema to a file in `folder`.
 pub fn spill(folder: &Path, batches: &[RecordBatch]) -> Result<Vec<Spilled>> {
     let Some(first) = batches.first() else { return Ok(vec![]) };
-    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|error| lost(&error))?;
+    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|error| lost(error.into()))?;
     let (file, path) = file.into_parts();
-    let written = || {
+    let written = || -> std::result::Result<(), ArrowError> {
         let mut writer = FileWriter::try_new(BufWriter::new(file), &first.schema())?;
         batches.iter().try_for_each(|rows| writer.write(rows))?;
         writer.finish()
     };
-    written().map_err(|error: ArrowError| lost(&error))?;
+    written().map_err(lost)?;
     let file = Arc::new(path);
     let spilled = |(index, rows): (usize, &RecordBatch)| Spilled {
         file: file.clone(),
@@ -87,8 +87,12 @@ fn read(file: &Path, index: usize) -> std::result::Result<RecordBatch, ArrowErro
     reader.next().unwrap_or_else(|| Err(ArrowError::IpcError("it is shorter than it was".into())))
 }
 
-fn lost(error: &dyn std::fmt::Display) -> Error {
-    Error::new("58030", format!("the rows of a transaction cannot be kept in the spill folder: {error}"))
+fn lost(error: ArrowError) -> Error {
+    let text = format!("the rows of a transaction cannot be kept in the spill folder: {error}");
+    match error {
+        ArrowError::IoError(_, error) => Error::io(&error, text),
+        _ => Error::new("58030", text),
+    }
 }
 
 #[cfg(test)]

@@ -27,9 +27,6 @@ impl Kept {
     pub fn rows(&self) -> Result<RecordBatch> {
         match self {
             Kept::Here(rows) => Ok(rows.clone()),
-<<<<<<< HEAD
-            Kept::There(file, index) => read(file, *index).map_err(lost),
-=======
             Kept::There(spilled) => spilled.read(),
         }
     }
@@ -39,7 +36,6 @@ impl Kept {
         match self {
             Kept::Here(rows) => rows.num_rows(),
             Kept::There(spilled) => spilled.rows(),
->>>>>>> h-copy
         }
     }
 
@@ -95,43 +91,6 @@ impl Group {
 
 /// Moves batches of one schema that are in memory to a file in `folder`.
 pub fn spill<'a>(folder: &Path, kept: impl Iterator<Item = &'a mut Kept>) -> Result<()> {
-<<<<<<< HEAD
-    let mut here: Vec<&mut Kept> = kept.filter(|kept| matches!(kept, Kept::Here(_))).collect();
-    let Some(schema) = here.first().map(|kept| kept.rows()).transpose()?.map(|rows| rows.schema()) else {
-        return Ok(());
-    };
-    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|e| lost(e.into()))?;
-    let (file, path) = file.into_parts();
-    let written = || {
-        let mut writer = FileWriter::try_new(BufWriter::new(file), &schema)?;
-        for kept in &here {
-            if let Kept::Here(rows) = kept {
-                writer.write(rows)?;
-            }
-        }
-        writer.finish()
-    };
-    written().map_err(lost)?;
-    let path = Arc::new(path);
-    here.iter_mut().enumerate().for_each(|(index, kept)| **kept = Kept::There(path.clone(), index));
-    Ok(())
-}
-
-fn read(file: &Path, index: usize) -> std::result::Result<RecordBatch, ArrowError> {
-    let mut reader = FileReader::try_new(BufReader::new(File::open(file)?), None)?;
-    reader.set_index(index)?;
-    reader.next().unwrap_or_else(|| Err(ArrowError::IpcError("it is shorter than it was".into())))
-}
-
-fn lost(error: ArrowError) -> Error {
-    let text = format!("the rows of a transaction cannot be kept in the spill folder: {error}");
-    match error {
-        ArrowError::IoError(_, error) => Error::io(&error, text),
-        _ => Error::new("58030", text),
-    }
-}
-
-=======
     let mut here: Vec<&mut Kept> = kept.filter(|kept| kept.here().is_some()).collect();
     let rows = here.iter().map(|kept| kept.rows()).collect::<Result<Vec<_>>>()?;
     let spilled = spilled::spill(folder, &rows)?;
@@ -139,7 +98,6 @@ fn lost(error: ArrowError) -> Error {
     Ok(())
 }
 
->>>>>>> h-copy
 #[cfg(test)]
 mod tests {
     use super::*;
