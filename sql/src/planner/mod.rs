@@ -1,10 +1,9 @@
 //! From SQL to an incremental plan: DataFusion's logical plan, checked, optimised, then lowered node by node. What cannot be
 //! maintained is 0A000 with the construct's name; never a wrong result.
 //!
-//! In reading order: [`names`] (output columns named as Postgres names them), [`context`] (what DataFusion asks about
-//! relations and functions), [`check`] (what views refuse beyond what every statement does), [`optimize`] (which
-//! of DataFusion's rules run), [`lower`] (logical plan to incremental plan), [`explain`], [`fault`] (DataFusion's errors as
-//! Postgres clients read them).
+//! In reading order: [`context`] (what DataFusion asks about relations and functions), [`check`] (what views refuse beyond what
+//! every statement does), [`optimize`] (which of DataFusion's rules run), [`lower`] (logical plan to incremental plan),
+//! [`mod@explain`], [`fault`] (DataFusion's errors as Postgres clients read them).
 
 mod check;
 pub mod context;

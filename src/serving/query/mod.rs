@@ -1,8 +1,10 @@
 //! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
 //!
-//! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
-//! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
-//! [`system`] (system tables), [`run`] (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`] (queries of ours), [`failure`] (errors).
+//! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what
+//! Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file (planning, parameters), [`bound`]
+//! (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements), [`system`] (system tables), [`run`]
+//! (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`]
+//! (queries of ours), [`failure`] (errors).
 
 pub mod apart;
 pub mod bound;
