@@ -114,9 +114,9 @@ mod tests {
         let (requests, mut received) = mpsc::channel(1);
         let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
         let (told, progress) = watch::channel(Progress::default());
-        let (relations, history) = (Default::default(), Default::default());
+        let (relations, history, sessions) = (Default::default(), Default::default(), Default::default());
         let restoring = watch::channel(None).1;
-        let handle = Handle { requests, catalog, progress, relations, history, restoring };
+        let handle = Handle { requests, catalog, progress, relations, history, sessions, restoring };
         tokio::spawn(async move {
             while let Some(Request::Inspect { reply }) = received.recv().await {
                 let _ = reply.send(Inspection::default());

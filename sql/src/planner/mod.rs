@@ -15,7 +15,7 @@ mod optimize;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::session::{self, Settings};
+use crate::session;
 use crate::types::Column;
 use context::Context;
 use datafusion::execution::context::SessionState;
@@ -32,19 +32,15 @@ pub struct Planned {
 }
 
 /// Plans `query` for a materialized view. `names` overrides the output column names (`CREATE MATERIALIZED VIEW v (a, b) AS`).
-/// An error's position is a character of the statement's text if the query came from [`crate::statement::parse`].
-pub fn plan(query: &ast::Query, names: &[String], catalog: &dyn Catalog, settings: &Settings) -> Result<Planned> {
-    plan_in(&session::state(settings, None), query, names, catalog)
-}
-
-fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: &dyn Catalog) -> Result<Planned> {
+/// An error's position is a character of the statement's text if the query came from [`crate::statement::parse`]. `state`: a session
+/// without a time, as [`session::Sessions`] has them.
+pub fn plan(query: &ast::Query, names: &[String], catalog: &dyn Catalog, state: &SessionState) -> Result<Planned> {
     check::syntax(query)?;
-    let state = optimize::prepare(state);
-    let logical = analyzed(&state, query, catalog)?;
+    let logical = analyzed(state, query, catalog)?;
     let mut notices = vec![];
     check::constructs(&logical, &mut notices)?;
     let outputs = output_names(&logical, names)?;
-    let optimized = optimize::run(&state, logical)?;
+    let optimized = optimize::run(state, logical)?;
     let (root, key) = lower::lower(&optimized, &outputs)?;
     let columns = root.columns.clone();
     Ok(Planned { plan: Plan { root, key }, columns, notices })
