@@ -19,6 +19,7 @@ mod guard;
 mod join;
 pub mod names;
 mod operators;
+mod overload;
 mod precedence;
 mod prepare;
 mod refuse;
@@ -82,7 +83,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
         .with_optimizer_rules(rules())
         .with_physical_optimizer_rules(physical_rules());
     let mut ours: Vec<_> = function::all().filter_map(|definition| function::lookup(definition.name)).collect();
-    ours.extend(clock::functions(now));
+    ours.extend(clock::functions(now).chain(overload::all()));
     let functions = builder.scalar_functions().get_or_insert_default();
     replace(functions, ours, |function| (function.name(), function.aliases()));
     functions.extend([chain::function(), case::function()]);
