@@ -15,6 +15,7 @@ mod clock;
 mod coerce;
 mod common;
 mod counted;
+mod deep;
 mod guard;
 mod join;
 pub mod names;
@@ -32,6 +33,7 @@ mod tests;
 mod using;
 
 pub use clock::timed;
+pub use deep::{analyze, optimize};
 pub use prepare::prepare;
 pub use shared::Sessions;
 pub use subquery::rewrite_subqueries;

@@ -53,7 +53,7 @@ fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> 
     session::prepare(&mut query)?;
     let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = session::rewrite_subqueries(plan).map_err(fault::of)?;
-    state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(fault::of)
+    session::analyze(state, plan).map_err(fault::of)
 }
 
 fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {

@@ -3,6 +3,7 @@
 
 use super::{check, fault};
 use crate::error::Result;
+use crate::session;
 use chrono::{DateTime, Utc};
 use datafusion::common::alias::AliasGenerator;
 use datafusion::config::ConfigOptions;
@@ -39,7 +40,7 @@ pub fn run(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn apply(config: &Config, plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan> {
-    Optimizer::with_rules(rules).optimize(plan, config, |_, _| {}).map_err(fault::of)
+    session::optimize(&Optimizer::with_rules(rules), plan, config).map_err(fault::of)
 }
 
 /// What the rules ask of a session, for one view: the session itself is of all statements with its settings.

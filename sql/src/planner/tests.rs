@@ -95,7 +95,18 @@ fn calls_and_subqueries_may_be_nested_as_deep_as_in_postgres() {
     for (open, close) in [("replace(", ", 'x', 'y')"), ("upper(", ")")] {
         planned(&format!("SELECT {}s{} FROM t", open.repeat(30), close.repeat(30))).unwrap();
     }
-    planned(&format!("SELECT a FROM {}t{}", "(SELECT a FROM ".repeat(30), ") AS x".repeat(30))).unwrap();
+    for depth in [30, 64] {
+        let (many, ends) = (|text: &str| text.repeat(depth), ")".repeat(depth));
+        for sql in [
+            format!("SELECT a FROM {}t{}", many("(SELECT a FROM "), many(") AS x")),
+            format!("{}SELECT a FROM t{}", many("WITH x AS ("), many(") SELECT a FROM x")),
+            format!("SELECT a FROM t WHERE a IN ({}1{ends})", many("SELECT a FROM t WHERE a IN (")),
+            format!("SELECT a FROM t WHERE a <= {}2{ends}", many("(SELECT max(a) FROM t WHERE a <= ")),
+            format!("SELECT a, {}2{ends} AS m FROM t", many("(SELECT max(a) FROM t WHERE a <= ")),
+        ] {
+            planned(&sql).unwrap_or_else(|e| panic!("{depth}: {sql}: {e:?}"));
+        }
+    }
 }
 
 #[test]

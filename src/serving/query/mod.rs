@@ -33,7 +33,6 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::logical_plan::LogicalPlan;
 use datafusion::logical_expr::{Expr, ScalarUDF, expr::Placeholder};
-use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use failure::failure;
@@ -218,9 +217,7 @@ impl Planner {
     }
 
     fn analyzed(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        let observe = |_: &LogicalPlan, _: &dyn AnalyzerRule| {};
-        let state = self.state();
-        state.analyzer().execute_and_check(plan.clone(), state.config_options(), observe).map_err(failure)
+        weir_sql::session::analyze(self.state(), plan.clone()).map_err(failure)
     }
 
     /// The columns a plan will yield, after our rules have settled their types.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
-use weir_sql::{Error, Result};
+use weir_sql::{Error, Result, session};
 use weir_storage::delta::{own, size};
 
 /// Batches computed before the client has taken the first: one being sent, one ready.
@@ -175,8 +175,11 @@ async fn produce(
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
     // Planning does not yield: here it would keep other queries from running.
-    let physical =
-        apart::run(&pool, move |_| Handle::current().block_on(state.create_physical_plan(&plan)).map_err(failure));
+    let physical = apart::run(&pool, move |_| {
+        let plan = session::analyze(&state, plan).map_err(failure)?;
+        let plan = session::optimize(state.optimizer(), plan, &state).map_err(failure)?;
+        Handle::current().block_on(state.query_planner().create_physical_plan(&plan, &state)).map_err(failure)
+    });
     let physical = counting(physical.await?).and_then(in_pieces).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, context).map_err(failure)?;
