@@ -1,9 +1,9 @@
 //! Memory: how much of it there is, and who may take what share.
 //!
-//! `--memory-limit` is one budget. Whatever grows with what users do has a [`Share`] of it and keeps within that: it spills, makes its source
-//! wait, or is refused with 53200. What nobody can count while it is taken (values that functions make, statements that are read and
-//! planned) is looked after as a whole: a thread looks how much memory is in use, and statements that want more than is left
-//! end ([`room`]).
+//! `--memory-limit` is one budget. Whatever grows with what users do has a [`Share`] of it and keeps within that: it spills, makes
+//! its source wait, or is refused with 53200. What nobody can count while it is taken (values that functions make, statements that
+//! are read and planned) is looked after as a whole: a thread looks how much memory is in use, and statements that want more than
+//! is left end ([`room`]).
 
 use crate::allocator;
 use crate::serving::metrics;
@@ -76,8 +76,8 @@ fn machine() -> Option<usize> {
     line.split_whitespace().nth(1)?.parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// Limits of the control groups that `group`, as in /proc/self/cgroup, names below `root`, and of those around them. A container often sees its
-/// own group as the root and has a name for it that leads nowhere.
+/// Limits of the control groups that `group`, as in /proc/self/cgroup, names below `root`, and of those around them. A container
+/// often sees its own group as the root and has a name for it that leads nowhere.
 fn group_limits(root: &Path, group: &str) -> Vec<usize> {
     let mut found = vec![];
     for line in group.lines() {

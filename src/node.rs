@@ -175,13 +175,12 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.map_err(|e| Error::internal(format!("metrics cannot be recorded: {e}")))?;
     Share::ALL.into_iter().for_each(|share| metrics::memory_share(share.name(), share.of(memory)));
-    let clock = env.clock.clone();
-    let (coordinator, handle) = coordinator::start(env, config).await?;
+    let (coordinator, handle) = coordinator::start(env.clone(), config).await?;
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = watch::channel(false);
     let mut running = tokio::spawn(coordinator.run(stopped));
     let mut sessions = tokio::spawn(serving::serve(listener, handle.clone(), serving, until(ended.clone())));
-    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, clock, until(ended)));
+    let mut pages = tokio::spawn(serving::http::serve(http, handle, recorder, env, until(ended)));
     tracing::info!(listen = %options.listen, http = %options.http, "ready");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     tokio::select! {

@@ -37,18 +37,6 @@ async fn views_of_long_expressions_are_there_after_a_kill() {
     assert_eq!(sql.one("SELECT v FROM cases_1000 WHERE id = 2").await, "1002");
     assert_eq!(sql.one("SELECT length(v) FROM text_1000 WHERE id = 2").await, "1001");
     assert_eq!(sql.one("SELECT v FROM pairs_1000").await, "2");
-    // Subqueries one in the other, to a depth at which planning them takes no time yet.
-    for (depth, refused) in [(8, false), (30, true)] {
-        let (many, ends) = (|text: &str| text.repeat(depth), ")".repeat(depth));
-        let within = format!("SELECT count(*) FROM t WHERE a IN ({}1{ends})", many("SELECT a FROM t WHERE a IN ("));
-        let highest = format!("SELECT {}2{ends}", many("(SELECT max(a) FROM t WHERE a <= "));
-        for (query, answer) in [(within, "1"), (highest, "2")] {
-            match refused {
-                true => assert_eq!(sql.error(&query).await.code().code(), "54001"),
-                false => assert_eq!(sql.one(&query).await, answer),
-            }
-        }
-    }
     sql.run("FLUSH").await;
     weir.kill();
     weir.restart().await;
@@ -66,6 +54,54 @@ async fn views_of_long_expressions_are_there_after_a_kill() {
         assert_eq!(again.code().code(), "42P07", "{name}");
         sql.run(&format!("DROP MATERIALIZED VIEW {name}")).await;
     }
+}
+
+/// Queries of `depth` queries one in the other, in each way in which they can be, and their answers over (1, 1) and (2, 2).
+fn nested(depth: usize) -> Vec<(String, &'static str)> {
+    let (many, ends) = (|text: &str| text.repeat(depth), ")".repeat(depth));
+    vec![
+        (format!("SELECT count(*) FROM {}t{}", many("(SELECT a FROM "), many(") AS x")), "2"),
+        (format!("{}SELECT a FROM t{}", many("WITH x AS ("), many(") SELECT max(a) AS a FROM x")), "2"),
+        (format!("SELECT count(*) FROM t WHERE a IN ({}1{ends})", many("SELECT a FROM t WHERE a IN (")), "1"),
+        (format!("SELECT count(*) FROM t WHERE {}a > 1{ends}", many("EXISTS (SELECT 1 FROM t WHERE ")), "2"),
+        (format!("SELECT {}2{ends}", many("(SELECT max(a) FROM t WHERE a <= ")), "2"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_are_nested_as_deep_as_anybody_writes_them() {
+    /// Planned and run, not optimised and beside other tests.
+    const IN_TIME: Duration = Duration::from_secs(60);
+    let weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (id INT PRIMARY KEY, a INT); INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    for depth in [4, 5, 8, 30, 64] {
+        for (query, answer) in nested(depth) {
+            let began = Instant::now();
+            assert_eq!(sql.one(&query).await, answer, "{depth}: {query}");
+            assert!(began.elapsed() < IN_TIME, "{:?}: {query}", began.elapsed());
+        }
+    }
+    // Beyond that those of expressions are refused.
+    for (query, answer) in nested(65) {
+        match query.contains("WHERE") {
+            true => assert_eq!(sql.error(&query).await.code().code(), "54001", "{query}"),
+            false => assert_eq!(sql.one(&query).await, answer, "{query}"),
+        }
+    }
+    // What Postgres takes beside.
+    sql.run(&format!("SELECT {}1{}", "(".repeat(200), ")".repeat(200))).await;
+    let pairs = format!("SELECT count(*) FROM t WHERE (a = 2 AND id = 2){}", " OR (a = 7 AND id = 4)".repeat(500));
+    assert_eq!(sql.one(&pairs).await, "1");
+    // A view is maintained.
+    let within = "SELECT a FROM t WHERE a IN (".repeat(29);
+    let view = format!("SELECT id FROM t WHERE a IN ({within}SELECT id FROM t{}", ")".repeat(30));
+    sql.run(&format!("CREATE MATERIALIZED VIEW deep AS {view}")).await;
+    assert_eq!(sql.sorted("SELECT id FROM deep").await.expect("rows"), sql.sorted(&view).await.expect("rows"));
+    sql.run("INSERT INTO t VALUES (3, 2), (4, 9)").await;
+    assert_eq!(sql.sorted("SELECT id FROM deep").await.expect("rows"), sql.sorted(&view).await.expect("rows"));
+    let (within, _) = &nested(64)[2];
+    sql.run(&format!("EXPLAIN CREATE MATERIALIZED VIEW v AS {within}")).await;
 }
 
 /// Expressions that grow: what is put around a value again and again, or after it, and the value.

@@ -119,7 +119,8 @@ fn catalog() -> Catalog {
         unreachable!()
     };
     let settings = Settings::default();
-    let planned = weir_sql::planner::plan(&query, &[], &catalog, &settings).expect("a plan");
+    let state = weir_sql::session::state(&settings, None);
+    let planned = weir_sql::planner::plan(&query, &[], &catalog, &state).expect("a plan");
     let view = ViewBody {
         columns: planned.columns,
         plan: planned.plan,

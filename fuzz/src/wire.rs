@@ -139,7 +139,8 @@ fn handle() -> Handle {
     let progress = Progress { closed: epoch, durable: epoch, ..Progress::default() };
     let (requests, _) = mpsc::channel(1);
     let (catalog, progress) = (watch::channel(Arc::new(catalog)).1, watch::channel(progress).1);
-    Handle { requests, catalog, progress, relations, history: Default::default(), restoring: watch::channel(None).1 }
+    let (history, sessions, restoring) = (Default::default(), Default::default(), watch::channel(None).1);
+    Handle { requests, catalog, progress, relations, history, sessions, restoring }
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -1,4 +1,5 @@
-//! A DataFusion session with Postgres' semantics: our analyzer rules, functions and settings. Used to plan views and to run SELECT.
+//! A DataFusion session with Postgres' semantics: our analyzer rules, functions and settings. Used to plan views and to run SELECT;
+//! what statements have in common is made once ([`shared`]).
 //!
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
@@ -14,27 +15,31 @@ mod clock;
 mod coerce;
 mod common;
 mod counted;
+mod deep;
 mod guard;
 mod join;
 pub mod names;
 mod operators;
+mod overload;
 mod precedence;
 mod prepare;
 mod refuse;
 mod regroup;
+mod shared;
 mod sound;
 mod subquery;
 #[cfg(test)]
 mod tests;
 mod using;
 
+pub use clock::timed;
+pub use deep::{analyze, optimize};
 pub use prepare::prepare;
+pub use shared::Sessions;
 pub use subquery::rewrite_subqueries;
 
 use crate::aggregate::select;
-use crate::error::Result;
 use crate::function;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::functions::string;
@@ -62,7 +67,7 @@ impl Default for Settings {
     }
 }
 
-/// `now`: microseconds since 1970-01-01 UTC, for `now()` and its kin in SELECT; `None` for views (they refuse it).
+/// `now`: microseconds since 1970-01-01 UTC, for `now()` and its kin; `None`: they are refused, as in views, or found by [`timed`].
 pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     let mut builder =
         SessionStateBuilder::new().with_config(config(settings)).with_default_features().with_analyzer_rules(vec![
@@ -80,7 +85,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
         .with_optimizer_rules(rules())
         .with_physical_optimizer_rules(physical_rules());
     let mut ours: Vec<_> = function::all().filter_map(|definition| function::lookup(definition.name)).collect();
-    ours.extend(clock::functions(now));
+    ours.extend(clock::functions(now).chain(overload::all()));
     let functions = builder.scalar_functions().get_or_insert_default();
     replace(functions, ours, |function| (function.name(), function.aliases()));
     functions.extend([chain::function(), case::function()]);
@@ -88,14 +93,6 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     let functions = builder.aggregate_functions().get_or_insert_default();
     replace(functions, select::all(), |function| (function.name(), function.aliases()));
     builder.build()
-}
-
-/// The same session at another time.
-pub fn at(state: &mut SessionState, now: i64) -> Result<()> {
-    for function in clock::functions(Some(now)) {
-        state.register_udf(function)?;
-    }
-    Ok(())
 }
 
 /// What types' names mean. A session knows it, but does not tell.

@@ -37,7 +37,7 @@ pub fn check() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Settings;
+    use crate::session::{self, Settings};
     use crate::statement::{Statement, parse};
 
     #[test]
@@ -60,7 +60,8 @@ mod tests {
             let Statement::Query(query) = parse("SELECT abs(1) AS a").expect("SQL").remove(0).statement else {
                 panic!()
             };
-            crate::planner::plan(&query, &[], &Nothing, &Settings::default()).map(|planned| planned.columns.len())
+            crate::planner::plan(&query, &[], &Nothing, &session::state(&Settings::default(), None))
+                .map(|planned| planned.columns.len())
         };
         let waited = Arc::new(AtomicBool::new(true));
         assert_eq!(unless_left(waited.clone(), plan).expect("it is waited for"), 1);

@@ -81,7 +81,7 @@ pub struct RelationFacts {
 }
 
 impl RelationFacts {
-    /// Memory of its state. Walks all of it: whoever asks has the time, the coordinator has not.
+    /// Memory of its state. Walks all of it: whoever asks has a thread for that; the coordinator and HTTP have not.
     pub fn state_bytes(&self) -> u64 {
         self.state.iter().map(|arrangement| arrangement.stats().bytes as u64).sum()
     }

@@ -2,8 +2,8 @@
 //!
 //! A [`Stored`] is a segment, or a part of one, wherever that is: somebody may write it to a file meanwhile, and it reads the same. A
 //! [`Backlog`] is a list of them, in order, from which changes are taken at the beginning. What is in files is bounded by the disk alone: a
-//! transaction that has not committed upstream, what the stream says of a table while it is copied, and a copy that is made of a table which
-//! is read meanwhile.
+//! transaction that has not committed upstream, what the stream says of a table while it is copied, and a copy that is made of a
+//! table which is read meanwhile.
 
 use super::segment::{Op, Rejected, Segment};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt8Array};

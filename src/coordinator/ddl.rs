@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 use weir_sql::catalog::RelationId;
 use weir_sql::planner::Planned;
-use weir_sql::session::Settings;
+use weir_sql::session::{Sessions, Settings};
 use weir_sql::statement::{ObjectKind, Options, SourceChange, Statement};
 use weir_sql::types::Column;
 use weir_sql::{Error, Result};
@@ -36,6 +36,7 @@ pub struct Jobs {
     pub connectors: Connectors,
     pub mailbox: Mailbox,
     pub catalog: watch::Receiver<Arc<Catalog>>,
+    pub sessions: Sessions,
     pub wake: Arc<Notify>,
     pub spill: PathBuf,
     /// What sources may hold before they stop reading.
@@ -529,9 +530,9 @@ impl Jobs {
         names: Vec<String>,
         settings: Settings,
     ) -> Result<Planned> {
-        let catalog = self.catalog();
+        let (catalog, sessions) = (self.catalog(), self.sessions.clone());
         let plan = move || {
-            let planned = weir_sql::planner::plan(&query, &names, &*catalog, &settings)?;
+            let planned = weir_sql::planner::plan(&query, &names, &*catalog, &sessions.of(&settings))?;
             let (columns, plan) = (planned.columns.clone(), planned.plan.clone());
             ViewBody { columns, plan, settings, arrangements: vec![], suspended: false, filled: vec![] }.read_back()?;
             Ok(planned)

@@ -109,8 +109,8 @@ impl Memory {
     }
 }
 
-/// The view that fails, when all state takes more than `bearable` bytes: the one that has most. One with less than `least` is not what takes
-/// the memory: nothing would be won.
+/// The view that fails, when all state takes more than `bearable` bytes: the one that has most. One with less than `least` is not
+/// what takes the memory: nothing would be won.
 fn decide(bearable: u64, least: u64, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
     let total: u64 = counted.values().sum();
     let views = counted.iter().filter(|(id, bytes)| total > bearable && **bytes > least && is_view(**id));

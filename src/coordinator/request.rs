@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_sql::Result;
 use weir_sql::catalog::RelationId;
-use weir_sql::session::Settings;
+use weir_sql::session::{Sessions, Settings};
 use weir_sql::statement::Statement;
 use weir_storage::Epoch;
 use weir_storage::history::{History, Snapshot};
@@ -23,6 +23,8 @@ pub struct Handle {
     pub progress: watch::Receiver<Progress>,
     pub relations: Relations,
     pub history: History,
+    /// What planning shares: of views, which the coordinator plans, and of all other statements.
+    pub sessions: Sessions,
     /// While relations are read back into memory: the manifest that has them, from which they can be read meanwhile.
     pub restoring: watch::Receiver<Option<Arc<Snapshot>>>,
 }

@@ -27,6 +27,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
+use weir_sql::session::Sessions;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::history::History;
@@ -103,7 +104,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     let progress =
         Progress { closed: manifest.epoch, now: manifest.now, durable: manifest.epoch, ..Progress::default() };
     let (progress_sender, progress_receiver) = watch::channel(progress);
-    let mailbox = Mailbox(message_sender);
+    let (mailbox, sessions) = (Mailbox(message_sender), Sessions::default());
     let jobs = Jobs {
         env: env.clone(),
         store: manifest.store,
@@ -112,6 +113,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         connectors: config.connectors,
         mailbox: mailbox.clone(),
         catalog: catalog_receiver.clone(),
+        sessions: sessions.clone(),
         wake: wake.clone(),
         spill: config.spill,
         buffers: Buffers::new(config.source_limit),
@@ -126,6 +128,7 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
         progress: progress_receiver,
         relations,
         history: history.clone(),
+        sessions,
         restoring,
     };
     let pace = Pace::new(config.limits, env.clock.monotonic());

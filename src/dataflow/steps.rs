@@ -129,8 +129,8 @@ impl Steps {
         Some(next)
     }
 
-    /// Makes a step to `epoch`, of which no source hears, for a relation that has reached its last one: there is nothing to do in it. False, and
-    /// no step: it is not the next one, or is not to go on.
+    /// Makes a step to `epoch`, of which no source hears, for a relation that has reached its last one: there is nothing to do in
+    /// it. False, and no step: it is not the next one, or is not to go on.
     pub fn pass(&self, epoch: Epoch) -> bool {
         let mut state = self.lock();
         let passes = state.last.next() == epoch && state.limit.is_none();

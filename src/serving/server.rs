@@ -5,19 +5,14 @@ use super::cancel::Registry;
 use super::doors::{Doors, Room};
 use super::pool::Pool;
 use crate::coordinator::request::Handle;
-use datafusion::execution::FunctionRegistry;
-use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
-use weir_sql::session::Settings;
 use weir_storage::Env;
 
 pub struct Config {
@@ -56,15 +51,10 @@ pub struct Server {
     commits: Semaphore,
     /// Sessions end when it is cancelled.
     pub ending: CancellationToken,
-    /// A DataFusion session for each of the settings in use.
-    bases: Mutex<HashMap<Settings, Arc<SessionState>>>,
 }
 
 /// Transactions of less than so many bytes are committed at once.
 const COMMIT_UNIT: usize = 256 << 10;
-
-/// Settings in use at once; a client that sets another time zone with every statement keeps no more.
-const MOST_BASES: usize = 64;
 
 impl Server {
     pub fn new(handle: Handle, config: Config) -> Result<Self, String> {
@@ -79,9 +69,8 @@ impl Server {
             .map_err(|e| format!("queries cannot be run: {e}"))?;
         let registry = Arc::new(Registry::new(config.env.random.clone()));
         let doors = Arc::new(Doors::new(config.room));
-        let (ending, bases) = (CancellationToken::new(), Mutex::default());
         let commits = Semaphore::new(config.commits());
-        Ok(Self { handle, config, registry, runtime, doors, commits, ending, bases })
+        Ok(Self { handle, config, registry, runtime, doors, commits, ending: CancellationToken::new() })
     }
 
     /// Waits for the turn to commit a transaction of so many bytes, which are in memory until it is answered. One that is larger than all
@@ -91,25 +80,6 @@ impl Server {
         let units = u32::try_from((bytes / COMMIT_UNIT).min(all)).unwrap_or(u32::MAX);
         // It is never closed.
         if units == 0 { None } else { self.commits.acquire_many(units).await.ok() }
-    }
-
-    /// What sessions with `settings` have in common; made once.
-    pub fn base(&self, settings: &Settings) -> Arc<SessionState> {
-        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(base) = bases.get(settings) {
-            return base.clone();
-        }
-        if bases.len() >= MOST_BASES {
-            bases.clear();
-        }
-        let state = SessionStateBuilder::new_from_existing(weir_sql::session::state(settings, None));
-        let mut state = state.with_runtime_env(self.runtime.clone()).build();
-        for function in &self.config.functions {
-            state.register_udf(function.clone()).expect("a session takes any function");
-        }
-        let base = Arc::new(state);
-        bases.insert(settings.clone(), base.clone());
-        base
     }
 
     /// Who may log in, as far as that is known: everybody is trusted or has a password.

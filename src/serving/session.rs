@@ -140,8 +140,10 @@ impl Session {
     /// A planner over the catalog as of now.
     pub fn planner(&mut self) -> Result<Planner> {
         let now = self.transaction()?.started;
-        let ground = Ground::new(self.server.base(&self.variables.settings()), now, self.catalog());
-        let pool = self.server.config.pool.clone();
+        let server = &self.server;
+        let session = server.handle.sessions.of(&self.variables.settings());
+        let ground = Ground::new(session, now, self.catalog(), server.config.functions.clone());
+        let pool = server.config.pool.clone();
         Ok(Planner::new(ground, pool).with_search_path(self.variables.search_path()))
     }
 
@@ -240,7 +242,8 @@ impl Session {
         let catalog = self.catalog();
         bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
         let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
-        run::start(planner.state().clone(), plan, bound, &self.server.config.pool).await
+        let server = &self.server;
+        run::start(planner.state().clone(), plan, bound, server.runtime.clone(), &server.config.pool).await
     }
 
     /// A block's own writes are not readable before COMMIT. Statements that were only sent together see each other: what came

@@ -22,6 +22,7 @@ use tokio_postgres::types::Type as Wire;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 use weir_sql::Error;
 use weir_sql::catalog::RelationId;
+use weir_sql::session::Sessions;
 use weir_sql::statement::{ObjectKind, Statement};
 use weir_sql::types::Column;
 use weir_storage::arrangement::{Arrangement, Kind, Spec};
@@ -57,6 +58,7 @@ impl Coordinator {
             progress: progress_seen,
             relations: relations.clone(),
             history: History::default(),
+            sessions: Sessions::default(),
             restoring: watch::channel(None).1,
         };
         let coordinator = Self { catalog, progress, relations, locks: HashMap::new(), building: vec![], held: None };

@@ -50,9 +50,9 @@ pub struct Content<'a> {
     pub objects: &'a BTreeMap<String, u64>,
 }
 
-/// The manifests to keep of those there are, ascending. All together they may take 1.6 times the bytes that the newest needs, so that a store
-/// at rest, of whose rows few are dead, is no larger than twice what is alive; or [`SPARE`] more than the newest. Those that would hold
-/// more go, hours before recent ones. `size`: bytes of an object.
+/// The manifests to keep of those there are, ascending. All together they may take 1.6 times the bytes that the newest needs, so
+/// that a store at rest, of whose rows few are dead, is no larger than twice what is alive; or [`SPARE`] more than the newest.
+/// Those that would hold more go, hours before recent ones. `size`: bytes of an object.
 pub fn retained(manifests: &[Candidate<'_>], now: i64, size: &dyn Fn(&str) -> u64) -> BTreeMap<u64, Kept> {
     let newest = manifests.iter().rev().take(KEPT).zip(1..).map(|(manifest, n)| (manifest, Kept::Newest(n)));
     let made = manifests.iter().filter_map(|manifest| Some((manifest.content?.committed_at, manifest)));

@@ -114,7 +114,8 @@ impl History {
         self.state().going.clone()
     }
 
-    /// Of `old`, those that nobody holds: from now on nobody can. Those that were to go before are among them for as long as they are there.
+    /// Of `old`, those that nobody holds: from now on nobody can. Those that were to go before are among them for as long as they
+    /// are there.
     pub(crate) fn release(&self, old: BTreeSet<u64>) -> BTreeSet<u64> {
         let mut state = self.state();
         state.going = old.into_iter().filter(|sequence| !state.readers.contains_key(sequence)).collect();

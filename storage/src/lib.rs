@@ -4,7 +4,8 @@
 //! [`key`] turns key columns into canonical bytes, hashes and vnodes; an [`arrangement::Arrangement`] is an indexed,
 //! versioned Z-set in memory; a [`run`] is an immutable sorted piece of one in object storage; a [`manifest::Manifest`]
 //! lists the runs of every arrangement with the position of every source; [`publish`] makes a manifest real. [`merge`]
-//! keeps runs few, [`gc`] deletes what no manifest names ([`identity`] says whose it is), [`history`] finds an earlier one, [`backup`] copies one with all it names, [`store`] is where it all lies, [`retry`] asks it again.
+//! keeps runs few, [`gc`] deletes what no manifest names ([`identity`] says whose it is), [`history`] finds an earlier one,
+//! [`backup`] copies one with all it names, [`store`] is where it all lies, [`retry`] asks it again.
 //!
 //! This crate knows nothing of SQL, of upstream databases or of dataflow. Rows are Arrow columns, the catalog and the
 //! positions are opaque bytes.

@@ -1,9 +1,10 @@
 //! The manifest: one small object per checkpoint that says everything (ARCHITECTURE.md, *Checkpoints and manifests*).
 //!
-//! `manifest/<sequence, 20 digits>`; a header with magic, format version and checksum, a line of JSON with what changes at every checkpoint,
-//! a line that says where pages lie, then *records*: a line for each object of the catalog and each arrangement. Records that no
-//! checkpoint has changed for a while lie in pages, objects of their own that many manifests name ([`page`]), so that a manifest is as
-//! large as what changed and not as what there is. All of it is readable in a pinch with `tail -c +25`. It names only objects that were durably written before it (I6).
+//! `manifest/<sequence, 20 digits>`; a header with magic, format version and checksum, a line of JSON with what changes at every
+//! checkpoint, a line that says where pages lie, then *records*: a line for each object of the catalog and each arrangement.
+//! Records that no checkpoint has changed for a while lie in pages, objects of their own that many manifests name ([`page`]), so
+//! that a manifest is as large as what changed and not as what there is. All of it is readable in a pinch with `tail -c +25`. It
+//! names only objects that were durably written before it (I6).
 
 pub mod page;
 mod runs;
@@ -196,8 +197,8 @@ impl From<Manifest> for Laid {
 }
 
 impl Laid {
-    /// `manifest`, after one with the pages `last`. What is new goes into pages if it is much: the object to be stored at `path` before this
-    /// is published. What a start would not read as the same is an error.
+    /// `manifest`, after one with the pages `last`. What is new goes into pages if it is much: the object to be stored at `path`
+    /// before this is published. What a start would not read as the same is an error.
     pub fn new(mut manifest: Manifest, last: &Pages, path: &str, limits: Limits) -> Result<(Self, Option<Bytes>)> {
         let lines = manifest.lines();
         let object;

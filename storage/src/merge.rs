@@ -39,8 +39,8 @@ pub fn pick(runs: &[Run]) -> Option<Range<usize>> {
 pub struct Tolerance {
     /// Dead rows for a hundred live ones.
     pub dead: u64,
-    /// A merge is paid for by what came since the one before: once for so many of the rows it takes, also where the rows that are alive are known
-    /// badly.
+    /// A merge is paid for by what came since the one before: once for so many of the rows it takes, also where the rows that are
+    /// alive are known badly.
     pub pays_for: u64,
 }
 

@@ -1,10 +1,9 @@
 //! From SQL to an incremental plan: DataFusion's logical plan, checked, optimised, then lowered node by node. What cannot be
 //! maintained is 0A000 with the construct's name; never a wrong result.
 //!
-//! In reading order: [`names`] (output columns named as Postgres names them), [`context`] (what DataFusion asks about
-//! relations and functions), [`check`] (what views refuse beyond what every statement does), [`optimize`] (which
-//! of DataFusion's rules run), [`lower`] (logical plan to incremental plan), [`explain`], [`fault`] (DataFusion's errors as
-//! Postgres clients read them).
+//! In reading order: [`context`] (what DataFusion asks about relations and functions), [`check`] (what views refuse beyond what
+//! every statement does), [`optimize`] (which of DataFusion's rules run), [`lower`] (logical plan to incremental plan),
+//! [`mod@explain`], [`fault`] (DataFusion's errors as Postgres clients read them).
 
 mod check;
 pub mod context;
@@ -16,7 +15,7 @@ mod optimize;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::session::{self, Settings};
+use crate::session;
 use crate::types::Column;
 use context::Context;
 use datafusion::execution::context::SessionState;
@@ -33,19 +32,15 @@ pub struct Planned {
 }
 
 /// Plans `query` for a materialized view. `names` overrides the output column names (`CREATE MATERIALIZED VIEW v (a, b) AS`).
-/// An error's position is a character of the statement's text if the query came from [`crate::statement::parse`].
-pub fn plan(query: &ast::Query, names: &[String], catalog: &dyn Catalog, settings: &Settings) -> Result<Planned> {
-    plan_in(&session::state(settings, None), query, names, catalog)
-}
-
-fn plan_in(state: &SessionState, query: &ast::Query, names: &[String], catalog: &dyn Catalog) -> Result<Planned> {
+/// An error's position is a character of the statement's text if the query came from [`crate::statement::parse`]. `state`: a session
+/// without a time, as [`session::Sessions`] has them.
+pub fn plan(query: &ast::Query, names: &[String], catalog: &dyn Catalog, state: &SessionState) -> Result<Planned> {
     check::syntax(query)?;
-    let state = optimize::prepare(state);
-    let logical = analyzed(&state, query, catalog)?;
+    let logical = analyzed(state, query, catalog)?;
     let mut notices = vec![];
     check::constructs(&logical, &mut notices)?;
     let outputs = output_names(&logical, names)?;
-    let optimized = optimize::run(&state, logical)?;
+    let optimized = optimize::run(state, logical)?;
     let (root, key) = lower::lower(&optimized, &outputs)?;
     let columns = root.columns.clone();
     Ok(Planned { plan: Plan { root, key }, columns, notices })
@@ -58,7 +53,7 @@ fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> 
     session::prepare(&mut query)?;
     let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = session::rewrite_subqueries(plan).map_err(fault::of)?;
-    state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(fault::of)
+    session::analyze(state, plan).map_err(fault::of)
 }
 
 fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {

@@ -3,7 +3,11 @@
 
 use super::{check, fault};
 use crate::error::Result;
-use datafusion::execution::SessionStateBuilder;
+use crate::session;
+use chrono::{DateTime, Utc};
+use datafusion::common::alias::AliasGenerator;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
@@ -22,27 +26,56 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 use std::sync::Arc;
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
-/// Also uncorrelated scalar subqueries become joins: there is no other time at which a view could run them.
-pub fn prepare(state: &SessionState) -> SessionState {
-    let mut config = state.config().clone();
-    config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-    SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build()
-}
-
 /// Subqueries become joins first, and those joins are checked before other rules take them apart.
 pub fn run(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = apply(state, plan, subquery_rules())?;
+    let config = Config::new(state);
+    let plan = apply(&config, plan, subquery_rules())?;
     check::decorrelated(&plan)?;
-    apply(state, plan, relational_rules())
+    apply(&config, plan, relational_rules())
 }
 
-fn apply(state: &SessionState, plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan> {
-    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}).map_err(fault::of)
+fn apply(config: &Config, plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan> {
+    session::optimize(&Optimizer::with_rules(rules), plan, config).map_err(fault::of)
+}
+
+/// What the rules ask of a session, for one view: the session itself is of all statements with its settings.
+struct Config<'a> {
+    state: &'a SessionState,
+    options: Arc<ConfigOptions>,
+    /// Counts from the beginning, so that a query's plan is the same whatever was planned before.
+    aliases: Arc<AliasGenerator>,
+}
+
+impl<'a> Config<'a> {
+    /// Also uncorrelated scalar subqueries become joins: there is no other time at which a view could run them.
+    fn new(state: &'a SessionState) -> Self {
+        let mut options = ConfigOptions::clone(state.config_options());
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        Self { state, options: Arc::new(options), aliases: Arc::default() }
+    }
+}
+
+impl OptimizerConfig for Config<'_> {
+    fn query_execution_start_time(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn alias_generator(&self) -> &Arc<AliasGenerator> {
+        &self.aliases
+    }
+
+    fn options(&self) -> Arc<ConfigOptions> {
+        self.options.clone()
+    }
+
+    fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
+        Some(self.state)
+    }
 }
 
 fn subquery_rules() -> Rules {

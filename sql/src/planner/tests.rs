@@ -3,6 +3,7 @@
 use super::*;
 use crate::catalog::{Relation, RelationId};
 use crate::plan::Operator;
+use crate::session::Settings;
 use crate::statement::{Statement, parse};
 use crate::types::Type;
 use std::time::{Duration, Instant};
@@ -33,9 +34,24 @@ impl Catalog for One {
 fn planned(sql: &str) -> Result<Plan> {
     let Statement::Query(query) = parse(sql)?.remove(0).statement else { panic!("{sql}") };
     // As deep as a server's thread.
-    let planning = move || plan(&query, &[], &One, &Settings::default());
+    let planning = move || plan(&query, &[], &One, &session::state(&Settings::default(), None));
     let thread = std::thread::Builder::new().stack_size(16 << 20).spawn(planning).expect("a thread");
     Ok(thread.join().expect("no panic")?.plan)
+}
+
+#[test]
+fn a_plan_is_the_same_whatever_was_planned_before() {
+    let state = session::state(&Settings::default(), None);
+    let sql =
+        "SELECT id, (SELECT max(a) FROM t AS x WHERE x.a = t.id) AS top FROM t WHERE a > (SELECT avg(a) FROM t AS y)";
+    let made = || {
+        let Statement::Query(query) = parse(sql).unwrap().remove(0).statement else { panic!("{sql}") };
+        plan(&query, &[], &One, &state).unwrap().plan
+    };
+    let first = made();
+    let again = made();
+    assert_eq!(serde_json::to_string(&again).unwrap(), serde_json::to_string(&first).unwrap());
+    assert_eq!(explain(&again), explain(&first));
 }
 
 /// Statements of `count` terms, calls or parentheses.
@@ -79,7 +95,18 @@ fn calls_and_subqueries_may_be_nested_as_deep_as_in_postgres() {
     for (open, close) in [("replace(", ", 'x', 'y')"), ("upper(", ")")] {
         planned(&format!("SELECT {}s{} FROM t", open.repeat(30), close.repeat(30))).unwrap();
     }
-    planned(&format!("SELECT a FROM {}t{}", "(SELECT a FROM ".repeat(30), ") AS x".repeat(30))).unwrap();
+    for depth in [30, 64] {
+        let (many, ends) = (|text: &str| text.repeat(depth), ")".repeat(depth));
+        for sql in [
+            format!("SELECT a FROM {}t{}", many("(SELECT a FROM "), many(") AS x")),
+            format!("{}SELECT a FROM t{}", many("WITH x AS ("), many(") SELECT a FROM x")),
+            format!("SELECT a FROM t WHERE a IN ({}1{ends})", many("SELECT a FROM t WHERE a IN (")),
+            format!("SELECT a FROM t WHERE a <= {}2{ends}", many("(SELECT max(a) FROM t WHERE a <= ")),
+            format!("SELECT a, {}2{ends} AS m FROM t", many("(SELECT max(a) FROM t WHERE a <= ")),
+        ] {
+            planned(&sql).unwrap_or_else(|e| panic!("{depth}: {sql}: {e:?}"));
+        }
+    }
 }
 
 #[test]

@@ -25,10 +25,17 @@ const NAMES: [(&str, Type); 9] = [
 ];
 
 pub fn functions(now: Option<i64>) -> impl Iterator<Item = Arc<ScalarUDF>> {
-    NAMES.iter().map(move |(name, kind)| {
-        let signature = Signature::nullary(Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(Clock { name, kind: kind.clone(), now, signature }))
-    })
+    NAMES.iter().map(move |(name, kind)| function(name, kind, now))
+}
+
+/// What `name` means at a time, if it is of the clock: a session that many statements share is at none.
+pub fn timed(name: &str, now: i64) -> Option<Arc<ScalarUDF>> {
+    NAMES.iter().find(|(other, _)| *other == name).map(|(name, kind)| function(name, kind, Some(now)))
+}
+
+fn function(name: &'static str, kind: &Type, now: Option<i64>) -> Arc<ScalarUDF> {
+    let signature = Signature::nullary(Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(Clock { name, kind: kind.clone(), now, signature }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,7 @@
 //! interval) are compared, joined, grouped and sorted by their key.
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
+use super::overload::Overload;
 use super::{case, chain, counted, operators, regroup};
 use crate::aggregate;
 use crate::error::{Error, Result};
@@ -335,6 +336,9 @@ impl Coerce {
         }
         let ScalarFunction { mut func, mut args } = call;
         let mut given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
+        if let Some(overload) = func.inner().downcast_ref::<Overload>() {
+            func = overload.chosen(&given)?;
+        }
         if function::reads_clock(func.name(), &given) {
             args.push(Expr::Literal(ScalarValue::Utf8(Some(self.zone.clone())), None));
             given.push(None);
@@ -576,6 +580,10 @@ impl Coerce {
         {
             common::has_extremes(&kind, &name)?;
         }
+        if name == "string_agg" {
+            let ordered = distinct && !call.params.order_by.is_empty();
+            call.params.args = self.gathered(call.params.args, ordered, schema)?;
+        }
         call.params.args = call
             .params
             .args
@@ -586,6 +594,28 @@ impl Coerce {
             sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
         }
         Ok(Expr::AggregateFunction(call))
+    }
+
+    /// Bytes that string_agg puts together, as text: it knows no others. What comes out is made bytes again by [`counted::outputs`].
+    fn gathered(&self, args: Vec<Expr>, ordered: bool, schema: &DFSchema) -> Result<Vec<Expr>> {
+        let given = args.iter().map(|arg| kind(arg, schema)).collect::<Result<Vec<_>>>()?;
+        if !given.contains(&Some(Type::Bytea)) {
+            return Ok(args);
+        }
+        if given.len() != 2 || !given.iter().flatten().all(|kind| *kind == Type::Bytea) {
+            return Err(function::undefined("string_agg", &given));
+        }
+        if ordered {
+            // They would have to be in the order of the texts.
+            return Err(Error::unsupported("string_agg(DISTINCT … ORDER BY …) of bytea"));
+        }
+        let text = |arg| match convert(arg, &Type::Bytea, schema, &self.zone)? {
+            Expr::Literal(ScalarValue::Binary(Some(bytes)), _) => {
+                Ok(Expr::Literal(ScalarValue::Utf8(Some(function::escaped(&bytes))), None))
+            }
+            bytes => self.call(function::ESCAPE, vec![bytes], schema),
+        };
+        args.into_iter().map(text).collect()
     }
 
     fn aggregated(&self, name: &str, distinct: bool, arg: Expr, schema: &DFSchema) -> Result<Expr> {
@@ -600,6 +630,9 @@ impl Coerce {
     fn window(&self, mut call: WindowFunction, schema: &DFSchema) -> Result<Expr> {
         if call.params.distinct {
             return Err(Error::new("0A000", "DISTINCT is not implemented for window functions"));
+        }
+        if call.fun.name() == "string_agg" {
+            call.params.args = self.gathered(call.params.args, false, schema)?;
         }
         for part in &mut call.params.partition_by {
             if let Some(kind) = kind(part, schema)? {

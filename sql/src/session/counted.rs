@@ -3,7 +3,7 @@
 
 use super::common;
 use crate::error::Result;
-use crate::function::Cast;
+use crate::function::{Cast, ESCAPE};
 use crate::types::Type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema};
@@ -71,7 +71,7 @@ pub fn outputs(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
-/// The type of a call's argument, where its values come out and DataFusion knows only their shape.
+/// The type of a call's argument, where its values come out and DataFusion knows only their shape, or they are bytes as text.
 fn tagged(call: &Expr, input: &DFSchema, field: &Field) -> Result<Option<(Type, Type)>> {
     let (name, args) = match call {
         Expr::Alias(alias) => return tagged(&alias.expr, input, field),
@@ -79,6 +79,9 @@ fn tagged(call: &Expr, input: &DFSchema, field: &Field) -> Result<Option<(Type, 
         Expr::WindowFunction(window) => (window.fun.name(), &window.params.args),
         _ => return Ok(None),
     };
+    if name == "string_agg" && matches!(args.first(), Some(Expr::ScalarFunction(call)) if call.func.name() == ESCAPE) {
+        return Ok(Some((Type::of(field)?, Type::Bytea)));
+    }
     let Some(kind) = args.first().map(|arg| common::kind(arg, input)).transpose()?.flatten() else { return Ok(None) };
     let known = Type::of(field)?;
     Ok(match kind {

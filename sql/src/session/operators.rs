@@ -3,7 +3,7 @@
 //! Arithmetic becomes calls of our functions at once: they take any types, so nothing is decided here that a later change of a
 //! column's type could make wrong. Comparisons of types that DataFusion cannot compare are converted to a common one.
 
-use super::common;
+use super::{common, overload};
 use crate::error::{Error, Result};
 use crate::function::{self, undefined};
 use crate::statement::kind;
@@ -34,6 +34,14 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Planned(compare(operator, raw.left, raw.right, schema, "UTC")?));
         }
         Ok(PlannerResult::Original(raw))
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>, DataFusionError> {
+        Ok(PlannerResult::Planned(overload::call("strpos", args)))
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>, DataFusionError> {
+        Ok(PlannerResult::Planned(overload::call("substr", args)))
     }
 }
 

@@ -23,7 +23,8 @@ const LEVELS: usize = 500;
 const ROOM: usize = 256 << 20;
 const SHORT: usize = 300;
 
-/// Queries of a statement, whatever they are to each other: the tree of each takes some ten kilobytes, and it is copied while it is prepared.
+/// Queries of a statement, whatever they are to each other: the tree of each takes some ten kilobytes, and it is copied while it is
+/// prepared.
 const SELECTS: usize = 4_000;
 
 /// Words that continue a chain of expressions; all punctuation does, too.

@@ -147,9 +147,9 @@ impl Taken {
         })
     }
 
-    /// Each table's part folded, to batches of at most `most` bytes or one row. `Error::Retry`: what was in files cannot be read, so nothing
-    /// is to be handed over. Of anything else that goes wrong only a bug is the cause, and the table's rows are not to be guessed at: it
-    /// stops, and `stop` is told.
+    /// Each table's part folded, to batches of at most `most` bytes or one row. `Error::Retry`: what was in files cannot be read,
+    /// so nothing is to be handed over. Of anything else that goes wrong only a bug is the cause, and the table's rows are not to
+    /// be guessed at: it stops, and `stop` is told.
     pub fn fold(mut self, most: usize, stop: impl Fn(RelationId)) -> weir_storage::Result<Batch> {
         let mut tables = vec![];
         for (table, shape, piece) in self.tables {
@@ -624,8 +624,8 @@ impl Feed {
         streamed.max(early) > most
     }
 
-    /// What is in memory and cannot be taken yet, if all of it is more than `most` bytes: of a transaction that has not committed, of tables
-    /// that are being copied, and of shadows.
+    /// What is in memory and cannot be taken yet, if all of it is more than `most` bytes: of a transaction that has not committed,
+    /// of tables that are being copied, and of shadows.
     pub fn too_much(&mut self, most: usize) -> Vec<Stored> {
         if self.early_bytes() <= most {
             return vec![];

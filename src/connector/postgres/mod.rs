@@ -3,7 +3,8 @@
 //! In reading order: [`options`] and [`validate`] (what is asked for, and whether it can be), [`upstream`] (what is made
 //! there), [`discover`] and [`shape`] (tables), [`client`] and [`control`] (talking to the server), [`decode`], [`rows`] and
 //! [`value`] (bytes to columns), [`log`], [`feed`] and [`aside`] (what waits to be taken), [`stream`] and [`snapshot`] (the
-//! threads that read), [`watch`] (the slot's health). Promises: whole transactions (I1), acknowledgement by proof (I7), trouble stays here (I12).
+//! threads that read), [`watch`] (the slot's health). Promises: whole transactions (I1), acknowledgement by proof (I7), trouble
+//! stays here (I12).
 
 pub mod aside;
 mod blocking;

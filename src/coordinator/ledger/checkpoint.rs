@@ -51,7 +51,8 @@ impl Ledger {
         awaited
     }
 
-    /// How far a checkpoint of `epoch` holds `relations`, ascending. One that it can hold no further than the last one did is not among them.
+    /// How far a checkpoint of `epoch` holds `relations`, ascending. One that it can hold no further than the last one did is not
+    /// among them.
     pub fn seal(&self, relations: &[RelationId], epoch: Epoch, seen: &impl Seen) -> Sealed {
         let mut sealed = Sealed::new();
         // Parents come first. Workers go on meanwhile: a child may be seen where its parent was not yet seen, and

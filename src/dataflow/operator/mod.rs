@@ -1,9 +1,9 @@
 //! Operators: pure, synchronous, one per file. They do not know timely, threads or time.
 //!
 //! The host (`host.rs`) gives an operator everything of one epoch that belongs to its worker, consolidated, by [`Operator::begin`]
-//! (a large epoch in parts) and takes the answer in pieces by [`Operator::poll`], whose cursor may stop anywhere, also inside one key. Errors that come in
-//! beside the rows are passed on by the host; an operator only adds those it makes itself, and retracts them when the rows that
-//! made them go. Outputs need not be consolidated.
+//! (a large epoch in parts) and takes the answer in pieces by [`Operator::poll`], whose cursor may stop anywhere, also inside one
+//! key. Errors that come in beside the rows are passed on by the host; an operator only adds those it makes itself, and retracts
+//! them when the rows that made them go. Outputs need not be consolidated.
 //!
 //! State lives in arrangements that are handed in at construction (empty, or restored from a checkpoint): everything an operator
 //! must know after a restart is in them. The host advances their `upper` and compacts them.

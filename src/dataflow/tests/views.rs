@@ -92,7 +92,8 @@ fn read(sql: &str) -> Box<ast::Query> {
 
 fn plan(sql: &str, catalog: &Names) -> Plan {
     let query = read(sql);
-    weir_sql::planner::plan(&query, &[], catalog, &Settings::default()).unwrap_or_else(|e| panic!("{sql}: {e}")).plan
+    let state = weir_sql::session::state(&Settings::default(), None);
+    weir_sql::planner::plan(&query, &[], catalog, &state).unwrap_or_else(|e| panic!("{sql}: {e}")).plan
 }
 
 /// A query over a and b that is planned once and asked of many contents.

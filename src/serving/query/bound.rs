@@ -1,5 +1,6 @@
-//! What one query reads: its relations pinned at one epoch (I11), now or in the past, and the facts behind the system tables. Travels to the table
-//! providers as an extension of DataFusion's session configuration, so that a plan can be made before its data is pinned.
+//! What one query reads: its relations pinned at one epoch (I11), now or in the past, and the facts behind the system tables.
+//! Travels to the table providers as an extension of DataFusion's session configuration, so that a plan can be made before its data
+//! is pinned.
 
 use super::failure::first_error;
 use super::past;

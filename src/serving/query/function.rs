@@ -42,10 +42,10 @@ use Answer::{Bool, Number, Size, Text};
 
 /// What each relation keeps; known when a query is bound, after it was planned.
 #[derive(Clone, Debug, Default)]
-pub struct Sizes(Arc<OnceLock<HashMap<i64, RelationFacts>>>);
+struct Sizes(Arc<OnceLock<HashMap<i64, RelationFacts>>>);
 
 impl Sizes {
-    pub fn know(&self, inspection: &Inspection) {
+    fn know(&self, inspection: &Inspection) {
         self.0.get_or_init(|| inspection.relations.iter().map(|r| (r.id.into(), r.clone())).collect());
     }
 
@@ -136,9 +136,40 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("pg_has_role", Bool(|_, _| Some(true))),
 ];
 
-pub fn all(catalog: &Arc<Catalog>, sizes: &Sizes) -> Vec<Arc<ScalarUDF>> {
-    let one = |index| Arc::new(ScalarUDF::new_from_impl(Function::new(index, catalog.clone(), sizes.clone())));
-    (0..FUNCTIONS.len()).map(one).collect()
+/// What a statement may call beside the functions of its session: those that tell the time, the catalog or the sizes of relations.
+/// Each is made when it is called.
+pub struct Functions {
+    now: i64,
+    catalog: Arc<Catalog>,
+    sizes: Sizes,
+    /// Of the server's configuration.
+    others: Vec<Arc<ScalarUDF>>,
+}
+
+impl Functions {
+    pub fn new(now: i64, catalog: Arc<Catalog>, others: Vec<Arc<ScalarUDF>>) -> Self {
+        Self { now, catalog, sizes: Sizes::default(), others }
+    }
+
+    /// Tells functions how large relations are; before a plan is run.
+    pub fn measure(&self, inspection: &Inspection) {
+        self.sizes.know(inspection);
+    }
+
+    pub fn find(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let ours = || {
+            let index = FUNCTIONS.iter().position(|(other, _)| *other == name)?;
+            let function = Function::new(index, self.catalog.clone(), self.sizes.clone());
+            Some(Arc::new(ScalarUDF::new_from_impl(function)))
+        };
+        let other = || self.others.iter().find(|other| other.name() == name).cloned();
+        weir_sql::session::timed(name, self.now).or_else(ours).or_else(other)
+    }
+
+    /// Of those that its session does not name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        FUNCTIONS.iter().map(|(name, _)| *name).chain(self.others.iter().map(|other| other.name()))
+    }
 }
 
 /// `'name'::regclass`: the id a name stands for, also written as a number.
@@ -326,6 +357,17 @@ mod tests {
         assert_eq!(unquoted("\"No\"\"tes\""), "No\"tes");
         assert_eq!(identifier("a_1"), "a_1");
         assert_eq!(identifier("A"), "\"A\"");
+    }
+
+    #[test]
+    fn a_statement_finds_what_depends_on_it_and_leaves_the_rest_to_its_session() {
+        let functions = Functions::new(7, Arc::default(), vec![]);
+        for name in ["now", "current_date", "pg_size_pretty", "pg_database_size", "format_type"] {
+            assert_eq!(functions.find(name).map(|function| function.name().to_string()).as_deref(), Some(name));
+        }
+        assert!(functions.find("upper").is_none() && functions.find("nope").is_none());
+        assert_eq!(functions.find("now"), functions.find("now"), "one and the same to the optimizer");
+        assert_ne!(functions.find("now"), Functions::new(8, Arc::default(), vec![]).find("now"));
     }
 
     #[test]

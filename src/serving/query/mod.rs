@@ -1,8 +1,10 @@
 //! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
 //!
-//! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file
-//! (planning, parameters), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements),
-//! [`system`] (system tables), [`run`] (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`] (queries of ours), [`failure`] (errors).
+//! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what
+//! Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file (planning, parameters), [`bound`]
+//! (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements), [`system`] (system tables), [`run`]
+//! (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`]
+//! (queries of ours), [`failure`] (errors).
 
 pub mod apart;
 pub mod bound;
@@ -28,19 +30,17 @@ use arrow::datatypes::{FieldRef, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::logical_plan::LogicalPlan;
-use datafusion::logical_expr::{Expr, expr::Placeholder};
-use datafusion::optimizer::AnalyzerRule;
+use datafusion::logical_expr::{Expr, ScalarUDF, expr::Placeholder};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use failure::failure;
-use function::Sizes;
+use function::Functions;
 use names::Names;
 use past::Past;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -58,31 +58,19 @@ pub struct Planner {
     pool: Pool,
 }
 
-/// What a statement's DataFusion state is made of, and the state once it is asked for: that takes a while, and is part of planning.
+/// What a statement is planned over.
 pub struct Ground {
-    /// Of all sessions with these settings.
-    base: Arc<SessionState>,
-    /// Of the transaction, microseconds since 1970-01-01 UTC.
-    now: i64,
+    /// Of all statements with these settings.
+    session: Arc<SessionState>,
     catalog: Arc<Catalog>,
-    sizes: Sizes,
-    state: OnceLock<SessionState>,
+    functions: Functions,
 }
 
 impl Ground {
-    pub fn new(base: Arc<SessionState>, now: i64, catalog: Arc<Catalog>) -> Self {
-        Self { base, now, catalog, sizes: Sizes::default(), state: OnceLock::new() }
-    }
-
-    fn state(&self) -> &SessionState {
-        self.state.get_or_init(|| {
-            let mut state = self.base.as_ref().clone();
-            weir_sql::session::at(&mut state, self.now).expect("a session takes any function");
-            for function in function::all(&self.catalog, &self.sizes) {
-                state.register_udf(function).expect("a session takes any function");
-            }
-            state
-        })
+    /// `now`: of the transaction, microseconds since 1970-01-01 UTC. `functions`: beside the server's own.
+    pub fn new(session: Arc<SessionState>, now: i64, catalog: Arc<Catalog>, functions: Vec<Arc<ScalarUDF>>) -> Self {
+        let functions = Functions::new(now, catalog.clone(), functions);
+        Self { session, catalog, functions }
     }
 }
 
@@ -126,11 +114,11 @@ impl Planner {
 
     /// Tells functions how large relations are; before a plan is run.
     pub fn measure(&self, inspection: &Inspection) {
-        self.ground.sizes.know(inspection);
+        self.ground.functions.measure(inspection);
     }
 
     pub fn state(&self) -> &SessionState {
-        self.ground.state()
+        &self.ground.session
     }
 
     /// Plans `query`. `declared` are the types the client gave to parameters, which may be fewer than there are. A type that neither
@@ -184,8 +172,9 @@ impl Planner {
     }
 
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
-        let names =
-            Names::new(self.state(), &self.ground.catalog, &self.search_path, &self.extra).as_of(self.past.as_deref());
+        let Ground { session, catalog, functions } = &*self.ground;
+        let names = Names::new(session, catalog, functions, &self.search_path, &self.extra);
+        let names = names.as_of(self.past.as_deref());
         let mut query = query.clone();
         weir_sql::session::prepare(&mut query)?;
         let statement = ast::Statement::Query(Box::new(query));
@@ -228,9 +217,7 @@ impl Planner {
     }
 
     fn analyzed(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        let observe = |_: &LogicalPlan, _: &dyn AnalyzerRule| {};
-        let state = self.state();
-        state.analyzer().execute_and_check(plan.clone(), state.config_options(), observe).map_err(failure)
+        weir_sql::session::analyze(self.state(), plan.clone()).map_err(failure)
     }
 
     /// The columns a plan will yield, after our rules have settled their types.

@@ -1,6 +1,6 @@
 //! Names in SQL to what they mean: relations of the catalog, system tables, functions. Notes which relations a query reads.
 
-use super::function;
+use super::function::{self, Functions};
 use super::past::{self, Past};
 use super::relation::Table;
 use super::system::SystemTable;
@@ -28,6 +28,7 @@ pub struct Names<'a> {
     state: &'a SessionState,
     types: Arc<dyn TypePlanner>,
     catalog: &'a Catalog,
+    functions: &'a Functions,
     search_path: &'a [String],
     /// Tables that only this statement knows.
     extra: &'a [(String, Arc<dyn TableProvider>)],
@@ -41,6 +42,7 @@ impl<'a> Names<'a> {
     pub fn new(
         state: &'a SessionState,
         catalog: &'a Catalog,
+        functions: &'a Functions,
         search_path: &'a [String],
         extra: &'a [(String, Arc<dyn TableProvider>)],
     ) -> Self {
@@ -48,6 +50,7 @@ impl<'a> Names<'a> {
             state,
             types: weir_sql::session::types(),
             catalog,
+            functions,
             search_path,
             extra,
             past: None,
@@ -181,7 +184,7 @@ impl ContextProvider for Names<'_> {
         if function::measures(name) {
             self.system.set(true);
         }
-        self.state.scalar_functions().get(name).cloned()
+        self.functions.find(name).or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -205,7 +208,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        self.state.scalar_functions().keys().cloned().collect()
+        self.functions
+            .names()
+            .chain(self.state.scalar_functions().keys().map(String::as_str))
+            .map(str::to_string)
+            .collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {

@@ -13,20 +13,22 @@ use crate::serving::value::row::{self, Column};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use weir_sql::function::bounded;
-use weir_sql::{Error, Result};
+use weir_sql::{Error, Result, session};
 use weir_storage::delta::{own, size};
 
 /// Batches computed before the client has taken the first: one being sent, one ready.
@@ -133,14 +135,20 @@ impl Rows {
 }
 
 /// Starts `plan` over what `bound` holds; returns when its first rows or its error are there.
-pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>, pool: &Pool) -> Result<Rows> {
+pub async fn start(
+    mut state: SessionState,
+    plan: LogicalPlan,
+    bound: Arc<Bound>,
+    runtime: Arc<RuntimeEnv>,
+    pool: &Pool,
+) -> Result<Rows> {
     let rows = pieces::rows(&bound, state.config().batch_size());
     *state.config_mut() = state.config().clone().with_batch_size(rows);
     state.config_mut().set_extension(bound);
-    let (state, threads) = (Arc::new(state), pool.clone());
+    let (context, threads) = (context(&state, runtime), pool.clone());
     let (told, shape) = oneshot::channel();
     let (sender, batches) = mpsc::channel(AHEAD);
-    let task = pool.spawn(async move { produce(state, plan, threads, told, sender).await });
+    let task = pool.spawn(async move { produce(state, context, plan, threads, told, sender).await });
     let mut running = Running { batches, task };
     let Ok(schema) = shape.await else {
         return match outcome((&mut running.task).await) {
@@ -157,20 +165,30 @@ pub async fn start(mut state: SessionState, plan: LogicalPlan, bound: Arc<Bound>
     Ok(rows)
 }
 
+/// What operators are given while they run. Functions they have already: whoever planned has looked them up.
+fn context(state: &SessionState, runtime: Arc<RuntimeEnv>) -> Arc<TaskContext> {
+    let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+    let (session, config) = (state.session_id().to_string(), state.config().clone());
+    Arc::new(TaskContext::new(None, session, config, none.0, none.1, none.2, none.3, runtime))
+}
+
 async fn produce(
-    state: Arc<SessionState>,
+    state: SessionState,
+    context: Arc<TaskContext>,
     plan: LogicalPlan,
     pool: Pool,
     told: oneshot::Sender<SchemaRef>,
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
     // Planning does not yield: here it would keep other queries from running.
-    let planner = state.clone();
-    let physical =
-        apart::run(&pool, move |_| Handle::current().block_on(planner.create_physical_plan(&plan)).map_err(failure));
+    let physical = apart::run(&pool, move |_| {
+        let plan = session::analyze(&state, plan).map_err(failure)?;
+        let plan = session::optimize(state.optimizer(), plan, &state).map_err(failure)?;
+        Handle::current().block_on(state.query_planner().create_physical_plan(&plan, &state)).map_err(failure)
+    });
     let physical = counting(physical.await?).and_then(in_pieces).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
-    let mut stream = execute_stream(physical, state.task_ctx()).map_err(failure)?;
+    let mut stream = execute_stream(physical, context).map_err(failure)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(failure)?;
         if batch.num_rows() > 0 && sender.send(batch).await.is_err() {
@@ -197,8 +215,8 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::catalog::streaming::StreamingTable;
     use datafusion::datasource::provider_as_source;
+    use datafusion::execution::SendableRecordBatchStream;
     use datafusion::execution::memory_pool::GreedyMemoryPool;
-    use datafusion::execution::{SendableRecordBatchStream, TaskContext};
     use datafusion::logical_expr::LogicalPlanBuilder;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use datafusion::physical_plan::streaming::PartitionStream;
@@ -238,7 +256,7 @@ mod tests {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(4));
         let bound = Arc::new(Bound::default());
         let plan = plan.build().expect("a plan");
-        let mut rows = start(context.state(), plan, bound, &Pool::of(Handle::current())).await?;
+        let mut rows = start(context.state(), plan, bound, context.runtime_env(), &Pool::of(Handle::current())).await?;
         let mut count = 0;
         loop {
             match rows.next().await {

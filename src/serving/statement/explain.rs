@@ -22,9 +22,10 @@ impl Session {
             }
         };
         let (query, names) = (query.clone(), names.to_vec());
-        let (catalog, settings) = (self.catalog(), self.variables.settings());
+        let (catalog, sessions, settings) =
+            (self.catalog(), self.server.handle.sessions.clone(), self.variables.settings());
         let (notices, text) = apart::run(&self.server.config.pool, move |_| {
-            let planned = planner::plan(&query, &names, catalog.as_ref(), &settings)?;
+            let planned = planner::plan(&query, &names, catalog.as_ref(), &sessions.of(&settings))?;
             Ok((planned.notices, planner::explain(&planned.plan)))
         })
         .await?;

@@ -1,6 +1,6 @@
-//! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SAVEPOINT, SET), [`ddl`] (CREATE, DROP, FLUSH), [`dml`] with
-//! [`insert`], [`update`] and [`returning`] (INSERT, UPDATE, DELETE, TRUNCATE), [`show`] (SHOW, DESCRIBE), [`explain`],
-//! [`prepare`] (before a statement runs), [`execute`] (PREPARE, EXECUTE, DEALLOCATE), [`copy`] (COPY).
+//! What each statement does. One family per file: [`transaction`] (BEGIN, COMMIT, SAVEPOINT, SET), [`ddl`] (CREATE, DROP, FLUSH),
+//! [`dml`] with [`insert`], [`update`] and [`returning`] (INSERT, UPDATE, DELETE, TRUNCATE), [`show`] (SHOW, DESCRIBE),
+//! [`explain`], [`prepare`] (before a statement runs), [`execute`] (PREPARE, EXECUTE, DEALLOCATE), [`copy`] (COPY).
 
 pub mod copy;
 mod ddl;
