@@ -166,3 +166,58 @@ async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_secrets_do_not_open_stands_where_it_is_and_goes_on_with_the_right_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{name}: sixteen bytes or more")).expect("write a key");
+        path.to_string_lossy().into_owned()
+    };
+    let flags = |key: String| vec!["--secret-key-file".to_string(), key];
+    let (right, wrong) = (flags(key("right")), flags(key("wrong")));
+    let mut pair = Pair::flagged(&[&right[0], &right[1]]).await;
+    pair.follow("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)", &["t"]).await;
+    pair.sql.run("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    pair.sql.run("CREATE TABLE own (id INT PRIMARY KEY)").await;
+    pair.same("SELECT * FROM t").await;
+    for (n, flags) in [(2, vec![]), (3, wrong.clone())] {
+        pair.weir.kill();
+        pair.up.run(&format!("INSERT INTO t VALUES ({n})")).await;
+        pair.weir.set_flags(flags);
+        pair.revive().await;
+        let (state, error) = pair.stopped().await;
+        assert_eq!(state, "not_started", "{error}");
+        assert!(error.contains("--secret-key-file they were made with"), "{error}");
+        // Everything else is served, and its tables as they were.
+        pair.sql.run(&format!("INSERT INTO own VALUES ({n})")).await;
+        assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "1");
+        assert_eq!(pair.sql.one("SELECT n FROM v").await, "1");
+        let refused = pair.sql.error("CREATE TABLE again (*) FROM src TABLE 'public.t'").await;
+        assert!(refused.message().contains("stored secrets"), "{refused}");
+        let refused = pair.sql.error("ALTER SOURCE src RESNAPSHOT").await;
+        assert!(refused.message().contains("could not be started"), "{refused}");
+        pair.sql.run("ALTER SOURCE src PAUSE").await;
+        let refused = pair.sql.error("ALTER SOURCE src RESUME").await;
+        assert!(refused.message().contains("stored secrets"), "{refused}");
+        assert_eq!(pair.stopped().await.0, "not_started");
+        // Another source can be made beside it.
+        let options = pair.postgres.options("weir_other", "");
+        pair.sql.run(&format!("CREATE SOURCE other WITH ({options})")).await;
+        pair.sql.run("DROP SOURCE other").await;
+    }
+    pair.weir.kill();
+    pair.weir.set_flags(right);
+    pair.revive().await;
+    assert_eq!(pair.same("SELECT * FROM t ORDER BY id").await.len(), 3);
+    assert_eq!(pair.sql.one("SELECT count(*) FROM own").await, "2");
+    // It goes as well when it cannot be read.
+    pair.weir.kill();
+    pair.weir.set_flags(wrong);
+    pair.revive().await;
+    pair.sql.run("DROP SOURCE src CASCADE").await;
+    let notices = pair.sql.notices();
+    assert!(notices.iter().any(|notice| notice.message().contains("was not dropped")), "{notices:?}");
+    assert_eq!(pair.sql.one("SELECT count(*) FROM rw_catalog.rw_sources").await, "0");
+}

@@ -167,7 +167,7 @@ impl Coordinator {
             }
         }
         self.settle_sources();
-        self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
+        self.jobs.start_sources(&self.catalog, &self.manifest.positions).await;
         self.jobs.resume(&self.catalog);
         self.restoring.send_replace(None);
         Ok(true)
