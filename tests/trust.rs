@@ -111,6 +111,35 @@ async fn a_view_whose_operator_panics_fails_with_its_children_and_nobody_waits_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_cannot_be_built_keeps_no_server_from_starting_and_can_be_dropped() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (k INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await;
+    for (name, query) in
+        [("v", "SELECT count(*) AS n FROM t"), ("child", "SELECT n FROM v"), ("other", "SELECT sum(k) AS s FROM t")]
+    {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+    }
+    weir.set_flags(vec!["--panics".into(), "v=0".into()]);
+    // The second one builds it anew.
+    for k in [3, 4] {
+        weir.kill();
+        weir.restart().await;
+        let sql = weir.client().await;
+        fails(&sql, "SELECT * FROM v", "materialized view \"v\" has failed: an operator panicked").await;
+        fails(&sql, "SELECT * FROM child", "It reads materialized view \"v\"").await;
+        sql.run(&format!("INSERT INTO t VALUES ({k})")).await;
+    }
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT s FROM other").await, "10");
+    sql.run("DROP MATERIALIZED VIEW v CASCADE").await;
+    let error = sql.error("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    assert!(error.message().contains("panicked"), "{error:?}");
+    sql.run("INSERT INTO t VALUES (5)").await;
+    assert_eq!(sql.one("SELECT s FROM other").await, "15");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
     let mut pair = Pair::flagged(&["--panics", "bad=60"]).await;
     pair.follow(

@@ -42,7 +42,7 @@ pub struct Plot {
     pub ordeal: Ordeal,
 }
 
-/// What the operators of a relation go through, for tests of what it does to others.
+/// What a relation goes through, for tests of what it does to others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ordeal {
     /// How long those of a view rest before every step.
