@@ -140,6 +140,45 @@ async fn a_view_that_cannot_be_built_keeps_no_server_from_starting_and_can_be_dr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relation_that_cannot_be_sealed_fails_alone_and_checkpoints_go_on() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    for table in ["t", "bad"] {
+        sql.run(&format!("CREATE TABLE {table} (k INT PRIMARY KEY); INSERT INTO {table} VALUES (1)")).await;
+    }
+    for name in ["v", "other"] {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS SELECT sum(k) AS s FROM t")).await;
+    }
+    weir.kill();
+    weir.set_flags(["--unsealable", "bad", "--unsealable", "v"].map(String::from).into());
+    for k in [2, 3] {
+        weir.restart().await;
+        let sql = weir.client().await;
+        // It returns once it is durable.
+        sql.run(&format!("INSERT INTO t VALUES ({k})")).await;
+        fails(&sql, "SELECT * FROM v", "materialized view \"v\" has failed: what it changed by cannot be stored").await;
+        let error = sql.error("INSERT INTO bad VALUES (2)").await;
+        assert!(error.message().contains("table \"bad\" has failed: what it changed by cannot be stored"), "{error}");
+        sql.run("FLUSH").await;
+        weir.kill();
+    }
+    weir.set_flags(vec![]);
+    weir.restart().await;
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT s FROM other").await, "6");
+    eventually("the view is built anew", async || match sql.rows("SELECT s FROM v").await {
+        Ok(rows) if rows == [[Some("6".to_string())]] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    // What was stored before is there, and nothing that was answered with an error.
+    fails(&sql, "SELECT * FROM bad", "table \"bad\" has failed").await;
+    sql.run("SET weir.read_failed = on").await;
+    assert_eq!(sql.rows("SELECT k FROM bad").await.unwrap(), [[Some("1".to_string())]]);
+    sql.run("DROP TABLE bad").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
     let mut pair = Pair::flagged(&["--panics", "bad=60"]).await;
     pair.follow(

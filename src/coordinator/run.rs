@@ -1,6 +1,6 @@
 //! The event loop.
 
-use super::checkpoint::{self, Draft, Part, Published};
+use super::checkpoint::{self, Draft, Part, Published, Unmade};
 use super::ddl::REMEDY;
 use super::held::{Coordinator, Held, Sealing};
 use super::housekeeping::Kept;
@@ -346,6 +346,8 @@ impl Coordinator {
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
+            let panics = self.catalog.get(id.0).is_some_and(|object| self.engine.ordeal(&object.name).is_unsealable);
+            let relation = *id;
             for ((role, id), handles) in held.ids.by_role().zip(held.arrangements.iter()) {
                 let since = match role {
                     Role::Rows | Role::Errors => since,
@@ -355,7 +357,7 @@ impl Coordinator {
                 let after = entry.sealed();
                 let is_new = after == Epoch::ZERO || handles.iter().any(|own| own.has_changed(after));
                 let handles = if is_new { handles.clone() } else { vec![] };
-                draft.parts.push(Part { id: *id, after, to: *to, since, handles });
+                draft.parts.push(Part { relation, id: *id, after, to: *to, since, handles, panics });
             }
         }
         self.publishing = Some((epoch, edit, sealed));
@@ -363,7 +365,7 @@ impl Coordinator {
         let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry);
         let mailbox = self.mailbox.clone();
         // One that panicked is answered too: nobody may wait for a checkpoint that never comes (I13).
-        let panicked = |_| Err(weir_storage::Error::Invalid("it panicked".into()));
+        let panicked = |_| Err(Unmade::Store(weir_storage::Error::Invalid("it panicked".into())));
         let made = AssertUnwindSafe(work).catch_unwind().map(move |made| made.unwrap_or_else(panicked));
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(made.await)) });
         None
@@ -468,7 +470,10 @@ impl Coordinator {
             Message::Counted(counted) => self.counted(&counted),
             Message::Stretch(stretch) => self.refill(stretch),
             Message::Checkpoint(Ok(published)) => self.published(published),
-            Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
+            Message::Checkpoint(Err(Unmade::Unsealed { relation, cause, merged })) => {
+                self.unsealed(relation, &cause, merged);
+            }
+            Message::Checkpoint(Err(Unmade::Store(error))) => return Err(self.lost(error)),
             Message::Confirmed(confirmed) => {
                 self.confirming = false;
                 match confirmed {

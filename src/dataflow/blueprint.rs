@@ -49,6 +49,8 @@ pub struct Ordeal {
     pub rest: Duration,
     /// The piece of work, counted on each worker from 0, at which one panics.
     pub panics_at: Option<u64>,
+    /// Whether sealing it panics.
+    pub is_unsealable: bool,
 }
 
 #[derive(Clone)]
