@@ -1,6 +1,10 @@
 //! Trust: every store opens, every failure reaches whoever asks, no one thing stops everything.
 
 use crate::kit::{Client, Pair, Weir, eventually, same};
+use serde_json::{Value, json};
+use std::path::Path;
+use weir_storage::Env;
+use weir_storage::manifest::{Cache, Manifest, Record};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_opens_after_updates_of_rows_wider_than_a_block_and_of_many_narrow_ones() {
@@ -288,4 +292,89 @@ async fn a_source_whose_secrets_do_not_open_stands_where_it_is_and_goes_on_with_
     let notices = pair.sql.notices();
     assert!(notices.iter().any(|notice| notice.message().contains("was not dropped")), "{notices:?}");
     assert_eq!(pair.sql.one("SELECT count(*) FROM rw_catalog.rw_sources").await, "0");
+}
+
+/// Rewrites what the newest manifest of a server that is down says of the body of an object.
+async fn rewrite(weir: &Weir, name: &str, edit: impl Fn(&mut Value)) {
+    let env = Env::real(weir_storage::store::open_to_read(weir.store()).expect("a store"));
+    let files = std::fs::read_dir(Path::new(weir.store()).join("manifest")).expect("a folder").flatten();
+    let path = |file: std::fs::DirEntry| format!("manifest/{}", file.file_name().to_string_lossy());
+    let newest = files.filter_map(|file| Manifest::sequence_of(&path(file))).max().expect("a manifest");
+    let read = Manifest::read(&env, newest, &mut Cache::default()).await.expect("it is sound");
+    let mut manifest = read.expect("it is there");
+    let mut found = 0;
+    for record in manifest.catalog.objects.values_mut() {
+        let mut said: Value = record.read().expect("JSON");
+        if said["name"] == name {
+            said["body"].as_object_mut().expect("a body").values_mut().for_each(&edit);
+            *record = Record::of(&said);
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1, "{name}");
+    std::fs::write(Path::new(weir.store()).join(Manifest::path(newest)), manifest.encode()).expect("write it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_record_cannot_be_read_fails_alone_and_is_whole_for_the_version_that_can() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    for table in ["t", "own"] {
+        sql.run(&format!("CREATE TABLE {table} (k INT PRIMARY KEY); INSERT INTO {table} VALUES (1), (2)")).await;
+    }
+    for (name, query) in
+        [("v", "SELECT count(*) AS n FROM t"), ("child", "SELECT n FROM v"), ("other", "SELECT sum(k) AS s FROM t")]
+    {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+    }
+    sql.run("FLUSH").await;
+    weir.kill();
+    for name in ["v", "own"] {
+        rewrite(&weir, name, |body| body["unheard_of"] = json!(1)).await;
+    }
+    for k in [3, 4] {
+        weir.restart().await;
+        let sql = weir.client().await;
+        fails(&sql, "SELECT * FROM v", "the record of materialized view \"v\" cannot be read: unknown field").await;
+        fails(&sql, "SELECT * FROM child", "It reads materialized view \"v\"").await;
+        fails(&sql, "SELECT * FROM own", "the record of table \"own\" cannot be read: unknown field").await;
+        for refused in ["INSERT INTO own VALUES (3)", "REFRESH MATERIALIZED VIEW v"] {
+            let error = sql.error(refused).await;
+            assert!(error.message().contains("cannot be read"), "{refused}: {error}");
+        }
+        assert_eq!(sql.error("DROP TABLE t").await.code().code(), "2BP01");
+        let shown = "SELECT status FROM rw_catalog.rw_materialized_views WHERE name = 'v'";
+        assert_eq!(sql.one(shown).await, "failed");
+        sql.run(&format!("INSERT INTO t VALUES ({k})")).await;
+        sql.run("FLUSH").await;
+        weir.kill();
+    }
+    let known = |body: &mut Value| drop(body.as_object_mut().expect("a body").remove("unheard_of"));
+    for name in ["v", "own"] {
+        rewrite(&weir, name, known).await;
+    }
+    weir.restart().await;
+    let sql = weir.client().await;
+    sql.run("INSERT INTO own VALUES (3)").await;
+    assert_eq!(sql.one("SELECT sum(k) FROM own").await, "6");
+    assert_eq!(sql.one("SELECT s FROM other").await, "10");
+    for view in ["v", "child"] {
+        eventually("the views are built anew", async || match sql.rows(&format!("SELECT n FROM {view}")).await {
+            Ok(rows) if rows == [[Some("4".to_string())]] => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+    sql.run("FLUSH").await;
+    weir.kill();
+    for name in ["v", "own"] {
+        rewrite(&weir, name, |body| body["unheard_of"] = json!(1)).await;
+    }
+    weir.restart().await;
+    let sql = weir.client().await;
+    sql.run("DROP MATERIALIZED VIEW v CASCADE").await;
+    sql.run("DROP TABLE own").await;
+    assert_eq!(sql.error("SELECT * FROM own").await.code().code(), "42P01");
+    sql.run("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    assert_eq!(sql.one("SELECT n FROM v").await, "4");
 }

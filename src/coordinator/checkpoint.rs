@@ -4,7 +4,7 @@
 use super::replacement::Replacement;
 use super::upload::{InUse, OnRetry, ulid, upload};
 use crate::catalog::Catalog;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -41,6 +41,8 @@ pub struct Draft {
     pub parts: Vec<Part>,
     /// Arrangements whose state stays as the last manifest has it.
     pub kept: Vec<ArrangementId>,
+    /// Of those the ones that nothing can have changed since: they are as whole as they were.
+    pub still: BTreeSet<ArrangementId>,
     /// Runs merged since the last checkpoint.
     pub merged: Vec<Replacement>,
     /// Told what is uploaded and not published yet.
@@ -111,6 +113,9 @@ pub async fn make(
     for id in &draft.kept {
         if let Some(mut state) = last.arrangements.get(id).cloned() {
             merge(*id, &mut state);
+            if draft.still.contains(id) && state.upper == last.epoch {
+                state.upper = draft.epoch;
+            }
             arrangements.insert(*id, state);
         }
     }
@@ -214,6 +219,7 @@ mod tests {
             catalog: Arc::default(),
             parts,
             kept: vec![],
+            still: BTreeSet::new(),
             merged: vec![],
             in_use: InUse::default(),
             began: 0,

@@ -266,6 +266,9 @@ impl Jobs {
         let catalog = self.catalog();
         let object = catalog.get(id).ok_or_else(|| Error::new("42704", "the source was dropped meanwhile"))?;
         let Body::Source(body) = &object.body else { return Err(Error::internal("a source of another kind")) };
+        if let Some(error) = catalog.unread(id) {
+            return Err(error);
+        }
         if change == SourceChange::Resume && !body.is_at(&self.place) {
             return self.take_over(object).await;
         }
@@ -418,6 +421,9 @@ impl Jobs {
         let Body::Source(body) = &object.body else {
             return Err(Error::new("42809", format!("\"{}\" is not a source", object.name)));
         };
+        if let Some(error) = self.catalog().unread(object.id) {
+            return Err(error);
+        }
         let definition = Definition {
             id: object.id,
             name: object.name.clone(),
@@ -578,6 +584,9 @@ impl Jobs {
             let object = catalog.by_name(name).ok_or_else(|| Error::undefined_relation(name))?;
             if !is_kind(object, ObjectKind::MaterializedView) {
                 return Err(Error::new("42809", format!("\"{name}\" is not a materialized view")));
+            }
+            if let Some(error) = catalog.unread(object.id) {
+                return Err(error);
             }
             self.are_live(&[object.id])?;
             RelationId(object.id)
@@ -757,6 +766,8 @@ impl Jobs {
                     Ok(())
                 }
             },
+            // It stays as it is announced.
+            _ if self.catalog().unread(id).is_some() => Ok(()),
             Body::View(_) => self.backfill(id).await,
             Body::Table(TableBody { upstream: None, .. }) => {
                 self.mailbox.tell(Message::Live { id: RelationId(id) });
@@ -795,7 +806,7 @@ pub const REMEDY: &str =
 
 /// What the tables of a source subscribe to.
 fn subscriptions(catalog: &Catalog, source: u32) -> Vec<Subscription> {
-    let there = catalog.objects.values().filter(|object| object.life != Life::Dropping);
+    let there = catalog.objects.values().filter(|object| object.life != Life::Dropping && object.unread().is_none());
     there.filter_map(|object| subscription(object, source)).collect()
 }
 

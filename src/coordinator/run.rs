@@ -16,12 +16,12 @@ use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
 use crate::catalog::object::Filled;
-use crate::catalog::{Body, Catalog, Life};
+use crate::catalog::{Body, Catalog, Life, Shared};
 use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
 use crate::dataflow::blueprint::Blueprint;
 use futures::FutureExt;
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -300,7 +300,8 @@ impl Coordinator {
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
+        let still = still(&catalog);
+        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, still, merged, in_use, began };
         let failed_views = self.ledger.failed_views();
         self.sealing =
             Some(Sealing { draft, relations: included, edit: self.edits, failed_views, table: None, patience: None });
@@ -689,6 +690,13 @@ fn let_go() -> Error {
 fn fed(catalog: &Catalog, table: RelationId, source: u32) -> Option<&Subscription> {
     let Body::Table(table) = &catalog.get(table.0)?.body else { return None };
     table.upstream.as_ref().filter(|(of, _)| *of == source).map(|(_, subscription)| subscription)
+}
+
+/// What tables of our own keep whose records cannot be read: nobody writes them, so that they are whole for whoever can read them.
+fn still(catalog: &Catalog) -> BTreeSet<ArrangementId> {
+    let is_own = |object: &&Shared| matches!(&object.body, Body::Table(table) if table.upstream.is_none());
+    let tables = catalog.objects.values().filter(|object| object.unread().is_some()).filter(is_own);
+    tables.filter_map(|object| object.roles()).flat_map(|ids| ids.iter().copied().collect::<Vec<_>>()).collect()
 }
 
 /// Tables that cannot go on, each with its cause for readers.
