@@ -82,6 +82,9 @@ pub struct Options {
     /// Queries may call `broken(int)`, which panics. For tests.
     #[arg(long, hide = true)]
     broken_function: bool,
+    /// A relation of this name cannot be sealed. For tests.
+    #[arg(long, hide = true)]
+    unsealable: Vec<String>,
     /// Rows that a view is given at a time while it is made. For tests.
     #[arg(long, hide = true, default_value_t = PORTION_ROWS)]
     portion_rows: usize,
@@ -120,7 +123,8 @@ impl Options {
     fn ordeals(&self) -> Vec<(String, Ordeal)> {
         let slow = self.slow_view.iter().map(|(name, rest)| (name, Ordeal { rest: *rest, ..Ordeal::default() }));
         let panics = self.panics.iter().map(|(name, at)| (name, Ordeal { panics_at: Some(*at), ..Ordeal::default() }));
-        slow.chain(panics).map(|(name, ordeal)| (name.clone(), ordeal)).collect()
+        let unsealable = self.unsealable.iter().map(|name| (name, Ordeal { is_unsealable: true, ..Ordeal::default() }));
+        slow.chain(panics).chain(unsealable).map(|(name, ordeal)| (name.clone(), ordeal)).collect()
     }
 
     fn memory(&self) -> usize {

@@ -1,6 +1,10 @@
 //! Trust: every store opens, every failure reaches whoever asks, no one thing stops everything.
 
 use crate::kit::{Client, Pair, Weir, eventually, same};
+use serde_json::{Value, json};
+use std::path::Path;
+use weir_storage::Env;
+use weir_storage::manifest::{Cache, Manifest, Record};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_opens_after_updates_of_rows_wider_than_a_block_and_of_many_narrow_ones() {
@@ -111,6 +115,74 @@ async fn a_view_whose_operator_panics_fails_with_its_children_and_nobody_waits_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_cannot_be_built_keeps_no_server_from_starting_and_can_be_dropped() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    sql.run("CREATE TABLE t (k INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await;
+    for (name, query) in
+        [("v", "SELECT count(*) AS n FROM t"), ("child", "SELECT n FROM v"), ("other", "SELECT sum(k) AS s FROM t")]
+    {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+    }
+    weir.set_flags(vec!["--panics".into(), "v=0".into()]);
+    // The second one builds it anew.
+    for k in [3, 4] {
+        weir.kill();
+        weir.restart().await;
+        let sql = weir.client().await;
+        fails(&sql, "SELECT * FROM v", "materialized view \"v\" has failed: an operator panicked").await;
+        fails(&sql, "SELECT * FROM child", "It reads materialized view \"v\"").await;
+        sql.run(&format!("INSERT INTO t VALUES ({k})")).await;
+    }
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT s FROM other").await, "10");
+    sql.run("DROP MATERIALIZED VIEW v CASCADE").await;
+    let error = sql.error("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    assert!(error.message().contains("panicked"), "{error:?}");
+    sql.run("INSERT INTO t VALUES (5)").await;
+    assert_eq!(sql.one("SELECT s FROM other").await, "15");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relation_that_cannot_be_sealed_fails_alone_and_checkpoints_go_on() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    for table in ["t", "bad"] {
+        sql.run(&format!("CREATE TABLE {table} (k INT PRIMARY KEY); INSERT INTO {table} VALUES (1)")).await;
+    }
+    for name in ["v", "other"] {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS SELECT sum(k) AS s FROM t")).await;
+    }
+    weir.kill();
+    weir.set_flags(["--unsealable", "bad", "--unsealable", "v"].map(String::from).into());
+    for k in [2, 3] {
+        weir.restart().await;
+        let sql = weir.client().await;
+        // It returns once it is durable.
+        sql.run(&format!("INSERT INTO t VALUES ({k})")).await;
+        fails(&sql, "SELECT * FROM v", "materialized view \"v\" has failed: what it changed by cannot be stored").await;
+        let error = sql.error("INSERT INTO bad VALUES (2)").await;
+        assert!(error.message().contains("table \"bad\" has failed: what it changed by cannot be stored"), "{error}");
+        sql.run("FLUSH").await;
+        weir.kill();
+    }
+    weir.set_flags(vec![]);
+    weir.restart().await;
+    let sql = weir.client().await;
+    assert_eq!(sql.one("SELECT s FROM other").await, "6");
+    eventually("the view is built anew", async || match sql.rows("SELECT s FROM v").await {
+        Ok(rows) if rows == [[Some("6".to_string())]] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    // What was stored before is there, and nothing that was answered with an error.
+    fails(&sql, "SELECT * FROM bad", "table \"bad\" has failed").await;
+    sql.run("SET weir.read_failed = on").await;
+    assert_eq!(sql.rows("SELECT k FROM bad").await.unwrap(), [[Some("1".to_string())]]);
+    sql.run("DROP TABLE bad").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
     let mut pair = Pair::flagged(&["--panics", "bad=60"]).await;
     pair.follow(
@@ -165,4 +237,144 @@ async fn a_table_that_fails_is_never_acknowledged_past_and_the_others_go_on() {
         if now == before { Err(now) } else { Ok(()) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_secrets_do_not_open_stands_where_it_is_and_goes_on_with_the_right_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{name}: sixteen bytes or more")).expect("write a key");
+        path.to_string_lossy().into_owned()
+    };
+    let flags = |key: String| vec!["--secret-key-file".to_string(), key];
+    let (right, wrong) = (flags(key("right")), flags(key("wrong")));
+    let mut pair = Pair::flagged(&[&right[0], &right[1]]).await;
+    pair.follow("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)", &["t"]).await;
+    pair.sql.run("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    pair.sql.run("CREATE TABLE own (id INT PRIMARY KEY)").await;
+    pair.same("SELECT * FROM t").await;
+    for (n, flags) in [(2, vec![]), (3, wrong.clone())] {
+        pair.weir.kill();
+        pair.up.run(&format!("INSERT INTO t VALUES ({n})")).await;
+        pair.weir.set_flags(flags);
+        pair.revive().await;
+        let (state, error) = pair.stopped().await;
+        assert_eq!(state, "not_started", "{error}");
+        assert!(error.contains("--secret-key-file they were made with"), "{error}");
+        // Everything else is served, and its tables as they were.
+        pair.sql.run(&format!("INSERT INTO own VALUES ({n})")).await;
+        assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "1");
+        assert_eq!(pair.sql.one("SELECT n FROM v").await, "1");
+        let refused = pair.sql.error("CREATE TABLE again (*) FROM src TABLE 'public.t'").await;
+        assert!(refused.message().contains("stored secrets"), "{refused}");
+        let refused = pair.sql.error("ALTER SOURCE src RESNAPSHOT").await;
+        assert!(refused.message().contains("could not be started"), "{refused}");
+        pair.sql.run("ALTER SOURCE src PAUSE").await;
+        let refused = pair.sql.error("ALTER SOURCE src RESUME").await;
+        assert!(refused.message().contains("stored secrets"), "{refused}");
+        assert_eq!(pair.stopped().await.0, "not_started");
+        // Another source can be made beside it.
+        let options = pair.postgres.options("weir_other", "");
+        pair.sql.run(&format!("CREATE SOURCE other WITH ({options})")).await;
+        pair.sql.run("DROP SOURCE other").await;
+    }
+    pair.weir.kill();
+    pair.weir.set_flags(right);
+    pair.revive().await;
+    assert_eq!(pair.same("SELECT * FROM t ORDER BY id").await.len(), 3);
+    assert_eq!(pair.sql.one("SELECT count(*) FROM own").await, "2");
+    // It goes as well when it cannot be read.
+    pair.weir.kill();
+    pair.weir.set_flags(wrong);
+    pair.revive().await;
+    pair.sql.run("DROP SOURCE src CASCADE").await;
+    let notices = pair.sql.notices();
+    assert!(notices.iter().any(|notice| notice.message().contains("was not dropped")), "{notices:?}");
+    assert_eq!(pair.sql.one("SELECT count(*) FROM rw_catalog.rw_sources").await, "0");
+}
+
+/// Rewrites what the newest manifest of a server that is down says of the body of an object.
+async fn rewrite(weir: &Weir, name: &str, edit: impl Fn(&mut Value)) {
+    let env = Env::real(weir_storage::store::open_to_read(weir.store()).expect("a store"));
+    let files = std::fs::read_dir(Path::new(weir.store()).join("manifest")).expect("a folder").flatten();
+    let path = |file: std::fs::DirEntry| format!("manifest/{}", file.file_name().to_string_lossy());
+    let newest = files.filter_map(|file| Manifest::sequence_of(&path(file))).max().expect("a manifest");
+    let read = Manifest::read(&env, newest, &mut Cache::default()).await.expect("it is sound");
+    let mut manifest = read.expect("it is there");
+    let mut found = 0;
+    for record in manifest.catalog.objects.values_mut() {
+        let mut said: Value = record.read().expect("JSON");
+        if said["name"] == name {
+            said["body"].as_object_mut().expect("a body").values_mut().for_each(&edit);
+            *record = Record::of(&said);
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1, "{name}");
+    std::fs::write(Path::new(weir.store()).join(Manifest::path(newest)), manifest.encode()).expect("write it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_record_cannot_be_read_fails_alone_and_is_whole_for_the_version_that_can() {
+    let mut weir = Weir::start().await;
+    let sql = weir.client().await;
+    for table in ["t", "own"] {
+        sql.run(&format!("CREATE TABLE {table} (k INT PRIMARY KEY); INSERT INTO {table} VALUES (1), (2)")).await;
+    }
+    for (name, query) in
+        [("v", "SELECT count(*) AS n FROM t"), ("child", "SELECT n FROM v"), ("other", "SELECT sum(k) AS s FROM t")]
+    {
+        sql.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await;
+    }
+    sql.run("FLUSH").await;
+    weir.kill();
+    for name in ["v", "own"] {
+        rewrite(&weir, name, |body| body["unheard_of"] = json!(1)).await;
+    }
+    for k in [3, 4] {
+        weir.restart().await;
+        let sql = weir.client().await;
+        fails(&sql, "SELECT * FROM v", "the record of materialized view \"v\" cannot be read: unknown field").await;
+        fails(&sql, "SELECT * FROM child", "It reads materialized view \"v\"").await;
+        fails(&sql, "SELECT * FROM own", "the record of table \"own\" cannot be read: unknown field").await;
+        for refused in ["INSERT INTO own VALUES (3)", "REFRESH MATERIALIZED VIEW v"] {
+            let error = sql.error(refused).await;
+            assert!(error.message().contains("cannot be read"), "{refused}: {error}");
+        }
+        assert_eq!(sql.error("DROP TABLE t").await.code().code(), "2BP01");
+        let shown = "SELECT status FROM rw_catalog.rw_materialized_views WHERE name = 'v'";
+        assert_eq!(sql.one(shown).await, "failed");
+        sql.run(&format!("INSERT INTO t VALUES ({k})")).await;
+        sql.run("FLUSH").await;
+        weir.kill();
+    }
+    let known = |body: &mut Value| drop(body.as_object_mut().expect("a body").remove("unheard_of"));
+    for name in ["v", "own"] {
+        rewrite(&weir, name, known).await;
+    }
+    weir.restart().await;
+    let sql = weir.client().await;
+    sql.run("INSERT INTO own VALUES (3)").await;
+    assert_eq!(sql.one("SELECT sum(k) FROM own").await, "6");
+    assert_eq!(sql.one("SELECT s FROM other").await, "10");
+    for view in ["v", "child"] {
+        eventually("the views are built anew", async || match sql.rows(&format!("SELECT n FROM {view}")).await {
+            Ok(rows) if rows == [[Some("4".to_string())]] => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+    sql.run("FLUSH").await;
+    weir.kill();
+    for name in ["v", "own"] {
+        rewrite(&weir, name, |body| body["unheard_of"] = json!(1)).await;
+    }
+    weir.restart().await;
+    let sql = weir.client().await;
+    sql.run("DROP MATERIALIZED VIEW v CASCADE").await;
+    sql.run("DROP TABLE own").await;
+    assert_eq!(sql.error("SELECT * FROM own").await.code().code(), "42P01");
+    sql.run("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM t").await;
+    assert_eq!(sql.one("SELECT n FROM v").await, "4");
 }

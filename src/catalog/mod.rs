@@ -4,9 +4,12 @@
 pub mod facts;
 pub mod object;
 pub mod secret;
+mod shared;
 pub mod system;
+mod unread;
 
-pub use object::{Body, Life, Object, Shared, SourceBody, TableBody, ViewBody};
+pub use object::{Body, Life, Object, SourceBody, TableBody, ViewBody};
+pub use shared::Shared;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,7 +37,8 @@ struct Last {
 pub const FIRST_OBJECT: u32 = 16384;
 
 impl Catalog {
-    /// As `manifest` has it. One this binary does not understand is refused, never guessed at.
+    /// As `manifest` has it. One this binary does not understand is refused, never guessed at. A single object of it that it does not
+    /// understand is there and [`Catalog::unread`], if its name can be found.
     pub fn of(manifest: &Manifest) -> Result<Self> {
         let unknown = |error: serde_json::Error| {
             let manifest = Manifest::path(manifest.sequence);
@@ -64,6 +68,11 @@ impl Catalog {
 
     pub fn get(&self, id: u32) -> Option<&Object> {
         self.objects.get(&id).map(|o| &**o)
+    }
+
+    /// Why the record of an object cannot be read, if so.
+    pub fn unread(&self, id: u32) -> Option<Error> {
+        self.objects.get(&id)?.unread()
     }
 
     pub fn next_object(&mut self) -> u32 {
@@ -122,6 +131,42 @@ mod tests {
         let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
         let error = catalog(deep).records().expect_err("not to be read");
         assert!(error.message.contains("could not be read by a start"), "{error}");
+    }
+
+    #[test]
+    fn one_record_that_cannot_be_read_is_kept_as_it_was_written_and_known_by_its_name() {
+        let good = catalog(json!({"slot": "s"}));
+        let (source, table, view) = (FIRST_OBJECT, FIRST_OBJECT + 1, FIRST_OBJECT + 2);
+        let mut records = good.records().expect("fine");
+        let columns = json!([]);
+        let plan = json!({"version": 99, "nodes": [{"operator": {"Scan": {"relation": table, "name": "t"}}}]});
+        for (id, name, body) in [
+            (table, "t", json!({"Table": {"columns": columns, "arrangements": [1, 2], "upstream": [source, "new"]}})),
+            (view, "v", json!({"View": {"columns": columns, "plan": plan, "arrangements": [3, 4, 5], "new": 0.1}})),
+        ] {
+            let object =
+                json!({"id": id, "name": name, "life": "Live", "definition": "", "created_at": 0, "body": body});
+            records.objects.insert(id, Record::of(&object));
+        }
+        let read = |records: &Records| Catalog::of(&Manifest { catalog: records.clone(), ..Manifest::default() });
+        let mut found = read(&records).expect("the others are read");
+        assert_eq!(found.get(source), good.get(source));
+        assert!(found.unread(source).is_none());
+        for (name, id, kind, reads, kept) in
+            [("t", table, "table", source, 2), ("v", view, "materialized view", table, 3)]
+        {
+            let object = found.by_name(name).expect("it is known by its name");
+            assert_eq!((object.id, object.kind(), object.reads()), (id, kind, vec![reads]));
+            assert_eq!(object.roles().map(|roles| roles.iter().count()), Some(kept));
+            let error = found.unread(id).expect("it cannot be read");
+            assert!(error.message.starts_with(&format!("the record of {kind} \"{name}\" cannot be read")), "{error}");
+        }
+        assert_eq!(found.records().expect("as they were"), records);
+        // Announced to go, of which a crash must not make nothing.
+        found.objects.get_mut(&view).expect("it is there").life = Life::Dropping;
+        let again = read(&found.records().expect("as they were")).expect("the others are read");
+        assert_eq!(again.get(view).map(|object| object.life), Some(Life::Dropping));
+        assert!(again.unread(view).is_some());
     }
 
     #[test]

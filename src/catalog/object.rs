@@ -3,8 +3,6 @@
 use crate::connector::{Identity, Subscription};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, OnceLock};
 use weir_sql::catalog::{Relation, RelationId};
 use weir_sql::function::identifier;
 use weir_sql::plan::Plan;
@@ -28,61 +26,6 @@ pub struct Object {
     /// Microseconds since 1970-01-01 UTC.
     pub created_at: i64,
     pub body: Body,
-}
-
-/// An object as catalogs share it: one that is changed copies what it changes, and not the thousands beside it, and only its own record
-/// is written anew.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    object: Arc<Object>,
-    /// Once a manifest has asked for it.
-    record: Arc<OnceLock<Record>>,
-}
-
-impl Shared {
-    /// As a manifest has it.
-    pub fn read(record: &Record) -> serde_json::Result<Self> {
-        Ok(Self { object: Arc::new(record.read()?), record: Arc::new(OnceLock::from(record.clone())) })
-    }
-
-    /// As a manifest says it: what a start reads as the same object.
-    pub fn record(&self) -> Result<Record> {
-        if let Some(record) = self.record.get() {
-            return Ok(record.clone());
-        }
-        let record = Record::checked(&*self.object).map_err(|why| {
-            let name = format!("{} \"{}\"", self.kind(), self.name);
-            Error::internal(format!("what a manifest would say of {name} could not be read by a start")).detail(why)
-        })?;
-        Ok(self.record.get_or_init(|| record).clone())
-    }
-}
-
-impl PartialEq for Shared {
-    fn eq(&self, other: &Self) -> bool {
-        self.object == other.object
-    }
-}
-
-impl From<Object> for Shared {
-    fn from(object: Object) -> Self {
-        Self { object: Arc::new(object), record: Arc::default() }
-    }
-}
-
-impl Deref for Shared {
-    type Target = Object;
-
-    fn deref(&self) -> &Object {
-        &self.object
-    }
-}
-
-impl DerefMut for Shared {
-    fn deref_mut(&mut self) -> &mut Object {
-        self.record = Arc::default();
-        Arc::make_mut(&mut self.object)
-    }
 }
 
 /// Each step is in a manifest before its upstream effects begin; they are retried at start until confirmed.

@@ -14,12 +14,14 @@ pub mod postgres;
 pub mod segment;
 mod source;
 pub mod spilled;
+mod unstarted;
 
 pub use changes::{Bag, Cause, Changes, Failed, Fold, Partial};
 pub use source::{
     Batch, Connector, Created, Definition, Discovered, Event, Identity, Position, Retained, Source, Start, State,
     Status, Subscription, Waiting, Wanted,
 };
+pub use unstarted::Unstarted;
 use weir_sql::{Error, Result};
 
 /// The kinds of upstream there are.

@@ -99,8 +99,13 @@ pub struct Status {
 impl Status {
     /// Of a source that rests because the store is not where it was.
     pub fn displaced(reason: String, remedy: &str) -> Self {
+        Self::of(State::Stopped { name: "other_place".into(), reason, remedy: remedy.into() })
+    }
+
+    /// With nothing known beside the state.
+    pub fn of(state: State) -> Self {
         Self {
-            state: State::Stopped { name: "other_place".into(), reason, remedy: remedy.into() },
+            state,
             position: None,
             upstream_position: None,
             acknowledged: None,
@@ -186,7 +191,7 @@ pub trait Connector: Send + Sync {
     fn name(&self) -> &'static str;
     /// Names of the options whose values are secrets.
     fn secrets(&self) -> &'static [&'static str];
-    /// What a source has for itself upstream: two sources of one claim would take each other's changes.
+    /// What a source has for itself upstream: two sources of one claim would take each other's changes. Its secrets may be missing.
     fn claim(&self, source: &Definition) -> Result<String>;
     /// Checks options and server and changes nothing; all findings in one error. Returns the details to announce: what
     /// `create` is going to make upstream, so that `drop` after a crash in between takes back no less and no more.

@@ -4,9 +4,11 @@
 use super::replacement::Replacement;
 use super::upload::{InUse, OnRetry, ulid, upload};
 use crate::catalog::Catalog;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::manifest::{ArrangementId, Laid, Manifest, State, page};
 use weir_storage::publish::{Durable, Publisher};
@@ -15,6 +17,7 @@ use weir_storage::{Env, Epoch, Error, Limits, Result};
 
 /// An arrangement to be sealed.
 pub struct Part {
+    pub relation: RelationId,
     pub id: ArrangementId,
     /// Sealed up to here by an earlier checkpoint; [`Epoch::ZERO`]: never.
     pub after: Epoch,
@@ -24,6 +27,8 @@ pub struct Part {
     pub since: Epoch,
     /// One per worker; none if nothing has changed.
     pub handles: Vec<Arrangement>,
+    /// For tests.
+    pub panics: bool,
 }
 
 /// Everything a checkpoint says, as of its epoch.
@@ -36,6 +41,8 @@ pub struct Draft {
     pub parts: Vec<Part>,
     /// Arrangements whose state stays as the last manifest has it.
     pub kept: Vec<ArrangementId>,
+    /// Of those the ones that nothing can have changed since: they are as whole as they were.
+    pub still: BTreeSet<ArrangementId>,
     /// Runs merged since the last checkpoint.
     pub merged: Vec<Replacement>,
     /// Told what is uploaded and not published yet.
@@ -49,14 +56,28 @@ pub struct Published {
     pub proof: Durable,
 }
 
-/// Seals, uploads and publishes `draft` on top of `last`. `Fenced` means: stop at once.
+/// Why a checkpoint was not made.
+pub enum Unmade {
+    /// A relation cannot be sealed, for a reason of its own. Nothing has been written. `merged` was the draft's, and is still to be told.
+    Unsealed { relation: RelationId, cause: Error, merged: Vec<Replacement> },
+    /// The store, or what concerns all. `Fenced` means: stop at once.
+    Store(Error),
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Unmade::Store(error)
+    }
+}
+
+/// Seals, uploads and publishes `draft` on top of `last`.
 pub async fn make(
     env: Env,
     publisher: Arc<Mutex<Publisher>>,
     last: Arc<Manifest>,
     draft: Draft,
     on_retry: OnRetry,
-) -> Result<Published> {
+) -> Result<Published, Unmade> {
     let mut publisher = publisher.lock().await;
     let maker = publisher.maker();
     let workers = draft.parts.iter().map(|p| p.handles.len()).max().unwrap_or(0);
@@ -71,7 +92,13 @@ pub async fn make(
         (draft, catalog, sealed)
     };
     let (draft, catalog, sealed) = env.compute(seal).await?;
-    let sealed = sealed?;
+    let sealed = match sealed {
+        Ok(sealed) => sealed,
+        Err((relation, cause)) => {
+            uploads.iter().for_each(|path| in_use.remove(path));
+            return Err(Unmade::Unsealed { relation, cause, merged: draft.merged });
+        }
+    };
     // Refuses to publish what a start could not read: it would be the end of the store.
     let catalog = catalog.map_err(|error| Error::Corrupt(error.to_string()))?;
     let mut bytes = 0;
@@ -86,6 +113,9 @@ pub async fn make(
     for id in &draft.kept {
         if let Some(mut state) = last.arrangements.get(id).cloned() {
             merge(*id, &mut state);
+            if draft.still.contains(id) && state.upper == last.epoch {
+                state.upper = draft.epoch;
+            }
             arrangements.insert(*id, state);
         }
     }
@@ -129,23 +159,85 @@ struct Sealed {
     runs: Vec<Vec<Run>>,
 }
 
-/// All changes of every part since it was last sealed: one object per worker.
-fn seal(draft: &Draft, objects: Vec<String>, limits: Limits) -> Result<Sealed> {
+/// All changes of every part since it was last sealed: one object per worker. The store has no part in it yet: what fails is the failure of
+/// the relation whose part it is.
+fn seal(draft: &Draft, objects: Vec<String>, limits: Limits) -> Result<Sealed, (RelationId, Error)> {
     let mut runs: Vec<Vec<Run>> = vec![vec![]; draft.parts.len()];
     let mut sealed = vec![];
     for (worker, path) in objects.into_iter().enumerate() {
         let mut writer = Writer::new(path, limits);
         for (part, runs) in draft.parts.iter().zip(&mut runs).filter(|(p, _)| worker < p.handles.len()) {
-            let arrangement = &part.handles[worker];
-            let deltas = arrangement.changes(part.after, part.to)?;
-            if deltas.is_empty() {
-                continue;
-            }
-            runs.extend(writer.add(arrangement.spec(), part.after, part.to, &deltas)?);
+            // Sound: of what is written after a failure nothing is kept.
+            let run = catch_unwind(AssertUnwindSafe(|| part.seal(worker, &mut writer)));
+            let run = run.unwrap_or_else(|_| Err(Error::Invalid("it panicked; the server's log says more".into())));
+            runs.extend(run.map_err(|cause| (part.relation, cause))?);
         }
         if !writer.is_empty() {
             sealed.push(writer.finish());
         }
     }
     Ok(Sealed { objects: sealed, runs })
+}
+
+impl Part {
+    /// What one worker's share of it has changed by, as a run.
+    fn seal(&self, worker: usize, writer: &mut Writer) -> Result<Option<Run>> {
+        assert!(!self.panics, "a panic was asked for");
+        let arrangement = &self.handles[worker];
+        let deltas = arrangement.changes(self.after, self.to)?;
+        if deltas.is_empty() {
+            return Ok(None);
+        }
+        writer.add(arrangement.spec(), self.after, self.to, &deltas)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use weir_storage::Delta;
+    use weir_storage::arrangement::{Kind, Spec};
+
+    /// A part of this relation, with a row that has yet to be sealed.
+    fn part(relation: u32) -> Part {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![i64::from(relation)]));
+        let rows = RecordBatch::try_from_iter([("n", column)]).expect("one column");
+        let arrangement = Arrangement::new(Spec { kind: Kind::Bag, schema: rows.schema(), key: vec![] });
+        let (after, to) = (Epoch::ZERO, Epoch::from_u64(2));
+        arrangement.apply(to, &Delta::uniform(rows, 1)).expect("it is applied");
+        arrangement.advance(to);
+        let (relation, id) = (RelationId(relation), ArrangementId(u64::from(relation)));
+        Part { relation, id, after, to, since: to, handles: vec![arrangement], panics: false }
+    }
+
+    fn sealed(parts: Vec<Part>) -> Result<Sealed, (RelationId, Error)> {
+        let draft = Draft {
+            epoch: Epoch::from_u64(2),
+            now: 0,
+            positions: BTreeMap::new(),
+            catalog: Arc::default(),
+            parts,
+            kept: vec![],
+            still: BTreeSet::new(),
+            merged: vec![],
+            in_use: InUse::default(),
+            began: 0,
+        };
+        seal(&draft, vec!["object".into()], Limits::default())
+    }
+
+    #[test]
+    fn what_cannot_be_sealed_of_a_relation_is_told_with_its_name() {
+        let Ok(Sealed { objects, runs }) = sealed(vec![part(1), part(2)]) else { panic!("all of it is sound") };
+        assert_eq!((objects.len(), runs.iter().map(Vec::len).collect::<Vec<_>>()), (1, vec![1, 1]));
+        let panics = Part { panics: true, ..part(2) };
+        // History that is gone.
+        let gone = part(2);
+        gone.handles[0].compact(gone.to);
+        for (bad, why) in [(panics, "it panicked"), (gone, "not readable")] {
+            let Err((relation, cause)) = sealed(vec![part(1), bad, part(3)]) else { panic!("{why}") };
+            assert!(relation == RelationId(2) && cause.to_string().contains(why), "{relation}: {cause}");
+        }
+    }
 }

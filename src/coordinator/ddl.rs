@@ -9,7 +9,7 @@ use super::request::Done;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared, SourceBody, TableBody, ViewBody};
 use crate::connector::buffer::Buffers;
-use crate::connector::{self, Connectors, Definition, Identity, Source, Start, Subscription, Wanted};
+use crate::connector::{self, Connectors, Definition, Identity, Source, Start, Subscription, Unstarted, Wanted};
 use futures::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -207,8 +207,9 @@ impl Jobs {
     fn unclaimed(&self, connector: &'static dyn connector::Connector, source: &Definition) -> Result<()> {
         let claim = connector.claim(source)?;
         for object in self.catalog().objects.values().filter(|o| matches!(o.body, Body::Source(_))) {
-            let (other, definition) = self.definition(object)?;
-            if other.name() == connector.name() && other.claim(&definition)? == claim {
+            // What cannot be read of another source is no reason against this one.
+            let Ok((other, definition)) = self.described(object) else { continue };
+            if other.name() == connector.name() && other.claim(&definition).is_ok_and(|other| other == claim) {
                 return Err(Error::new("55006", format!("{claim} is in use by source \"{}\"", object.name)).hint(
                     "Tables of one source can be as many as you like; for a second source choose another slot.name.",
                 ));
@@ -266,6 +267,9 @@ impl Jobs {
         let catalog = self.catalog();
         let object = catalog.get(id).ok_or_else(|| Error::new("42704", "the source was dropped meanwhile"))?;
         let Body::Source(body) = &object.body else { return Err(Error::internal("a source of another kind")) };
+        if let Some(error) = catalog.unread(id) {
+            return Err(error);
+        }
         if change == SourceChange::Resume && !body.is_at(&self.place) {
             return self.take_over(object).await;
         }
@@ -292,11 +296,24 @@ impl Jobs {
     async fn go_on(&self, id: u32) -> Result<()> {
         let catalog = self.catalog();
         let object = catalog.get(id).ok_or_else(|| Error::new("42704", "the source was dropped meanwhile"))?;
-        let (connector, definition) = self.definition(object)?;
         let position = self.mailbox.ask(|reply| Message::PositionOf { id, reply }).await?;
         let position = position.ok_or_else(|| Error::internal("a source without a position"))?;
-        let tables = subscriptions(&catalog, id);
-        self.attach(connector, &definition, position, tables).await.map(drop)
+        self.read_on(&catalog, object, position).await
+    }
+
+    /// Makes a source with its tables read on from `position`. One that cannot be started is there all the same: it stands where it is,
+    /// says why, and is nobody else's trouble (I12).
+    async fn read_on(&self, catalog: &Catalog, object: &Object, position: connector::Position) -> Result<()> {
+        let start = async {
+            let (connector, definition) = self.definition(object)?;
+            self.attach(connector, &definition, position.clone(), subscriptions(catalog, object.id)).await
+        };
+        let panicked = |_| Err(Error::internal("it failed unexpectedly; the server's log says more"));
+        let Err(error) = AssertUnwindSafe(start).catch_unwind().await.unwrap_or_else(panicked) else { return Ok(()) };
+        tracing::error!(source = object.name, %error, hint = error.hint, "a source could not be started: its tables stay as they are");
+        let source = Arc::new(Unstarted::new(&error));
+        self.mailbox.tell(Message::Attach { id: object.id, source, position });
+        Err(error)
     }
 
     /// A source of a store that was opened at another place becomes this one's, by order of whoever names it.
@@ -390,19 +407,29 @@ impl Jobs {
     }
 
     /// A source of the catalog with its secrets in clear.
-    pub fn definition(&self, object: &Object) -> Result<(&'static dyn connector::Connector, Definition)> {
+    fn definition(&self, object: &Object) -> Result<(&'static dyn connector::Connector, Definition)> {
+        let (connector, mut definition) = self.described(object)?;
+        if let Body::Source(body) = &object.body {
+            for (name, sealed) in &body.secrets {
+                definition.options.insert(name.clone(), self.keeper.open_secret(sealed)?);
+            }
+        }
+        Ok((connector, definition))
+    }
+
+    /// A source of the catalog without its secrets.
+    fn described(&self, object: &Object) -> Result<(&'static dyn connector::Connector, Definition)> {
         let Body::Source(body) = &object.body else {
             return Err(Error::new("42809", format!("\"{}\" is not a source", object.name)));
         };
-        let mut options = body.options.clone();
-        for (name, sealed) in &body.secrets {
-            options.insert(name.clone(), self.keeper.open_secret(sealed)?);
+        if let Some(error) = self.catalog().unread(object.id) {
+            return Err(error);
         }
         let definition = Definition {
             id: object.id,
             name: object.name.clone(),
             identity: body.identity,
-            options,
+            options: body.options.clone(),
             details: body.details.clone(),
         };
         Ok((self.connectors.find(&body.connector)?, definition))
@@ -558,6 +585,9 @@ impl Jobs {
             let object = catalog.by_name(name).ok_or_else(|| Error::undefined_relation(name))?;
             if !is_kind(object, ObjectKind::MaterializedView) {
                 return Err(Error::new("42809", format!("\"{name}\" is not a materialized view")));
+            }
+            if let Some(error) = catalog.unread(object.id) {
+                return Err(error);
             }
             self.are_live(&[object.id])?;
             RelationId(object.id)
@@ -729,10 +759,16 @@ impl Jobs {
             Body::Source(_) if self.displaced(&self.catalog(), id).is_some() => {
                 Err(Error::new("55000", "it was being made by this store at another place"))
             }
-            Body::Source(_) => {
-                let (connector, mut source) = self.definition(object)?;
-                self.make_upstream(connector, &mut source).await.map(drop)
-            }
+            Body::Source(_) => match self.definition(object) {
+                Ok((connector, mut source)) => self.make_upstream(connector, &mut source).await.map(drop),
+                // What it may have made upstream could not be taken back either: it stays announced, until a start can read it or a DROP.
+                Err(error) => {
+                    tracing::error!(source = object.name, %error, hint = error.hint, "a half-made source cannot be finished");
+                    Ok(())
+                }
+            },
+            // It stays as it is announced.
+            _ if self.catalog().unread(id).is_some() => Ok(()),
             Body::View(_) => self.backfill(id).await,
             Body::Table(TableBody { upstream: None, .. }) => {
                 self.mailbox.tell(Message::Live { id: RelationId(id) });
@@ -749,7 +785,7 @@ impl Jobs {
     }
 
     /// Starts the live sources with their tables.
-    pub async fn start_sources(&self, catalog: &Catalog, positions: &BTreeMap<u32, serde_json::Value>) -> Result<()> {
+    pub async fn start_sources(&self, catalog: &Catalog, positions: &BTreeMap<u32, serde_json::Value>) {
         let runs = |object: &&Shared| {
             object.life == Life::Live && matches!(&object.body, Body::Source(source) if !source.paused)
         };
@@ -759,11 +795,9 @@ impl Jobs {
                 continue;
             }
             let Some(position) = positions.get(&object.id) else { continue };
-            let (connector, definition) = self.definition(object)?;
-            let tables = subscriptions(catalog, object.id);
-            self.attach(connector, &definition, connector::Position(position.clone()), tables).await?;
+            // One that cannot be started says so itself, and keeps nobody else from it.
+            let _ = self.read_on(catalog, object, connector::Position(position.clone())).await;
         }
-        Ok(())
     }
 }
 
@@ -773,7 +807,7 @@ pub const REMEDY: &str =
 
 /// What the tables of a source subscribe to.
 fn subscriptions(catalog: &Catalog, source: u32) -> Vec<Subscription> {
-    let there = catalog.objects.values().filter(|object| object.life != Life::Dropping);
+    let there = catalog.objects.values().filter(|object| object.life != Life::Dropping && object.unread().is_none());
     there.filter_map(|object| subscription(object, source)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Relations that have failed: an internal error, a panic caught at its boundary, a limit, damaged state.
+//! Relations that have failed: an internal error, a panic caught at its boundary, a limit, damaged state, what cannot be sealed.
 //!
 //! A worker that fails a relation tells the loop of it ([`Relations::take_failures`]). The relations that read it, directly or not, fail
 //! with it. Nobody waits for any of them: checkpoints keep what earlier manifests say of them, writers and FLUSH go on without them, and
@@ -10,7 +10,9 @@
 
 use super::held::Coordinator;
 use super::ledger::Event;
+use super::replacement::Replacement;
 use super::told::told;
+use crate::dataflow::relations::Failure;
 #[cfg(doc)]
 use crate::dataflow::relations::Relations;
 use std::collections::BTreeSet;
@@ -36,6 +38,19 @@ impl Coordinator {
             self.note(all.into_iter().map(|id| (id, Event::Failed(failure.clone()))));
             // The next checkpoint does without it.
             self.changed = true;
+        }
+    }
+
+    /// A checkpoint was not made, since this relation cannot be sealed: it fails, and the next one does without it. Nothing was written.
+    pub(super) fn unsealed(&mut self, id: RelationId, cause: &weir_storage::Error, merged: Vec<Replacement>) {
+        self.publishing = None;
+        self.pace.checkpoint_ended();
+        // What this one was going to say is still to be said.
+        self.merged.splice(..0, merged);
+        (self.changed, self.moved) = (true, true);
+        if let Some(relation) = self.engine.relations().get(id) {
+            let cause = Error::internal(format!("what it changed by cannot be stored: {cause}"));
+            relation.fail(Failure { of: id, cause });
         }
     }
 

@@ -1,6 +1,6 @@
 //! What jobs beside the loop tell it. The loop alone changes the catalog, the engine and the set of sources.
 
-use super::checkpoint::Published;
+use super::checkpoint::{Published, Unmade};
 use super::replacement::Replacement;
 use crate::catalog::Catalog;
 use crate::connector::{Position, Source};
@@ -107,7 +107,7 @@ pub enum Message {
     Ended {
         id: u32,
     },
-    Checkpoint(weir_storage::Result<Published>),
+    Checkpoint(Result<Published, Unmade>),
     /// Runs were merged and uploaded: the next manifest names the result.
     Merged(Vec<Replacement>),
     /// Garbage was collected, and these objects stay for little of what is in them; or it could not be.

@@ -1,6 +1,6 @@
 //! The event loop.
 
-use super::checkpoint::{self, Draft, Part, Published};
+use super::checkpoint::{self, Draft, Part, Published, Unmade};
 use super::ddl::REMEDY;
 use super::held::{Coordinator, Held, Sealing};
 use super::housekeeping::Kept;
@@ -16,12 +16,12 @@ use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
 use crate::catalog::object::Filled;
-use crate::catalog::{Body, Catalog, Life};
+use crate::catalog::{Body, Catalog, Life, Shared};
 use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
 use crate::dataflow::blueprint::Blueprint;
 use futures::FutureExt;
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -300,7 +300,8 @@ impl Coordinator {
         let began = self.env.clock.monotonic();
         let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
+        let still = still(&catalog);
+        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, still, merged, in_use, began };
         let failed_views = self.ledger.failed_views();
         self.sealing =
             Some(Sealing { draft, relations: included, edit: self.edits, failed_views, table: None, patience: None });
@@ -346,6 +347,8 @@ impl Coordinator {
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
+            let panics = self.catalog.get(id.0).is_some_and(|object| self.engine.ordeal(&object.name).is_unsealable);
+            let relation = *id;
             for ((role, id), handles) in held.ids.by_role().zip(held.arrangements.iter()) {
                 let since = match role {
                     Role::Rows | Role::Errors => since,
@@ -355,7 +358,7 @@ impl Coordinator {
                 let after = entry.sealed();
                 let is_new = after == Epoch::ZERO || handles.iter().any(|own| own.has_changed(after));
                 let handles = if is_new { handles.clone() } else { vec![] };
-                draft.parts.push(Part { id: *id, after, to: *to, since, handles });
+                draft.parts.push(Part { relation, id: *id, after, to: *to, since, handles, panics });
             }
         }
         self.publishing = Some((epoch, edit, sealed));
@@ -363,7 +366,7 @@ impl Coordinator {
         let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry);
         let mailbox = self.mailbox.clone();
         // One that panicked is answered too: nobody may wait for a checkpoint that never comes (I13).
-        let panicked = |_| Err(weir_storage::Error::Invalid("it panicked".into()));
+        let panicked = |_| Err(Unmade::Store(weir_storage::Error::Invalid("it panicked".into())));
         let made = AssertUnwindSafe(work).catch_unwind().map(move |made| made.unwrap_or_else(panicked));
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(made.await)) });
         None
@@ -468,7 +471,10 @@ impl Coordinator {
             Message::Counted(counted) => self.counted(&counted),
             Message::Stretch(stretch) => self.refill(stretch),
             Message::Checkpoint(Ok(published)) => self.published(published),
-            Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
+            Message::Checkpoint(Err(Unmade::Unsealed { relation, cause, merged })) => {
+                self.unsealed(relation, &cause, merged);
+            }
+            Message::Checkpoint(Err(Unmade::Store(error))) => return Err(self.lost(error)),
             Message::Confirmed(confirmed) => {
                 self.confirming = false;
                 match confirmed {
@@ -684,6 +690,13 @@ fn let_go() -> Error {
 fn fed(catalog: &Catalog, table: RelationId, source: u32) -> Option<&Subscription> {
     let Body::Table(table) = &catalog.get(table.0)?.body else { return None };
     table.upstream.as_ref().filter(|(of, _)| *of == source).map(|(_, subscription)| subscription)
+}
+
+/// What tables of our own keep whose records cannot be read: nobody writes them, so that they are whole for whoever can read them.
+fn still(catalog: &Catalog) -> BTreeSet<ArrangementId> {
+    let is_own = |object: &&Shared| matches!(&object.body, Body::Table(table) if table.upstream.is_none());
+    let tables = catalog.objects.values().filter(|object| object.unread().is_some()).filter(is_own);
+    tables.filter_map(|object| object.roles()).flat_map(|ids| ids.iter().copied().collect::<Vec<_>>()).collect()
 }
 
 /// Tables that cannot go on, each with its cause for readers.

@@ -17,7 +17,7 @@ use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared};
 use crate::connector::Connectors;
 use crate::connector::buffer::Buffers;
-use crate::dataflow::blueprint::{Blueprint, Log};
+use crate::dataflow::blueprint::{self, Blueprint, Log};
 use crate::dataflow::engine::{Engine, Most, Ordeal, PART, World};
 use crate::dataflow::relations::Failure;
 use futures::future::BoxFuture;
@@ -170,7 +170,7 @@ impl Coordinator {
             }
         }
         self.settle_sources();
-        self.jobs.start_sources(&self.catalog, &self.manifest.positions).await?;
+        self.jobs.start_sources(&self.catalog, &self.manifest.positions).await;
         self.jobs.resume(&self.catalog);
         self.restoring.send_replace(None);
         Ok(true)
@@ -234,13 +234,13 @@ impl Coordinator {
     }
 
     fn bring_back(&mut self, read: ReadBack, object: &Object) {
-        let ReadBack { arrangements, upper, is_table, fresh, portion, suspended, logs, first, failed, .. } = read;
+        let ReadBack { shape, arrangements, upper, is_table, fresh, portion, suspended, logs, first, failed, .. } =
+            read;
         let id = RelationId(object.id);
-        let body = || body(&object.body).expect("a relation was read back");
         let blueprint = || Blueprint {
             id,
             name: object.name.clone(),
-            body: body(),
+            body: shape.clone(),
             arrangements: arrangements.clone(),
             from: upper,
             fresh,
@@ -259,13 +259,17 @@ impl Coordinator {
         let void = was_void || life == ledger::Life::Suspended;
         let sealed = if fresh { Epoch::ZERO } else { upper };
         let entry = Entry::new(kind(object), reads, upper).found(life, sealed, void);
-        self.enter(id, Held { ids: object.roles().expect("a relation was read back"), arrangements }, entry);
+        let ids = object.roles().expect("a relation was read back");
+        // What the store keeps of one that cannot be read is not what stands in for it.
+        let is_unread = self.catalog.unread(object.id).is_some();
+        let arrangements = if is_unread { ids.map(|_| vec![]) } else { arrangements };
+        self.enter(id, Held { ids, arrangements }, entry);
         if void && !was_void {
             // Nothing is kept that would lead on from where it was (I8).
             self.edit_view(id, |view| view.suspended = true);
         }
         if let Some(suspended) = suspended {
-            self.serve(Arc::new(body().readable(id, &suspended.arrangements)));
+            self.serve(Arc::new(shape.readable(id, &suspended.arrangements)));
         }
     }
 }
@@ -329,6 +333,7 @@ fn find(life: Life, is_table: bool, stopped: bool, upper: Option<Epoch>, epoch: 
 
 /// A relation with its state as of the manifest, and what its parents changed by since.
 struct ReadBack {
+    shape: blueprint::Body,
     arrangements: Roles<Vec<Arrangement>>,
     upper: Epoch,
     is_table: bool,
@@ -361,6 +366,7 @@ fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_st
         upper: manifest.epoch,
         is_table,
         parents: shape.parents(),
+        shape,
         fresh: true,
         portion: Portion::ALL,
         suspended: None,
@@ -370,14 +376,34 @@ fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_st
     })
 }
 
+/// In the place of a relation whose record cannot be read: it has failed, with its columns and nothing in it. What the store has of it
+/// stays.
+fn unread(workers: usize, manifest: &Manifest, object: &Object, cause: Error) -> ReadBack {
+    let columns = object.columns().unwrap_or_default().to_vec();
+    let shape = blueprint::Body::Table { columns, key: None };
+    ReadBack {
+        arrangements: shape.arrangements(workers),
+        upper: manifest.epoch,
+        is_table: true,
+        parents: vec![],
+        shape,
+        fresh: true,
+        portion: Portion::ALL,
+        suspended: None,
+        logs: vec![Log::new(); workers],
+        first: None,
+        failed: Some(Failure { of: RelationId(object.id), cause }),
+    }
+}
+
 /// What the manifest has of a relation, if it has all of it at one epoch; nothing of one that is going.
 async fn read_ahead(
     reading: &Reading<'_>,
     workers: usize,
     manifest: &Manifest,
-    object: &Object,
+    object: &Shared,
 ) -> weir_storage::Result<Option<Restored>> {
-    let shape = body(&object.body).filter(|_| object.life != Life::Dropping);
+    let shape = body(&object.body).filter(|_| object.life != Life::Dropping && object.unread().is_none());
     let Some((shape, ids)) = shape.zip(object.roles()) else { return Ok(None) };
     match recover::states(manifest, &shape, &ids) {
         Some(states) => recover::restore(reading, workers, &shape, &states).await.map(Some),
@@ -396,6 +422,9 @@ async fn read_back(
     restored: weir_storage::Result<Option<Restored>>,
 ) -> weir_storage::Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
+    if let Some(cause) = catalog.unread(object.id) {
+        return Ok((object.life != Life::Dropping).then(|| unread(workers, manifest, object, cause)));
+    }
     let states = object.roles().and_then(|ids| recover::states(manifest, &shape, &ids));
     let upper = states.as_ref().map(|states| states.rows.upper);
     let parents: Vec<RelationId> = shape.parents();
@@ -457,7 +486,7 @@ async fn read_back(
     }
     let portion = portion.unwrap_or(Portion::ALL);
     let failed = stopped.map(|stopped| stopped.failure(RelationId(object.id)));
-    Ok(Some(ReadBack { arrangements, upper, is_table, parents, fresh, portion, suspended, logs, first, failed }))
+    Ok(Some(ReadBack { shape, arrangements, upper, is_table, parents, fresh, portion, suspended, logs, first, failed }))
 }
 
 fn storage(error: weir_storage::Error) -> Error {

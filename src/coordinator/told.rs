@@ -19,6 +19,9 @@ pub fn told(catalog: &Catalog, id: RelationId, failure: &Failure) -> Error {
         false => told.detail(format!("It reads {}, which has failed.", name(failure.of))),
     };
     let read = "SET weir.read_failed = on reads what it was.";
+    if let Some(hint) = catalog.unread(failure.of.0).and_then(|unread| unread.hint) {
+        return told.hint(hint);
+    }
     told.hint(match catalog.get(failure.of.0).map(|object| (&object.name, &object.body)) {
         Some((name, Body::View(_))) => {
             format!("REFRESH MATERIALIZED VIEW {name} builds it anew from its parents; {read}")

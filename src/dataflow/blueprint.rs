@@ -42,13 +42,15 @@ pub struct Plot {
     pub ordeal: Ordeal,
 }
 
-/// What the operators of a relation go through, for tests of what it does to others.
+/// What a relation goes through, for tests of what it does to others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ordeal {
     /// How long those of a view rest before every step.
     pub rest: Duration,
     /// The piece of work, counted on each worker from 0, at which one panics.
     pub panics_at: Option<u64>,
+    /// Whether sealing it panics.
+    pub is_unsealable: bool,
 }
 
 #[derive(Clone)]

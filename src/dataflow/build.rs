@@ -1,9 +1,11 @@
-//! From a relation's blueprint to its dataflow. Building cannot fail: everything is checked before workers are told.
+//! From a relation's blueprint to its dataflow. Everything is checked before workers are told, so building should not fail. If it does, it
+//! is the relation's failure ([`Relation::contain`]), and what is built has the shape that it has on the other workers: they number
+//! channels alike, so that no call of timely's may be left out.
 
 use super::backfill::Backfill;
 use super::blueprint::{Blueprint, Body, Log, Plot};
 use super::host::{Hosting, host};
-use super::operator;
+use super::operator::{self, Absent};
 use super::output::{filler, negate, output};
 use super::packet::Packet;
 use super::placement::Placement;
@@ -122,10 +124,11 @@ impl<'s> Builder<'_, 's> {
         // Parents take their arrangements before children, as `Body::specs` visits them.
         let own: Vec<Arrangement> = self.states.drain(..operator::specs(node).len()).collect();
         let linear = matches!(node.operator, Operator::Map { .. });
-        let operator = operator::build(node, self.relation.place, own);
+        let built = self.relation.contain(|| Ok(operator::build(node, self.relation.place, own)));
         let number = self.hosts;
         self.hosts += 1;
         let inputs: Vec<_> = node.inputs().into_iter().map(|input| self.build(input)).collect();
+        let operator = built.unwrap_or_else(|| Box::new(Absent { inputs: inputs.len() }));
         let first = (self.blueprint.fresh && !linear).then_some(self.blueprint.from);
         let hosting = Hosting { name: name(node).into(), linear, number, first };
         host(self.scope, inputs, operator, hosting, self.relation.clone())
@@ -153,7 +156,10 @@ impl<'s> Builder<'_, 's> {
         let backfill = Rc::new(Backfill::new(&parent.arrangements.rows, projection, taken));
         let from = self.blueprint.start();
         if fresh {
-            backfill.begin(parent, portion, from);
+            self.relation.contain(|| {
+                backfill.begin(parent, portion, from);
+                Ok(())
+            });
         }
         if taken != Portion::ALL {
             let rows = parent.arrangements.rows.rows() as usize;
@@ -161,15 +167,15 @@ impl<'s> Builder<'_, 's> {
             self.relation.work().is_done(rows / Portion::PARTS as usize * taken.to() as usize);
         }
         self.feeds.push(Feed { of: parent.id, queue: queue.clone(), backfill: backfill.clone() });
-        for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
-            queue.push(*epoch, packet.clone());
-        }
         // A fresh view has the parent's rows as of now. The log of another leads to where the parent was restored: one that was behind
         // itself may have gone on since, while this view was being read back.
         let after = if self.blueprint.fresh { parent.upper() } else { parent.stood };
-        if let Err(error) = parent.tell(&queue, after) {
-            self.relation.fail(error);
-        }
+        self.relation.contain(|| {
+            for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
+                queue.push(*epoch, packet.clone());
+            }
+            parent.tell(&queue, after)
+        });
         let following = Following::Steps(self.follower.clone());
         let relation = self.relation.clone();
         source(self.scope, &self.blueprint.name, Reading { from, queue, backfill, following, relation })

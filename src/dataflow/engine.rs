@@ -93,6 +93,12 @@ impl Engine {
         self
     }
 
+    /// What a relation of this name goes through.
+    pub fn ordeal(&self, name: &str) -> Ordeal {
+        let ordeal = self.ordeals.iter().find(|(tried, _)| tried == name);
+        ordeal.map(|(_, ordeal)| *ordeal).unwrap_or_default()
+    }
+
     pub fn workers(&self) -> usize {
         self.commands.len()
     }
@@ -122,8 +128,7 @@ impl Engine {
         self.tell(|_| {
             let follower = Follower { view: readable.clone(), marks: self.relations.marks.clone() };
             let (blueprint, log) = (blueprint(), logs.next().unwrap_or_default());
-            let ordeal = self.ordeals.iter().find(|(name, _)| *name == blueprint.name);
-            let ordeal = ordeal.map(|(_, ordeal)| *ordeal).unwrap_or_default();
+            let ordeal = self.ordeal(&blueprint.name);
             Command::Build(Box::new(Plot { blueprint, follower, log, ordeal }))
         });
         readable

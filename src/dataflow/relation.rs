@@ -26,7 +26,7 @@ pub struct Relation {
     pub place: Place,
     pub is_table: bool,
     pub ordeal: Ordeal,
-    /// Pieces of work its operators have begun.
+    /// Pieces of its work that were begun.
     pieces: Cell<u64>,
     /// Fed by the epochs themselves, not by parents.
     pub is_root: bool,
@@ -182,8 +182,10 @@ impl Relation {
         self.watchers.borrow().iter().for_each(Activator::activate);
     }
 
-    /// Does work of one of its operators. An error or a panic in it is the relation's failure and nobody else's: it keeps its last epoch,
-    /// says why, and everything else goes on (I12). Sound, since what the work has changed is seen by nobody at a later epoch.
+    /// Does a piece of its work: of its operators, of building it, of what feeds it, of giving its memory back. An error or a panic in it
+    /// is the relation's failure and nobody else's: it keeps its last epoch, says why, and everything else goes on (I12). Sound, since what
+    /// the work has changed is seen by nobody at a later epoch. Not for timely's own calls: all workers make the same ones. `None`: it has
+    /// failed.
     pub fn contain<T>(&self, work: impl FnOnce() -> Result<T>) -> Option<T> {
         if self.has_failed() {
             return None;

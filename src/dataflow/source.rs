@@ -81,6 +81,11 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                 backfill.end();
             }
             let Some(capability) = &mut capability else { return };
+            if relation.has_failed() {
+                // Nobody takes anything any more. The capability stays, so that the epoch that failed is never passed.
+                backfill.end();
+                return queue.clear();
+            }
             let sent = |capability: &Capability<u64>| Epoch::from_u64(capability.time().saturating_sub(1));
             if !backfill.is_first() {
                 step = step.take().or_else(|| following.next(sent(capability), &queue));
@@ -100,7 +105,9 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
             };
             let limit = if relation.is_behind() { 1 } else { BATCHES };
             let mut batches = 0;
-            while let Some(packet) = backfill.is_first().then(|| backfill.next(from)).flatten() {
+            while backfill.is_first() {
+                let Some(next) = relation.contain(|| Ok(backfill.next(from))) else { return };
+                let Some(packet) = next else { break };
                 relation.work().is_done(packet.rows());
                 send(capability, packet);
                 batches += 1;
@@ -110,23 +117,23 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
             }
             while let Some(to) = step.take().or_else(|| following.next(sent(capability), &queue)) {
                 loop {
-                    let (at, packet) = match queue.pop(to) {
-                        Some((epoch, packet)) => {
-                            let at = match following {
-                                Following::Every => epoch.as_u64().max(*capability.time()),
-                                Following::Steps(_) => to.as_u64(),
-                            };
-                            batches += usize::from(packet.rows() > LARGE);
-                            (at, backfill.pass(epoch, packet))
-                        }
-                        None => {
-                            let Some(packet) = backfill.next(to) else { break };
-                            relation.work().is_done(packet.rows());
-                            batches += 1;
-                            (to.as_u64(), packet)
-                        }
-                    };
-                    send(&capability.delayed(&at), packet);
+                    let next = relation.contain(|| {
+                        let Some((epoch, packet)) = queue.pop(to) else {
+                            let packet = backfill.next(to);
+                            packet.iter().for_each(|packet| relation.work().is_done(packet.rows()));
+                            return Ok(packet.map(|packet| (to, 1, packet)));
+                        };
+                        let at = match following {
+                            Following::Every => epoch,
+                            Following::Steps(_) => to,
+                        };
+                        let batch = usize::from(packet.rows() > LARGE);
+                        Ok(Some((at, batch, backfill.pass(epoch, packet))))
+                    });
+                    let Some(next) = next else { return };
+                    let Some((at, batch, packet)) = next else { break };
+                    batches += batch;
+                    send(&capability.delayed(&at.as_u64().max(*capability.time())), packet);
                     if batches >= limit && matches!(following, Following::Steps(_)) {
                         step = Some(to);
                         return queue.wake();

@@ -211,8 +211,13 @@ impl Queue {
     /// The reader is to end: it lets go of everything, and its dataflow ends by itself.
     pub fn close(&self) {
         self.closed.set(true);
-        while self.pop(Epoch::NEVER).is_some() {}
+        self.clear();
         self.wake();
+    }
+
+    /// Lets go of everything that waits.
+    pub fn clear(&self) {
+        while self.pop(Epoch::NEVER).is_some() {}
     }
 
     pub fn is_closed(&self) -> bool {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 use timely::worker::Worker;
+use weir_sql::Result;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
@@ -127,8 +128,11 @@ impl Crew {
         let slice = Slice::begin(&self.orders.world.clock);
         while let Some(&next) = self.untidy.range(self.tidying..).next().or_else(|| self.untidy.first()) {
             self.tidying = next;
-            let arrangement = self.running.get(&next.0).and_then(|own| own.relation.arrangements.iter().nth(next.1));
-            if !arrangement.is_some_and(Arrangement::reclaim) {
+            let reclaim = |own: &Running| {
+                let arrangement = own.relation.arrangements.iter().nth(next.1);
+                own.relation.contain(|| Ok(arrangement.is_some_and(Arrangement::reclaim)))
+            };
+            if !self.running.get(&next.0).and_then(reclaim).unwrap_or(false) {
                 self.untidy.remove(&next);
             }
             if slice.is_over() {
@@ -205,18 +209,25 @@ impl Crew {
                     feed.queue.detach(cut);
                 }
             }
-            Command::Refill { id, log, to, attach } => refill(running, id, &log, to, attach),
+            Command::Refill { id, log, to, attach } => {
+                if let Some(view) = self.running.get(&id) {
+                    view.relation.contain(|| refill(&self.running, view, &log, to, attach));
+                }
+            }
             Command::Backfill { id, portion, at } => {
-                for feed in running.get(&id).iter().flat_map(|view| &view.feeds) {
-                    feed.backfill.begin(parent(running, feed.of), portion, at);
-                    feed.queue.wake();
+                if let Some(view) = self.running.get(&id) {
+                    view.relation.contain(|| backfill(&self.running, view, portion, at));
                 }
             }
             Command::Compact(since) => {
                 for (id, since) in since.iter() {
-                    let arrangements = running.get(id).into_iter().flat_map(|own| own.relation.arrangements.iter());
-                    let untidy = arrangements.enumerate().filter(|(_, arrangement)| arrangement.compact(*since));
-                    self.untidy.extend(untidy.map(|(index, _)| (*id, index)));
+                    let Some(Running { relation, .. }) = running.get(id) else { continue };
+                    let compact = || {
+                        let arrangements = relation.arrangements.iter().enumerate();
+                        let untidy = arrangements.filter(|(_, arrangement)| arrangement.compact(*since));
+                        Ok(untidy.map(|(index, _)| (*id, index)).collect::<Vec<_>>())
+                    };
+                    self.untidy.extend(relation.contain(compact).into_iter().flatten());
                 }
             }
             Command::Stop => unreachable!("ends the loop"),
@@ -224,21 +235,28 @@ impl Crew {
     }
 }
 
-fn refill(running: &BTreeMap<RelationId, Running>, id: RelationId, log: &Log, to: Epoch, attach: bool) {
-    let Some(view) = running.get(&id) else { return };
+/// Gives `view` what its parents changed by up to `to`.
+fn refill(running: &BTreeMap<RelationId, Running>, view: &Running, log: &Log, to: Epoch, attach: bool) -> Result<()> {
     for Feed { of, queue, .. } in &view.feeds {
         for (epoch, packet) in log.get(of).into_iter().flatten() {
             queue.refill(*epoch, packet.clone());
         }
         queue.reach(to);
-        if !attach {
-            continue;
-        }
-        queue.attach();
-        if let Err(error) = parent(running, *of).tell(queue, to) {
-            return view.relation.fail(error);
+        if attach {
+            queue.attach();
+            parent(running, *of).tell(queue, to)?;
         }
     }
+    Ok(())
+}
+
+/// Gives `view` the next portion of its parents' rows.
+fn backfill(running: &BTreeMap<RelationId, Running>, view: &Running, portion: Portion, at: Epoch) -> Result<()> {
+    for Feed { of, queue, backfill } in &view.feeds {
+        backfill.begin(parent(running, *of), portion, at);
+        queue.wake();
+    }
+    Ok(())
 }
 
 fn parent(running: &BTreeMap<RelationId, Running>, id: RelationId) -> &Relation {

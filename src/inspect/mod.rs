@@ -10,7 +10,7 @@ mod store;
 mod text;
 mod volume;
 
-use crate::catalog::{Body, Catalog, Object};
+use crate::catalog::{Body, Catalog, Shared};
 use crate::coordinator::past::stored;
 use report::{Arrangement, Newest, Relation, Report};
 use store::{Store, failed};
@@ -83,9 +83,11 @@ fn newest(manifest: &Manifest) -> Newest {
 }
 
 /// A source is a relation without arrangements here.
-async fn relation(env: &Env, manifest: &Manifest, object: &Object, rows: bool) -> Result<Relation> {
-    let whole = stored(manifest, object);
+async fn relation(env: &Env, manifest: &Manifest, object: &Shared, rows: bool) -> Result<Relation> {
+    let unread = object.unread();
+    let whole = stored(manifest, object).filter(|_| unread.is_none());
     let plan = match &object.body {
+        _ if unread.is_some() => unread.map(|error| error.message).into_iter().collect(),
         Body::View(view) => weir_sql::planner::explain(&view.plan).lines().map(str::to_string).collect(),
         _ => vec![],
     };

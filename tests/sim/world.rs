@@ -220,6 +220,7 @@ impl World {
         let ordeal = |n: u64| Ordeal {
             rest: if slow.contains(&n) { rest(&dice) } else { Duration::ZERO },
             panics_at: panics.contains(&n).then(|| dice.below([20, 300, 3_000][dice.below(3) as usize])),
+            is_unsealable: false,
         };
         let ordeals = (0..40).map(|n| (format!("v{n}"), ordeal(n))).collect();
         let state_limit = [u64::MAX, STATE + dice.below(9 * STATE)][usize::from(dice.once_in(6))];

@@ -8,6 +8,7 @@
 //! State lives in arrangements that are handed in at construction (empty, or restored from a checkpoint): everything an operator
 //! must know after a restart is in them. The host advances their `upper` and compacts them.
 
+mod absent;
 mod counts;
 mod definition;
 mod distinct;
@@ -21,6 +22,7 @@ mod tests;
 mod values;
 mod weight;
 
+pub use self::absent::Absent;
 pub use self::definition::{Operator, Piece, Place, Route, Specs};
 
 use self::distinct::Distinct;

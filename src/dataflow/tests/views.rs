@@ -5,7 +5,7 @@ use super::super::engine::Most;
 use super::super::engine::PART;
 use super::{Contents, Rig, WHOLE, add, contents};
 use crate::connector::{Changes, Fold};
-use crate::dataflow::blueprint::Body;
+use crate::dataflow::blueprint::{Blueprint, Body};
 use crate::dataflow::engine::distribute;
 use crate::dataflow::relations::Readable;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -28,6 +28,7 @@ use weir_sql::session::Settings;
 use weir_sql::statement::{Statement, parse};
 use weir_sql::types::{Column, Type};
 use weir_storage::arrangement::{Arrangement, Roles};
+use weir_storage::key::Portion;
 use weir_storage::{Epoch, Generation};
 
 const A: RelationId = RelationId(1);
@@ -502,6 +503,65 @@ fn a_dropped_view_ends_and_its_parents_go_on() {
     let epoch = rig.close(vec![(A, Changes::Keyed(change(&mut random, &mut model)))]);
     rig.reach(&a, epoch);
     assert!(rig.engine.relations().get(VIEW).is_none());
+}
+
+/// Whichever piece it is: of building it, of what feeds it, of its operators, of giving memory back.
+#[test]
+fn a_view_that_panics_at_any_piece_of_its_work_fails_alone_and_can_be_dropped() {
+    let sql = "SELECT a.k AS k, count(*) AS n, max(b.v) AS high FROM a JOIN b ON a.k = b.k GROUP BY a.k";
+    let (body, oracle) = (Body::View(plan(sql, &tables())), Oracle::new(sql));
+    let first = Portion::new(0, Portion::PARTS / 2);
+    let rest = Portion::new(first.to(), Portion::PARTS);
+    let mut failed = 0;
+    for (at, workers) in (0..48).zip([1, 3].into_iter().cycle()) {
+        let mut random = StdRng::seed_from_u64(at);
+        let mut rig = Rig::new(workers, Rig::first_epoch()).panicking(VIEW.0, at);
+        let (mut a, mut b) = (Model::new(), Model::new());
+        let mut epoch = |rig: &mut Rig, a: &mut Model, b: &mut Model| {
+            let (a, b) = (change(&mut random, a), change(&mut random, b));
+            rig.close(vec![(A, Changes::Keyed(a)), (B, Changes::Keyed(b))])
+        };
+        rig.create(A.0, table);
+        rig.create(B.0, table);
+        let from = epoch(&mut rig, &mut a, &mut b);
+        let arrangements = body.arrangements(workers);
+        let blueprint = || Blueprint {
+            id: VIEW,
+            name: format!("r{}", VIEW.0),
+            body: body.clone(),
+            arrangements: arrangements.clone(),
+            from,
+            fresh: true,
+            portion: first,
+            first: None,
+            failed: None,
+        };
+        let view = rig.engine.build(blueprint, vec![]);
+        let other = rig.create(OVER.0, || body.clone());
+        if rig.comes(&view, from) {
+            rig.engine.backfill(VIEW, rest, from.next());
+        }
+        for _ in 0..4 {
+            let now = epoch(&mut rig, &mut a, &mut b);
+            rig.reach(&other, now);
+            if rig.comes(&view, now) {
+                rig.engine.compact(BTreeMap::from([(VIEW, now)]));
+            }
+        }
+        let (now, expected) = (rig.closed, oracle.ask(&a, &b));
+        assert_eq!(Ok(contents(&other.rows, now)), expected, "beside one that panics at {at}");
+        if rig.comes(&view, now) {
+            assert_eq!(Ok(contents(&view.rows, now)), expected, "panics at {at} at the earliest");
+        }
+        failed += usize::from(view.has_failed());
+        rig.engine.drop_relation(VIEW);
+        let again = rig.create(30, || body.clone());
+        let now = epoch(&mut rig, &mut a, &mut b);
+        rig.reach(&again, now);
+        rig.reach(&other, now);
+        assert_eq!(Ok(contents(&again.rows, now)), oracle.ask(&a, &b), "after one that panics at {at}");
+    }
+    assert!(failed > 24, "{failed} have failed");
 }
 
 /// One key on both sides: hundreds of times as many pairs as rows, of which no operator may wait for all.

@@ -197,6 +197,9 @@ impl Past {
         let (mut opened, mut epoch) = (BTreeMap::new(), None);
         for id in ids {
             let object = self.catalog.get(id.0).ok_or_else(|| Error::internal(format!("relation {id} has no past")))?;
+            if let Some(error) = self.catalog.unread(id.0) {
+                return Err(error);
+            }
             let manifest = &self.snapshot.manifest;
             let Stored { upper, kept } = stored(manifest, object).ok_or_else(|| self.unfinished(object))?;
             if *epoch.get_or_insert(upper) != upper {
