@@ -77,7 +77,7 @@ impl Coordinator {
         let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.epochs.closed());
         if self.ledger.in_parts().any(|(id, ..)| self.detached.contains_key(&id) && has_come(&id)) {
             self.close_epoch();
-            self.changed = true;
+            self.checkpoints.change();
         }
     }
 }

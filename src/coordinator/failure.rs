@@ -35,13 +35,13 @@ impl Coordinator {
             // Nothing is kept that would lead on from where a view is: a start builds it anew.
             self.note(all.into_iter().map(|id| (id, Event::Failed(failure.clone()))));
             // The next checkpoint does without it.
-            self.changed = true;
+            self.checkpoints.change();
         }
     }
 
     /// Builds views anew that are to be. Only between checkpoints: one under way is told what it sealed.
     pub(super) fn begin_refreshes(&mut self) {
-        if self.sealing.is_some() || self.publishing.is_some() {
+        if self.checkpoints.is_under_way() {
             return;
         }
         for (id, reply) in std::mem::take(&mut self.refreshes) {

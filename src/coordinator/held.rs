@@ -1,22 +1,21 @@
 //! What the loop holds: everything that it knows and owns.
 
-use super::checkpoint::Draft;
+use super::checkpoints::Checkpoints;
 use super::ddl::Jobs;
 use super::epochs::Epochs;
 use super::housekeeping::Housekeeping;
-use super::ledger::{Ledger, Sealed};
+use super::ledger::Ledger;
 use super::memory::Memory;
 use super::message::{Mailbox, Message};
 use super::pace::Pace;
-use super::replacement::Replacement;
-use super::request::{self, Progress, Request};
+use super::request::{Progress, Request};
 use super::sources::Sources;
 use super::upload::on_retry;
 use super::waiters::Waiters;
 use super::writes::Writes;
 use crate::catalog::Catalog;
 use crate::dataflow::engine::Engine;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
@@ -33,19 +32,6 @@ pub(super) struct Held {
     pub ids: Roles<ArrangementId>,
     /// Each per worker.
     pub arrangements: Roles<Vec<Arrangement>>,
-}
-
-/// A checkpoint whose epoch is closed but not reached by every base table yet.
-pub(super) struct Sealing {
-    pub(super) draft: Draft,
-    pub(super) relations: Vec<RelationId>,
-    pub(super) edit: u64,
-    /// For them no change log is kept.
-    pub(super) failed_views: BTreeSet<RelationId>,
-    /// A table that had not reached it when somebody looked last.
-    pub(super) table: Option<RelationId>,
-    /// Views are waited for until then, monotonic microseconds.
-    pub(super) patience: Option<u64>,
 }
 
 /// A view whose history after `at` is in the store.
@@ -86,22 +72,11 @@ pub struct Coordinator {
     /// Views that are to be built anew once no checkpoint is under way.
     pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     pub(super) epochs: Epochs,
-    pub(super) durable: Epoch,
-    pub(super) edits: u64,
-    pub(super) durable_edit: u64,
-    pub(super) changed: bool,
-    pub(super) moved: bool,
+    pub(super) checkpoints: Checkpoints,
     pub(super) memory: Memory,
     pub(super) housekeeping: Housekeeping,
-    pub(super) merged: Vec<Replacement>,
     /// The base table that was furthest behind when somebody looked last.
     pub(super) slowest: Option<RelationId>,
-    pub(super) sealing: Option<Sealing>,
-    /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
-    pub(super) publishing: Option<(Epoch, u64, Sealed)>,
-    pub(super) confirming: bool,
-    pub(super) confirmed_at: u64,
-    pub(super) checkpoints: VecDeque<request::Checkpoint>,
     pub(super) ddl: Vec<(u32, String, i64)>,
     pub(super) stopping: bool,
     /// Set until all relations are in memory again.
@@ -146,8 +121,7 @@ impl Coordinator {
             parts.history,
         );
         Self {
-            confirmed_at: parts.env.clock.monotonic(),
-            durable: parts.manifest.epoch,
+            checkpoints: Checkpoints::new(parts.manifest.epoch, parts.env.clock.monotonic()),
             sources: Sources::new(&parts.manifest.positions),
             env: parts.env,
             engine: parts.engine,
@@ -173,18 +147,9 @@ impl Coordinator {
             consistent: vec![],
             refreshes: vec![],
             epochs,
-            edits: 0,
-            durable_edit: 0,
-            changed: false,
-            moved: false,
             memory: Memory::new(parts.state_limit),
             housekeeping,
-            merged: vec![],
             slowest: None,
-            sealing: None,
-            publishing: None,
-            confirming: false,
-            checkpoints: VecDeque::new(),
             ddl: vec![],
             stopping: false,
             restoring: parts.restoring,

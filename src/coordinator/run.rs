@@ -1,10 +1,11 @@
 //! The event loop.
 
 use super::checkpoint::{self, Draft, Part, Published};
+use super::checkpoints::Content;
 use super::ddl::REMEDY;
-use super::held::{Coordinator, Held, Sealing};
+use super::held::{Coordinator, Held};
 use super::housekeeping::Kept;
-use super::ledger::{self, Awaited, Entry, Given, Kind, Seen};
+use super::ledger::{self, Entry, Given, Kind, Seen};
 use super::memory;
 use super::message::{Message, Once};
 use super::object::{body, kind};
@@ -30,17 +31,7 @@ use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::arrangement::Role;
 use weir_storage::key::Portion;
-use weir_storage::manifest::{ArrangementId, Manifest};
-
-/// How often an owner with nothing to publish looks whether it still owns the store, microseconds.
-pub(super) const CONFIRM_US: u64 = 3_000_000;
-
-/// How long a checkpoint waits for views that kept up until the last one, once the base tables are there. Then they count as behind:
-/// it holds them where they stopped last, and goes on.
-const PATIENCE_US: u64 = 100_000;
-
-/// Checkpoints remembered for rw_checkpoints.
-const REMEMBERED: usize = 100;
+use weir_storage::manifest::ArrangementId;
 
 impl Coordinator {
     /// Brings everything back, then runs until `shutdown` and its last checkpoint, or until the store belongs to another process.
@@ -67,7 +58,7 @@ impl Coordinator {
                 () = pause => {}
             }
         }
-        tracing::info!(epoch = %self.durable, "last checkpoint is published; ending");
+        tracing::info!(epoch = %self.checkpoints.durable(), "last checkpoint is published; ending");
         Ok(())
     }
 
@@ -89,23 +80,26 @@ impl Coordinator {
         self.become_live();
         self.give_up();
         self.give_up_copies();
-        self.follow_up();
+        self.checkpoints.follow_up(&mut self.ledger, self.engine.relations());
         self.tend_history();
         match self.pace.checkpoint(now, self.wanted()) {
             Close::Now => self.begin_checkpoint(),
             Close::At(due) => next = next.min(due),
             Close::Wait => {}
         }
-        if let Some(due) = self.seal_if_reached(now) {
-            next = next.min(due);
+        match self.checkpoints.ready(now, &self.ledger, self.engine.relations()) {
+            Close::Now => self.seal(),
+            Close::At(due) => next = next.min(due),
+            Close::Wait => {}
         }
         if !self.stopping {
             self.keep_house();
         }
         self.tend_memory(now);
-        self.waiters.settle(self.engine.relations(), &self.catalog, self.durable, self.durable_edit);
-        if now >= self.confirmed_at + CONFIRM_US {
-            self.confirm(now);
+        let (durable, durable_edit) = (self.checkpoints.durable(), self.checkpoints.durable_edit());
+        self.waiters.settle(self.engine.relations(), &self.catalog, durable, durable_edit);
+        if self.checkpoints.confirm(now) {
+            self.confirm();
         }
         self.publish_progress();
         Ok(next)
@@ -130,19 +124,13 @@ impl Coordinator {
     /// that was furthest behind still is.
     fn finish(&mut self) {
         let Some(oldest) = self.pace.oldest() else { return };
-        if self.slowest.is_some_and(|id| self.is_late(id, oldest)) {
+        let seen = self.engine.relations();
+        if self.slowest.is_some_and(|id| self.ledger.is_late(id, oldest, seen)) {
             return;
         }
-        let seen = self.engine.relations();
         let lowest = self.ledger.tables().map(|id| (seen.upper(id), id)).min();
         self.slowest = lowest.map(|(_, id)| id);
         self.pace.finished(lowest.map_or(self.epochs.closed(), |(upper, _)| upper));
-    }
-
-    /// Whether a base table that goes on has yet to reach `epoch`.
-    fn is_late(&self, table: RelationId, epoch: Epoch) -> bool {
-        let goes_on = self.ledger.get(table).is_some_and(|table| !table.has_failed());
-        goes_on && self.engine.relations().upper(table) < epoch
     }
 
     fn waiting(&self) -> Waiting {
@@ -165,8 +153,12 @@ impl Coordinator {
             changes.extend(written);
             self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
         }
-        self.moved |= moved;
-        self.changed |= !changes.is_empty() || !events.is_empty();
+        if moved {
+            self.checkpoints.move_on();
+        }
+        if !changes.is_empty() || !events.is_empty() {
+            self.checkpoints.change();
+        }
         changes.retain(|(id, _)| self.held.contains_key(id));
         self.engine.close(epoch, changes, stopped(&events));
         if self.epochs.are_many() {
@@ -270,24 +262,17 @@ impl Coordinator {
         Some(source)
     }
 
-    /// Relations that were behind and have come to the last checkpoint's epoch are to be durable there.
-    fn follow_up(&mut self) {
-        if self.publishing.is_none() {
-            self.changed |= self.ledger.followed_up(self.durable, self.engine.relations());
-        }
-    }
-
     pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
         edit(Arc::make_mut(&mut self.catalog));
-        self.edits += 1;
-        self.changed = true;
+        self.checkpoints.edited();
         self.catalog_sender.send_replace(self.catalog.clone());
     }
 
     fn wanted(&self) -> Wanted {
-        let asked = self.waiters.want_checkpoint(self.durable, self.durable_edit)
-            || (self.stopping && (self.changed || self.moved));
-        Wanted { changed: self.changed, moved: self.moved, asked }
+        let checkpoints = &self.checkpoints;
+        let asked = self.waiters.want_checkpoint(checkpoints.durable(), checkpoints.durable_edit())
+            || (self.stopping && checkpoints.is_behind());
+        checkpoints.wanted(asked)
     }
 
     /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may leap to that epoch.
@@ -298,51 +283,23 @@ impl Coordinator {
         let kept = self.arrangements(&kept);
         let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
-        let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
+        let in_use = self.housekeeping.in_use.clone();
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, merged, in_use, began };
-        let failed_views = self.ledger.failed_views();
-        self.sealing =
-            Some(Sealing { draft, relations: included, edit: self.edits, failed_views, table: None, patience: None });
+        let (parts, merged) = (vec![], vec![]);
+        let draft = Draft { epoch, now, positions, catalog, parts, kept, merged, in_use, began };
+        self.checkpoints.begin(draft, included, self.ledger.failed_views());
         self.pace.checkpoint_began(began);
-        self.changed = false;
-        self.moved = false;
     }
 
     fn arrangements(&self, relations: &[RelationId]) -> Vec<ArrangementId> {
         relations.iter().filter_map(|id| self.held.get(id)).flat_map(|held| held.ids.iter().copied()).collect()
     }
 
-    /// Starts the upload when every base table has reached the checkpoint's epoch and views that kept up so far have had their
-    /// moment to reach it too. Returns when to look again, if only time is missing.
-    fn seal_if_reached(&mut self, now: u64) -> Option<u64> {
-        let mut sealing = self.sealing.take()?;
-        let (epoch, seen) = (sealing.draft.epoch, self.engine.relations());
-        // There may be thousands, and this is asked at every turn.
-        if sealing.table.is_some_and(|id| self.is_late(id, epoch)) {
-            self.sealing = Some(sealing);
-            return None;
-        }
-        match self.ledger.awaited(&sealing.relations, epoch, self.durable, seen) {
-            Awaited::Table(id) => {
-                sealing.table = Some(id);
-                self.sealing = Some(sealing);
-                return None;
-            }
-            Awaited::View => {
-                let until = *sealing.patience.get_or_insert(now + PATIENCE_US);
-                if now < until {
-                    self.sealing = Some(sealing);
-                    return Some(until);
-                }
-            }
-            Awaited::Nobody => {}
-        }
-        let Sealing { mut draft, relations, edit, failed_views, .. } = sealing;
-        let sealed = self.ledger.seal(&relations, epoch, seen);
-        let kept: Vec<RelationId> = relations.into_iter().filter(|id| !sealed.contains_key(id)).collect();
+    /// Starts the upload of the one that waits for nobody any more.
+    fn seal(&mut self) {
+        let content = self.checkpoints.seal(&self.ledger, self.engine.relations());
+        let Some(Content { mut draft, sealed, kept, needed }) = content else { return };
         draft.kept.extend(self.arrangements(&kept));
-        let needed = self.ledger.needed(&sealed, &failed_views);
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
@@ -358,7 +315,6 @@ impl Coordinator {
                 draft.parts.push(Part { id: *id, after, to: *to, since, handles });
             }
         }
-        self.publishing = Some((epoch, edit, sealed));
         let on_retry = on_retry(&self.env, &self.progress);
         let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry);
         let mailbox = self.mailbox.clone();
@@ -366,28 +322,24 @@ impl Coordinator {
         let panicked = |_| Err(weir_storage::Error::Invalid("it panicked".into()));
         let made = AssertUnwindSafe(work).catch_unwind().map(move |made| made.unwrap_or_else(panicked));
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(made.await)) });
-        None
     }
 
     /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
     fn published(&mut self, published: Published) {
         let Published { manifest, proof } = published;
-        let Some((epoch, edit, sealed)) = self.publishing.take() else { return };
+        let Some(sealed) = self.checkpoints.published(&manifest, self.env.clock.monotonic()) else { return };
         self.progress.send_if_modified(|progress| progress.trouble.take().is_some());
-        self.durable = proof.epoch();
-        self.durable_edit = edit;
-        let whole = |source| self.ledger.is_sealed_whole(source, self.durable, &sealed);
+        let epoch = proof.epoch();
+        let whole = |source| self.ledger.is_sealed_whole(source, epoch, &sealed);
         self.sources.acknowledge(&proof, &manifest.positions, whole);
         let effects = self.ledger.published(epoch, &sealed);
         self.carry_out(effects);
         self.engine.compact(sealed);
         self.engine.relations().forget(self.ledger.lowest(epoch));
         self.forget_times();
-        self.remember(&manifest);
         self.manifest = Arc::new(manifest);
-        self.housekeeping.published(&self.manifest, self.merged.is_empty());
+        self.housekeeping.published(&self.manifest, self.checkpoints.all_told());
         self.pace.checkpoint_ended();
-        self.confirmed_at = self.env.clock.monotonic();
         if !self.stopping {
             self.suspend_the_furthest_behind();
         }
@@ -398,25 +350,8 @@ impl Coordinator {
         self.epochs.forget(uppers.min().unwrap_or(self.epochs.closed()));
     }
 
-    fn remember(&mut self, manifest: &Manifest) {
-        self.checkpoints.truncate(REMEMBERED - 1);
-        self.checkpoints.push_front(request::Checkpoint {
-            epoch: manifest.epoch,
-            generation: manifest.generation.0,
-            committed_at: manifest.committed_at,
-            duration_ms: manifest.duration_us as f64 / 1e3,
-            bytes: manifest.uploaded_bytes,
-            positions: serde_json::to_value(&manifest.positions).expect("positions are JSON"),
-        });
-    }
-
-    /// Looks whether another process owns the store now (I9), also when idle.
-    fn confirm(&mut self, now: u64) {
-        if self.confirming || self.publishing.is_some() {
-            return;
-        }
-        self.confirming = true;
-        self.confirmed_at = now;
+    /// Looks whether another process owns the store now (I9).
+    fn confirm(&self) {
         let (publisher, mailbox) = (self.publisher.clone(), self.mailbox.clone());
         tokio::spawn(async move {
             let confirmed = publisher.lock().await.confirm().await.map(drop);
@@ -425,7 +360,7 @@ impl Coordinator {
     }
 
     fn publish_progress(&self) {
-        let (closed, now, durable) = (self.epochs.closed(), self.epochs.now(), self.durable);
+        let (closed, now, durable) = (self.epochs.closed(), self.epochs.now(), self.checkpoints.durable());
         self.progress.send_if_modified(|progress| {
             let modified = progress.closed != closed || progress.durable != durable;
             (progress.closed, progress.now, progress.durable) = (closed, now, durable);
@@ -441,7 +376,7 @@ impl Coordinator {
                 self.edit(edit);
                 match once {
                     Once::Known => drop(reply.send(())),
-                    Once::Durable => self.waiters.edits.push((self.edits, reply)),
+                    Once::Durable => self.waiters.edits.push((self.checkpoints.edits(), reply)),
                 }
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
@@ -459,10 +394,9 @@ impl Coordinator {
             Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
             Message::Ended { id } => self.ddl.retain(|(other, ..)| *other != id),
             Message::Merged(replacements) => {
-                // What they replace is garbage only when a manifest says so, also at rest; until then nothing is merged again.
+                // Until a manifest tells of them nothing is merged again.
                 self.housekeeping.merged(&replacements);
-                self.changed |= !replacements.is_empty();
-                self.merged.extend(replacements);
+                self.checkpoints.merged(replacements);
             }
             Message::Collected(sparse) => self.housekeeping.collected(sparse),
             Message::Counted(counted) => self.counted(&counted),
@@ -470,7 +404,7 @@ impl Coordinator {
             Message::Checkpoint(Ok(published)) => self.published(published),
             Message::Checkpoint(Err(error)) => return Err(self.lost(error)),
             Message::Confirmed(confirmed) => {
-                self.confirming = false;
+                self.checkpoints.confirmed();
                 match confirmed {
                     Err(error @ (weir_storage::Error::Fenced(_) | weir_storage::Error::Lost(_))) => {
                         return Err(self.lost(error));
@@ -604,7 +538,7 @@ impl Coordinator {
         self.close_epoch();
         let live = self.catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
         let relations = live.map(|o| RelationId(o.id)).collect();
-        self.changed = true;
+        self.checkpoints.change();
         let (epoch, tables) = (self.epochs.closed(), vec![]);
         self.waiters.written.push(Written { epoch, relations, durable: true, lock: None, tables, reply });
     }
@@ -617,7 +551,7 @@ impl Coordinator {
         Inspection {
             sources: self.sources.statuses().chain(resting).collect(),
             ddl: self.ddl.iter().map(|(id, text, at)| (text.clone(), *id, self.job_progress(*id), *at)).collect(),
-            checkpoints: self.checkpoints.iter().cloned().collect(),
+            checkpoints: self.checkpoints.remembered().cloned().collect(),
             relations,
         }
     }
@@ -664,7 +598,7 @@ impl Coordinator {
     }
 
     fn is_settled(&self) -> bool {
-        !self.changed && !self.moved && self.sealing.is_none() && self.publishing.is_none()
+        !self.checkpoints.is_behind() && !self.checkpoints.is_under_way()
     }
 }
 
