@@ -56,7 +56,7 @@ impl Coordinator {
         let is_due = |id: &RelationId, at: Epoch| {
             // What the view comes upon of a portion before the step to it waits in memory.
             let room = |history: usize| history <= self.history_limit / 2;
-            let attached = !self.detached.contains_key(id);
+            let attached = !self.lagging.is_detached(*id);
             relations.get(*id).is_some_and(|v| attached && v.upper() >= at && room(v.history.bytes()))
         };
         let due = self.ledger.in_parts().filter(|(id, _, at)| is_due(id, *at));
@@ -75,7 +75,7 @@ impl Coordinator {
         // A view whose history is in the store follows its parents again from a checkpoint on, and nothing else may lead to one.
         let relations = self.engine.relations();
         let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.epochs.closed());
-        if self.ledger.in_parts().any(|(id, ..)| self.detached.contains_key(&id) && has_come(&id)) {
+        if self.ledger.in_parts().any(|(id, ..)| self.lagging.is_detached(id) && has_come(&id)) {
             self.close_epoch();
             self.checkpoints.change();
         }

@@ -4,6 +4,7 @@ use super::checkpoints::Checkpoints;
 use super::ddl::Jobs;
 use super::epochs::Epochs;
 use super::housekeeping::Housekeeping;
+use super::lag::Lagging;
 use super::ledger::Ledger;
 use super::memory::Memory;
 use super::message::{Mailbox, Message};
@@ -21,24 +22,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::Result;
 use weir_sql::catalog::RelationId;
+use weir_storage::Env;
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::history::{History, Snapshot};
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
-use weir_storage::{Env, Epoch};
 
 /// The arrangements of a relation that runs.
 pub(super) struct Held {
     pub ids: Roles<ArrangementId>,
     /// Each per worker.
     pub arrangements: Roles<Vec<Arrangement>>,
-}
-
-/// A view whose history after `at` is in the store.
-pub(super) struct Detached {
-    pub(super) at: Epoch,
-    /// The end of the stretch that is being read.
-    pub(super) reading: Option<Epoch>,
 }
 
 pub struct Coordinator {
@@ -57,11 +51,9 @@ pub struct Coordinator {
     pub(super) mailbox: Mailbox,
     pub(super) jobs: Jobs,
     pub(super) wake: Arc<Notify>,
-    pub(super) detached: BTreeMap<RelationId, Detached>,
+    pub(super) lagging: Lagging,
     /// Bytes of changes kept in memory for one view.
     pub(super) history_limit: usize,
-    /// Bytes of changes kept in the store for one view.
-    pub(super) lag_limit: u64,
     /// Rows of its largest parent that a view is given at a time.
     pub(super) portion_rows: usize,
     pub(super) sources: Sources,
@@ -138,9 +130,8 @@ impl Coordinator {
             mailbox: parts.mailbox,
             jobs: parts.jobs,
             wake: parts.wake,
-            detached: BTreeMap::new(),
+            lagging: Lagging::new(parts.history_limit, parts.lag_limit),
             history_limit: parts.history_limit,
-            lag_limit: parts.lag_limit,
             portion_rows: parts.portion_rows,
             writes: Writes::default(),
             waiters: Waiters::default(),

@@ -490,7 +490,7 @@ impl Coordinator {
     pub(super) fn take_down(&mut self, id: RelationId) {
         self.engine.drop_relation(id);
         self.held.remove(&id);
-        self.detached.remove(&id);
+        self.lagging.forget(id);
     }
 
     fn discard(&mut self, id: RelationId) {
@@ -560,7 +560,7 @@ impl Coordinator {
         let relations = self.engine.relations();
         let (object, relation) = (self.catalog.get(id.0)?, relations.serving(id).or_else(|| relations.get(id))?);
         let upper = relation.upper();
-        let status = ledger::status(entry.life(), object.life, self.detached.contains_key(&id));
+        let status = ledger::status(entry.life(), object.life, self.lagging.is_detached(id));
         let held = self.held.get(&id).into_iter();
         Some(RelationFacts {
             id: id.0,
