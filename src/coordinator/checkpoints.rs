@@ -245,20 +245,14 @@ impl Checkpoints {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::{Entry, Event, Kind, Life};
+    use super::super::ledger::Event;
+    use super::super::rig::{TABLE, VIEW, epoch, ledger};
     use super::super::upload::InUse;
     use super::*;
     use crate::dataflow::relations::Failure;
     use std::sync::Arc;
     use weir_sql::Error;
     use weir_storage::manifest::ArrangementId;
-
-    const TABLE: RelationId = RelationId(1);
-    const VIEW: RelationId = RelationId(2);
-
-    fn epoch(raw: u64) -> Epoch {
-        Epoch::from_u64(raw)
-    }
 
     /// What relations have reached.
     struct Uppers([u64; 2]);
@@ -280,15 +274,6 @@ mod tests {
             let marks = (1..10).rev().map(|ten| epoch(ten * 10));
             marks.filter(|mark| *mark > after && *mark <= to).find(|mark| fit(*mark))
         }
-    }
-
-    /// A table and a view over it, both live.
-    fn ledger() -> Ledger {
-        let mut ledger = Ledger::default();
-        for (id, kind, reads) in [(TABLE, Kind::Table { source: None }, vec![]), (VIEW, Kind::View, vec![TABLE])] {
-            ledger.enter(id, Entry::new(kind, reads, epoch(1)).found(Life::Live, Epoch::ZERO, false));
-        }
-        ledger
     }
 
     fn draft(at: u64) -> Draft {

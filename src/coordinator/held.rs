@@ -1,5 +1,6 @@
 //! What the loop holds: everything that it knows and owns.
 
+use super::backfill::Backfills;
 use super::checkpoints::Checkpoints;
 use super::ddl::Jobs;
 use super::epochs::Epochs;
@@ -52,10 +53,7 @@ pub struct Coordinator {
     pub(super) jobs: Jobs,
     pub(super) wake: Arc<Notify>,
     pub(super) lagging: Lagging,
-    /// Bytes of changes kept in memory for one view.
-    pub(super) history_limit: usize,
-    /// Rows of its largest parent that a view is given at a time.
-    pub(super) portion_rows: usize,
+    pub(super) backfills: Backfills,
     pub(super) sources: Sources,
     pub(super) writes: Writes,
     pub(super) waiters: Waiters,
@@ -131,8 +129,7 @@ impl Coordinator {
             jobs: parts.jobs,
             wake: parts.wake,
             lagging: Lagging::new(parts.history_limit, parts.lag_limit),
-            history_limit: parts.history_limit,
-            portion_rows: parts.portion_rows,
+            backfills: Backfills::new(parts.portion_rows, parts.history_limit),
             writes: Writes::default(),
             waiters: Waiters::default(),
             consistent: vec![],

@@ -179,29 +179,21 @@ fn are_cut(ledger: &Ledger, parents: &[Arc<Readable>], epoch: Epoch) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::ledger::{Entry, Given, Kind, Life, Sealed};
+    use super::super::rig::{TABLE, VIEW, columns, epoch, ledger, relations};
     use super::*;
     use crate::catalog::{self, Body, TableBody};
-    use crate::dataflow::blueprint;
     use crate::dataflow::relations::Failure;
-    use crate::dataflow::steps::Steps;
     use weir_sql::Error;
-    use weir_sql::types::{Column, Type};
     use weir_storage::key::Portion;
     use weir_storage::manifest::{ArrangementId, State};
 
-    const TABLE: RelationId = RelationId(1);
-    const VIEW: RelationId = RelationId(2);
     const ROWS: ArrangementId = ArrangementId(10);
     const ERRORS: ArrangementId = ArrangementId(11);
-
-    fn epoch(raw: u64) -> Epoch {
-        Epoch::from_u64(raw)
-    }
 
     /// Bytes in the store between the checkpoint epochs 0, 10, 20, 30, 40 and 50.
     type Lengths = [u64; 5];
 
-    /// A table that is sealed at every tenth epoch up to 50, and a live view over it, built as of epoch 1, that stands at 12.
+    /// The table is sealed at every tenth epoch up to 50. The view stands at 12.
     struct World {
         relations: Relations,
         ledger: Ledger,
@@ -212,18 +204,8 @@ mod tests {
 
     impl World {
         fn new(lengths: Lengths) -> Self {
-            let columns = vec![Column { name: "k".into(), kind: Type::Int8, nullable: false }];
-            let body = blueprint::Body::Table { columns: columns.clone(), key: None };
-            let relations = Relations::default();
-            let table = relations.insert(body.readable(TABLE, &body.arrangements(1)));
-            table.reach(0, epoch(55));
-            let view = body.readable(VIEW, &body.arrangements(1));
-            let view = relations.insert(view.following(epoch(1), vec![table], Steps::new(epoch(12), None)));
-            view.reach(0, epoch(12));
-            let mut ledger = Ledger::default();
-            for (id, kind, reads) in [(TABLE, Kind::Table { source: None }, vec![]), (VIEW, Kind::View, vec![TABLE])] {
-                ledger.enter(id, Entry::new(kind, reads, epoch(1)).found(Life::Live, Epoch::ZERO, false));
-            }
+            let (relations, mut ledger) = (relations(55, 12), ledger());
+            let view = relations.get(VIEW).expect("it is there");
             for mark in (10..=50).step_by(10).map(epoch) {
                 relations.marks.push(mark);
                 ledger.published(mark, &Sealed::from([(TABLE, mark)]));
@@ -247,7 +229,7 @@ mod tests {
                 definition: String::new(),
                 created_at: 0,
                 body: Body::Table(TableBody {
-                    columns,
+                    columns: columns(),
                     key: None,
                     arrangements: vec![ROWS, ERRORS],
                     upstream: None,

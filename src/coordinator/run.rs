@@ -3,12 +3,11 @@
 use super::checkpoint::{self, Draft, Part, Published};
 use super::checkpoints::Content;
 use super::ddl::REMEDY;
-use super::held::{Coordinator, Held};
+use super::held::Coordinator;
 use super::housekeeping::Kept;
-use super::ledger::{self, Entry, Given, Kind, Seen};
+use super::ledger::{self, Entry, Given, Seen};
 use super::memory;
 use super::message::{Message, Once};
-use super::object::{body, kind};
 use super::pace::{Close, Wanted};
 use super::request::{self, Done, Inspection, RelationFacts, Request};
 use super::sources::Taken;
@@ -16,10 +15,8 @@ use super::told::told;
 use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
-use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life};
 use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
-use crate::dataflow::blueprint::Blueprint;
 use futures::FutureExt;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -30,7 +27,6 @@ use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::arrangement::Role;
-use weir_storage::key::Portion;
 use weir_storage::manifest::ArrangementId;
 
 impl Coordinator {
@@ -429,68 +425,6 @@ impl Coordinator {
         };
         self.progress.send_modify(|progress| progress.stopped = Some(error.clone()));
         error
-    }
-
-    /// Builds a relation as of the last closed epoch, if a start has not brought it back.
-    pub(super) fn build(&mut self, id: RelationId) -> Result<Epoch> {
-        if let Some(entry) = self.ledger.get(id).filter(|_| self.held.contains_key(&id)) {
-            return Ok(entry.from());
-        }
-        let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
-        let found = found.and_then(|object| Some((body(&object.body)?, object)));
-        let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
-        if let Some(error) = self.failed_among(body.parents()) {
-            return Err(error);
-        }
-        if let Some(error) = self.memory.refusal().filter(|_| object.life == Life::Creating) {
-            return Err(error);
-        }
-        let arrangements = body.arrangements(self.engine.workers());
-        let from = self.epochs.closed();
-        let name = object.name.clone();
-        let portion = self.next_portion(&body.parents(), Portion::NOTHING);
-        let blueprint = || Blueprint {
-            id,
-            name: name.clone(),
-            body: self::body(&object.body).expect("a relation has a body"),
-            arrangements: arrangements.clone(),
-            from,
-            fresh: true,
-            portion,
-            first: None,
-            failed: None,
-        };
-        let readable = self.engine.build(blueprint, vec![]);
-        let reads = readable.parents.iter().map(|parent| parent.id).collect();
-        let (ids, mut void) = (object.roles().expect("a relation keeps something"), false);
-        if let Body::View(view) = &object.body {
-            void = view.suspended;
-            let is_stored = self.manifest.arrangements.contains_key(&ids.rows);
-            let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
-            if object.life == Life::Creating && is_told {
-                // What the store has is of an attempt before: a start must not go on with it.
-                void |= is_stored;
-                self.edit_view(id, |view| {
-                    let part = Filled { at: from, parts: portion.to() };
-                    view.filled = if portion == Portion::ALL { vec![] } else { vec![part] };
-                    view.suspended = void;
-                });
-            }
-        }
-        let kind = kind(&object);
-        let entry = Entry::new(kind, reads, from).found(ledger::Life::Creating, Epoch::ZERO, void);
-        self.enter(id, Held { ids, arrangements }, entry);
-        if kind == Kind::View {
-            self.ledger.give(id, Given::up_to(portion, from));
-        }
-        Ok(from)
-    }
-
-    /// Ends a relation's dataflow.
-    pub(super) fn take_down(&mut self, id: RelationId) {
-        self.engine.drop_relation(id);
-        self.held.remove(&id);
-        self.lagging.forget(id);
     }
 
     fn discard(&mut self, id: RelationId) {

@@ -218,7 +218,7 @@ impl Coordinator {
             }
             read.failed = read.failed.take().or(inherited);
             if read.fresh && !read.is_table && read.failed.is_none() {
-                read.portion = self.next_portion(&read.parents, Portion::NOTHING);
+                read.portion = self.backfills.after(Portion::NOTHING, &read.parents, relations);
             }
             let (id, portion, will_move) =
                 (RelationId(object.id), read.portion, !read.is_table && read.failed.is_none());

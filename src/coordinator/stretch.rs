@@ -5,7 +5,6 @@ use super::held::Coordinator;
 #[cfg(doc)]
 use super::lag::Lagging;
 use super::lag::{Action, Facts};
-use super::ledger::Event;
 use super::message::{Message, Stretch};
 use super::object::body;
 use super::recover::{self, Parent};
@@ -77,31 +76,6 @@ impl Coordinator {
             // It may have been suspended with another.
             if self.lagging.is_detached(id) {
                 self.suspend(id);
-            }
-        }
-    }
-
-    /// Lets go of a view and of those that read it, and builds them anew from their parents. Until then they are what they were.
-    pub(super) fn suspend(&mut self, id: RelationId) {
-        let all = self.ledger.with_dependants(&[id]);
-        // A start must not let any of them go on from where it was.
-        self.note(all.iter().map(|id| (*id, Event::GivenUp)));
-        for id in all.iter().rev() {
-            let serving = self.engine.relations().serving(*id);
-            self.take_down(*id);
-            serving.into_iter().for_each(|readable| self.serve(readable));
-        }
-        for id in all {
-            let reads = self.ledger.get(id).map_or_else(Vec::new, |view| view.reads().to_vec());
-            let failure = reads.iter().find_map(|parent| self.ledger.get(*parent)?.failure()).cloned();
-            if let Some(failure) = failure {
-                // It is built with that one.
-                self.note([(id, Event::Failed(failure))]);
-            } else if self.build(id).is_ok() {
-                tracing::warn!(view = %id, "a view is built anew, and read as of where it was meanwhile");
-            } else {
-                // It is being dropped.
-                self.ledger.forget(id);
             }
         }
     }
