@@ -4,6 +4,7 @@ use super::backfill::{self, need_checkpoint};
 use super::held::{Coordinator, Held};
 use super::ledger::{self, Entry, Event, Given, Kind};
 use super::object::{body, kind};
+use super::told::failed_among;
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Life, ViewBody};
 use crate::dataflow::blueprint::Blueprint;
@@ -21,7 +22,7 @@ impl Coordinator {
         let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
         let found = found.and_then(|object| Some((body(&object.body)?, object)));
         let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
-        if let Some(error) = self.failed_among(body.parents()) {
+        if let Some(error) = failed_among(&self.catalog, &self.ledger, body.parents()) {
             return Err(error);
         }
         if let Some(error) = self.memory.refusal().filter(|_| object.life == Life::Creating) {
@@ -97,6 +98,23 @@ impl Coordinator {
                 // It is being dropped.
                 self.ledger.forget(id);
             }
+        }
+    }
+
+    /// Builds views anew that are to be. Only between checkpoints: one under way is told what it sealed.
+    pub(super) fn begin_refreshes(&mut self) {
+        if self.checkpoints.is_under_way() {
+            return;
+        }
+        for (id, reply) in std::mem::take(&mut self.waiters.refreshes) {
+            let begun = match self.ledger.get(id) {
+                Some(view) => failed_among(&self.catalog, &self.ledger, view.reads().to_vec()).map_or(Ok(()), Err),
+                None => Err(Error::new("57014", "the view was dropped meanwhile")),
+            };
+            if begun.is_ok() {
+                self.suspend(id);
+            }
+            let _ = reply.send(begun);
         }
     }
 

@@ -10,12 +10,10 @@
 
 use super::held::Coordinator;
 use super::ledger::Event;
-use super::told::told;
+use super::told::{failed_among, told};
 #[cfg(doc)]
 use crate::dataflow::relations::Relations;
 use std::collections::BTreeSet;
-use weir_sql::Error;
-use weir_sql::catalog::RelationId;
 
 impl Coordinator {
     /// Takes note of relations that have failed since the last look.
@@ -39,33 +37,8 @@ impl Coordinator {
         }
     }
 
-    /// Builds views anew that are to be. Only between checkpoints: one under way is told what it sealed.
-    pub(super) fn begin_refreshes(&mut self) {
-        if self.checkpoints.is_under_way() {
-            return;
-        }
-        for (id, reply) in std::mem::take(&mut self.refreshes) {
-            let begun = match self.ledger.get(id) {
-                Some(view) => self.failed_among(view.reads().to_vec()).map_or(Ok(()), Err).map(|()| self.suspend(id)),
-                None => Err(Error::new("57014", "the view was dropped meanwhile")),
-            };
-            let _ = reply.send(begun);
-        }
-    }
-
-    /// Why none of `relations` can be written or read on: the first that has failed.
-    pub(super) fn failed_among(&self, relations: impl IntoIterator<Item = RelationId>) -> Option<Error> {
-        let failure = |id| Some(told(&self.catalog, id, self.ledger.get(id)?.failure()?));
-        relations.into_iter().find_map(failure)
-    }
-
     /// Whoever waits for a relation that has failed waits in vain (I13).
     pub(super) fn give_up(&mut self) {
-        for (id, reply) in std::mem::take(&mut self.consistent) {
-            match self.failed_among([id]) {
-                Some(error) => drop(reply.send(Err(error))),
-                None => self.consistent.push((id, reply)),
-            }
-        }
+        self.waiters.tell(|id| failed_among(&self.catalog, &self.ledger, [id]).map(Err));
     }
 }

@@ -20,8 +20,7 @@ use crate::dataflow::engine::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
-use weir_sql::Result;
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use weir_sql::catalog::RelationId;
 use weir_storage::Env;
 use weir_storage::arrangement::{Arrangement, Roles};
@@ -57,10 +56,6 @@ pub struct Coordinator {
     pub(super) sources: Sources,
     pub(super) writes: Writes,
     pub(super) waiters: Waiters,
-    /// Who waits for a table's copy or a view's backfill.
-    pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    /// Views that are to be built anew once no checkpoint is under way.
-    pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     pub(super) epochs: Epochs,
     pub(super) checkpoints: Checkpoints,
     pub(super) memory: Memory,
@@ -132,8 +127,6 @@ impl Coordinator {
             backfills: Backfills::new(parts.portion_rows, parts.history_limit),
             writes: Writes::default(),
             waiters: Waiters::default(),
-            consistent: vec![],
-            refreshes: vec![],
             epochs,
             memory: Memory::new(parts.state_limit),
             housekeeping,

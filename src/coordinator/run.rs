@@ -11,7 +11,7 @@ use super::message::{Message, Once};
 use super::pace::{Close, Wanted};
 use super::request::{self, Done, Inspection, RelationFacts, Request};
 use super::sources::Taken;
-use super::told::told;
+use super::told::{failed_among, told};
 use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
@@ -186,9 +186,7 @@ impl Coordinator {
             Event::Stopped { table, cause } => {
                 tracing::warn!(%table, sqlstate = cause.sqlstate, cause.message, "table stopped: upstream changed");
                 let error = Error::new("55000", format!("this table stopped following upstream: {}", cause.message));
-                for (_, reply) in self.consistent.extract_if(.., |(id, _)| *id == table) {
-                    let _ = reply.send(Err(error.clone()));
-                }
+                self.waiters.tell(|id| (id == table).then(|| Err(error.clone())));
             }
             Event::Notice { table, message } => tracing::warn!(%table, message, "notice from upstream"),
         }
@@ -212,21 +210,17 @@ impl Coordinator {
                     .for_each(|began| relation.begin(began));
             }
             self.note([(id, ledger::Event::Whole)]);
-            for (_, reply) in self.consistent.extract_if(.., |(waiting, _)| *waiting == id) {
-                let _ = reply.send(Ok(()));
-            }
+            self.waiters.tell(|waiting| (waiting == id).then_some(Ok(())));
         }
     }
 
     /// Whoever waits for a copy of a source that has stopped for good waits in vain.
     fn give_up_copies(&mut self) {
-        if self.consistent.is_empty() {
+        if self.waiters.consistent.is_empty() {
             return;
         }
         for (id, error) in self.sources.stopped() {
-            for (_, reply) in self.consistent.extract_if(.., |(table, _)| fed(&self.catalog, *table, id).is_some()) {
-                let _ = reply.send(Err(error.clone()));
-            }
+            self.waiters.tell(|table| fed(&self.catalog, table, id).map(|_| Err(error.clone())));
         }
     }
 
@@ -244,7 +238,7 @@ impl Coordinator {
             Some((source, subscription)) if subscription.copied && self.sources.running(*source).is_none() => {
                 let _ = reply.send(Err(let_go()));
             }
-            _ => self.consistent.push((id, reply)),
+            _ => self.waiters.consistent.push((id, reply)),
         }
     }
 
@@ -252,9 +246,7 @@ impl Coordinator {
     fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
         let source = self.sources.pause(id)?;
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
-        for (_, reply) in self.consistent.extract_if(.., |(table, _)| forgotten(*table)) {
-            let _ = reply.send(Err(let_go()));
-        }
+        self.waiters.tell(|table| forgotten(table).then(|| Err(let_go())));
         Some(source)
     }
 
@@ -376,7 +368,7 @@ impl Coordinator {
                 }
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
-            Message::Refresh { id, reply } => self.refreshes.push((id, reply)),
+            Message::Refresh { id, reply } => self.waiters.refreshes.push((id, reply)),
             Message::Discard { id } => self.discard(id),
             Message::Live { id } => self.note([(id, ledger::Event::Whole)]),
             Message::Attach { id, source, position } => self.sources.attach(id, source, position),
@@ -431,16 +423,15 @@ impl Coordinator {
         self.take_down(id);
         self.ledger.forget(id);
         self.writes.forget(id);
-        for (_, reply) in self.consistent.extract_if(.., |(other, _)| *other == id) {
-            let _ = reply.send(Err(Error::new("57014", "the table was dropped meanwhile")));
-        }
+        let dropped = || Err(Error::new("57014", "the table was dropped meanwhile"));
+        self.waiters.tell(|other| (other == id).then(dropped));
     }
 
     fn request(&mut self, request: Request) {
         match request {
             Request::Ddl { statement, text, settings, reply } => self.jobs.spawn(statement, text, settings, reply),
             Request::Write { changes, persist, lock, reply } => {
-                if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
+                if let Some(error) = failed_among(&self.catalog, &self.ledger, changes.iter().map(|(id, _)| *id)) {
                     return drop(reply.send(Err(error)));
                 }
                 if memory::grows(&changes)

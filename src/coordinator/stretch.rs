@@ -54,7 +54,7 @@ impl Coordinator {
             // It stays so: until the view is built anew nothing is read for it.
             Err(error @ Error::Corrupt(_)) => {
                 tracing::error!(view = %id, %error, "the history of a view is damaged: it is built anew");
-                self.refreshes.push((id, oneshot::channel().0));
+                self.waiters.refreshes.push((id, oneshot::channel().0));
             }
             Err(error) => {
                 self.lagging.again(id);

@@ -1,5 +1,6 @@
 //! What is told of a relation that has failed.
 
+use super::ledger::Ledger;
 use crate::catalog::object::Stopped;
 use crate::catalog::{Body, Catalog};
 use crate::dataflow::relations::Failure;
@@ -29,6 +30,16 @@ pub fn told(catalog: &Catalog, id: RelationId, failure: &Failure) -> Error {
         Some((name, _)) => format!("Save what it was to another table, then DROP TABLE {name} CASCADE; {read}"),
         None => read.into(),
     })
+}
+
+/// Why none of `relations` can be written or read on: what is told of the first that has failed.
+pub(super) fn failed_among(
+    catalog: &Catalog,
+    ledger: &Ledger,
+    relations: impl IntoIterator<Item = RelationId>,
+) -> Option<Error> {
+    let failure = |id| Some(told(catalog, id, ledger.get(id)?.failure()?));
+    relations.into_iter().find_map(failure)
 }
 
 impl Stopped {
