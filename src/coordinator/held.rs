@@ -136,4 +136,11 @@ impl Coordinator {
             restoring: parts.restoring,
         }
     }
+
+    /// Changes the catalog: everybody is told at once, and the next checkpoint holds it.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
+        edit(Arc::make_mut(&mut self.catalog));
+        self.checkpoints.edited();
+        self.catalog_sender.send_replace(self.catalog.clone());
+    }
 }

@@ -5,18 +5,17 @@ use super::checkpoints::Content;
 use super::ddl::REMEDY;
 use super::held::Coordinator;
 use super::housekeeping::Kept;
-use super::ledger::{self, Entry, Given, Seen};
+use super::ledger::{self, Entry, Seen};
 use super::memory;
 use super::message::{Message, Once};
 use super::pace::{Close, Wanted};
 use super::request::{self, Done, Inspection, RelationFacts, Request};
-use super::sources::Taken;
-use super::told::{failed_among, told};
+use super::told::{failed_among, fenced, told};
 use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
 use crate::catalog::{Body, Catalog, Life};
-use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
+use crate::connector::{Source, Status, Subscription};
 use futures::FutureExt;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -129,69 +128,6 @@ impl Coordinator {
         self.pace.finished(lowest.map_or(self.epochs.closed(), |(upper, _)| upper));
     }
 
-    fn waiting(&self) -> Waiting {
-        if self.stopping {
-            return Waiting::default();
-        }
-        let waiting = self.sources.waiting();
-        Waiting { rows: waiting.rows + self.writes.rows(), ..waiting }
-    }
-
-    /// Closes the next epoch with everything whole that waits (I1).
-    pub(super) fn close_epoch(&mut self) {
-        let waiting = self.waiting();
-        let epoch = self.epochs.close(self.env.clock.now());
-        let Taken { mut changes, events, moved } = self.sources.take();
-        for write in self.writes.take(epoch) {
-            let tables: Vec<RelationId> = write.tables().collect();
-            let relations = self.live_descendants(&tables);
-            let Write { changes: written, persist, lock, reply } = write;
-            changes.extend(written);
-            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
-        }
-        if moved {
-            self.checkpoints.move_on();
-        }
-        if !changes.is_empty() || !events.is_empty() {
-            self.checkpoints.change();
-        }
-        changes.retain(|(id, _)| self.held.contains_key(id));
-        self.engine.close(epoch, changes, stopped(&events));
-        if self.epochs.are_many() {
-            self.forget_times();
-        }
-        self.pace.closed(epoch, self.env.clock.monotonic(), waiting);
-        events.into_iter().for_each(|event| self.event(epoch, event));
-    }
-
-    /// `tables` and every live view that reads them, directly or not.
-    fn live_descendants(&self, tables: &[RelationId]) -> Vec<RelationId> {
-        let is_live = |id: &RelationId| self.catalog.get(id.0).is_some_and(|object| object.life == Life::Live);
-        let dependants = self.ledger.with_dependants(tables);
-        dependants.into_iter().filter(|id| tables.contains(id) || is_live(id)).collect()
-    }
-
-    fn event(&mut self, epoch: Epoch, event: Event) {
-        match event {
-            Event::Consistent(id) => {
-                self.edit(|catalog| {
-                    if let Some(Body::Table(table)) = catalog.objects.get_mut(&id.0).map(|o| &mut o.body)
-                        && let Some((_, subscription)) = &mut table.upstream
-                    {
-                        subscription.copied = true;
-                    }
-                });
-                self.ledger.give(id, Given::All { at: epoch });
-            }
-            Event::Stopped { table, cause } => {
-                tracing::warn!(%table, sqlstate = cause.sqlstate, cause.message, "table stopped: upstream changed");
-                let error = Error::new("55000", format!("this table stopped following upstream: {}", cause.message));
-                self.waiters.tell(|id| (id == table).then(|| Err(error.clone())));
-            }
-            Event::Notice { table, message } => tracing::warn!(%table, message, "notice from upstream"),
-        }
-    }
-
     /// Tables whose copy is complete become readable, and views whose backfill is.
     fn become_live(&mut self) {
         let relations = self.engine.relations().clone();
@@ -248,12 +184,6 @@ impl Coordinator {
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
         self.waiters.tell(|table| forgotten(table).then(|| Err(let_go())));
         Some(source)
-    }
-
-    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
-        edit(Arc::make_mut(&mut self.catalog));
-        self.checkpoints.edited();
-        self.catalog_sender.send_replace(self.catalog.clone());
     }
 
     fn wanted(&self) -> Wanted {
@@ -331,11 +261,6 @@ impl Coordinator {
         if !self.stopping {
             self.suspend_the_furthest_behind();
         }
-    }
-
-    fn forget_times(&mut self) {
-        let uppers = self.engine.relations().all().into_iter().filter(|r| !r.has_failed()).map(|r| r.upper());
-        self.epochs.forget(uppers.min().unwrap_or(self.epochs.closed()));
     }
 
     /// Looks whether another process owns the store now (I9).
@@ -527,12 +452,6 @@ impl Coordinator {
     }
 }
 
-/// Another process owns the store: nothing is acknowledged, committed or read from here on.
-pub(super) fn fenced(reason: &weir_storage::Error) -> Error {
-    Error::new("57P01", format!("this server lost its store to another: {reason}"))
-        .hint("Connect to the server that took the store over; this one has stopped.")
-}
-
 /// Nobody makes a further copy any more.
 fn let_go() -> Error {
     Error::new("57014", "the source was paused, and what it was copying again was let go")
@@ -543,13 +462,4 @@ fn let_go() -> Error {
 fn fed(catalog: &Catalog, table: RelationId, source: u32) -> Option<&Subscription> {
     let Body::Table(table) = &catalog.get(table.0)?.body else { return None };
     table.upstream.as_ref().filter(|(of, _)| *of == source).map(|(_, subscription)| subscription)
-}
-
-/// Tables that cannot go on, each with its cause for readers.
-fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
-    let stopped = |event: &Event| match event {
-        Event::Stopped { table, cause } => Some((*table, cause.clone())),
-        Event::Consistent(_) | Event::Notice { .. } => None,
-    };
-    events.iter().filter_map(stopped).collect()
 }

@@ -12,7 +12,7 @@ use super::object::{body, kind};
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Reading, Restored};
 use super::request::{Handle, Progress};
-use super::run::fenced;
+use super::told::fenced;
 use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared};

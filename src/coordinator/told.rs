@@ -1,4 +1,4 @@
-//! What is told of a relation that has failed.
+//! What is told of a relation that has failed, and of a store that is another's.
 
 use super::ledger::Ledger;
 use crate::catalog::object::Stopped;
@@ -40,6 +40,12 @@ pub(super) fn failed_among(
 ) -> Option<Error> {
     let failure = |id| Some(told(catalog, id, ledger.get(id)?.failure()?));
     relations.into_iter().find_map(failure)
+}
+
+/// Another process owns the store: nothing is acknowledged, committed or read from here on.
+pub(super) fn fenced(reason: &weir_storage::Error) -> Error {
+    Error::new("57P01", format!("this server lost its store to another: {reason}"))
+        .hint("Connect to the server that took the store over; this one has stopped.")
 }
 
 impl Stopped {
