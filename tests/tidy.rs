@@ -89,12 +89,6 @@ fn files_do_not_use_each_other_in_a_circle() {
 
 #[test]
 fn circles_are_found_whatever_way_names_are_brought_in() {
-    let circles = |files: &[(&str, &str)]| {
-        let root = ("lib.rs", "mod a; mod b;");
-        let mut circles = Graph::new(files.iter().copied().chain([root])).circles();
-        assert!(circles.len() < 2, "{circles:?}");
-        circles.pop().unwrap_or_default()
-    };
     let parent = "mod b;\nmod c;\npub use b::{self, B as Other};\nuse c::f;\npub struct A;";
     let c = ("a/c.rs", "pub fn f() {}");
     // Out of `b`, `A` is of the parent, which names `B`.
@@ -105,7 +99,7 @@ fn circles_are_found_whatever_way_names_are_brought_in() {
         "use super::{self as up}; type T = up::A;",
     ] {
         let b = format!("{names_a}\npub struct B;");
-        let found = circles(&[("a/mod.rs", parent), ("a/b.rs", &b), c]);
+        let found = circle(&[("a/mod.rs", parent), ("a/b.rs", &b), c]);
         assert_eq!(found, ["a/b.rs uses A of a/mod.rs", "a/mod.rs uses B of a/b.rs"], "{names_a}");
     }
     // What it only passes on is not the parent's, nor is what tests and comments name.
@@ -119,10 +113,49 @@ fn circles_are_found_whatever_way_names_are_brought_in() {
         "fn g<'a>(a: &'a str) -> impl Iterator<Item = u8> + use<'a> { a.bytes() }",
     ] {
         let b = format!("{names_c}\npub struct B;");
-        assert!(circles(&[("a/mod.rs", parent), ("a/b.rs", &b), c]).is_empty(), "{names_c}");
+        assert!(circle(&[("a/mod.rs", parent), ("a/b.rs", &b), c]).is_empty(), "{names_c}");
     }
     let star = [("a.rs", "use crate::b::*;\npub struct A;"), ("b.rs", "use crate::a::A;")];
-    assert_eq!(circles(&star), ["a.rs uses * of b.rs", "b.rs uses A of a.rs"]);
+    assert_eq!(circle(&star), ["a.rs uses * of b.rs", "b.rs uses A of a.rs"]);
+}
+
+/// The one circle of these files, if there is one.
+fn circle(files: &[(&str, &str)]) -> Vec<String> {
+    let root = ("lib.rs", "mod a; mod b;");
+    let mut circles = Graph::new(files.iter().copied().chain([root])).circles();
+    assert!(circles.len() < 2, "{circles:?}");
+    circles.pop().unwrap_or_default()
+}
+
+/// Files that are one type's methods lead to each other by calling them, whatever they name.
+#[test]
+fn circles_are_found_by_way_of_methods_of_one_type() {
+    let held = ("held.rs", "pub struct Held<T>(T);\npub struct Other;");
+    let a =
+        "use crate::held::Held;\nimpl<T: Fn() -> u8> Held<T> where T: Copy { pub fn first(&self) { self.second() } }";
+    for b in [
+        "use crate::held::Held;\nimpl<T> Held<T> { pub fn second(&self) { self.first::<u8>(); } }",
+        "#[doc]\nimpl<T> crate::held::Held<T> { fn none() {} pub async fn second(&self) { if true { Self::first(self) } } }",
+    ] {
+        let found = circle(&[held, ("a.rs", a), ("b.rs", b)]);
+        assert_eq!(found, ["a.rs uses second of b.rs", "b.rs uses first of a.rs"], "{b}");
+    }
+    let b = "use crate::held::Held;\nimpl<T> Held<T> { pub fn second(&self) { crate::a::f() } }";
+    let found = circle(&[held, ("a.rs", &format!("{a}\npub fn f() {{}}")), ("b.rs", b)]);
+    assert_eq!(
+        found,
+        ["a.rs uses second of b.rs", "b.rs uses f of a.rs"],
+        "by a method one way and by a name the other"
+    );
+    for b in [
+        "use crate::held::Held;\nimpl<T> Held<T> { pub fn second(&self) { self.0.first(); } }",
+        "use crate::held::Other as Held;\nimpl Held { pub fn second(&self) { self.first(); } }",
+        "use crate::held::Held;\nimpl<T> Clone for Held<T> { fn second(&self) { self.first(); } }",
+        "use crate::held::Held;\nimpl<T> Held<T> { pub fn second(&self) {} }\nfn f(held: impl Copy) { self.first() }",
+        "use crate::held::Held;\n#[cfg(test)]\nimpl<T> Held<T> { pub fn second(&self) { self.first(); } }",
+    ] {
+        assert!(circle(&[held, ("a.rs", a), ("b.rs", b)]).is_empty(), "{b}");
+    }
 }
 
 #[test]

@@ -7,11 +7,12 @@
 //!
 //! What the store has of a view that is built anew is what may be read meanwhile: nothing new takes its place until it is whole, and a
 //! start begins again.
+//!
+//! Which portions are due is decided here, by what the ledger has of those given before; `build` gives them.
 
-use super::held::Coordinator;
-use super::ledger::Given;
-use crate::catalog::object::Filled;
-use crate::catalog::{Body, Life, ViewBody};
+use super::lag::Lagging;
+use super::ledger::Ledger;
+use crate::dataflow::relations::Relations;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
@@ -24,60 +25,165 @@ pub const PORTION_ROWS: usize = 8_000_000;
 /// And bytes of them, where they are wide: on its way through a view a portion is in memory several times.
 const PORTION_BYTES: usize = 1 << 30;
 
-impl Coordinator {
+/// What is known of views that are made.
+pub struct Facts<'a> {
+    pub relations: &'a Relations,
+    pub ledger: &'a Ledger,
+    pub lagging: &'a Lagging,
+}
+
+pub struct Backfills {
+    /// Rows of its largest parent that a view is given at a time.
+    portion_rows: usize,
+    /// Bytes of changes kept in memory for one view.
+    history_limit: usize,
+}
+
+impl Backfills {
+    pub fn new(portion_rows: usize, history_limit: usize) -> Self {
+        Self { portion_rows, history_limit }
+    }
+
     /// What comes after `taken` for a view of `parents`.
-    pub(super) fn next_portion(&self, parents: &[RelationId], taken: Portion) -> Portion {
-        let relations = self.engine.relations();
-        let portions = |parent: &RelationId| {
+    pub fn after(&self, taken: Portion, parents: &[RelationId], relations: &Relations) -> Portion {
+        let size = |parent: &RelationId| {
             let (mut rows, mut bytes) = (0usize, 0);
             for stats in relations.get(*parent)?.rows.iter().map(Arrangement::stats) {
                 rows = rows.saturating_add(stats.rows.max(0) as usize);
                 bytes += stats.values;
             }
-            Some(rows.div_ceil(self.portion_rows).max(bytes.div_ceil(PORTION_BYTES)))
+            Some((rows, bytes))
         };
-        let portions = parents.iter().filter_map(portions).max().unwrap_or(0).clamp(1, Portion::PARTS as usize);
-        let parts = (Portion::PARTS as usize).div_ceil(portions) as u8;
-        Portion::new(taken.to(), (taken.to() + parts).min(Portion::PARTS))
+        cut(taken, self.portion_rows, parents.iter().filter_map(size))
     }
 
-    /// Says in the catalog what a view that is being made has from an epoch on.
-    pub(super) fn edit_view(&mut self, id: RelationId, edit: impl FnOnce(&mut ViewBody)) {
-        self.edit(|catalog| {
-            if let Some(Body::View(view)) = catalog.objects.get_mut(&id.0).map(|object| &mut object.body) {
-                edit(view);
-            }
-        });
-    }
-
-    /// The next portion for every view that has come to where the one before counts.
-    pub(super) fn tend_backfills(&mut self) {
-        let relations = self.engine.relations();
-        let is_due = |id: &RelationId, at: Epoch| {
+    /// The next portion for every view that has come to where the one before counts, in the order from parents to children.
+    pub fn due(&self, facts: &Facts<'_>) -> Vec<(RelationId, Portion)> {
+        let next = |(id, taken, at): (RelationId, Portion, Epoch)| {
+            let view = facts.relations.get(id)?;
             // What the view comes upon of a portion before the step to it waits in memory.
-            let room = |history: usize| history <= self.history_limit / 2;
-            let attached = !self.detached.contains_key(id);
-            relations.get(*id).is_some_and(|v| attached && v.upper() >= at && room(v.history.bytes()))
-        };
-        let due = self.ledger.in_parts().filter(|(id, _, at)| is_due(id, *at));
-        let due: Vec<(RelationId, Portion)> = due.map(|(id, portion, _)| (id, portion)).collect();
-        for (id, taken) in due {
-            let Some(view) = self.engine.relations().get(id) else { continue };
-            let parents: Vec<RelationId> = view.parents.iter().map(|parent| parent.id).collect();
-            let (portion, at) = (self.next_portion(&parents, taken), self.epochs.closed().next());
-            self.engine.backfill(id, portion, at);
-            if self.catalog.get(id.0).is_some_and(|object| object.life == Life::Creating) {
-                self.edit_view(id, |view| view.filled.push(Filled { at, parts: portion.to() }));
+            let has_room = view.history.bytes() <= self.history_limit / 2;
+            if facts.lagging.is_detached(id) || view.upper() < at || !has_room {
+                return None;
             }
-            self.ledger.give(id, Given::up_to(portion, at));
-            self.close_epoch();
+            let parents: Vec<RelationId> = view.parents.iter().map(|parent| parent.id).collect();
+            Some((id, self.after(taken, &parents, facts.relations)))
+        };
+        facts.ledger.in_parts().filter_map(next).collect()
+    }
+}
+
+/// Whether a view that waits for its next portion has come to the last epoch, `closed`, while its history is in the store: it follows its
+/// parents again from a checkpoint on, and nothing else may lead to one.
+pub fn need_checkpoint(facts: &Facts<'_>, closed: Epoch) -> bool {
+    let has_come = |id: RelationId| facts.relations.get(id).is_some_and(|view| view.upper() >= closed);
+    facts.ledger.in_parts().any(|(id, ..)| facts.lagging.is_detached(id) && has_come(id))
+}
+
+/// What comes after `taken` of parents that have so many rows and bytes.
+fn cut(taken: Portion, portion_rows: usize, sizes: impl Iterator<Item = (usize, usize)>) -> Portion {
+    let portions = sizes.map(|(rows, bytes)| rows.div_ceil(portion_rows).max(bytes.div_ceil(PORTION_BYTES)));
+    let portions = portions.max().unwrap_or(0).clamp(1, Portion::PARTS as usize);
+    let parts = (Portion::PARTS as usize).div_ceil(portions) as u8;
+    Portion::new(taken.to(), (taken.to() + parts).min(Portion::PARTS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lag;
+    use super::super::ledger::{Entry, Given, Kind, Sealed};
+    use super::super::rig::{TABLE, VIEW, epoch, ledger, relations};
+    use super::*;
+    use crate::catalog::Catalog;
+    use weir_storage::manifest::Manifest;
+
+    /// Rows and bytes of the parents -> the portions, one after the other, by their ends.
+    #[test]
+    fn a_view_gets_the_rows_of_its_largest_parent_in_portions_of_a_size() {
+        for (sizes, expected) in [
+            (vec![], vec![8]),
+            (vec![(0, 0)], vec![8]),
+            (vec![(100, PORTION_BYTES)], vec![8]),
+            (vec![(101, 0)], vec![4, 8]),
+            (vec![(1, PORTION_BYTES + 1)], vec![4, 8]),
+            (vec![(50, 0), (101, 0)], vec![4, 8]),
+            (vec![(300, 0)], vec![3, 6, 8]),
+            (vec![(301, 2 * PORTION_BYTES)], vec![2, 4, 6, 8]),
+            (vec![(usize::MAX, usize::MAX)], vec![1, 2, 3, 4, 5, 6, 7, 8]),
+        ] {
+            let (mut taken, mut ends) = (Portion::NOTHING, vec![]);
+            while taken.to() < Portion::PARTS {
+                let next = cut(taken, 100, sizes.iter().copied());
+                assert_eq!(next.from(), taken.to(), "{sizes:?}");
+                ends.push(next.to());
+                taken = next;
+            }
+            assert_eq!(ends, expected, "{sizes:?}");
         }
-        // A view whose history is in the store follows its parents again from a checkpoint on, and nothing else may lead to one.
-        let relations = self.engine.relations();
-        let has_come = |id: &RelationId| relations.get(*id).is_some_and(|view| view.upper() >= self.epochs.closed());
-        if self.ledger.in_parts().any(|(id, ..)| self.detached.contains_key(&id) && has_come(&id)) {
-            self.close_epoch();
-            self.changed = true;
+    }
+
+    /// A view that is being made and has half of its table as of epoch 10.
+    fn half_made() -> Ledger {
+        let mut ledger = ledger();
+        ledger.forget(VIEW);
+        ledger.enter(VIEW, Entry::new(Kind::View, vec![TABLE], epoch(1)));
+        ledger.give(VIEW, Given::up_to(Portion::new(0, 4), epoch(10)));
+        ledger
+    }
+
+    /// Nobody is far behind.
+    fn nobody() -> Lagging {
+        Lagging::new(usize::MAX, u64::MAX)
+    }
+
+    /// The view is, from epoch 10 on.
+    fn detached(relations: &Relations, ledger: &mut Ledger) -> Lagging {
+        let mut lagging = Lagging::new(0, u64::MAX);
+        relations.marks.push(epoch(10));
+        ledger.published(epoch(10), &Sealed::from([(TABLE, epoch(10))]));
+        relations.get(VIEW).expect("it is there").history.add(1);
+        let (manifest, catalog) = (Manifest::default(), Catalog::default());
+        lagging.tend(&lag::Facts { relations, ledger, manifest: &manifest, catalog: &catalog });
+        assert!(lagging.is_detached(VIEW));
+        lagging
+    }
+
+    /// Where the view is, and how much waits for it -> whether it gets the rest.
+    #[test]
+    fn the_next_portion_is_due_where_the_one_before_counts_if_there_is_room() {
+        let backfills = Backfills::new(100, 1000);
+        let rest = vec![(VIEW, Portion::new(4, 8))];
+        for (upper, history, expected) in [(9, 0, vec![]), (10, 0, rest.clone()), (12, 500, rest), (12, 501, vec![])] {
+            let (relations, ledger, lagging) = (relations(20, upper), half_made(), nobody());
+            relations.get(VIEW).expect("it is there").history.add(history);
+            let facts = Facts { relations: &relations, ledger: &ledger, lagging: &lagging };
+            assert_eq!(backfills.due(&facts), expected, "at {upper} with {history} bytes");
+            assert!(!need_checkpoint(&facts, epoch(upper)), "its history is in memory");
         }
+    }
+
+    #[test]
+    fn what_has_everything_or_is_gone_gets_nothing_more() {
+        let (mut ledger, lagging) = (half_made(), nobody());
+        let due = |relations: &Relations, ledger: &Ledger| {
+            Backfills::new(100, 1000).due(&Facts { relations, ledger, lagging: &lagging })
+        };
+        let relations = relations(20, 12);
+        ledger.give(VIEW, Given::up_to(Portion::new(4, 8), epoch(12)));
+        assert_eq!(due(&relations, &ledger), []);
+        let ledger = half_made();
+        assert_eq!(due(&relations, &ledger).len(), 1);
+        relations.remove(VIEW);
+        assert_eq!(due(&relations, &ledger), []);
+    }
+
+    #[test]
+    fn a_view_whose_history_is_in_the_store_waits_for_a_checkpoint_and_not_in_vain() {
+        let (relations, mut ledger) = (relations(20, 10), half_made());
+        let lagging = detached(&relations, &mut ledger);
+        let facts = Facts { relations: &relations, ledger: &ledger, lagging: &lagging };
+        assert_eq!(Backfills::new(100, 1000).due(&facts), []);
+        assert!(!need_checkpoint(&facts, epoch(11)), "it has yet to come to the last epoch");
+        assert!(need_checkpoint(&facts, epoch(10)));
     }
 }

@@ -11,13 +11,11 @@
 use super::held::Coordinator;
 use super::ledger::Event;
 use super::replacement::Replacement;
-use super::told::told;
+use super::told::{failed_among, told};
 use crate::dataflow::relations::Failure;
 #[cfg(doc)]
 use crate::dataflow::relations::Relations;
 use std::collections::BTreeSet;
-use weir_sql::Error;
-use weir_sql::catalog::RelationId;
 
 impl Coordinator {
     /// Takes note of relations that have failed since the last look.
@@ -37,50 +35,22 @@ impl Coordinator {
             // Nothing is kept that would lead on from where a view is: a start builds it anew.
             self.note(all.into_iter().map(|id| (id, Event::Failed(failure.clone()))));
             // The next checkpoint does without it.
-            self.changed = true;
+            self.checkpoints.change();
         }
     }
 
     /// A checkpoint was not made, since this relation cannot be sealed: it fails, and the next one does without it. Nothing was written.
     pub(super) fn unsealed(&mut self, id: RelationId, cause: &weir_storage::Error, merged: Vec<Replacement>) {
-        self.publishing = None;
+        self.checkpoints.unmade(merged);
         self.pace.checkpoint_ended();
-        // What this one was going to say is still to be said.
-        self.merged.splice(..0, merged);
-        (self.changed, self.moved) = (true, true);
         if let Some(relation) = self.engine.relations().get(id) {
             let cause = Error::internal(format!("what it changed by cannot be stored: {cause}"));
             relation.fail(Failure { of: id, cause });
         }
     }
 
-    /// Builds views anew that are to be. Only between checkpoints: one under way is told what it sealed.
-    pub(super) fn begin_refreshes(&mut self) {
-        if self.sealing.is_some() || self.publishing.is_some() {
-            return;
-        }
-        for (id, reply) in std::mem::take(&mut self.refreshes) {
-            let begun = match self.ledger.get(id) {
-                Some(view) => self.failed_among(view.reads().to_vec()).map_or(Ok(()), Err).map(|()| self.suspend(id)),
-                None => Err(Error::new("57014", "the view was dropped meanwhile")),
-            };
-            let _ = reply.send(begun);
-        }
-    }
-
-    /// Why none of `relations` can be written or read on: the first that has failed.
-    pub(super) fn failed_among(&self, relations: impl IntoIterator<Item = RelationId>) -> Option<Error> {
-        let failure = |id| Some(told(&self.catalog, id, self.ledger.get(id)?.failure()?));
-        relations.into_iter().find_map(failure)
-    }
-
     /// Whoever waits for a relation that has failed waits in vain (I13).
     pub(super) fn give_up(&mut self) {
-        for (id, reply) in std::mem::take(&mut self.consistent) {
-            match self.failed_among([id]) {
-                Some(error) => drop(reply.send(Err(error))),
-                None => self.consistent.push((id, reply)),
-            }
-        }
+        self.waiters.tell(|id| failed_among(&self.catalog, &self.ledger, [id]).map(Err));
     }
 }

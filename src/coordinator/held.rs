@@ -1,58 +1,38 @@
 //! What the loop holds: everything that it knows and owns.
 
-use super::checkpoint::Draft;
+use super::backfill::Backfills;
+use super::checkpoints::Checkpoints;
 use super::ddl::Jobs;
 use super::epochs::Epochs;
 use super::housekeeping::Housekeeping;
-use super::ledger::{Ledger, Sealed};
+use super::lag::Lagging;
+use super::ledger::Ledger;
 use super::memory::Memory;
 use super::message::{Mailbox, Message};
 use super::pace::Pace;
-use super::replacement::Replacement;
-use super::request::{self, Progress, Request};
+use super::request::{Progress, Request};
 use super::sources::Sources;
 use super::upload::on_retry;
 use super::waiters::Waiters;
 use super::writes::Writes;
 use crate::catalog::Catalog;
 use crate::dataflow::engine::Engine;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
-use weir_sql::Result;
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use weir_sql::catalog::RelationId;
+use weir_storage::Env;
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::history::{History, Snapshot};
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
-use weir_storage::{Env, Epoch};
 
 /// The arrangements of a relation that runs.
 pub(super) struct Held {
     pub ids: Roles<ArrangementId>,
     /// Each per worker.
     pub arrangements: Roles<Vec<Arrangement>>,
-}
-
-/// A checkpoint whose epoch is closed but not reached by every base table yet.
-pub(super) struct Sealing {
-    pub(super) draft: Draft,
-    pub(super) relations: Vec<RelationId>,
-    pub(super) edit: u64,
-    /// For them no change log is kept.
-    pub(super) failed_views: BTreeSet<RelationId>,
-    /// A table that had not reached it when somebody looked last.
-    pub(super) table: Option<RelationId>,
-    /// Views are waited for until then, monotonic microseconds.
-    pub(super) patience: Option<u64>,
-}
-
-/// A view whose history after `at` is in the store.
-pub(super) struct Detached {
-    pub(super) at: Epoch,
-    /// The end of the stretch that is being read.
-    pub(super) reading: Option<Epoch>,
 }
 
 pub struct Coordinator {
@@ -71,37 +51,17 @@ pub struct Coordinator {
     pub(super) mailbox: Mailbox,
     pub(super) jobs: Jobs,
     pub(super) wake: Arc<Notify>,
-    pub(super) detached: BTreeMap<RelationId, Detached>,
-    /// Bytes of changes kept in memory for one view.
-    pub(super) history_limit: usize,
-    /// Bytes of changes kept in the store for one view.
-    pub(super) lag_limit: u64,
-    /// Rows of its largest parent that a view is given at a time.
-    pub(super) portion_rows: usize,
+    pub(super) lagging: Lagging,
+    pub(super) backfills: Backfills,
     pub(super) sources: Sources,
     pub(super) writes: Writes,
     pub(super) waiters: Waiters,
-    /// Who waits for a table's copy or a view's backfill.
-    pub(super) consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    /// Views that are to be built anew once no checkpoint is under way.
-    pub(super) refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
     pub(super) epochs: Epochs,
-    pub(super) durable: Epoch,
-    pub(super) edits: u64,
-    pub(super) durable_edit: u64,
-    pub(super) changed: bool,
-    pub(super) moved: bool,
+    pub(super) checkpoints: Checkpoints,
     pub(super) memory: Memory,
     pub(super) housekeeping: Housekeeping,
-    pub(super) merged: Vec<Replacement>,
     /// The base table that was furthest behind when somebody looked last.
     pub(super) slowest: Option<RelationId>,
-    pub(super) sealing: Option<Sealing>,
-    /// Epoch and catalog change of the checkpoint being uploaded, and how far it holds each relation.
-    pub(super) publishing: Option<(Epoch, u64, Sealed)>,
-    pub(super) confirming: bool,
-    pub(super) confirmed_at: u64,
-    pub(super) checkpoints: VecDeque<request::Checkpoint>,
     pub(super) ddl: Vec<(u32, String, i64)>,
     pub(super) stopping: bool,
     /// Set until all relations are in memory again.
@@ -146,8 +106,7 @@ impl Coordinator {
             parts.history,
         );
         Self {
-            confirmed_at: parts.env.clock.monotonic(),
-            durable: parts.manifest.epoch,
+            checkpoints: Checkpoints::new(parts.manifest.epoch, parts.env.clock.monotonic()),
             sources: Sources::new(&parts.manifest.positions),
             env: parts.env,
             engine: parts.engine,
@@ -164,30 +123,24 @@ impl Coordinator {
             mailbox: parts.mailbox,
             jobs: parts.jobs,
             wake: parts.wake,
-            detached: BTreeMap::new(),
-            history_limit: parts.history_limit,
-            lag_limit: parts.lag_limit,
-            portion_rows: parts.portion_rows,
+            lagging: Lagging::new(parts.history_limit, parts.lag_limit),
+            backfills: Backfills::new(parts.portion_rows, parts.history_limit),
             writes: Writes::default(),
             waiters: Waiters::default(),
-            consistent: vec![],
-            refreshes: vec![],
             epochs,
-            edits: 0,
-            durable_edit: 0,
-            changed: false,
-            moved: false,
             memory: Memory::new(parts.state_limit),
             housekeeping,
-            merged: vec![],
             slowest: None,
-            sealing: None,
-            publishing: None,
-            confirming: false,
-            checkpoints: VecDeque::new(),
             ddl: vec![],
             stopping: false,
             restoring: parts.restoring,
         }
+    }
+
+    /// Changes the catalog: everybody is told at once, and the next checkpoint holds it.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
+        edit(Arc::make_mut(&mut self.catalog));
+        self.checkpoints.edited();
+        self.catalog_sender.send_replace(self.catalog.clone());
     }
 }

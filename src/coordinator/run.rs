@@ -1,24 +1,21 @@
 //! The event loop.
 
 use super::checkpoint::{self, Draft, Part, Published, Unmade};
+use super::checkpoints::Content;
 use super::ddl::REMEDY;
-use super::held::{Coordinator, Held, Sealing};
+use super::held::Coordinator;
 use super::housekeeping::Kept;
-use super::ledger::{self, Awaited, Entry, Given, Kind, Seen};
+use super::ledger::{self, Entry, Seen};
 use super::memory;
 use super::message::{Message, Once};
-use super::object::{body, kind};
 use super::pace::{Close, Wanted};
 use super::request::{self, Done, Inspection, RelationFacts, Request};
-use super::sources::Taken;
-use super::told::told;
+use super::told::{failed_among, fenced, told};
 use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
-use crate::catalog::object::Filled;
 use crate::catalog::{Body, Catalog, Life, Shared};
-use crate::connector::{Cause, Event, Source, Status, Subscription, Waiting};
-use crate::dataflow::blueprint::Blueprint;
+use crate::connector::{Source, Status, Subscription};
 use futures::FutureExt;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,18 +26,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
 use weir_storage::arrangement::Role;
-use weir_storage::key::Portion;
-use weir_storage::manifest::{ArrangementId, Manifest};
-
-/// How often an owner with nothing to publish looks whether it still owns the store, microseconds.
-pub(super) const CONFIRM_US: u64 = 3_000_000;
-
-/// How long a checkpoint waits for views that kept up until the last one, once the base tables are there. Then they count as behind:
-/// it holds them where they stopped last, and goes on.
-const PATIENCE_US: u64 = 100_000;
-
-/// Checkpoints remembered for rw_checkpoints.
-const REMEMBERED: usize = 100;
+use weir_storage::manifest::ArrangementId;
 
 impl Coordinator {
     /// Brings everything back, then runs until `shutdown` and its last checkpoint, or until the store belongs to another process.
@@ -67,7 +53,7 @@ impl Coordinator {
                 () = pause => {}
             }
         }
-        tracing::info!(epoch = %self.durable, "last checkpoint is published; ending");
+        tracing::info!(epoch = %self.checkpoints.durable(), "last checkpoint is published; ending");
         Ok(())
     }
 
@@ -89,23 +75,26 @@ impl Coordinator {
         self.become_live();
         self.give_up();
         self.give_up_copies();
-        self.follow_up();
+        self.checkpoints.follow_up(&mut self.ledger, self.engine.relations());
         self.tend_history();
         match self.pace.checkpoint(now, self.wanted()) {
             Close::Now => self.begin_checkpoint(),
             Close::At(due) => next = next.min(due),
             Close::Wait => {}
         }
-        if let Some(due) = self.seal_if_reached(now) {
-            next = next.min(due);
+        match self.checkpoints.ready(now, &self.ledger, self.engine.relations()) {
+            Close::Now => self.seal(),
+            Close::At(due) => next = next.min(due),
+            Close::Wait => {}
         }
         if !self.stopping {
             self.keep_house();
         }
         self.tend_memory(now);
-        self.waiters.settle(self.engine.relations(), &self.catalog, self.durable, self.durable_edit);
-        if now >= self.confirmed_at + CONFIRM_US {
-            self.confirm(now);
+        let (durable, durable_edit) = (self.checkpoints.durable(), self.checkpoints.durable_edit());
+        self.waiters.settle(self.engine.relations(), &self.catalog, durable, durable_edit);
+        if self.checkpoints.confirm(now) {
+            self.confirm();
         }
         self.publish_progress();
         Ok(next)
@@ -130,80 +119,13 @@ impl Coordinator {
     /// that was furthest behind still is.
     fn finish(&mut self) {
         let Some(oldest) = self.pace.oldest() else { return };
-        if self.slowest.is_some_and(|id| self.is_late(id, oldest)) {
+        let seen = self.engine.relations();
+        if self.slowest.is_some_and(|id| self.ledger.is_late(id, oldest, seen)) {
             return;
         }
-        let seen = self.engine.relations();
         let lowest = self.ledger.tables().map(|id| (seen.upper(id), id)).min();
         self.slowest = lowest.map(|(_, id)| id);
         self.pace.finished(lowest.map_or(self.epochs.closed(), |(upper, _)| upper));
-    }
-
-    /// Whether a base table that goes on has yet to reach `epoch`.
-    fn is_late(&self, table: RelationId, epoch: Epoch) -> bool {
-        let goes_on = self.ledger.get(table).is_some_and(|table| !table.has_failed());
-        goes_on && self.engine.relations().upper(table) < epoch
-    }
-
-    fn waiting(&self) -> Waiting {
-        if self.stopping {
-            return Waiting::default();
-        }
-        let waiting = self.sources.waiting();
-        Waiting { rows: waiting.rows + self.writes.rows(), ..waiting }
-    }
-
-    /// Closes the next epoch with everything whole that waits (I1).
-    pub(super) fn close_epoch(&mut self) {
-        let waiting = self.waiting();
-        let epoch = self.epochs.close(self.env.clock.now());
-        let Taken { mut changes, events, moved } = self.sources.take();
-        for write in self.writes.take(epoch) {
-            let tables: Vec<RelationId> = write.tables().collect();
-            let relations = self.live_descendants(&tables);
-            let Write { changes: written, persist, lock, reply } = write;
-            changes.extend(written);
-            self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
-        }
-        self.moved |= moved;
-        self.changed |= !changes.is_empty() || !events.is_empty();
-        changes.retain(|(id, _)| self.held.contains_key(id));
-        self.engine.close(epoch, changes, stopped(&events));
-        if self.epochs.are_many() {
-            self.forget_times();
-        }
-        self.pace.closed(epoch, self.env.clock.monotonic(), waiting);
-        events.into_iter().for_each(|event| self.event(epoch, event));
-    }
-
-    /// `tables` and every live view that reads them, directly or not.
-    fn live_descendants(&self, tables: &[RelationId]) -> Vec<RelationId> {
-        let is_live = |id: &RelationId| self.catalog.get(id.0).is_some_and(|object| object.life == Life::Live);
-        let dependants = self.ledger.with_dependants(tables);
-        dependants.into_iter().filter(|id| tables.contains(id) || is_live(id)).collect()
-    }
-
-    fn event(&mut self, epoch: Epoch, event: Event) {
-        match event {
-            Event::Consistent(id) => {
-                self.edit(|catalog| {
-                    if let Some(Body::Table(table)) = catalog.objects.get_mut(&id.0).map(|o| &mut o.body)
-                        && let Some((_, subscription)) = &mut table.upstream
-                    {
-                        subscription.copied = true;
-                    }
-                });
-                self.ledger.give(id, Given::All { at: epoch });
-            }
-            Event::Stopped { table, cause } => {
-                tracing::warn!(%table, sqlstate = cause.sqlstate, cause.message, "table stopped: upstream changed");
-                let error = Error::new("55000", format!("this table stopped following upstream: {}", cause.message));
-                for (_, reply) in self.consistent.extract_if(.., |(id, _)| *id == table) {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
-            Event::Notice { table, message } => tracing::warn!(%table, message, "notice from upstream"),
-        }
     }
 
     /// Tables whose copy is complete become readable, and views whose backfill is.
@@ -224,21 +146,17 @@ impl Coordinator {
                     .for_each(|began| relation.begin(began));
             }
             self.note([(id, ledger::Event::Whole)]);
-            for (_, reply) in self.consistent.extract_if(.., |(waiting, _)| *waiting == id) {
-                let _ = reply.send(Ok(()));
-            }
+            self.waiters.tell(|waiting| (waiting == id).then_some(Ok(())));
         }
     }
 
     /// Whoever waits for a copy of a source that has stopped for good waits in vain.
     fn give_up_copies(&mut self) {
-        if self.consistent.is_empty() {
+        if self.waiters.consistent.is_empty() {
             return;
         }
         for (id, error) in self.sources.stopped() {
-            for (_, reply) in self.consistent.extract_if(.., |(table, _)| fed(&self.catalog, *table, id).is_some()) {
-                let _ = reply.send(Err(error.clone()));
-            }
+            self.waiters.tell(|table| fed(&self.catalog, table, id).map(|_| Err(error.clone())));
         }
     }
 
@@ -256,7 +174,7 @@ impl Coordinator {
             Some((source, subscription)) if subscription.copied && self.sources.running(*source).is_none() => {
                 let _ = reply.send(Err(let_go()));
             }
-            _ => self.consistent.push((id, reply)),
+            _ => self.waiters.consistent.push((id, reply)),
         }
     }
 
@@ -264,30 +182,15 @@ impl Coordinator {
     fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
         let source = self.sources.pause(id)?;
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
-        for (_, reply) in self.consistent.extract_if(.., |(table, _)| forgotten(*table)) {
-            let _ = reply.send(Err(let_go()));
-        }
+        self.waiters.tell(|table| forgotten(table).then(|| Err(let_go())));
         Some(source)
     }
 
-    /// Relations that were behind and have come to the last checkpoint's epoch are to be durable there.
-    fn follow_up(&mut self) {
-        if self.publishing.is_none() {
-            self.changed |= self.ledger.followed_up(self.durable, self.engine.relations());
-        }
-    }
-
-    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Catalog)) {
-        edit(Arc::make_mut(&mut self.catalog));
-        self.edits += 1;
-        self.changed = true;
-        self.catalog_sender.send_replace(self.catalog.clone());
-    }
-
     fn wanted(&self) -> Wanted {
-        let asked = self.waiters.want_checkpoint(self.durable, self.durable_edit)
-            || (self.stopping && (self.changed || self.moved));
-        Wanted { changed: self.changed, moved: self.moved, asked }
+        let checkpoints = &self.checkpoints;
+        let asked = self.waiters.want_checkpoint(checkpoints.durable(), checkpoints.durable_edit())
+            || (self.stopping && checkpoints.is_behind());
+        checkpoints.wanted(asked)
     }
 
     /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may leap to that epoch.
@@ -298,52 +201,23 @@ impl Coordinator {
         let kept = self.arrangements(&kept);
         let catalog = self.catalog.clone();
         let began = self.env.clock.monotonic();
-        let (merged, in_use) = (std::mem::take(&mut self.merged), self.housekeeping.in_use.clone());
+        let in_use = self.housekeeping.in_use.clone();
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let still = still(&catalog);
-        let draft = Draft { epoch, now, positions, catalog, parts: vec![], kept, still, merged, in_use, began };
-        let failed_views = self.ledger.failed_views();
-        self.sealing =
-            Some(Sealing { draft, relations: included, edit: self.edits, failed_views, table: None, patience: None });
+        let (parts, merged, still) = (vec![], vec![], still(&catalog));
+        let draft = Draft { epoch, now, positions, catalog, parts, kept, still, merged, in_use, began };
+        self.checkpoints.begin(draft, included, self.ledger.failed_views());
         self.pace.checkpoint_began(began);
-        self.changed = false;
-        self.moved = false;
     }
 
     fn arrangements(&self, relations: &[RelationId]) -> Vec<ArrangementId> {
         relations.iter().filter_map(|id| self.held.get(id)).flat_map(|held| held.ids.iter().copied()).collect()
     }
 
-    /// Starts the upload when every base table has reached the checkpoint's epoch and views that kept up so far have had their
-    /// moment to reach it too. Returns when to look again, if only time is missing.
-    fn seal_if_reached(&mut self, now: u64) -> Option<u64> {
-        let mut sealing = self.sealing.take()?;
-        let (epoch, seen) = (sealing.draft.epoch, self.engine.relations());
-        // There may be thousands, and this is asked at every turn.
-        if sealing.table.is_some_and(|id| self.is_late(id, epoch)) {
-            self.sealing = Some(sealing);
-            return None;
-        }
-        match self.ledger.awaited(&sealing.relations, epoch, self.durable, seen) {
-            Awaited::Table(id) => {
-                sealing.table = Some(id);
-                self.sealing = Some(sealing);
-                return None;
-            }
-            Awaited::View => {
-                let until = *sealing.patience.get_or_insert(now + PATIENCE_US);
-                if now < until {
-                    self.sealing = Some(sealing);
-                    return Some(until);
-                }
-            }
-            Awaited::Nobody => {}
-        }
-        let Sealing { mut draft, relations, edit, failed_views, .. } = sealing;
-        let sealed = self.ledger.seal(&relations, epoch, seen);
-        let kept: Vec<RelationId> = relations.into_iter().filter(|id| !sealed.contains_key(id)).collect();
+    /// Starts the upload of the one that waits for nobody any more.
+    fn seal(&mut self) {
+        let content = self.checkpoints.seal(&self.ledger, self.engine.relations());
+        let Some(Content { mut draft, sealed, kept, needed }) = content else { return };
         draft.kept.extend(self.arrangements(&kept));
-        let needed = self.ledger.needed(&sealed, &failed_views);
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
@@ -361,7 +235,6 @@ impl Coordinator {
                 draft.parts.push(Part { relation, id: *id, after, to: *to, since, handles, panics });
             }
         }
-        self.publishing = Some((epoch, edit, sealed));
         let on_retry = on_retry(&self.env, &self.progress);
         let work = checkpoint::make(self.env.clone(), self.publisher.clone(), self.manifest.clone(), draft, on_retry);
         let mailbox = self.mailbox.clone();
@@ -369,57 +242,31 @@ impl Coordinator {
         let panicked = |_| Err(Unmade::Store(weir_storage::Error::Invalid("it panicked".into())));
         let made = AssertUnwindSafe(work).catch_unwind().map(move |made| made.unwrap_or_else(panicked));
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(made.await)) });
-        None
     }
 
     /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
     fn published(&mut self, published: Published) {
         let Published { manifest, proof } = published;
-        let Some((epoch, edit, sealed)) = self.publishing.take() else { return };
+        let Some(sealed) = self.checkpoints.published(&manifest, self.env.clock.monotonic()) else { return };
         self.progress.send_if_modified(|progress| progress.trouble.take().is_some());
-        self.durable = proof.epoch();
-        self.durable_edit = edit;
-        let whole = |source| self.ledger.is_sealed_whole(source, self.durable, &sealed);
+        let epoch = proof.epoch();
+        let whole = |source| self.ledger.is_sealed_whole(source, epoch, &sealed);
         self.sources.acknowledge(&proof, &manifest.positions, whole);
         let effects = self.ledger.published(epoch, &sealed);
         self.carry_out(effects);
         self.engine.compact(sealed);
         self.engine.relations().forget(self.ledger.lowest(epoch));
         self.forget_times();
-        self.remember(&manifest);
         self.manifest = Arc::new(manifest);
-        self.housekeeping.published(&self.manifest, self.merged.is_empty());
+        self.housekeeping.published(&self.manifest, self.checkpoints.all_told());
         self.pace.checkpoint_ended();
-        self.confirmed_at = self.env.clock.monotonic();
         if !self.stopping {
             self.suspend_the_furthest_behind();
         }
     }
 
-    fn forget_times(&mut self) {
-        let uppers = self.engine.relations().all().into_iter().filter(|r| !r.has_failed()).map(|r| r.upper());
-        self.epochs.forget(uppers.min().unwrap_or(self.epochs.closed()));
-    }
-
-    fn remember(&mut self, manifest: &Manifest) {
-        self.checkpoints.truncate(REMEMBERED - 1);
-        self.checkpoints.push_front(request::Checkpoint {
-            epoch: manifest.epoch,
-            generation: manifest.generation.0,
-            committed_at: manifest.committed_at,
-            duration_ms: manifest.duration_us as f64 / 1e3,
-            bytes: manifest.uploaded_bytes,
-            positions: serde_json::to_value(&manifest.positions).expect("positions are JSON"),
-        });
-    }
-
-    /// Looks whether another process owns the store now (I9), also when idle.
-    fn confirm(&mut self, now: u64) {
-        if self.confirming || self.publishing.is_some() {
-            return;
-        }
-        self.confirming = true;
-        self.confirmed_at = now;
+    /// Looks whether another process owns the store now (I9).
+    fn confirm(&self) {
         let (publisher, mailbox) = (self.publisher.clone(), self.mailbox.clone());
         tokio::spawn(async move {
             let confirmed = publisher.lock().await.confirm().await.map(drop);
@@ -428,7 +275,7 @@ impl Coordinator {
     }
 
     fn publish_progress(&self) {
-        let (closed, now, durable) = (self.epochs.closed(), self.epochs.now(), self.durable);
+        let (closed, now, durable) = (self.epochs.closed(), self.epochs.now(), self.checkpoints.durable());
         self.progress.send_if_modified(|progress| {
             let modified = progress.closed != closed || progress.durable != durable;
             (progress.closed, progress.now, progress.durable) = (closed, now, durable);
@@ -444,11 +291,11 @@ impl Coordinator {
                 self.edit(edit);
                 match once {
                     Once::Known => drop(reply.send(())),
-                    Once::Durable => self.waiters.edits.push((self.edits, reply)),
+                    Once::Durable => self.waiters.edits.push((self.checkpoints.edits(), reply)),
                 }
             }
             Message::Build { id, reply } => drop(reply.send(self.build(id))),
-            Message::Refresh { id, reply } => self.refreshes.push((id, reply)),
+            Message::Refresh { id, reply } => self.waiters.refreshes.push((id, reply)),
             Message::Discard { id } => self.discard(id),
             Message::Live { id } => self.note([(id, ledger::Event::Whole)]),
             Message::Attach { id, source, position } => self.sources.attach(id, source, position),
@@ -462,10 +309,9 @@ impl Coordinator {
             Message::Began { id, statement } => self.ddl.push((id, statement, self.env.clock.now())),
             Message::Ended { id } => self.ddl.retain(|(other, ..)| *other != id),
             Message::Merged(replacements) => {
-                // What they replace is garbage only when a manifest says so, also at rest; until then nothing is merged again.
+                // Until a manifest tells of them nothing is merged again.
                 self.housekeeping.merged(&replacements);
-                self.changed |= !replacements.is_empty();
-                self.merged.extend(replacements);
+                self.checkpoints.merged(replacements);
             }
             Message::Collected(sparse) => self.housekeeping.collected(sparse),
             Message::Counted(counted) => self.counted(&counted),
@@ -476,7 +322,7 @@ impl Coordinator {
             }
             Message::Checkpoint(Err(Unmade::Store(error))) => return Err(self.lost(error)),
             Message::Confirmed(confirmed) => {
-                self.confirming = false;
+                self.checkpoints.confirmed();
                 match confirmed {
                     Err(error @ (weir_storage::Error::Fenced(_) | weir_storage::Error::Lost(_))) => {
                         return Err(self.lost(error));
@@ -503,82 +349,19 @@ impl Coordinator {
         error
     }
 
-    /// Builds a relation as of the last closed epoch, if a start has not brought it back.
-    pub(super) fn build(&mut self, id: RelationId) -> Result<Epoch> {
-        if let Some(entry) = self.ledger.get(id).filter(|_| self.held.contains_key(&id)) {
-            return Ok(entry.from());
-        }
-        let found = self.catalog.get(id.0).filter(|object| object.life != Life::Dropping).cloned();
-        let found = found.and_then(|object| Some((body(&object.body)?, object)));
-        let (body, object) = found.ok_or_else(|| Error::new("57014", "the relation was dropped meanwhile"))?;
-        if let Some(error) = self.failed_among(body.parents()) {
-            return Err(error);
-        }
-        if let Some(error) = self.memory.refusal().filter(|_| object.life == Life::Creating) {
-            return Err(error);
-        }
-        let arrangements = body.arrangements(self.engine.workers());
-        let from = self.epochs.closed();
-        let name = object.name.clone();
-        let portion = self.next_portion(&body.parents(), Portion::NOTHING);
-        let blueprint = || Blueprint {
-            id,
-            name: name.clone(),
-            body: self::body(&object.body).expect("a relation has a body"),
-            arrangements: arrangements.clone(),
-            from,
-            fresh: true,
-            portion,
-            first: None,
-            failed: None,
-        };
-        let readable = self.engine.build(blueprint, vec![]);
-        let reads = readable.parents.iter().map(|parent| parent.id).collect();
-        let (ids, mut void) = (object.roles().expect("a relation keeps something"), false);
-        if let Body::View(view) = &object.body {
-            void = view.suspended;
-            let is_stored = self.manifest.arrangements.contains_key(&ids.rows);
-            let is_told = portion != Portion::ALL || is_stored || !view.filled.is_empty();
-            if object.life == Life::Creating && is_told {
-                // What the store has is of an attempt before: a start must not go on with it.
-                void |= is_stored;
-                self.edit_view(id, |view| {
-                    let part = Filled { at: from, parts: portion.to() };
-                    view.filled = if portion == Portion::ALL { vec![] } else { vec![part] };
-                    view.suspended = void;
-                });
-            }
-        }
-        let kind = kind(&object);
-        let entry = Entry::new(kind, reads, from).found(ledger::Life::Creating, Epoch::ZERO, void);
-        self.enter(id, Held { ids, arrangements }, entry);
-        if kind == Kind::View {
-            self.ledger.give(id, Given::up_to(portion, from));
-        }
-        Ok(from)
-    }
-
-    /// Ends a relation's dataflow.
-    pub(super) fn take_down(&mut self, id: RelationId) {
-        self.engine.drop_relation(id);
-        self.held.remove(&id);
-        self.detached.remove(&id);
-    }
-
     fn discard(&mut self, id: RelationId) {
         self.take_down(id);
         self.ledger.forget(id);
         self.writes.forget(id);
-        for (_, reply) in self.consistent.extract_if(.., |(other, _)| *other == id) {
-            let _ = reply.send(Err(Error::new("57014", "the table was dropped meanwhile")));
-        }
+        let dropped = || Err(Error::new("57014", "the table was dropped meanwhile"));
+        self.waiters.tell(|other| (other == id).then(dropped));
     }
 
     fn request(&mut self, request: Request) {
         match request {
             Request::Ddl { statement, text, settings, reply } => self.jobs.spawn(statement, text, settings, reply),
             Request::Write { changes, persist, lock, reply } => {
-                if let Some(error) = self.failed_among(changes.iter().map(|(id, _)| *id)) {
+                if let Some(error) = failed_among(&self.catalog, &self.ledger, changes.iter().map(|(id, _)| *id)) {
                     return drop(reply.send(Err(error)));
                 }
                 if memory::grows(&changes)
@@ -610,7 +393,7 @@ impl Coordinator {
         self.close_epoch();
         let live = self.catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
         let relations = live.map(|o| RelationId(o.id)).collect();
-        self.changed = true;
+        self.checkpoints.change();
         let (epoch, tables) = (self.epochs.closed(), vec![]);
         self.waiters.written.push(Written { epoch, relations, durable: true, lock: None, tables, reply });
     }
@@ -623,7 +406,7 @@ impl Coordinator {
         Inspection {
             sources: self.sources.statuses().chain(resting).collect(),
             ddl: self.ddl.iter().map(|(id, text, at)| (text.clone(), *id, self.job_progress(*id), *at)).collect(),
-            checkpoints: self.checkpoints.iter().cloned().collect(),
+            checkpoints: self.checkpoints.remembered().cloned().collect(),
             relations,
         }
     }
@@ -632,7 +415,7 @@ impl Coordinator {
         let relations = self.engine.relations();
         let (object, relation) = (self.catalog.get(id.0)?, relations.serving(id).or_else(|| relations.get(id))?);
         let upper = relation.upper();
-        let status = ledger::status(entry.life(), object.life, self.detached.contains_key(&id));
+        let status = ledger::status(entry.life(), object.life, self.lagging.is_detached(id));
         let held = self.held.get(&id).into_iter();
         Some(RelationFacts {
             id: id.0,
@@ -670,14 +453,8 @@ impl Coordinator {
     }
 
     fn is_settled(&self) -> bool {
-        !self.changed && !self.moved && self.sealing.is_none() && self.publishing.is_none()
+        !self.checkpoints.is_behind() && !self.checkpoints.is_under_way()
     }
-}
-
-/// Another process owns the store: nothing is acknowledged, committed or read from here on.
-pub(super) fn fenced(reason: &weir_storage::Error) -> Error {
-    Error::new("57P01", format!("this server lost its store to another: {reason}"))
-        .hint("Connect to the server that took the store over; this one has stopped.")
 }
 
 /// Nobody makes a further copy any more.
@@ -697,13 +474,4 @@ fn still(catalog: &Catalog) -> BTreeSet<ArrangementId> {
     let is_own = |object: &&Shared| matches!(&object.body, Body::Table(table) if table.upstream.is_none());
     let tables = catalog.objects.values().filter(|object| object.unread().is_some()).filter(is_own);
     tables.filter_map(|object| object.roles()).flat_map(|ids| ids.iter().copied().collect::<Vec<_>>()).collect()
-}
-
-/// Tables that cannot go on, each with its cause for readers.
-fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
-    let stopped = |event: &Event| match event {
-        Event::Stopped { table, cause } => Some((*table, cause.clone())),
-        Event::Consistent(_) | Event::Notice { .. } => None,
-    };
-    events.iter().filter_map(stopped).collect()
 }

@@ -3,6 +3,7 @@
 //! Reading back takes as long as there is state. Meanwhile sessions read relations that are not in memory yet from the store, as of the
 //! manifest that was taken over ([`Handle::restoring`]); what changes anything waits.
 
+use super::checkpoints::CONFIRM_US;
 use super::ddl::Jobs;
 use super::held::{Coordinator, Held, Parts};
 use super::ledger::{self, Entry, Given, Ledger};
@@ -11,7 +12,7 @@ use super::object::{body, kind};
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Reading, Restored};
 use super::request::{Handle, Progress};
-use super::run::{CONFIRM_US, fenced};
+use super::told::fenced;
 use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
 use crate::catalog::{Body, Catalog, Life, Object, Shared};
@@ -220,7 +221,7 @@ impl Coordinator {
             }
             read.failed = read.failed.take().or(inherited);
             if read.fresh && !read.is_table && read.failed.is_none() {
-                read.portion = self.next_portion(&read.parents, Portion::NOTHING);
+                read.portion = self.backfills.after(Portion::NOTHING, &read.parents, relations);
             }
             let (id, portion, will_move) =
                 (RelationId(object.id), read.portion, !read.is_table && read.failed.is_none());

@@ -1,5 +1,6 @@
-//! What is told of a relation that has failed.
+//! What is told of a relation that has failed, and of a store that is another's.
 
+use super::ledger::Ledger;
 use crate::catalog::object::Stopped;
 use crate::catalog::{Body, Catalog};
 use crate::dataflow::relations::Failure;
@@ -32,6 +33,22 @@ pub fn told(catalog: &Catalog, id: RelationId, failure: &Failure) -> Error {
         Some((name, _)) => format!("Save what it was to another table, then DROP TABLE {name} CASCADE; {read}"),
         None => read.into(),
     })
+}
+
+/// Why none of `relations` can be written or read on: what is told of the first that has failed.
+pub(super) fn failed_among(
+    catalog: &Catalog,
+    ledger: &Ledger,
+    relations: impl IntoIterator<Item = RelationId>,
+) -> Option<Error> {
+    let failure = |id| Some(told(catalog, id, ledger.get(id)?.failure()?));
+    relations.into_iter().find_map(failure)
+}
+
+/// Another process owns the store: nothing is acknowledged, committed or read from here on.
+pub(super) fn fenced(reason: &weir_storage::Error) -> Error {
+    Error::new("57P01", format!("this server lost its store to another: {reason}"))
+        .hint("Connect to the server that took the store over; this one has stopped.")
 }
 
 impl Stopped {

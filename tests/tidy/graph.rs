@@ -1,8 +1,9 @@
 //! Which file of a crate names what another one defines, and which files do so in a circle.
 //!
 //! A name counts for the file that defines it, however many `use` lines lead there; a path that ends at a module names nothing yet,
-//! unless it ends in a star. What only tests name does not count. The text is read without a parser of Rust: paths, `use` trees, and
-//! definitions outside of every brace are enough.
+//! unless it ends in a star. A method that is called on `self` counts for the file that has it, if that is one of the same type's. What
+//! only tests name does not count. The text is read without a parser of Rust: paths, `use` trees, definitions outside of every brace, and
+//! the methods of a type are enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,17 @@ struct Module {
     paths: BTreeSet<Vec<String>>,
     /// Paths before a star.
     globs: BTreeSet<Vec<String>>,
+    blocks: Vec<Block>,
+}
+
+/// Some of a type's own methods.
+#[derive(Default)]
+struct Block {
+    /// The type, as the file names it.
+    of: Vec<String>,
+    methods: BTreeSet<String>,
+    /// What they call by `self` or `Self`.
+    calls: BTreeSet<String>,
 }
 
 /// Where a path leads.
@@ -74,20 +86,40 @@ impl Graph {
 
     /// Each file with the files whose items it names, and one such name.
     fn edges(&self) -> BTreeMap<&str, BTreeMap<&str, &str>> {
-        let mut edges = BTreeMap::new();
+        let (mut edges, methods) = (BTreeMap::new(), self.methods());
         for (at, module) in &self.modules {
             let to: &mut BTreeMap<&str, &str> = edges.entry(module.file.as_str()).or_default();
-            let names = module.paths.iter().filter_map(|path| match self.resolve(at, path, 0)? {
-                Found::Item { file, name } => Some((file, name)),
-                Found::Module(_) => None,
-            });
+            let names = module.paths.iter().filter_map(|path| self.item(at, path));
             let stars = module.globs.iter().filter_map(|path| match self.resolve(at, path, 0)? {
                 Found::Item { file, name } => Some((file, name)),
                 Found::Module(path) => Some((self.modules[&path].file.as_str(), "*")),
             });
-            to.extend(names.chain(stars).filter(|(file, _)| *file != module.file));
+            let calls = module.blocks.iter().filter_map(|block| Some((self.item(at, &block.of)?, &block.calls)));
+            let calls = calls.flat_map(|(of, calls)| calls.iter().map(move |call| (of, call.as_str())));
+            let called = calls.filter_map(|call| Some((*methods.get(&call)?, call.1)));
+            to.extend(names.chain(stars).chain(called).filter(|(file, _)| *file != module.file));
         }
         edges
+    }
+
+    /// The file of each method, by the type that has it and its name.
+    fn methods(&self) -> BTreeMap<((&str, &str), &str), &str> {
+        let mut methods = BTreeMap::new();
+        for (at, module) in &self.modules {
+            for block in &module.blocks {
+                let Some(of) = self.item(at, &block.of) else { continue };
+                methods.extend(block.methods.iter().map(|method| ((of, method.as_str()), module.file.as_str())));
+            }
+        }
+        methods
+    }
+
+    /// The item that `path`, read in the module `at`, leads to: its file and its name there.
+    fn item<'a>(&'a self, at: &[String], path: &'a [String]) -> Option<(&'a str, &'a str)> {
+        match self.resolve(at, path, 0)? {
+            Found::Item { file, name } => Some((file, name)),
+            Found::Module(_) => None,
+        }
     }
 
     /// What `path`, read in the module `at`, leads to; `None`: out of the crate.
@@ -130,10 +162,28 @@ impl Module {
         let word = |at: usize| tokens.get(at).map(String::as_str).unwrap_or("");
         let mut depth = 0;
         let mut at = 0;
+        // Whether this is one of the last block's methods.
+        let mut inside = false;
         while at < tokens.len() {
             match word(at) {
                 "{" => depth += 1,
-                "}" => depth -= 1,
+                "}" => {
+                    depth -= 1;
+                    inside &= depth > 0;
+                }
+                "impl" if depth == 0 && matches!(at.checked_sub(1).map_or("", word), "" | ";" | "}" | "]") => {
+                    let of = inherent(&tokens[at + 1..]);
+                    inside = of.is_some();
+                    self.blocks.extend(of.map(|of| Block { of, ..Block::default() }));
+                }
+                "fn" if inside && depth == 1 => {
+                    let block = self.blocks.last_mut().expect("this is inside of it");
+                    block.methods.insert(word(at + 1).to_string());
+                }
+                "self" if inside && word(at + 1) == "." && matches!(word(at + 3), "(" | "::") => {
+                    self.call(word(at + 2))
+                }
+                "Self" if inside && word(at + 1) == "::" => self.call(word(at + 2)),
                 // `use<'a>` is a bound.
                 "use" if word(at + 1) != "<" => {
                     at = self.tree(tokens, at + 1, &[]);
@@ -172,6 +222,11 @@ impl Module {
             }
             at += 1;
         }
+    }
+
+    fn call(&mut self, method: &str) {
+        let block = self.blocks.last_mut().expect("a method is of a block");
+        block.calls.insert(method.to_string());
     }
 
     /// Reads a tree of `use` from `at`, each branch after `stem`; gives where it ends.
@@ -221,6 +276,32 @@ impl Module {
             }
         }
     }
+}
+
+/// The type of a block that follows `impl`; `None`: its methods are a trait's.
+fn inherent(tokens: &[String]) -> Option<Vec<String>> {
+    let head = &tokens[..tokens.iter().position(|token| token == "{")?];
+    // `for<'a>` is a bound.
+    if head.windows(2).any(|pair| pair[0] == "for" && pair[1] != "<") {
+        return None;
+    }
+    let (mut at, mut depth) = (0, 0);
+    loop {
+        match head.get(at)?.as_str() {
+            "<" => depth += 1,
+            // An arrow ends with one, too.
+            ">" if head[at - 1] != "-" => depth -= 1,
+            _ if depth == 0 => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    let mut of = vec![head[at].clone()];
+    while head.get(at + 1).is_some_and(|token| token == "::") {
+        of.extend(head.get(at + 2).cloned());
+        at += 2;
+    }
+    Some(of)
 }
 
 fn is_name(token: &str) -> bool {

@@ -51,6 +51,12 @@ impl Ledger {
         awaited
     }
 
+    /// Whether a base table that goes on has yet to reach `epoch`.
+    pub fn is_late(&self, table: RelationId, epoch: Epoch, seen: &impl Seen) -> bool {
+        let goes_on = self.get(table).is_some_and(|table| !table.has_failed());
+        goes_on && seen.upper(table) < epoch
+    }
+
     /// How far a checkpoint of `epoch` holds `relations`, ascending. One that it can hold no further than the last one did is not
     /// among them.
     pub fn seal(&self, relations: &[RelationId], epoch: Epoch, seen: &impl Seen) -> Sealed {

@@ -1,7 +1,6 @@
 //! PREPARE, EXECUTE and DEALLOCATE as statements. EXECUTE puts its arguments into the statement's text.
 
 use super::Outcome;
-use crate::serving::arguments::Arguments;
 use crate::serving::prepared::Prepared;
 use crate::serving::query::rewrite::cast;
 use crate::serving::query::template;
@@ -50,7 +49,8 @@ impl Session {
         Ok(column.shape.kind)
     }
 
-    pub(super) async fn execute_named(&mut self, name: &ObjectName, arguments: &[Expr]) -> Result<Outcome> {
+    /// The statement of that name, with `arguments` in the places of its parameters.
+    pub(super) fn filled_in(&self, name: &ObjectName, arguments: &[Expr]) -> Result<Parsed> {
         let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
         let missing = || Error::new("26000", format!("prepared statement \"{name}\" does not exist"));
         let prepared = self.prepared.get(&name).ok_or_else(missing)?;
@@ -69,7 +69,7 @@ impl Session {
             Statement::Delete(delete) => drop(delete.visit(&mut fill)),
             _ => {}
         }
-        self.execute(&parsed, &Arguments::default()).await
+        Ok(parsed)
     }
 
     pub(super) fn deallocate(&mut self, name: &Ident) -> Result<Outcome> {

@@ -21,6 +21,7 @@ use super::arguments::Arguments;
 use super::block::Block;
 use super::session::Session;
 use datafusion::sql::sqlparser::ast;
+use prepare::first_word;
 use weir_sql::statement::{Parsed, Statement};
 use weir_sql::{Error, Result};
 
@@ -88,7 +89,8 @@ impl Session {
                 self.prepare_named(name, data_types, statement).await
             }
             ast::Statement::Execute { name: Some(name), parameters, .. } => {
-                Box::pin(self.execute_named(name, parameters)).await
+                let parsed = self.filled_in(name, parameters)?;
+                Box::pin(self.execute(&parsed, &Arguments::default())).await
             }
             ast::Statement::Deallocate { name, .. } => self.deallocate(name),
             ast::Statement::Truncate(truncate) => self.truncate(truncate).await,
@@ -115,15 +117,4 @@ pub fn kind(statement: &Statement) -> &'static str {
         | Statement::Drop { .. } => "ddl",
         _ => "other",
     }
-}
-
-/// How a statement of sqlparser's is named in messages: its leading words.
-fn first_word(statement: &ast::Statement) -> String {
-    let text = statement.to_string();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let take = match words.first() {
-        Some(&("CREATE" | "ALTER" | "DROP" | "COMMENT")) => 2,
-        _ => 1,
-    };
-    words.into_iter().take(take).collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,6 @@
 //! What can be said of a statement before it runs.
 
-use super::{first_word, show};
+use super::show;
 use crate::serving::prepared::{Prepared, offset, parsed};
 use crate::serving::session::Session;
 use crate::serving::value::row::Column;
@@ -46,4 +46,15 @@ pub(super) async fn described(
         Statement::Delete(delete) => session.describe_delete(delete, declared).await,
         other => Ok((nothing(), show::columns(other))),
     }
+}
+
+/// How a statement of sqlparser's is named in messages: its leading words.
+pub(super) fn first_word(statement: &ast::Statement) -> String {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let take = match words.first() {
+        Some(&("CREATE" | "ALTER" | "DROP" | "COMMENT")) => 2,
+        _ => 1,
+    };
+    words.into_iter().take(take).collect::<Vec<_>>().join(" ")
 }
