@@ -16,6 +16,8 @@ use crate::dataflow::relations::Failure;
 #[cfg(doc)]
 use crate::dataflow::relations::Relations;
 use std::collections::BTreeSet;
+use weir_sql::Error;
+use weir_sql::catalog::RelationId;
 
 impl Coordinator {
     /// Takes note of relations that have failed since the last look.

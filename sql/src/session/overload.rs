@@ -105,10 +105,6 @@ impl ScalarUDFImpl for Overload {
         self.theirs.schema_name(args)
     }
 
-    fn display_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
-        self.theirs.display_name(args)
-    }
-
     /// What nothing takes is refused with its type below, in Postgres' words.
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>, DataFusionError> {
         let fields: Vec<FieldRef> = types.iter().map(|kind| Arc::new(Field::new("", kind.clone(), true))).collect();

@@ -107,7 +107,7 @@ mod tests {
         let rows = Delta::uniform(RecordBatch::try_new(spec().schema, vec![ids, names]).unwrap(), 1);
         let mut writer = Writer::new("data/1-x.runs".into(), Limits { block_rows: 7, ..Limits::default() });
         let epoch = Epoch::from_u64;
-        writer.add(&spec(), epoch(0), epoch(3), &[rows.clone()]).unwrap().unwrap();
+        writer.add(&spec(), epoch(0), epoch(3), std::slice::from_ref(&rows)).unwrap().unwrap();
         let run = writer.add(&spec(), epoch(3), epoch(7), &[rows]).unwrap().unwrap();
         let bytes = writer.finish().1[run.offset as usize..].to_vec();
         (run, bytes)
