@@ -15,7 +15,7 @@ use weir_sql::room;
 use weir_sql::{Error, Result};
 
 /// How often it is looked how much memory is in use.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of a machine that does not say how many it has.
 const UNKNOWN: usize = 4 << 30;
 /// Our part of a machine, tenths, unless it is said.
@@ -106,7 +106,7 @@ pub fn watch(limit: usize) -> Result<()> {
         let used = allocator::used();
         room::tell(used, limit);
         metrics::memory(used);
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_INTERVAL);
     };
     let started = thread::Builder::new().name("weir-memory".into()).spawn(look);
     started.map(drop).map_err(|e| Error::internal(format!("memory cannot be watched: {e}")))

@@ -6,7 +6,7 @@ use crate::connector::Connectors;
 use crate::coordinator::pace::Limits;
 use crate::coordinator::{self, Config, PORTION_ROWS, Workers};
 use crate::dataflow::engine::Ordeal;
-use crate::dataflow::steps::LEAP_AFTER;
+use crate::dataflow::steps::JUMP_AFTER;
 use crate::serving;
 use crate::serving::auth::{Auth, Passwords};
 use crate::serving::doors::Room;
@@ -153,7 +153,7 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
         spill: spill.path().to_path_buf(),
         source_limit: share(Share::Sources),
         history_limit: share(Share::History),
-        leap_after: LEAP_AFTER,
+        jump_after: JUMP_AFTER,
         lag_limit: options.lag_limit as u64,
         portion_rows: options.portion_rows.max(1),
         state_limit: share(Share::State) as u64,

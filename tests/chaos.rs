@@ -1,5 +1,5 @@
 //! Chaos: every kind of table and row under random transactions, while both servers are killed, the store's disk is full, views, tables and
-//! queries panic, views are built anew, dropped and made, and sources are paused. At the end everything equals what PostgreSQL says.
+//! queries panic, views are rebuilt, dropped and made, and sources are paused. At the end everything equals what PostgreSQL says.
 //!
 //! `make soak` plays many rounds; `SEED=n` plays the same events again (when they meet a server is up to the machine).
 
@@ -245,7 +245,7 @@ impl Chaos {
         }
     }
 
-    /// A server whose disk is full says so and answers queries. Once there is room it goes on, or starts again.
+    /// A server whose disk is full says so and answers queries. Once there is room it continues, or starts again.
     async fn fill_disk(&mut self) {
         let Self { disk, pair, .. } = &*self;
         eventually("a server whose disk is full says so", async || {

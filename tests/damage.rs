@@ -3,7 +3,7 @@
 //!
 //! `TRIALS=1000` for more; `make soak` asks for that. Each trial prints its seed when it fails.
 
-use crate::kit::{Client, PATIENCE, Weir, eventually, number};
+use crate::kit::{Client, TIMEOUT, Weir, eventually, number};
 use futures::StreamExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -38,7 +38,7 @@ const QUERIES: [&str; 6] = [
 type Seen = Result<Vec<Vec<Option<String>>>, String>;
 
 async fn ask(sql: &Client, query: &str) -> Seen {
-    let answer = tokio::time::timeout(PATIENCE, sql.rows(query)).await;
+    let answer = tokio::time::timeout(TIMEOUT, sql.rows(query)).await;
     answer.unwrap_or_else(|_| panic!("{query} is never answered"))
 }
 
@@ -109,7 +109,7 @@ fn copied(sound: &str, folder: &Path) -> PathBuf {
 
 /// The server, or what it says if it refuses to start.
 async fn start(store: &Path, told: &str) -> Result<Weir, String> {
-    let started = tokio::time::timeout(PATIENCE, Weir::attempt(&store.to_string_lossy())).await;
+    let started = tokio::time::timeout(TIMEOUT, Weir::attempt(&store.to_string_lossy())).await;
     started.unwrap_or_else(|_| panic!("{told}: the server neither starts nor ends"))
 }
 

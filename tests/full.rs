@@ -1,4 +1,4 @@
-//! Disks that are full: the store's, and the one with the spill folder. What does not fit is told by name, all else goes on, and so does
+//! Disks that are full: the store's, and the one with the spill folder. What does not fit is told by name, all else continues, and so does
 //! that once there is room.
 
 use crate::kit::{Client, Disk, Pair, Weir, eventually};
@@ -157,7 +157,7 @@ async fn a_source_waits_for_room_in_the_spill_folder_and_says_so() {
         if told.contains("spill folder") && told.contains("No space left") { Ok(()) } else { Err(format!("{rows:?}")) }
     })
     .await;
-    // Nothing of it is there, and what does not need the folder goes on.
+    // Nothing of it is there, and what does not need the folder continues.
     assert_eq!(pair.sql.one("SELECT count(*) FROM t").await, "0");
     pair.sql.run("INSERT INTO own VALUES (1)").await;
     disk.grow("256m");

@@ -194,7 +194,7 @@ async fn a_view_that_is_being_made_says_how_far_it_is() {
     assert_eq!(sql.one("SELECT count(*) FROM rw_catalog.rw_ddl_progress").await, "0");
 }
 
-/// Half made when the server is killed: it goes on from what the store has, by what changed since and the portions it has not got.
+/// Half made when the server is killed: it continues from what the store has, by what changed since and the portions it has not got.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_is_being_made_goes_on_after_a_crash() {
     let mut weir = Weir::with(&["--slow-view", "slow=700ms", "--portion-rows", "1000", "--workers", "2"]).await;

@@ -1,4 +1,4 @@
-//! `--memory-limit`: what does not fit is refused or fails by name, and the server goes on.
+//! `--memory-limit`: what does not fit is refused or fails by name, and the server continues.
 
 use crate::kit::{Client, Pair, Weir, describe, eventually, peak};
 use bytes::Bytes;
@@ -112,7 +112,7 @@ async fn what_a_query_makes_of_a_few_rows_is_refused_before_it_is_there() {
     weir.kill();
 }
 
-/// What statements of a few kinds that are each far larger than memory come to; the server goes on, and takes little more than it may.
+/// What statements of a few kinds that are each far larger than memory come to; the server continues, and takes little more than it may.
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_longer_than_memory_end_by_name() {
     let mut weir = Weir::with(&LIMIT).await;

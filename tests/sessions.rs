@@ -1,6 +1,6 @@
 //! Sessions as people and programs use them: parameters, cancelling, passwords, pinned reads.
 
-use crate::kit::{Client, PATIENCE, Postgres, Weir, eventually, output};
+use crate::kit::{Client, Postgres, TIMEOUT, Weir, eventually, output};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
@@ -208,7 +208,7 @@ async fn a_view_whose_creation_is_cancelled_is_not_there() {
         assert!(error.starts_with("57014"), "{error}");
         let gone = eventually("the view is gone", async || {
             let views = sql.rows("SHOW MATERIALIZED VIEWS").await?;
-            if views.len() == 1 { Ok(views) } else { Err(format!("{views:?} after {PATIENCE:?}")) }
+            if views.len() == 1 { Ok(views) } else { Err(format!("{views:?} after {TIMEOUT:?}")) }
         });
         assert_eq!(gone.await, [[Some("dear".to_string())]]);
     }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 use weir::connector::postgres::client::{Client, Frame, Link, Purpose};
-use weir::connector::postgres::failure::Result;
+use weir::connector::postgres::error::Result;
 use weir::connector::postgres::lsn::Lsn;
 use weir::connector::postgres::options::Options;
 use weir::connector::postgres::rows::Line;
@@ -114,7 +114,7 @@ impl Write for Script {
 }
 
 impl Link for Script {
-    fn patience(&self, _: Duration) -> io::Result<()> {
+    fn set_timeout(&self, _: Duration) -> io::Result<()> {
         Ok(())
     }
 

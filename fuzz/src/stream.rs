@@ -5,7 +5,7 @@ use crate::Target;
 use crate::memory::Bound;
 use crate::upstream::{self, Input};
 use std::iter::empty;
-use weir::connector::Cause;
+use weir::connector::RowError;
 use weir::connector::postgres::decode::decode;
 use weir::connector::postgres::feed::{Attempt, Feed};
 use weir::connector::postgres::log::Log;
@@ -63,7 +63,7 @@ impl World {
                 self.attempts.extend(self.feed.resnapshot(table));
             }
             b'x' => {
-                let cause = Cause { sqlstate: "55000".into(), message: "stop".into(), expression: "t".into() };
+                let cause = RowError { sqlstate: "55000".into(), message: "stop".into(), expression: "t".into() };
                 self.feed.stop(upstream::table(input.small()), cause);
             }
             b'u' => {
@@ -86,10 +86,10 @@ impl World {
 
     /// As the reader of a copy does.
     fn copy(&mut self, attempt: Attempt, lines: &[u8]) {
-        let Some((_, shape)) = self.feed.subscription(attempt) else { return };
-        let (mut log, mut line) = (Log::new(shape.clone()), Line::default());
+        let Some((_, table_schema)) = self.feed.subscription(attempt) else { return };
+        let (mut log, mut line) = (Log::new(table_schema.clone()), Line::default());
         for text in lines.split_inclusive(|&c| c == b'\n') {
-            if !line.read(text) || line.values(text).len() != shape.kinds.len() {
+            if !line.read(text) || line.values(text).len() != table_schema.kinds.len() {
                 return;
             }
             let values = line.values(text).enumerate().map(|(column, value)| (column as u16, value));

@@ -3,7 +3,7 @@
 use weir::connector::Subscription;
 use weir::connector::postgres::feed::Feed;
 use weir::connector::postgres::lsn::{Lsn, Place};
-use weir::connector::postgres::shape::{Attribute, Details};
+use weir::connector::postgres::table_schema::{Attribute, Details};
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use weir::connector::Subscription;
 use weir::connector::postgres::log::Log;
 use weir::connector::postgres::rows::Line;
-use weir::connector::postgres::shape::Shape;
+use weir::connector::postgres::table_schema::TableSchema;
 use weir::connector::postgres::value::Builder;
 use weir::connector::segment::Op;
 use weir_sql::catalog::RelationId;
@@ -89,12 +89,12 @@ fn line(text: &[u8]) {
         copied: false,
         details: serde_json::Value::Null,
     };
-    let shape = Arc::new(Shape::new(&table));
-    let mut log = Log::new(shape.clone());
+    let table_schema = Arc::new(TableSchema::new(&table));
+    let mut log = Log::new(table_schema.clone());
     let mut reader = Line::default();
     let mut rows = 0;
     for line in text.split_inclusive(|&c| c == b'\n') {
-        if !reader.read(line) || reader.values(line).len() != shape.kinds.len() {
+        if !reader.read(line) || reader.values(line).len() != table_schema.kinds.len() {
             continue;
         }
         let values = reader.values(line).enumerate().map(|(column, value)| (column as u16, value));

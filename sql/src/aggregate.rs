@@ -7,7 +7,7 @@
 mod average;
 mod count;
 mod definition;
-mod extreme;
+mod min_max;
 pub mod select;
 mod sum;
 mod truth;
@@ -16,7 +16,7 @@ mod variance;
 pub use self::average::AVG;
 pub use self::count::COUNT;
 pub use self::definition::{Definition, Finished, Function, Groups};
-pub use self::extreme::{MAX, MIN};
+pub use self::min_max::{MAX, MIN};
 pub use self::sum::SUM;
 pub use self::truth::{BOOL_AND, BOOL_OR};
 
@@ -25,7 +25,7 @@ use crate::total::state_type;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Deserializer};
 
-const FAMILIES: &[&[Function]] = &[count::ALL, sum::ALL, average::ALL, extreme::ALL, truth::ALL, variance::ALL];
+const FAMILIES: &[&[Function]] = &[count::ALL, sum::ALL, average::ALL, min_max::ALL, truth::ALL, variance::ALL];
 
 impl Function {
     /// `None`: there is none of this name or alias.

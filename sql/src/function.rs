@@ -12,19 +12,19 @@ mod calendar;
 pub mod cast;
 mod definition;
 mod format;
+pub mod interval_sum;
 pub mod key;
 mod long;
 mod math;
-mod moment;
 mod operands;
 mod part;
 mod pattern;
 pub mod print;
 pub mod quantified;
 pub mod read;
-pub mod span;
 mod temporal;
 mod text;
+mod timestamp;
 mod wall;
 pub mod zone;
 
@@ -36,9 +36,9 @@ pub(crate) use definition::undefined;
 pub use definition::{Call, Definition, Resolved};
 pub(crate) use long::fits;
 pub use long::{LONGEST, bounded};
-pub use moment::reads_clock;
 pub use pattern::translated;
 pub use text::identifier;
+pub use timestamp::reads_clock;
 
 use crate::error::Result;
 use crate::stop;
@@ -62,7 +62,7 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
         bytes::FUNCTIONS,
         math::FUNCTIONS,
         part::FUNCTIONS,
-        moment::FUNCTIONS,
+        timestamp::FUNCTIONS,
         format::FUNCTIONS,
         text::FUNCTIONS,
         key::FUNCTIONS,

@@ -24,5 +24,5 @@ mod tests;
 
 pub use expression::{Link, Operator, Scalar, Test};
 pub use lower::{connected, from_logical};
-pub use program::{Evaluated, Failure, Program};
+pub use program::{Evaluated, Program, RowError};
 pub use show::Named;

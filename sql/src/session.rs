@@ -14,8 +14,8 @@ mod checked;
 mod clock;
 mod coerce;
 mod common;
-mod counted;
 mod deep;
+mod group_key;
 mod guard;
 mod join;
 pub mod names;
@@ -24,7 +24,7 @@ mod overload;
 mod precedence;
 mod prepare;
 mod refuse;
-mod regroup;
+mod result_types;
 mod shared;
 mod sound;
 mod subquery;
@@ -67,7 +67,7 @@ impl Default for Settings {
     }
 }
 
-/// `now`: microseconds since 1970-01-01 UTC, for `now()` and its kin; `None`: they are refused, as in views, or found by [`timed`].
+/// `now`: microseconds since 1970-01-01 UTC, for `now()` and the like; `None`: they are refused, as in views, or found by [`timed`].
 pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     let mut builder =
         SessionStateBuilder::new().with_config(config(settings)).with_default_features().with_analyzer_rules(vec![

@@ -26,7 +26,7 @@ impl Drop for Before {
     }
 }
 
-/// An error, which reaches nobody, if nobody waits. All that is not planned under [`unless_left`] goes on.
+/// An error, which reaches nobody, if nobody waits. All that is not planned under [`unless_left`] continues.
 pub fn check() -> Result<()> {
     match WAITED.with_borrow(|waited| waited.as_ref().is_none_or(|waited| waited.load(Ordering::Relaxed))) {
         true => Ok(()),

@@ -7,8 +7,8 @@
 //! ([`aggregate`](crate::aggregate)).
 
 mod exact;
-mod extreme;
 mod keep;
+mod min_max;
 mod moments;
 mod packed;
 mod plain;
@@ -22,7 +22,7 @@ pub use self::wide::Wide;
 
 use self::keep::each;
 use self::packed::Packed;
-use crate::function::span::Span;
+use crate::function::interval_sum::IntervalSum;
 use crate::numeric::{Numbers, Sum};
 use crate::types::is_numeric;
 use crate::{Error, Result};
@@ -57,14 +57,14 @@ pub fn total(keep: Keep, argument: &DataType) -> Result<Box<dyn Total>> {
         Keep::Trues => Box::new(plain::trues()),
         Keep::Sum => sum(argument)?,
         Keep::Moments => moments(argument)?,
-        Keep::Min | Keep::Max => extreme::once(keep == Keep::Max, argument)?,
+        Keep::Min | Keep::Max => min_max::once(keep == Keep::Max, argument)?,
     })
 }
 
 /// The same of a minimum or maximum whose values can be taken back.
 pub fn retractable(keep: Keep, argument: &DataType) -> Result<Box<dyn Total>> {
     match keep {
-        Keep::Min | Keep::Max => extreme::sorted(keep == Keep::Max, argument),
+        Keep::Min | Keep::Max => min_max::sorted(keep == Keep::Max, argument),
         _ => total(keep, argument),
     }
 }
@@ -82,7 +82,7 @@ fn sum(argument: &DataType) -> Result<Box<dyn Total>> {
         })),
         DataType::Float32 => floats::<Float32Type>(),
         DataType::Float64 => floats::<Float64Type>(),
-        DataType::Interval(_) => Box::new(Packed::<Span>::new(|totals, groups, values, weights| {
+        DataType::Interval(_) => Box::new(Packed::<IntervalSum>::new(|totals, groups, values, weights| {
             let values = values.as_primitive::<IntervalMonthDayNanoType>().values();
             each(groups, weights, |row, group, weight| totals[group].add(values[row], weight));
             Ok(())

@@ -105,7 +105,7 @@ pub struct ViewBody {
     pub settings: Settings,
     /// As [`Roles`] are listed.
     pub arrangements: Vec<ArrangementId>,
-    /// Given up because it was too far behind: what is stored of it may be read, and nothing is kept that would lead on from there.
+    /// Suspended because it was too far behind: what is stored of it may be read, and nothing is kept that would lead on from there.
     #[serde(default)]
     pub suspended: bool,
     /// While it is made: from which epoch on it has how much of its parents' rows, ascending. Empty: all from the first.

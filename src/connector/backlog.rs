@@ -187,7 +187,7 @@ fn decode(bytes: Vec<u8>) -> std::result::Result<Segment, ArrowError> {
         serde_json::from_slice(parts[0]).map_err(|error| ArrowError::ExternalError(error.into()))?;
     let (all, olds, ops) = (only(parts[1])?, only(parts[2])?, only(parts[3])?);
     let columns: Vec<usize> = (0..unknown.len()).collect();
-    // In a buffer of their own: they are kept where the rows are let go of.
+    // In a buffer of their own: they are kept where the rows are released.
     let own = |bits: &BooleanBuffer| BooleanBuffer::collect_bool(bits.len(), |i| bits.value(i));
     let mut bits = all.columns()[unknown.len()..].iter().map(|bits| own(bits.as_boolean().values()));
     let unknown = unknown.into_iter().map(|has| if has { bits.next() } else { None }).collect();
@@ -256,7 +256,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::Cause;
+    use crate::connector::RowError;
     use arrow::array::{Int32Array, StringArray};
     use arrow::datatypes::DataType;
 
@@ -266,7 +266,7 @@ mod tests {
         let texts = StringArray::from_iter((0..n).map(|i| (i % 3 > 0).then(|| format!("text {i}"))));
         let fields = vec![Field::new("n", DataType::Int32, false), Field::new("t", DataType::Utf8, true)];
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(numbers), Arc::new(texts)]);
-        let cause = Cause { sqlstate: "22003".into(), message: "too large".into(), expression: "t".into() };
+        let cause = RowError { sqlstate: "22003".into(), message: "too large".into(), expression: "t".into() };
         Segment {
             ops: vec![Op::Upsert; n as usize],
             rows: rows.expect("rows"),

@@ -35,7 +35,7 @@ pub struct Fold {
     /// Rows of which some columns were not sent because they did not change.
     pub partial: Vec<Partial>,
     /// Rows that cannot be held.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedRows>,
     /// With 1, more complete rows; with -1, more key columns of rows that are gone.
     pub spilled: Vec<(Spilled, i64)>,
 }
@@ -53,16 +53,16 @@ pub struct Partial {
 
 /// Rows whose values cannot be held, as errors to be reported by readers until the row changes.
 #[derive(Clone, Debug)]
-pub struct Failed {
+pub struct FailedRows {
     /// The key columns, in key order.
     pub keys: RecordBatch,
     /// One per row of `keys`.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<RowError>,
 }
 
 /// Why a row cannot be held. No row values in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct RowError {
     pub sqlstate: String,
     pub message: String,
     /// What failed: `column "price"`.
@@ -75,7 +75,7 @@ pub struct Bag {
     pub truncated: bool,
     pub rows: Vec<Delta>,
     /// Rows that cannot be held: cause and weight. Cleared by a truncate.
-    pub failed: Vec<(Cause, i64)>,
+    pub failed: Vec<(RowError, i64)>,
     /// More rows, with the weight of each. They are applied in any order: none goes that is not stored from before the epoch.
     pub spilled: Vec<(Spilled, i64)>,
 }

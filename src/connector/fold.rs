@@ -10,7 +10,7 @@
 
 use super::backlog::Stored;
 use super::segment::{Op, Segment};
-use super::{Bag, Cause, Failed, Fold, Partial};
+use super::{Bag, FailedRows, Fold, Partial, RowError};
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{interleave, take_record_batch};
@@ -336,9 +336,9 @@ impl<'a> Folding<'a> {
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 
-    fn failed(&self, rows: &[(At, Cause)]) -> Result<Failed> {
+    fn failed(&self, rows: &[(At, RowError)]) -> Result<FailedRows> {
         let (keys, causes): (Vec<_>, Vec<_>) = rows.iter().map(|(at, cause)| (KeyAt::Row(*at), cause.clone())).unzip();
-        Ok(Failed { keys: self.keys(&keys)?, causes })
+        Ok(FailedRows { keys: self.keys(&keys)?, causes })
     }
 }
 
@@ -430,7 +430,7 @@ struct Left {
     whole: Vec<At>,
     composed: Vec<Layers>,
     partial: Vec<(Layers, KeyAt)>,
-    failed: Vec<(At, Cause)>,
+    failed: Vec<(At, RowError)>,
     deletes: Vec<KeyAt>,
 }
 
@@ -507,7 +507,7 @@ impl<'a> Sorter<'a> {
     }
 
     /// Why the value of `column`, or any value, of an image cannot be held.
-    fn cause(&self, at: At, column: Option<usize>) -> Option<Cause> {
+    fn cause(&self, at: At, column: Option<usize>) -> Option<RowError> {
         if !self.failing[at.0 as usize].contains(&at.1) {
             return None;
         }
@@ -519,8 +519,8 @@ impl<'a> Sorter<'a> {
 }
 
 /// A value that upstream did not send because it had not changed, of a row that never was.
-fn lost(column: &str) -> Cause {
-    Cause {
+fn lost(column: &str) -> RowError {
+    RowError {
         sqlstate: "XX001".into(),
         message: "upstream left out an unchanged value of a row that is not there".into(),
         expression: format!("column \"{column}\""),
@@ -536,13 +536,13 @@ pub fn copied(key_schema: &SchemaRef, key: &[usize], begins: bool, stored: Vec<S
             fold.upserts.push(segment.rows.clone());
             continue;
         }
-        let causes: BTreeMap<u32, &Cause> = segment.failed.iter().rev().map(|f| (f.row, &f.cause)).collect();
+        let causes: BTreeMap<u32, &RowError> = segment.failed.iter().rev().map(|f| (f.row, &f.cause)).collect();
         let held = (0..segment.rows.num_rows() as u32).filter(|row| !causes.contains_key(row));
         fold.upserts.push(take_record_batch(&segment.rows, &UInt32Array::from_iter_values(held))?);
         let keys =
             RecordBatch::try_new(key_schema.clone(), key.iter().map(|&c| segment.rows.column(c).clone()).collect())?;
         let keys = take_record_batch(&keys, &UInt32Array::from_iter_values(causes.keys().copied()))?;
-        fold.failed.push(Failed { keys, causes: causes.into_values().cloned().collect() });
+        fold.failed.push(FailedRows { keys, causes: causes.into_values().cloned().collect() });
     }
     Ok(fold)
 }
@@ -552,7 +552,7 @@ pub fn bag(stored: Vec<Stored>) -> Result<Bag> {
     let mut bag = Bag::default();
     for segment in stored {
         let segment = segment.read()?;
-        let mut causes: HashMap<u32, &Cause> = HashMap::new();
+        let mut causes: HashMap<u32, &RowError> = HashMap::new();
         for failed in segment.failed.iter().rev() {
             causes.insert(failed.row, &failed.cause);
         }
@@ -620,8 +620,8 @@ mod tests {
         Arc::new(Schema::new(columns.map(|(name, kind, null)| Field::new(name, kind, null)).to_vec()))
     }
 
-    fn cause(column: usize) -> Cause {
-        Cause { sqlstate: "22003".into(), message: "too large".into(), expression: format!("column {column}") }
+    fn cause(column: usize) -> RowError {
+        RowError { sqlstate: "22003".into(), message: "too large".into(), expression: format!("column {column}") }
     }
 
     fn segment(changes: &[Change]) -> Segment {

@@ -16,7 +16,7 @@ mod source;
 pub mod spilled;
 mod unstarted;
 
-pub use changes::{Bag, Cause, Changes, Failed, Fold, Partial};
+pub use changes::{Bag, Changes, FailedRows, Fold, Partial, RowError};
 pub use source::{
     Batch, Connector, Created, Definition, Discovered, Event, Identity, Position, Retained, Source, Start, State,
     Status, Subscription, Waiting, Wanted,

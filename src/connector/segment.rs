@@ -1,6 +1,6 @@
 //! Changes of one table as columns: what a source has decoded and nobody has folded yet.
 
-use super::Cause;
+use super::RowError;
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub struct Segment {
 pub struct Rejected {
     pub row: u32,
     pub column: u32,
-    pub cause: Cause,
+    pub cause: RowError,
 }
 
 impl Segment {

@@ -1,7 +1,7 @@
 //! What an upstream has to be: a [`Connector`] makes a [`Source`] of what was asked for.
 
 use super::buffer::Buffer;
-use super::changes::{Cause, Changes};
+use super::changes::{Changes, RowError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub enum Event {
     /// The initial copy is complete and joined with the stream: the table equals upstream at this position.
     Consistent(RelationId),
     /// This table cannot go on (dropped or changed upstream); others do. Readers get the cause.
-    Stopped { table: RelationId, cause: Cause },
+    Stopped { table: RelationId, cause: RowError },
     /// For the log and the table's notices: "column x was added upstream and is ignored".
     Notice { table: RelationId, message: String },
 }

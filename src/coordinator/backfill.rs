@@ -1,11 +1,11 @@
-//! Backfills: a view that is being made, or built anew, gets its parents' rows in portions, and is live when it has all of them.
+//! Backfills: a view that is being made, or rebuilt, gets its parents' rows in portions, and is live when it has all of them.
 //!
 //! Over small relations there is one portion. Otherwise each next one is given when the view has come to where the one before counts, and
 //! counts itself as of the epoch that is closed right after. A view that is being made has its portions in the catalog with their epochs:
-//! so a manifest that holds it at an epoch says what it has there, and a start goes on after that, by the change logs of its parents for
-//! what it has and with portions for what it has not. It comes to life when a manifest holds all of it.
+//! so a manifest that holds it at an epoch says what it has there, and a start continues after that, by the change logs of its parents for
+//! what it has and with portions for what it has not. It becomes live when a manifest holds all of it.
 //!
-//! What the store has of a view that is built anew is what may be read meanwhile: nothing new takes its place until it is whole, and a
+//! What the store has of a view that is rebuilt is what may be read meanwhile: nothing new takes its place until it is whole, and a
 //! start begins again.
 //!
 //! Which portions are due is decided here, by what the ledger has of those given before; `build` gives them.
@@ -91,7 +91,7 @@ fn cut(taken: Portion, portion_rows: usize, sizes: impl Iterator<Item = (usize, 
 #[cfg(test)]
 mod tests {
     use super::super::lag;
-    use super::super::ledger::{Entry, Given, Kind, Sealed};
+    use super::super::ledger::{Backfilled, Entry, Kind, Sealed};
     use super::super::rig::{TABLE, VIEW, epoch, ledger, relations};
     use super::*;
     use crate::catalog::Catalog;
@@ -127,7 +127,7 @@ mod tests {
         let mut ledger = ledger();
         ledger.forget(VIEW);
         ledger.enter(VIEW, Entry::new(Kind::View, vec![TABLE], epoch(1)));
-        ledger.give(VIEW, Given::up_to(Portion::new(0, 4), epoch(10)));
+        ledger.give(VIEW, Backfilled::up_to(Portion::new(0, 4), epoch(10)));
         ledger
     }
 
@@ -139,7 +139,7 @@ mod tests {
     /// The view is, from epoch 10 on.
     fn detached(relations: &Relations, ledger: &mut Ledger) -> Lagging {
         let mut lagging = Lagging::new(0, u64::MAX);
-        relations.marks.push(epoch(10));
+        relations.checkpoint_epochs.push(epoch(10));
         ledger.published(epoch(10), &Sealed::from([(TABLE, epoch(10))]));
         relations.get(VIEW).expect("it is there").history.add(1);
         let (manifest, catalog) = (Manifest::default(), Catalog::default());
@@ -169,7 +169,7 @@ mod tests {
             Backfills::new(100, 1000).due(&Facts { relations, ledger, lagging: &lagging })
         };
         let relations = relations(20, 12);
-        ledger.give(VIEW, Given::up_to(Portion::new(4, 8), epoch(12)));
+        ledger.give(VIEW, Backfilled::up_to(Portion::new(4, 8), epoch(12)));
         assert_eq!(due(&relations, &ledger), []);
         let ledger = half_made();
         assert_eq!(due(&relations, &ledger).len(), 1);

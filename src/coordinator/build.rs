@@ -1,9 +1,9 @@
 //! Relations are built, given what they have yet to get of their parents, and taken down.
 
 use super::backfill::{self, need_checkpoint};
-use super::held::{Coordinator, Held};
-use super::ledger::{self, Entry, Event, Given, Kind};
+use super::ledger::{self, Backfilled, Entry, Event, Kind};
 use super::object::{body, kind};
+use super::state::{Coordinator, RelationState};
 use super::told::failed_among;
 use crate::catalog::object::Filled;
 use crate::catalog::{Body, Life, ViewBody};
@@ -62,9 +62,9 @@ impl Coordinator {
         }
         let kind = kind(&object);
         let entry = Entry::new(kind, reads, from).found(ledger::Life::Creating, Epoch::ZERO, void);
-        self.enter(id, Held { ids, arrangements }, entry);
+        self.enter(id, RelationState { ids, arrangements }, entry);
         if kind == Kind::View {
-            self.ledger.give(id, Given::up_to(portion, from));
+            self.ledger.give(id, Backfilled::up_to(portion, from));
         }
         Ok(from)
     }
@@ -136,7 +136,7 @@ impl Coordinator {
             if self.catalog.get(id.0).is_some_and(|object| object.life == Life::Creating) {
                 self.edit_view(id, |view| view.filled.push(Filled { at, parts: portion.to() }));
             }
-            self.ledger.give(id, Given::up_to(portion, at));
+            self.ledger.give(id, Backfilled::up_to(portion, at));
             self.close_epoch();
         }
         if need_checkpoint(&self.filling(), self.epochs.closed()) {

@@ -120,7 +120,7 @@ pub async fn make(
         }
     }
     for (part, runs) in draft.parts.iter().zip(sealed.runs) {
-        // What was built anew says everything itself.
+        // What was rebuilt says everything itself.
         let fresh = part.after == Epoch::ZERO;
         let mut state = last.arrangements.get(&part.id).filter(|_| !fresh).cloned().unwrap_or_default();
         merge(part.id, &mut state);

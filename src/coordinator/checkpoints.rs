@@ -19,7 +19,7 @@ use weir_storage::manifest::Manifest;
 pub const CONFIRM_US: u64 = 3_000_000;
 
 /// How long a checkpoint waits for views that kept up until the last one, once the base tables are there. Then they count as behind:
-/// it holds them where they stopped last, and goes on.
+/// it holds them where they stopped last, and continues.
 const PATIENCE_US: u64 = 100_000;
 
 /// Checkpoints remembered for rw_checkpoints.
@@ -269,7 +269,7 @@ mod tests {
             epoch(self.0[id.0 as usize - 1])
         }
 
-        fn began(&self, _: RelationId) -> Epoch {
+        fn readable_since(&self, _: RelationId) -> Epoch {
             Epoch::ZERO
         }
 
@@ -278,8 +278,10 @@ mod tests {
         }
 
         fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
-            let marks = (1..10).rev().map(|ten| epoch(ten * 10));
-            marks.filter(|mark| *mark > after && *mark <= to).find(|mark| fit(*mark))
+            let checkpoint_epochs = (1..10).rev().map(|ten| epoch(ten * 10));
+            checkpoint_epochs
+                .filter(|candidate| *candidate > after && *candidate <= to)
+                .find(|candidate| fit(*candidate))
         }
     }
 

@@ -1,12 +1,12 @@
 //! Closes epochs: what waits is taken, handed to the engine, and what sources told of with it is taken note of.
 
-use super::held::Coordinator;
-use super::ledger::Given;
+use super::ledger::Backfilled;
 use super::sources::Taken;
+use super::state::Coordinator;
 use super::waiters::Written;
 use super::writes::Write;
 use crate::catalog::{Body, Life};
-use crate::connector::{Cause, Event, Waiting};
+use crate::connector::{Event, RowError, Waiting};
 use weir_sql::Error;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
@@ -65,7 +65,7 @@ impl Coordinator {
                         subscription.copied = true;
                     }
                 });
-                self.ledger.give(id, Given::All { at: epoch });
+                self.ledger.give(id, Backfilled::All { at: epoch });
             }
             Event::Stopped { table, cause } => {
                 tracing::warn!(%table, sqlstate = cause.sqlstate, cause.message, "table stopped: upstream changed");
@@ -84,7 +84,7 @@ impl Coordinator {
 }
 
 /// Tables that cannot go on, each with its cause for readers.
-fn stopped(events: &[Event]) -> Vec<(RelationId, Cause)> {
+fn stopped(events: &[Event]) -> Vec<(RelationId, RowError)> {
     let stopped = |event: &Event| match event {
         Event::Stopped { table, cause } => Some((*table, cause.clone())),
         Event::Consistent(_) | Event::Notice { .. } => None,

@@ -1,9 +1,9 @@
 //! Has the memory of state counted beside the loop, and does what follows ([`Memory`]).
 
-use super::held::{Coordinator, Held};
 #[cfg(doc)]
 use super::memory::Memory;
 use super::message::{Counted, Message};
+use super::state::{Coordinator, RelationState};
 use crate::dataflow::relations::Failure;
 use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::Arrangement;
@@ -13,7 +13,7 @@ impl Coordinator {
         if !self.memory.due(now, self.epochs.closed()) {
             return;
         }
-        let state = |held: &Held| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();
+        let state = |held: &RelationState| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();
         let all: Vec<(RelationId, Vec<Arrangement>)> = self.held.iter().map(|(id, held)| (*id, state(held))).collect();
         let (env, mailbox) = (self.env.clone(), self.mailbox.clone());
         tokio::spawn(async move {

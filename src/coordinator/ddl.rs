@@ -56,7 +56,7 @@ impl Jobs {
         let jobs = self.clone();
         tokio::spawn(async move {
             let work = AssertUnwindSafe(jobs.run(statement, text, settings, &mut reply)).catch_unwind();
-            // What it has announced goes on at the next start.
+            // What it has announced continues at the next start.
             let panicked = |_| Err(Error::internal("the statement failed unexpectedly; the server's log says more"));
             let result = work.await.unwrap_or_else(panicked);
             let _ = reply.send(result);
@@ -569,7 +569,7 @@ impl Jobs {
         })?
     }
 
-    /// Builds a view, or goes on with it, and waits until it is live.
+    /// Builds a view, or continues with it, and waits until it is live.
     pub async fn backfill(&self, id: u32) -> Result<()> {
         let id = RelationId(id);
         self.mailbox.ask(|reply| Message::Build { id, reply }).await??;
@@ -602,7 +602,7 @@ impl Jobs {
         let refreshed = tokio::select! {
             biased;
             refreshed = work => refreshed,
-            // What has begun goes on.
+            // What has begun continues.
             () = reply.closed() => Err(Error::new("57014", "canceling statement due to user request")),
         };
         self.mailbox.tell(Message::Ended { id: id.0 });
@@ -729,7 +729,7 @@ impl Jobs {
         self.mailbox.edit(move |catalog| drop(catalog.objects.remove(&id))).await
     }
 
-    /// What a start finds half done goes on in the background.
+    /// What a start finds half done continues in the background.
     pub fn resume(&self, catalog: &Catalog) {
         let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping);
         let dropping: Vec<u32> = dropping.map(|o| o.id).collect();
@@ -779,7 +779,7 @@ impl Jobs {
                 self.mailbox.tell(Message::Live { id: RelationId(id) });
                 Ok(())
             }
-            // Its source was started with the table among its subscriptions: the copy goes on from nothing by itself.
+            // Its source was started with the table among its subscriptions: the copy continues from nothing by itself.
             Body::Table(_) => Ok(()),
         }
     }

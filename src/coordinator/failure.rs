@@ -8,9 +8,9 @@
 //! A view's failure ends with REFRESH or DROP, and with the process: a start builds it anew. A table's is in the catalog, since what its
 //! manifest holds is older than the rest: it ends with DROP. Until then its source acknowledges nothing upstream (I7).
 
-use super::held::Coordinator;
 use super::ledger::Event;
 use super::replacement::Replacement;
+use super::state::Coordinator;
 use super::told::{failed_among, told};
 use crate::dataflow::relations::Failure;
 #[cfg(doc)]

@@ -130,14 +130,14 @@ impl Housekeeping {
                 self.merge(work);
             }
         }
-        if !self.collecting && now >= self.collected_at + self.patience() {
+        if !self.collecting && now >= self.collected_at + self.collect_interval() {
             (self.collected_at, self.collecting, self.tidied) = (now, true, false);
             (self.manifests, self.bytes) = (0, 0);
             self.collect();
         }
     }
 
-    fn patience(&self) -> u64 {
+    fn collect_interval(&self) -> u64 {
         match self.manifests {
             0 => COLLECT_LATEST_US,
             _ if self.tidied => COLLECT_SOONEST_US,

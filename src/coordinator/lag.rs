@@ -2,18 +2,18 @@
 //!
 //! What a view has not taken yet waits in its queues. When that passes the limit, the view is *detached*: its queues keep what leads
 //! to one checkpoint epoch and nothing later, since the runs of its parents have it anyway. Once the view has come there, the next
-//! stretch is read from the store, and so on, until a stretch ends where its parents' memory begins: then it is attached again.
+//! range is read from the store, and so on, until a range ends where its parents' memory begins: then it is attached again.
 //!
 //! What the store keeps for it has a limit as well. Beyond that the view is *suspended*, with all views that read it: its history is
-//! let go of, it is built anew from its parents like a new view, and until it is there it is read as of where it was given up. A
+//! released, it is rebuilt from its parents like a new view, and until it is there it is read as of where it was suspended. A
 //! start does the same to a view whose history is gone, and so is one whose history turns out to be damaged.
 //!
-//! A value that says what is to be done; `stretch` does it. Nothing of this touches sources, checkpoints or other views.
+//! A value that says what is to be done; `log_range` does it. Nothing of this touches sources, checkpoints or other views.
 
 use super::ledger::Ledger;
 use crate::catalog::{Catalog, Object};
 use crate::dataflow::relations::{Readable, Relations};
-use crate::dataflow::steps::landing;
+use crate::dataflow::steps::readable_at_or_after;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
@@ -46,7 +46,7 @@ pub enum Action {
 /// A view whose history after `at` is in the store.
 struct Detached {
     at: Epoch,
-    /// The end of the stretch that is being read.
+    /// The end of the range that is being read.
     reading: Option<Epoch>,
 }
 
@@ -87,9 +87,9 @@ impl Lagging {
                 continue;
             }
             // What comes after it is going to be read from the store, which does not tell apart what was before a portion and after it.
-            let given = facts.ledger.given_at(id);
-            let cut = relation.steps.limit(&relation.parents, &facts.relations.marks, |mark| {
-                mark >= given && are_cut(facts.ledger, &relation.parents, mark)
+            let backfilled_at = facts.ledger.backfilled_at(id);
+            let cut = relation.steps.limit(&relation.parents, &facts.relations.checkpoint_epochs, |candidate| {
+                candidate >= backfilled_at && are_cut(facts.ledger, &relation.parents, candidate)
             });
             let Some(cut) = cut else { continue };
             self.detached.insert(id, Detached { at: cut, reading: None });
@@ -100,7 +100,7 @@ impl Lagging {
         actions
     }
 
-    /// The next stretch, if the view has come to the end of the last and there is one.
+    /// The next range, if the view has come to the end of the last and there is one.
     fn read_on(&mut self, id: RelationId, facts: &Facts<'_>) -> Option<Action> {
         let Some(relation) = facts.relations.get(id) else {
             self.detached.remove(&id);
@@ -110,37 +110,40 @@ impl Lagging {
         if relation.upper() < detached.at {
             return None;
         }
-        let stands = relation.parents.iter().filter_map(|p| facts.ledger.get(p.id)).map(|parent| parent.sealed());
-        let newest = stands.min()?;
+        let sealed = relation.parents.iter().filter_map(|p| facts.ledger.get(p.id)).map(|parent| parent.sealed());
+        let newest = sealed.min()?;
         let parents: Vec<RelationId> = relation.parents.iter().map(|parent| parent.id).collect();
         let objects = parents.iter().filter_map(|id| facts.catalog.get(id.0));
         let runs: Vec<&Run> = objects.flat_map(|object| log_runs(facts.manifest, object)).collect();
-        let (after, marks) = (detached.at, &facts.relations.marks);
-        let stops = |mark| landing(mark, &relation.parents) == mark && are_cut(facts.ledger, &relation.parents, mark);
-        let fits = |mark| {
-            let within = runs.iter().filter(|run| run.to > after && run.after < mark);
+        let (after, checkpoint_epochs) = (detached.at, &facts.relations.checkpoint_epochs);
+        let stops = |candidate| {
+            readable_at_or_after(candidate, &relation.parents) == candidate
+                && are_cut(facts.ledger, &relation.parents, candidate)
+        };
+        let fits = |candidate| {
+            let within = runs.iter().filter(|run| run.to > after && run.after < candidate);
             within.map(|run| run.length * UNPACKED).sum::<u64>() <= self.history_limit as u64
         };
-        let to = marks.newest(after, newest, |mark| stops(mark) && fits(mark));
-        let next = || marks.oldest(after.next(), stops).filter(|mark| *mark <= newest);
+        let to = checkpoint_epochs.newest(after, newest, |candidate| stops(candidate) && fits(candidate));
+        let next = || checkpoint_epochs.oldest(after.next(), stops).filter(|candidate| *candidate <= newest);
         let to = to.or_else(next)?;
         detached.reading = Some(to);
         Some(Action::Read { id, parents, after, to })
     }
 
-    /// Whether the stretch up to `to` is being read for a view as it is now, and not for it before it was built anew.
+    /// Whether the range up to `to` is being read for a view as it is now, and not for it before it was rebuilt.
     pub fn awaits(&self, id: RelationId, to: Epoch) -> bool {
         self.detached.get(&id).is_some_and(|detached| detached.reading == Some(to))
     }
 
-    /// The stretch could not be read: once more.
+    /// The range could not be read: once more.
     pub fn again(&mut self, id: RelationId) {
         if let Some(detached) = self.detached.get_mut(&id) {
             detached.reading = None;
         }
     }
 
-    /// The stretch that was awaited is there, up to `to`. Whether the view is attached with it.
+    /// The range that was awaited is there, up to `to`. Whether the view is attached with it.
     pub fn came(&mut self, view: &Readable, to: Epoch, ledger: &Ledger) -> bool {
         // Memory holds what came after the last checkpoint.
         let attach = view.parents.iter().all(|p| ledger.get(p.id).is_some_and(|p| p.sealed() == to));
@@ -157,7 +160,9 @@ impl Lagging {
         let too_much = |id: &&RelationId| {
             let Some(view) = facts.ledger.get(**id).filter(|view| view.is_live()) else { return false };
             let parents = view.reads().iter().filter_map(|parent| facts.catalog.get(parent.0));
-            let kept = parents.flat_map(|parent| log_runs(facts.manifest, parent)).filter(|run| run.to > view.stands());
+            let kept = parents
+                .flat_map(|parent| log_runs(facts.manifest, parent))
+                .filter(|run| run.to > view.resumable_from());
             kept.map(|run| run.length).sum::<u64>() > self.lag_limit
         };
         self.detached.keys().filter(too_much).copied().collect()
@@ -178,7 +183,7 @@ fn are_cut(ledger: &Ledger, parents: &[Arc<Readable>], epoch: Epoch) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::{Entry, Given, Kind, Life, Sealed};
+    use super::super::ledger::{Backfilled, Entry, Kind, Life, Sealed};
     use super::super::rig::{TABLE, VIEW, columns, epoch, ledger, relations};
     use super::*;
     use crate::catalog::{self, Body, TableBody};
@@ -206,9 +211,9 @@ mod tests {
         fn new(lengths: Lengths) -> Self {
             let (relations, mut ledger) = (relations(55, 12), ledger());
             let view = relations.get(VIEW).expect("it is there");
-            for mark in (10..=50).step_by(10).map(epoch) {
-                relations.marks.push(mark);
-                ledger.published(mark, &Sealed::from([(TABLE, mark)]));
+            for candidate in (10..=50).step_by(10).map(epoch) {
+                relations.checkpoint_epochs.push(candidate);
+                ledger.published(candidate, &Sealed::from([(TABLE, candidate)]));
             }
             let mut state = State { upper: epoch(50), ..State::default() };
             state.runs.extend((0..).zip(lengths).map(|(at, length)| Run {
@@ -284,7 +289,7 @@ mod tests {
     #[test]
     fn a_view_is_not_cut_before_what_it_has_been_given_counts() {
         let mut world = World::new([50; 5]);
-        world.ledger.give(VIEW, Given::up_to(Portion::new(0, 4), epoch(31)));
+        world.ledger.give(VIEW, Backfilled::up_to(Portion::new(0, 4), epoch(31)));
         world.view.history.add(2000);
         assert_eq!(Lagging::new(1000, u64::MAX).tend(&world.facts()), detach(40));
     }

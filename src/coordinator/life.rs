@@ -1,8 +1,8 @@
 //! Acts out what the ledger says of the lives of relations: what readers see of them, and what the catalog says of them to a start, is
 //! changed here and nowhere else.
 
-use super::held::{Coordinator, Held};
 use super::ledger::{Effect, Entry, Event, Seen};
+use super::state::{Coordinator, RelationState};
 use crate::catalog::object::Stopped;
 use crate::catalog::{self, Body, Object};
 use crate::dataflow::relations::{Readable, Relations};
@@ -35,7 +35,7 @@ impl Coordinator {
     }
 
     /// A relation runs from now on.
-    pub(super) fn enter(&mut self, id: RelationId, held: Held, entry: Entry) {
+    pub(super) fn enter(&mut self, id: RelationId, held: RelationState, entry: Entry) {
         if entry.is_live() {
             self.engine.relations().set_live(id);
         }
@@ -72,15 +72,15 @@ impl Seen for Relations {
         self.ask(id, Readable::upper).unwrap_or(Epoch::ZERO)
     }
 
-    fn began(&self, id: RelationId) -> Epoch {
-        self.ask(id, Readable::began).unwrap_or(Epoch::NEVER)
+    fn readable_since(&self, id: RelationId) -> Epoch {
+        self.ask(id, Readable::readable_since).unwrap_or(Epoch::NEVER)
     }
 
-    fn stops_at(&self, id: RelationId, mark: Epoch) -> bool {
-        self.ask(id, |relation| relation.steps.stopped(mark) == mark).unwrap_or(false)
+    fn stops_at(&self, id: RelationId, candidate: Epoch) -> bool {
+        self.ask(id, |relation| relation.steps.stopped(candidate) == candidate).unwrap_or(false)
     }
 
     fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
-        self.marks.newest(after, to, fit)
+        self.checkpoint_epochs.newest(after, to, fit)
     }
 }

@@ -28,8 +28,8 @@ pub enum Once {
 /// Bytes of state, by relation.
 pub type Counted = BTreeMap<RelationId, u64>;
 
-/// A stretch of history, per worker.
-pub struct Stretch {
+/// A range of its parents' change logs that a detached view is given, per worker.
+pub struct LogRange {
     pub id: RelationId,
     pub to: Epoch,
     pub logs: weir_storage::Result<Vec<Log>>,
@@ -115,7 +115,7 @@ pub enum Message {
     /// What the state of each relation takes.
     Counted(Counted),
     /// History of a view that is behind was read from the store.
-    Stretch(Stretch),
+    LogRange(LogRange),
     /// The store was asked whether this process still owns it.
     Confirmed(weir_storage::Result<()>),
     /// A lock and its answer were handed out: when it could be had, read at the last write.

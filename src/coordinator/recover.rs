@@ -69,7 +69,7 @@ impl Drop for Core<'_> {
 }
 
 /// A run in memory, with its room.
-struct Held {
+struct LoadedRun {
     reader: Reader,
     _room: OwnedSemaphorePermit,
 }
@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
     }
 
     async fn fetch(&self, run: Run, room: OwnedSemaphorePermit) -> Result<(Run, Bytes, OwnedSemaphorePermit)> {
-        let bytes = retry::ENDLESS.ask(self.env, &retry::warn, || run::fetch(self.env, &run)).await?;
+        let bytes = retry::ENDLESS.retry(self.env, &retry::warn, || run::fetch(self.env, &run)).await?;
         Ok((run, bytes, room))
     }
 
@@ -228,7 +228,7 @@ fn parts<T: Send + 'static>(
     spec: Spec,
     runs: Vec<Run>,
     work: impl Fn(Vec<Entry>) -> Result<T> + Clone + Send + 'static,
-) -> impl Stream<Item = Result<(T, Arc<Held>)>> {
+) -> impl Stream<Item = Result<(T, Arc<LoadedRun>)>> {
     let fetched = stream::iter(runs).then(|run| reading.room(run));
     let fetched = fetched.map(|(run, room)| reading.fetch(run, room)).buffered(READ_AHEAD);
     let limit = (reading.env.limits.merged_rows / PARTS).max(1);
@@ -236,7 +236,7 @@ fn parts<T: Send + 'static>(
         let (kind, schema) = (spec.kind, spec.schema.clone());
         async move {
             let reader = reading.compute(move || Reader::open(&run, &schema, bytes)).await?;
-            let (parts, reader) = (reader.parts(kind, limit), Arc::new(Held { reader, _room: room }));
+            let (parts, reader) = (reader.parts(kind, limit), Arc::new(LoadedRun { reader, _room: room }));
             Ok(stream::iter(parts.into_iter().map(move |part| Ok((reader.clone(), part)))))
         }
     });

@@ -3,13 +3,13 @@
 use super::checkpoint::{self, Draft, Part, Published, Unmade};
 use super::checkpoints::Content;
 use super::ddl::REMEDY;
-use super::held::Coordinator;
 use super::housekeeping::Kept;
 use super::ledger::{self, Entry, Seen};
 use super::memory;
 use super::message::{Message, Once};
 use super::pace::{Close, Wanted};
 use super::request::{self, Done, Inspection, RelationFacts, Request};
+use super::state::Coordinator;
 use super::told::{failed_among, fenced, told};
 use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
@@ -131,8 +131,8 @@ impl Coordinator {
     /// Tables whose copy is complete become readable, and views whose backfill is.
     fn become_live(&mut self) {
         let relations = self.engine.relations().clone();
-        let given: Vec<(RelationId, Epoch)> = self.ledger.given_all().collect();
-        for (id, epoch) in given {
+        let backfilled: Vec<(RelationId, Epoch)> = self.ledger.backfilled_all().collect();
+        for (id, epoch) in backfilled {
             if !self.ledger.is_whole(id, &relations) {
                 continue;
             }
@@ -141,7 +141,7 @@ impl Coordinator {
                 relation
                     .parents
                     .iter()
-                    .map(|parent| parent.began())
+                    .map(|parent| parent.readable_since())
                     .chain([epoch])
                     .for_each(|began| relation.begin(began));
             }
@@ -178,7 +178,7 @@ impl Coordinator {
         }
     }
 
-    /// A source stops reading where it is. Its first copies begin again when it goes on, others are forgotten.
+    /// A source stops reading where it is. Its first copies begin again when it continues, others are forgotten.
     fn pause(&mut self, id: u32) -> Option<Arc<dyn Source>> {
         let source = self.sources.pause(id)?;
         let forgotten = |table| fed(&self.catalog, table, id).is_some_and(|subscription| subscription.copied);
@@ -193,10 +193,10 @@ impl Coordinator {
         checkpoints.wanted(asked)
     }
 
-    /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may leap to that epoch.
+    /// Freezes what a checkpoint of the last closed epoch says. From here on views that are behind may jump to that epoch.
     fn begin_checkpoint(&mut self) {
         let epoch = self.epochs.closed();
-        self.engine.relations().marks.push(epoch);
+        self.engine.relations().checkpoint_epochs.push(epoch);
         let (included, kept) = self.ledger.included();
         let kept = self.arrangements(&kept);
         let catalog = self.catalog.clone();
@@ -244,7 +244,7 @@ impl Coordinator {
         tokio::spawn(async move { mailbox.tell(Message::Checkpoint(made.await)) });
     }
 
-    /// A checkpoint is durable: acknowledge upstream, let go of history, answer who waited.
+    /// A checkpoint is durable: acknowledge upstream, release history, answer who waited.
     fn published(&mut self, published: Published) {
         let Published { manifest, proof } = published;
         let Some(sealed) = self.checkpoints.published(&manifest, self.env.clock.monotonic()) else { return };
@@ -315,7 +315,7 @@ impl Coordinator {
             }
             Message::Collected(sparse) => self.housekeeping.collected(sparse),
             Message::Counted(counted) => self.counted(&counted),
-            Message::Stretch(stretch) => self.refill(stretch),
+            Message::LogRange(range) => self.refill(range),
             Message::Checkpoint(Ok(published)) => self.published(published),
             Message::Checkpoint(Err(Unmade::Unsealed { relation, cause, merged })) => {
                 self.unsealed(relation, &cause, merged);

@@ -5,13 +5,13 @@
 
 use super::checkpoints::CONFIRM_US;
 use super::ddl::Jobs;
-use super::held::{Coordinator, Held, Parts};
-use super::ledger::{self, Entry, Given, Ledger};
+use super::ledger::{self, Backfilled, Entry, Ledger};
 use super::message::Mailbox;
 use super::object::{body, kind};
 use super::pace::{Limits, Pace};
 use super::recover::{self, Parent, Reading, Restored};
 use super::request::{Handle, Progress};
+use super::state::{Coordinator, Parts, RelationState};
 use super::told::fenced;
 use crate::catalog::object::Stopped;
 use crate::catalog::secret::Keeper;
@@ -41,7 +41,7 @@ use weir_storage::{Env, Epoch};
 const REQUESTS: usize = 1024;
 
 /// Relations that are read back side by side: a store far away answers many requests in the time of one.
-const AHEAD: usize = 8;
+const PREFETCH: usize = 8;
 
 /// What runs the dataflow.
 pub enum Workers {
@@ -64,8 +64,8 @@ pub struct Config {
     /// Bytes of changes kept in memory for one view that is behind.
     pub history_limit: usize,
     /// Epochs a view may be behind before it takes several as one.
-    pub leap_after: u64,
-    /// Bytes of changes kept in the store for one view that is behind; beyond that it is built anew.
+    pub jump_after: u64,
+    /// Bytes of changes kept in the store for one view that is behind; beyond that it is rebuilt.
     pub lag_limit: u64,
     /// Rows of its largest parent that a view is given at a time while it is made.
     pub portion_rows: usize,
@@ -89,9 +89,9 @@ pub async fn start(env: Env, config: Config) -> Result<(Coordinator, Handle)> {
     tracing::info!(generation = %manifest.generation, epoch = %manifest.epoch, store = env.objects.describe(), "took the store over");
 
     let wake = Arc::new(Notify::new());
-    let (limit, leap_after) = (config.history_limit, config.leap_after);
+    let (limit, jump_after) = (config.history_limit, config.jump_after);
     let part = Most { rows: PART, bytes: env.limits.batch_bytes };
-    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, part, leap_after };
+    let world = World { wake: wake.clone(), clock: env.clock.clone(), limit, part, jump_after };
     let engine = match config.workers {
         Workers::Threads(workers) => Engine::start(workers, world),
         Workers::Given(start) => start(world),
@@ -201,7 +201,7 @@ impl Coordinator {
         // Ids ascend from parents to children.
         let ahead: Vec<BoxFuture<'_, _>> =
             catalog.objects.values().map(|object| read_ahead(&reading, workers, &manifest, object).boxed()).collect();
-        let mut ahead = stream::iter(ahead).buffered(AHEAD);
+        let mut ahead = stream::iter(ahead).buffered(PREFETCH);
         for object in catalog.objects.values() {
             let reading = async {
                 let restored = ahead.next().await.expect("each object is read");
@@ -228,7 +228,7 @@ impl Coordinator {
             self.bring_back(read, object);
             let view = self.ledger.get(id).filter(|entry| will_move && !entry.is_live());
             if let Some(from) = view.map(Entry::from) {
-                self.ledger.give(id, Given::up_to(portion, from));
+                self.ledger.give(id, Backfilled::up_to(portion, from));
             }
         }
         Ok(true)
@@ -264,7 +264,7 @@ impl Coordinator {
         // What the store keeps of one that cannot be read is not what stands in for it.
         let is_unread = self.catalog.unread(object.id).is_some();
         let arrangements = if is_unread { ids.map(|_| vec![]) } else { arrangements };
-        self.enter(id, Held { ids, arrangements }, entry);
+        self.enter(id, RelationState { ids, arrangements }, entry);
         if void && !was_void {
             // Nothing is kept that would lead on from where it was (I8).
             self.edit_view(id, |view| view.suspended = true);
@@ -303,12 +303,12 @@ async fn while_owner<T>(
 
 /// How a start finds a relation, and so what it does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
+enum RecoveryCase {
     /// Half made or half gone: jobs finish it, from the beginning.
     Unfinished,
     /// All of its state is in the manifest, at this epoch. Of a view that is being made that may be all that it had so far.
     Whole(Epoch),
-    /// A view that the manifest does not hold, that was suspended, or whose parents' change logs do not reach back to it: built anew.
+    /// A view that the manifest does not hold, that was suspended, or whose parents' change logs do not reach back to it: rebuilt.
     /// What the manifest has of it is read meanwhile.
     Rebuild,
     /// A table that had failed: it stays as it was.
@@ -319,16 +319,23 @@ enum Finding {
 
 /// `upper`: where the manifest has the relation in full. `reachable`: it can go on from there, by its parents' change logs. `stopped`: a
 /// table that had failed.
-fn find(life: Life, is_table: bool, stopped: bool, upper: Option<Epoch>, epoch: Epoch, reachable: bool) -> Finding {
+fn find(
+    life: Life,
+    is_table: bool,
+    stopped: bool,
+    upper: Option<Epoch>,
+    epoch: Epoch,
+    reachable: bool,
+) -> RecoveryCase {
     match (life, is_table, upper) {
-        (Life::Dropping, ..) => Finding::Unfinished,
-        (_, true, _) if stopped => Finding::Failed,
-        (_, true, Some(upper)) if upper == epoch => Finding::Whole(upper),
-        (Life::Creating, true, _) => Finding::Rebuild,
-        (Life::Live, true, _) => Finding::Lost,
-        (_, false, Some(upper)) if reachable => Finding::Whole(upper),
-        (Life::Creating, false, _) => Finding::Unfinished,
-        (Life::Live, false, _) => Finding::Rebuild,
+        (Life::Dropping, ..) => RecoveryCase::Unfinished,
+        (_, true, _) if stopped => RecoveryCase::Failed,
+        (_, true, Some(upper)) if upper == epoch => RecoveryCase::Whole(upper),
+        (Life::Creating, true, _) => RecoveryCase::Rebuild,
+        (Life::Live, true, _) => RecoveryCase::Lost,
+        (_, false, Some(upper)) if reachable => RecoveryCase::Whole(upper),
+        (Life::Creating, false, _) => RecoveryCase::Unfinished,
+        (Life::Live, false, _) => RecoveryCase::Rebuild,
     }
 }
 
@@ -343,7 +350,7 @@ struct ReadBack {
     fresh: bool,
     /// What it has of its parents' rows, or begins with.
     portion: Portion,
-    /// Where it was given up.
+    /// Where it was suspended.
     suspended: Option<Restored>,
     /// Per worker.
     logs: Vec<Log>,
@@ -352,7 +359,7 @@ struct ReadBack {
     failed: Option<Failure>,
 }
 
-/// A relation of which the store cannot give back what it should hold. A view is built anew, one that is being made by its job, which says
+/// A relation of which the store cannot give back what it should hold. A view is rebuilt, one that is being made by its job, which says
 /// in the catalog what it has; a table has failed, with nothing in it.
 fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_storage::Error) -> Option<ReadBack> {
     let shape = body(&object.body)?;
@@ -450,20 +457,20 @@ async fn read_back(
     let reachable = !given_up && portion.is_some() && parents.iter().all(reachable);
     let found = find(object.life, is_table, stopped.is_some(), upper, manifest.epoch, reachable);
     match found {
-        Finding::Unfinished => return Ok(None),
-        Finding::Whole(_) | Finding::Failed => {}
-        Finding::Rebuild => {
+        RecoveryCase::Unfinished => return Ok(None),
+        RecoveryCase::Whole(_) | RecoveryCase::Failed => {}
+        RecoveryCase::Rebuild => {
             tracing::warn!(
                 relation = object.name,
                 "the newest manifest does not hold its state, or not what came after; it is built anew from its parents"
             );
         }
-        Finding::Lost => {
+        RecoveryCase::Lost => {
             let manifest = Manifest::path(manifest.sequence);
             return Err(weir_storage::Error::Corrupt(format!("{manifest} holds no state of it at its epoch")));
         }
     }
-    let fresh = found == Finding::Rebuild;
+    let fresh = found == RecoveryCase::Rebuild;
     // Of what is made anew nothing counts, nor that it is damaged.
     let restored = if object.life == Life::Live || !fresh { restored? } else { None };
     let (suspended, restored) = if fresh { (restored, None) } else { (None, restored) };
@@ -509,16 +516,16 @@ mod tests {
                 for upper in [None, Some(before), Some(now)] {
                     for (reachable, stopped) in [(true, false), (false, false), (true, true), (false, true)] {
                         let expected = match (life, is_table, upper.map(|upper| upper == now), reachable) {
-                            (Life::Dropping, ..) => Finding::Unfinished,
-                            (_, true, ..) if stopped => Finding::Failed,
-                            (Life::Creating, false, Some(_), true) => Finding::Whole(upper.unwrap()),
-                            (Life::Creating, false, ..) => Finding::Unfinished,
-                            (Life::Creating, true, Some(true), _) => Finding::Whole(now),
-                            (Life::Creating, true, ..) => Finding::Rebuild,
-                            (Life::Live, true, Some(true), _) => Finding::Whole(now),
-                            (Life::Live, true, ..) => Finding::Lost,
-                            (Life::Live, false, Some(_), true) => Finding::Whole(upper.unwrap()),
-                            (Life::Live, false, ..) => Finding::Rebuild,
+                            (Life::Dropping, ..) => RecoveryCase::Unfinished,
+                            (_, true, ..) if stopped => RecoveryCase::Failed,
+                            (Life::Creating, false, Some(_), true) => RecoveryCase::Whole(upper.unwrap()),
+                            (Life::Creating, false, ..) => RecoveryCase::Unfinished,
+                            (Life::Creating, true, Some(true), _) => RecoveryCase::Whole(now),
+                            (Life::Creating, true, ..) => RecoveryCase::Rebuild,
+                            (Life::Live, true, Some(true), _) => RecoveryCase::Whole(now),
+                            (Life::Live, true, ..) => RecoveryCase::Lost,
+                            (Life::Live, false, Some(_), true) => RecoveryCase::Whole(upper.unwrap()),
+                            (Life::Live, false, ..) => RecoveryCase::Rebuild,
                         };
                         let found = find(life, is_table, stopped, upper, now, reachable);
                         let case =

@@ -42,7 +42,7 @@ impl InUse {
 
 /// Until it is stored; the bytes do not change between tries, and the name is this upload's own.
 pub async fn upload(env: &Env, path: &str, object: bytes::Bytes, on_retry: &OnRetry) -> Result<()> {
-    ENDLESS.ask(env, &**on_retry, || env.objects.put(path, object.clone())).await
+    ENDLESS.retry(env, &**on_retry, || env.objects.put(path, object.clone())).await
 }
 
 /// A name nobody else uses.

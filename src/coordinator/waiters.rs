@@ -37,7 +37,7 @@ pub struct Waiters {
     pub edits: Vec<(u64, oneshot::Sender<()>)>,
     /// For a table's copy or a view's backfill.
     pub consistent: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
-    /// For a view to be built anew, once no checkpoint is under way.
+    /// For a view to be rebuilt, once no checkpoint is under way.
     pub refreshes: Vec<(RelationId, oneshot::Sender<Result<()>>)>,
 }
 

@@ -35,7 +35,7 @@ pub struct Blueprint {
 pub type Log = BTreeMap<RelationId, Vec<(Epoch, Packet)>>;
 
 /// A blueprint with what it is built among.
-pub struct Plot {
+pub struct BuildContext {
     pub blueprint: Blueprint,
     pub follower: Follower,
     pub log: Log,

@@ -3,7 +3,7 @@
 //! channels alike, so that no call of timely's may be left out.
 
 use super::backfill::Backfill;
-use super::blueprint::{Blueprint, Body, Log, Plot};
+use super::blueprint::{Blueprint, Body, BuildContext, Log};
 use super::host::{Hosting, host};
 use super::operator::{self, Absent};
 use super::output::{filler, negate, output};
@@ -31,11 +31,11 @@ use weir_storage::key::Portion;
 /// Builds the dataflow on this worker; returns what feeds it.
 pub fn dataflow(
     worker: &mut Worker,
-    plot: Plot,
+    context: BuildContext,
     relation: &Rc<Relation>,
     running: &BTreeMap<RelationId, Running>,
 ) -> Vec<Feed> {
-    let Plot { blueprint, follower, log, .. } = plot;
+    let BuildContext { blueprint, follower, log, .. } = context;
     let blueprint = &blueprint;
     let Roles { operators, rows, errors } = &relation.arrangements;
     let table = Table { rows: rows.clone(), errors: errors.clone(), key: blueprint.body.key().cloned() };
@@ -169,7 +169,7 @@ impl<'s> Builder<'_, 's> {
         self.feeds.push(Feed { of: parent.id, queue: queue.clone(), backfill: backfill.clone() });
         // A fresh view has the parent's rows as of now. The log of another leads to where the parent was restored: one that was behind
         // itself may have gone on since, while this view was being read back.
-        let after = if self.blueprint.fresh { parent.upper() } else { parent.stood };
+        let after = if self.blueprint.fresh { parent.upper() } else { parent.restored_at };
         self.relation.contain(|| {
             for (epoch, packet) in self.log.get(&parent.id).into_iter().flatten() {
                 queue.push(*epoch, packet.clone());

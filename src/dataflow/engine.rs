@@ -3,21 +3,21 @@
 //! Workers are threads, or one that runs only when it is stepped ([`Stepped`]): so a simulator decides when.
 
 pub use super::blueprint::Ordeal;
-use super::blueprint::{Blueprint, Log, Plot};
+use super::blueprint::{Blueprint, BuildContext, Log};
 use super::packet::Packet;
 use super::placement::Placement;
 use super::relations::{Follower, Readable, Relations};
 use super::steps::Steps;
-pub use super::worker::Orders;
-use super::worker::{Command, Crew};
+pub use super::worker::Commands;
+use super::worker::{Command, Worker};
 pub use super::world::{Most, PART, World};
 use crate::connector::spilled::Spilled;
-use crate::connector::{Cause, Changes, Fold};
+use crate::connector::{Changes, Fold, RowError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use timely::communication::Allocator;
-use timely::worker::Worker;
+use timely::worker::Worker as Timely;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_storage::key::Portion;
@@ -43,42 +43,42 @@ pub struct Engine {
 impl Engine {
     /// Workers on threads of their own.
     pub fn start(workers: usize, world: World) -> Self {
-        let leap_after = world.leap_after;
+        let jump_after = world.jump_after;
         let (report, started) = channel();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
         let receivers: Vec<Mutex<Option<_>>> = receivers.into_iter().map(|r| Mutex::new(Some(r))).collect();
         let report = Mutex::new(report);
-        let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let guards = timely::execute(timely::Config::process(workers), move |timely| {
             let _abort = AbortOnPanic;
-            let index = worker.index();
+            let index = timely.index();
             let commands = receivers[index].lock().expect("taken once").take().expect("one worker per index");
-            let crew = Crew::new(Orders::new(commands, world.clone()));
+            let worker = Worker::new(Commands::new(commands, world.clone()));
             let hello = report.lock().expect("no panic while sending").send((index, std::thread::current()));
             hello.expect("the starter waits for every worker");
-            crew.run(worker);
+            worker.run(timely);
         });
         let guards = guards.expect("worker threads can be started");
         let mut threads: Vec<(usize, std::thread::Thread)> = started.iter().take(workers).collect();
         threads.sort_by_key(|(index, _)| *index);
         let alarms = threads.into_iter().map(|(_, thread)| -> Alarm { Box::new(move || thread.unpark()) });
-        Self::new(senders.into_iter().zip(alarms).collect(), leap_after, Some(guards))
+        Self::new(senders.into_iter().zip(alarms).collect(), jump_after, Some(guards))
     }
 
     /// One worker that runs only when the second part is begun and stepped. `alarm` is notified when there is a new command.
-    pub fn stepped(world: World, alarm: Arc<Notify>) -> (Self, Orders) {
+    pub fn stepped(world: World, alarm: Arc<Notify>) -> (Self, Commands) {
         let (sender, commands) = channel();
         let alarm: Alarm = Box::new(move || alarm.notify_one());
-        (Self::new(vec![(sender, alarm)], world.leap_after, None), Orders::new(commands, world))
+        (Self::new(vec![(sender, alarm)], world.jump_after, None), Commands::new(commands, world))
     }
 
     fn new(
         commands: Vec<(Sender<Command>, Alarm)>,
-        leap_after: u64,
+        jump_after: u64,
         guards: Option<timely::communication::WorkerGuards<()>>,
     ) -> Self {
         Self {
             commands,
-            relations: Relations::new(leap_after),
+            relations: Relations::new(jump_after),
             guards,
             ordeals: vec![],
             closed: Epoch::ZERO,
@@ -126,10 +126,11 @@ impl Engine {
         }
         let mut logs = log.into_iter();
         self.tell(|_| {
-            let follower = Follower { view: readable.clone(), marks: self.relations.marks.clone() };
+            let follower =
+                Follower { view: readable.clone(), checkpoint_epochs: self.relations.checkpoint_epochs.clone() };
             let (blueprint, log) = (blueprint(), logs.next().unwrap_or_default());
             let ordeal = self.ordeal(&blueprint.name);
-            Command::Build(Box::new(Plot { blueprint, follower, log, ordeal }))
+            Command::Build(Box::new(BuildContext { blueprint, follower, log, ordeal }))
         });
         readable
     }
@@ -141,7 +142,7 @@ impl Engine {
     }
 
     /// Closes `epoch` with everything that changed in it. A table in `stopped` gets the cause into its error set for good.
-    pub fn close(&mut self, epoch: Epoch, changes: Vec<(RelationId, Changes)>, stopped: Vec<(RelationId, Cause)>) {
+    pub fn close(&mut self, epoch: Epoch, changes: Vec<(RelationId, Changes)>, stopped: Vec<(RelationId, RowError)>) {
         let workers = self.workers();
         let changed = changes.iter().map(|(id, _)| *id).chain(stopped.iter().map(|(id, _)| *id)).collect();
         let quiet = Arc::new(self.quiet(epoch, &changed));
@@ -238,28 +239,28 @@ impl Drop for Engine {
 
 /// A worker on the thread that steps it.
 pub struct Stepped {
+    timely: Timely,
     worker: Worker,
-    crew: Crew,
 }
 
 impl Stepped {
-    pub fn begin(orders: Orders) -> Self {
+    pub fn begin(commands: Commands) -> Self {
         // Without a clock of its own timely has no timers: what is to be done later is asked for again at every step.
         let allocator = Allocator::Thread(timely::communication::allocator::Thread::default());
-        Self { worker: Worker::new(timely::WorkerConfig::default(), allocator, None), crew: Crew::new(orders) }
+        Self { timely: Timely::new(timely::WorkerConfig::default(), allocator, None), worker: Worker::new(commands) }
     }
 
     /// Carries out new commands, then gives every operator that has something to do a turn. False: it was told to end.
     pub fn step(&mut self) -> bool {
-        self.crew.obey(&mut self.worker) && {
-            self.worker.step();
+        self.worker.obey(&mut self.timely) && {
+            self.timely.step();
             true
         }
     }
 
     /// Whether some relation has yet to reach an epoch that was closed.
     pub fn is_behind(&self) -> bool {
-        self.crew.is_behind()
+        self.worker.is_behind()
     }
 }
 

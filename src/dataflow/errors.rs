@@ -17,7 +17,7 @@ pub static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 const KEY_WIDTH: i32 = 16;
 
 /// Errors of one operator, collected into a delta in [`SCHEMA`].
-pub struct Failed {
+pub struct RowErrors {
     operator: &'static str,
     expressions: StringBuilder,
     sqlstates: StringBuilder,
@@ -26,7 +26,7 @@ pub struct Failed {
     weights: Vec<i64>,
 }
 
-impl Failed {
+impl RowErrors {
     pub fn new(operator: &'static str) -> Self {
         Self {
             operator,
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_failed_row_is_a_row_with_its_weight() {
-        let mut failed = Failed::new("map");
+        let mut failed = RowErrors::new("map");
         assert!(failed.is_empty());
         failed.push("a / b", "22012", "division by zero", 7, -2);
         let delta = failed.finish();

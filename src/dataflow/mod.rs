@@ -19,6 +19,7 @@ pub mod placement;
 mod relation;
 pub mod relations;
 mod running;
+mod scheduler;
 mod slice;
 mod source;
 pub mod steps;
@@ -26,7 +27,6 @@ mod table;
 mod tap;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod worker;
 mod world;
 

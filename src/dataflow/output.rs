@@ -133,7 +133,7 @@ impl Applying {
         };
         let packets: Vec<Packet> = packets.into_iter().filter_map(&mut here).collect();
         let pieces = if relation.is_table && table.key.is_some() {
-            Pieces::Keyed(packets.into_iter().flat_map(|packet| packet.pieces(relation.little())).collect())
+            Pieces::Keyed(packets.into_iter().flat_map(|packet| packet.pieces(relation.small_batch())).collect())
         } else {
             let mut inputs = vec![vec![], vec![]];
             for packet in packets {
@@ -159,7 +159,7 @@ impl Applying {
         let packets: Vec<Packet> = match &mut self.pieces {
             Pieces::Keyed(packets) if packets.is_empty() => return self.read_on(relation),
             Pieces::Keyed(packets) => {
-                let (mut rows, mut bytes, most) = (0, 0, relation.little());
+                let (mut rows, mut bytes, most) = (0, 0, relation.small_batch());
                 let mut fits = |packet: &mut Packet| {
                     let is_first = rows == 0;
                     (rows, bytes) = (rows + packet.rows(), bytes + packet.bytes());

@@ -2,7 +2,7 @@
 
 use super::world::Most;
 use crate::connector::spilled::Spilled;
-use crate::connector::{Cause, Failed, Partial};
+use crate::connector::{FailedRows, Partial, RowError};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -38,8 +38,8 @@ pub enum Packet {
 }
 
 impl Packet {
-    pub fn failed(failed: &Failed) -> Self {
-        let text = |f: fn(&Cause) -> &str| -> ArrayRef {
+    pub fn failed(failed: &FailedRows) -> Self {
+        let text = |f: fn(&RowError) -> &str| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(failed.causes.iter().map(f)))
         };
         let mut fields = failed.keys.schema().fields().to_vec();

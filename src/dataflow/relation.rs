@@ -1,11 +1,11 @@
 //! A relation on one worker: how far it is here, and what becomes of it when its work fails.
 
-use super::blueprint::{Ordeal, Plot};
+use super::blueprint::{BuildContext, Ordeal};
 use super::operator::Place;
 use super::packet::Packet;
 use super::relations::{Failure, Readable, Work};
+use super::scheduler::{Scheduler, Turn};
 use super::tap::{Queue, Tap};
-use super::turns::{Turn, Turns};
 use super::world::{Most, World};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ pub struct Relation {
     pub clock: Arc<dyn Clock>,
     readable: Arc<Readable>,
     wake: Arc<Notify>,
-    turns: Rc<Turns>,
+    scheduler: Rc<Scheduler>,
     /// Bytes that may wait for one of its operators.
     pub limit: usize,
     /// Of a part of an epoch.
@@ -44,7 +44,7 @@ pub struct Relation {
     /// Hosts for which more waits: bits by their numbers.
     full: Cell<u64>,
     /// Where it stood when it was built: the epoch it was restored at, or none.
-    pub stood: Epoch,
+    pub restored_at: Epoch,
     upper: Cell<Epoch>,
     stopped: Cell<bool>,
     /// Operators to wake when the relation moves or ends.
@@ -52,27 +52,27 @@ pub struct Relation {
 }
 
 impl Relation {
-    pub fn new(plot: &Plot, place: Place, world: &World, turns: Rc<Turns>) -> Self {
-        let Plot { blueprint, follower, .. } = plot;
+    pub fn new(context: &BuildContext, place: Place, world: &World, scheduler: Rc<Scheduler>) -> Self {
+        let BuildContext { blueprint, follower, .. } = context;
         let arrangements = blueprint.arrangements.map(|workers| workers[place.worker].clone());
-        let stood = if blueprint.fresh { Epoch::ZERO } else { blueprint.from };
+        let restored_at = if blueprint.fresh { Epoch::ZERO } else { blueprint.from };
         Self {
             id: blueprint.id,
             place,
             is_table: blueprint.is_table(),
-            ordeal: plot.ordeal,
+            ordeal: context.ordeal,
             is_root: blueprint.is_root(),
             arrangements,
             tap: Tap::default(),
             clock: world.clock.clone(),
             readable: follower.view.clone(),
             wake: world.wake.clone(),
-            turns,
+            scheduler,
             limit: world.limit,
             part: world.part,
             full: Cell::default(),
-            stood,
-            upper: Cell::new(stood),
+            restored_at,
+            upper: Cell::new(restored_at),
             stopped: Cell::new(false),
             pieces: Cell::new(0),
             watchers: RefCell::default(),
@@ -86,21 +86,21 @@ impl Relation {
 
     /// For an operator of it that has work to do. `None`: others come first; it is to ask again.
     pub fn turn(&self) -> Option<Turn> {
-        self.turns.take(self.id.0, self.is_behind())
+        self.scheduler.take(self.id.0, self.is_behind())
     }
 
     /// Whether it is a view that is being made or far behind.
     pub fn is_behind(&self) -> bool {
-        !self.is_table && (!self.readable.is_live() || self.turns.is_behind(self.upper()))
+        !self.is_table && (!self.readable.is_live() || self.scheduler.is_behind(self.upper()))
     }
 
     /// What one of its operators takes at once of an epoch, at most.
     pub fn part(&self) -> Most {
-        if self.is_behind() { self.little() } else { self.part }
+        if self.is_behind() { self.small_batch() } else { self.part }
     }
 
     /// The same for whoever must not take long at anything.
-    pub fn little(&self) -> Most {
+    pub fn small_batch(&self) -> Most {
         Most { rows: (self.part.rows / 32).max(1), ..self.part }
     }
 

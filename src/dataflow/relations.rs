@@ -4,7 +4,7 @@
 //! for all relations of its query (I11) and holds it until it is done, also past a DROP.
 
 use super::bell::{Bell, Listening};
-use super::steps::{LEAP_AFTER, Marks, Parent, Steps};
+use super::steps::{CheckpointEpochs, JUMP_AFTER, Parent, Steps};
 use futures::future::select_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -55,11 +55,11 @@ pub struct Failure {
     pub cause: weir_sql::Error,
 }
 
-/// A view and where it may leap to.
+/// A view and where it may jump to.
 #[derive(Clone)]
 pub struct Follower {
     pub view: Arc<Readable>,
-    pub marks: Arc<Marks>,
+    pub checkpoint_epochs: Arc<CheckpointEpochs>,
 }
 
 /// Relations that have failed since somebody last looked.
@@ -134,8 +134,8 @@ impl Parent for Readable {
         Readable::upper(self)
     }
 
-    fn landing(&self, epoch: Epoch) -> Epoch {
-        self.steps.landing(epoch)
+    fn readable_at_or_after(&self, epoch: Epoch) -> Epoch {
+        self.steps.readable_at_or_after(epoch)
     }
 }
 
@@ -213,7 +213,7 @@ impl Readable {
         self.watchers.write().expect("watchers lock").retain(|(other, _)| *other != of);
     }
 
-    /// Why it stays at its last epoch until it is built anew.
+    /// Why it stays at its last epoch until it is rebuilt.
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.get()
     }
@@ -231,7 +231,7 @@ impl Readable {
     }
 
     /// The first epoch as of which it may be read.
-    pub fn began(&self) -> Epoch {
+    pub fn readable_since(&self) -> Epoch {
         Epoch::from_u64(self.began.load(Ordering::Acquire))
     }
 
@@ -240,7 +240,7 @@ impl Readable {
         self.began.fetch_max(epoch.as_u64(), Ordering::AcqRel);
     }
 
-    /// Whether it may be read by name: not while its first copy or backfill goes on.
+    /// Whether it may be read by name: not while its first copy or backfill continues.
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Acquire)
     }
@@ -249,7 +249,7 @@ impl Readable {
         self.live.store(true, Ordering::Release);
     }
 
-    /// Whether it is read as of where it was given up.
+    /// Whether it is read as of where it was suspended.
     pub fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Acquire)
     }
@@ -271,26 +271,26 @@ pub struct Relations {
     kept: Arc<AtomicUsize>,
     /// Rung when what is read by a name becomes another.
     bell: Bell,
-    /// Where views that are behind may leap to.
-    pub marks: Arc<Marks>,
+    /// Where views that are behind may jump to.
+    pub checkpoint_epochs: Arc<CheckpointEpochs>,
 }
 
 impl Default for Relations {
     fn default() -> Self {
-        Self::new(LEAP_AFTER)
+        Self::new(JUMP_AFTER)
     }
 }
 
 impl Relations {
-    /// None yet. Views leap when they are so many epochs behind.
-    pub fn new(leap_after: u64) -> Self {
+    /// None yet. Views jump when they are so many epochs behind.
+    pub fn new(jump_after: u64) -> Self {
         Self {
             all: Arc::default(),
             suspended: Arc::default(),
             failures: Failures::default(),
             kept: Arc::default(),
             bell: Bell::default(),
-            marks: Arc::new(Marks::new(leap_after)),
+            checkpoint_epochs: Arc::new(CheckpointEpochs::new(jump_after)),
         }
     }
 
@@ -324,7 +324,7 @@ impl Relations {
         self.bell.ring();
     }
 
-    /// What is read by its name: while it is built anew, the relation as it was when it was given up, unless that fails as well.
+    /// What is read by its name: while it is rebuilt, the relation as it was when it was suspended, unless that fails as well.
     pub fn serving(&self, id: RelationId) -> Option<Arc<Readable>> {
         let live = self.get(id).filter(|readable| readable.is_live() || readable.has_failed());
         live.or_else(|| self.suspended.read().expect("relations lock").get(&id).cloned())
@@ -363,9 +363,9 @@ impl Relations {
     }
 
     /// Nobody asks for steps before `epoch` any more: every relation has passed it for good. One that has failed stays where it is, and is
-    /// read there: it may be in the middle of a leap.
+    /// read there: it may be in the middle of a jump.
     pub fn forget(&self, epoch: Epoch) {
-        self.marks.forget(epoch);
+        self.checkpoint_epochs.forget(epoch);
         self.all().iter().filter(|relation| !relation.has_failed()).for_each(|relation| relation.steps.forget(epoch));
     }
 
@@ -410,7 +410,7 @@ impl Relations {
             if epoch < at_least {
                 return Err(Unreadable::Behind { reached: epoch, wanted: at_least });
             }
-            if found.iter().any(|relation| epoch < relation.began()) {
+            if found.iter().any(|relation| epoch < relation.readable_since()) {
                 return Err(Unreadable::NoCommonEpoch);
             }
             let pinned: Result<BTreeMap<_, _>, weir_storage::Error> =

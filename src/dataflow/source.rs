@@ -44,8 +44,8 @@ impl Following {
     fn next(&self, sent: Epoch, queue: &Queue) -> Option<Epoch> {
         match self {
             Following::Every => Some(queue.upper()).filter(|upper| *upper > sent),
-            Following::Steps(Follower { view, marks }) => {
-                let next = view.steps.next(sent, view.upper(), &view.parents, marks)?;
+            Following::Steps(Follower { view, checkpoint_epochs }) => {
+                let next = view.steps.next(sent, view.upper(), &view.parents, checkpoint_epochs)?;
                 (queue.upper() >= next).then_some(next)
             }
         }

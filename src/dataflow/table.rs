@@ -3,7 +3,7 @@
 use super::errors;
 use super::packet::Packet;
 use super::placement::ERROR_KEY;
-use crate::connector::{Cause, Partial};
+use crate::connector::{Partial, RowError};
 use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::take;
@@ -115,7 +115,7 @@ impl Table {
         if missing.is_empty() {
             return Ok(());
         }
-        let cause = Cause {
+        let cause = RowError {
             sqlstate: "XX001".into(),
             message: "a row was deleted upstream that this table does not hold".into(),
             expression: "primary key".into(),
@@ -134,7 +134,7 @@ impl Table {
             column.value(row as usize).to_string()
         };
         let all: Vec<u32> = (0..keys.len() as u32).collect();
-        let cause = |row| Cause { sqlstate: text(0, row), message: text(1, row), expression: text(2, row) };
+        let cause = |row| RowError { sqlstate: text(0, row), message: text(1, row), expression: text(2, row) };
         applied.errors.push(failures(&keys, &all, &cause)?);
         Ok(())
     }
@@ -198,40 +198,40 @@ pub fn fill(partial: &Partial, key: &[usize], stored: &Snapshot) -> Result<Vec<P
         return Ok(vec![Packet::Upserts(rows)]);
     }
     let keys = rows.project(key).map_err(|e| Error::internal(e.to_string()))?;
-    let cause = Cause {
+    let cause = RowError {
         sqlstate: "XX001".into(),
         message: "an unchanged value was not sent, and the row that holds it is not stored".into(),
         expression: "unchanged TOAST value".into(),
     };
     let keys = arrow::compute::take_record_batch(&keys, &UInt32Array::from(lost.clone()))
         .map_err(|e| Error::internal(e.to_string()))?;
-    let failed = crate::connector::Failed { keys, causes: vec![cause; lost.len()] };
+    let failed = crate::connector::FailedRows { keys, causes: vec![cause; lost.len()] };
     Ok(vec![Packet::Upserts(rows).take(known).map_err(super::internal)?, Packet::failed(&failed)])
 }
 
 /// Error rows for some of `keys`.
-fn failures(keys: &Keys, rows: &[u32], cause: &dyn Fn(u32) -> Cause) -> Result<Delta> {
-    let causes: Vec<Cause> = rows.iter().map(|&row| cause(row)).collect();
+fn failures(keys: &Keys, rows: &[u32], cause: &dyn Fn(u32) -> RowError) -> Result<Delta> {
+    let causes: Vec<RowError> = rows.iter().map(|&row| cause(row)).collect();
     let keys: Vec<[u8; 16]> = rows.iter().map(|&r| error_key(keys.hash(r as usize), keys.get(r as usize))).collect();
     Ok(Delta::uniform(error_rows(&causes.iter().collect::<Vec<_>>(), keys.iter()), 1))
 }
 
 /// Rows of a table without a key that cannot be held.
-pub fn bag_failures(failed: &[(Cause, i64)]) -> Option<Delta> {
+pub fn bag_failures(failed: &[(RowError, i64)]) -> Option<Delta> {
     if failed.is_empty() {
         return None;
     }
-    let bytes = |cause: &Cause| format!("{} {} {}", cause.sqlstate, cause.expression, cause.message).into_bytes();
-    let causes: Vec<&Cause> = failed.iter().map(|(cause, _)| cause).collect();
+    let bytes = |cause: &RowError| format!("{} {} {}", cause.sqlstate, cause.expression, cause.message).into_bytes();
+    let causes: Vec<&RowError> = failed.iter().map(|(cause, _)| cause).collect();
     let keys: Vec<[u8; 16]> =
         causes.iter().map(|c| error_key(xxhash_rust::xxh3::xxh3_64(&bytes(c)), &bytes(c))).collect();
     let batch = error_rows(&causes, keys.iter());
     Some(Delta::new(batch, failed.iter().map(|(_, weight)| *weight).collect::<Vec<_>>()))
 }
 
-fn error_rows<'a>(causes: &[&Cause], keys: impl Iterator<Item = &'a [u8; 16]>) -> RecordBatch {
+fn error_rows<'a>(causes: &[&RowError], keys: impl Iterator<Item = &'a [u8; 16]>) -> RecordBatch {
     let text =
-        |f: fn(&Cause) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(causes.iter().map(|c| f(c)))) };
+        |f: fn(&RowError) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(causes.iter().map(|c| f(c)))) };
     let mut hashes = FixedSizeBinaryBuilder::with_capacity(causes.len(), 16);
     keys.for_each(|key| hashes.append_value(key).expect("sixteen bytes"));
     let operator: ArrayRef = Arc::new(StringArray::from_iter_values(causes.iter().map(|_| "table")));

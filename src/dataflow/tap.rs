@@ -208,7 +208,7 @@ impl Queue {
         self.detached.set(false);
     }
 
-    /// The reader is to end: it lets go of everything, and its dataflow ends by itself.
+    /// The reader is to end: it releases everything, and its dataflow ends by itself.
     pub fn close(&self) {
         self.closed.set(true);
         self.clear();

@@ -1,20 +1,20 @@
 //! The loop of one worker: commands in one order, timely's steps, rest.
 
-use super::blueprint::{Log, Plot};
+use super::blueprint::{BuildContext, Log};
 use super::build;
 use super::operator::Place;
 use super::packet::Packet;
 use super::relation::Relation;
 use super::running::{Feed, Running};
+use super::scheduler::Scheduler;
 use super::slice::Slice;
-use super::turns::Turns;
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
-use timely::worker::Worker;
+use timely::worker::Worker as Timely;
 use weir_sql::Result;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
@@ -30,7 +30,7 @@ pub enum Command {
         /// Relations that are there at once.
         quiet: Arc<BTreeSet<RelationId>>,
     },
-    Build(Box<Plot>),
+    Build(Box<BuildContext>),
     /// Ends a relation's dataflow. Its children have been dropped before.
     Drop(RelationId),
     /// A view's history is to be read from the store after `cut`: nothing later is kept for it here.
@@ -38,7 +38,7 @@ pub enum Command {
         id: RelationId,
         cut: Epoch,
     },
-    /// What a detached view's parents changed by up to `to`. If they have let go of nothing after that, it follows them again.
+    /// What a detached view's parents changed by up to `to`. If they have released nothing after that, it follows them again.
     Refill {
         id: RelationId,
         log: Log,
@@ -56,63 +56,63 @@ pub enum Command {
     Stop,
 }
 
-/// Where a worker hears what it is told.
-pub struct Orders {
-    commands: Receiver<Command>,
+/// A worker's end of the queue of commands.
+pub struct Commands {
+    receiver: Receiver<Command>,
     world: World,
 }
 
-impl Orders {
-    pub fn new(commands: Receiver<Command>, world: World) -> Self {
-        Self { commands, world }
+impl Commands {
+    pub fn new(receiver: Receiver<Command>, world: World) -> Self {
+        Self { receiver, world }
     }
 }
 
 /// The relations of one worker.
-pub struct Crew {
-    orders: Orders,
+pub struct Worker {
+    commands: Commands,
     running: BTreeMap<RelationId, Running>,
     /// Those that may have yet to reach the last epoch; all others have, since they were at rest when it closed.
     late: BTreeSet<RelationId>,
-    turns: Rc<Turns>,
+    scheduler: Rc<Scheduler>,
     /// Arrangements of relations that may have memory to give back, and the one whose turn it is.
-    untidy: BTreeSet<(RelationId, usize)>,
-    tidying: (RelationId, usize),
+    reclaim_queue: BTreeSet<(RelationId, usize)>,
+    reclaiming: (RelationId, usize),
 }
 
 /// Who gives memory back takes turns under this name.
-const TIDYING: u32 = u32::MAX;
+const RECLAIMING: u32 = u32::MAX;
 
-/// How long a worker rests that is to tidy up and has to let others go first.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// How long a worker rests that has memory to give back and has to let others go first.
+const POLL: Duration = Duration::from_millis(1);
 
-impl Crew {
-    pub fn new(orders: Orders) -> Self {
-        let turns = Rc::new(Turns::new(orders.world.clock.clone(), orders.world.leap_after));
-        let (running, late, untidy) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { orders, running, late, turns, untidy, tidying: (RelationId(0), 0) }
+impl Worker {
+    pub fn new(commands: Commands) -> Self {
+        let scheduler = Rc::new(Scheduler::new(commands.world.clock.clone(), commands.world.jump_after));
+        let (running, late, reclaim_queue) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { commands, running, late, scheduler, reclaim_queue, reclaiming: (RelationId(0), 0) }
     }
 
     /// Carries out what was told since the last step. False: the end, everything is dropped.
-    pub fn obey(&mut self, worker: &mut Worker) -> bool {
-        self.tidy();
+    pub fn obey(&mut self, timely: &mut Timely) -> bool {
+        self.reclaim();
         loop {
-            match self.orders.commands.try_recv() {
+            match self.commands.receiver.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
-                    end(worker);
+                    end(timely);
                     return false;
                 }
                 Ok(command) => {
                     if let Command::Epoch { epoch, .. } = &command {
-                        self.turns.close(*epoch);
+                        self.scheduler.close(*epoch);
                     }
-                    self.carry_out(worker, command);
+                    self.carry_out(timely, command);
                 }
                 Err(TryRecvError::Empty) => {
                     if !self.late.is_empty() {
                         self.late = self.unfinished().map(|relation| relation.id).collect();
                     }
-                    self.turns.step(self.is_waited_for());
+                    self.scheduler.step(self.is_waited_for());
                     return true;
                 }
             }
@@ -120,20 +120,22 @@ impl Crew {
     }
 
     /// Gives memory back for a slice, if it is its turn.
-    fn tidy(&mut self) {
-        if self.untidy.is_empty() {
+    fn reclaim(&mut self) {
+        if self.reclaim_queue.is_empty() {
             return;
         }
-        let Some(_turn) = self.turns.take(TIDYING, true) else { return };
-        let slice = Slice::begin(&self.orders.world.clock);
-        while let Some(&next) = self.untidy.range(self.tidying..).next().or_else(|| self.untidy.first()) {
-            self.tidying = next;
+        let Some(_turn) = self.scheduler.take(RECLAIMING, true) else { return };
+        let slice = Slice::begin(&self.commands.world.clock);
+        while let Some(&next) =
+            self.reclaim_queue.range(self.reclaiming..).next().or_else(|| self.reclaim_queue.first())
+        {
+            self.reclaiming = next;
             let reclaim = |own: &Running| {
                 let arrangement = own.relation.arrangements.iter().nth(next.1);
                 own.relation.contain(|| Ok(arrangement.is_some_and(Arrangement::reclaim)))
             };
             if !self.running.get(&next.0).and_then(reclaim).unwrap_or(false) {
-                self.untidy.remove(&next);
+                self.reclaim_queue.remove(&next);
             }
             if slice.is_over() {
                 break;
@@ -152,19 +154,19 @@ impl Crew {
     }
 
     fn unfinished(&self) -> impl Iterator<Item = &Relation> {
-        let closed = self.turns.closed();
+        let closed = self.scheduler.closed();
         let relations = self.late.iter().filter_map(|id| Some(&*self.running.get(id)?.relation));
         relations.filter(move |relation| relation.upper() < closed && !relation.has_failed())
     }
 
     /// Runs until `Stop` or until the coordinator is gone. Whoever sends a command unparks this thread.
-    pub fn run(mut self, worker: &mut Worker) {
-        while self.obey(worker) {
-            worker.step_or_park((!self.untidy.is_empty()).then_some(PATIENCE));
+    pub fn run(mut self, timely: &mut Timely) {
+        while self.obey(timely) {
+            timely.step_or_park((!self.reclaim_queue.is_empty()).then_some(POLL));
         }
     }
 
-    fn carry_out(&mut self, worker: &mut Worker, command: Command) {
+    fn carry_out(&mut self, timely: &mut Timely, command: Command) {
         let running = &mut self.running;
         match command {
             Command::Epoch { epoch, changes, quiet } => {
@@ -190,11 +192,11 @@ impl Crew {
                     }
                 }
             }
-            Command::Build(plot) => {
-                let place = Place { worker: worker.index(), workers: worker.peers() };
-                let relation = Rc::new(Relation::new(&plot, place, &self.orders.world, self.turns.clone()));
-                let feeds = build::dataflow(worker, *plot, &relation, running);
-                self.untidy.extend((0..relation.arrangements.iter().count()).map(|index| (relation.id, index)));
+            Command::Build(context) => {
+                let place = Place { worker: timely.index(), workers: timely.peers() };
+                let relation = Rc::new(Relation::new(&context, place, &self.commands.world, self.scheduler.clone()));
+                let feeds = build::dataflow(timely, *context, &relation, running);
+                self.reclaim_queue.extend((0..relation.arrangements.iter().count()).map(|index| (relation.id, index)));
                 self.late.insert(relation.id);
                 running.insert(relation.id, Running { relation, feeds });
             }
@@ -224,10 +226,10 @@ impl Crew {
                     let Some(Running { relation, .. }) = running.get(id) else { continue };
                     let compact = || {
                         let arrangements = relation.arrangements.iter().enumerate();
-                        let untidy = arrangements.filter(|(_, arrangement)| arrangement.compact(*since));
-                        Ok(untidy.map(|(index, _)| (*id, index)).collect::<Vec<_>>())
+                        let reclaimable = arrangements.filter(|(_, arrangement)| arrangement.compact(*since));
+                        Ok(reclaimable.map(|(index, _)| (*id, index)).collect::<Vec<_>>())
                     };
-                    self.untidy.extend(relation.contain(compact).into_iter().flatten());
+                    self.reclaim_queue.extend(relation.contain(compact).into_iter().flatten());
                 }
             }
             Command::Stop => unreachable!("ends the loop"),
@@ -264,8 +266,8 @@ fn parent(running: &BTreeMap<RelationId, Running>, id: RelationId) -> &Relation 
 }
 
 /// Sources keep their capabilities, so nothing ends by itself: drop every dataflow, or the worker never returns.
-fn end(worker: &mut Worker) {
-    for dataflow in worker.installed_dataflows() {
-        worker.drop_dataflow(dataflow);
+fn end(timely: &mut Timely) {
+    for dataflow in timely.installed_dataflows() {
+        timely.drop_dataflow(dataflow);
     }
 }

@@ -24,6 +24,6 @@ pub struct World {
     pub limit: usize,
     /// Of a part of an epoch ([`PART`] rows); those that are behind take a small share of those rows.
     pub part: Most,
-    /// Epochs a view may be behind before it leaps.
-    pub leap_after: u64,
+    /// Epochs a view may be behind before it jumps.
+    pub jump_after: u64,
 }

@@ -114,11 +114,11 @@ pub struct Arrangement {
     /// `rows`, `errors`, or `state` of an operator.
     pub role: &'static str,
     /// `None`: the newest manifest does not have it.
-    pub held: Option<Held>,
+    pub held: Option<SealedState>,
 }
 
 #[derive(Serialize)]
-pub struct Held {
+pub struct SealedState {
     pub upper: String,
     pub since: String,
     pub entries: u64,
@@ -140,11 +140,11 @@ pub struct Level {
     pub bytes: u64,
     /// The power of four that its bytes have reached.
     pub class: u32,
-    pub runs: Vec<Stretch>,
+    pub runs: Vec<RunSummary>,
 }
 
 #[derive(Serialize)]
-pub struct Stretch {
+pub struct RunSummary {
     pub object: String,
     pub offset: u64,
     pub bytes: u64,

@@ -1,6 +1,6 @@
 //! The report for people.
 
-use super::report::{Arrangement, Garbage, Held, Listed, Relation, Report, Space, Writes};
+use super::report::{Arrangement, Garbage, Listed, Relation, Report, SealedState, Space, Writes};
 use std::fmt::{self, Display, Formatter};
 
 /// `runs`: list every run.
@@ -132,7 +132,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn arrangement(&self, f: &mut Formatter<'_>, id: u64, role: &str, held: &Held) -> fmt::Result {
+    fn arrangement(&self, f: &mut Formatter<'_>, id: u64, role: &str, held: &SealedState) -> fmt::Result {
         write!(f, "  arrangement {id} ({role}): upper {}  since {}", held.upper, held.since)?;
         write!(f, "  {} entries", held.entries)?;
         if let Some(rows) = held.rows {

@@ -9,7 +9,7 @@ pub fn space(store: &Store, relations: &[Relation]) -> Space {
     let held = || relations.iter().flat_map(|relation| &relation.arrangements).filter_map(|a| a.held.as_ref());
     let newest_bytes = held().map(|held| held.bytes).sum();
     // Of an entry that cancels nothing as many bytes as of any other.
-    let live = |held: &super::report::Held| Some(held.bytes * held.rows? / held.entries.max(1));
+    let live = |held: &super::report::SealedState| Some(held.bytes * held.rows? / held.entries.max(1));
     let live_bytes = held().map(live).sum::<Option<u64>>();
     let stored_bytes = object_bytes + manifest_bytes;
     Space {

@@ -4,7 +4,6 @@
 
 use super::Server;
 use super::arguments::Arguments;
-use super::block::Block;
 use super::decode::Bad;
 use super::doors::Waiting;
 use super::metrics;
@@ -13,6 +12,7 @@ use super::query::run::Rows;
 use super::session::{Handed, Session};
 use super::startup::{self, Client};
 use super::statement::{Outcome, Tag};
+use super::transaction::Block;
 use super::value::copy::{self, Lines};
 use super::value::row::{self, Column, Encoder, Formats};
 use super::wire::{End, Incoming, Outgoing};
@@ -41,10 +41,10 @@ use weir_sql::{Error, Result};
 /// For a client to say who it is.
 const STARTUP: Duration = Duration::from_secs(10);
 /// Cursors of one transaction.
-const MOST_PORTALS: usize = 10_000;
+const MAX_PORTALS: usize = 10_000;
 
 /// How often somebody who waits looks whether there is a reason to tell, microseconds.
-const LOOK_US: u64 = 1_000_000;
+const POLL_US: u64 = 1_000_000;
 
 /// Rows encoded before the socket gets a turn.
 const AT_ONCE: usize = 128;
@@ -372,8 +372,8 @@ impl Connection {
         if !portal.is_empty() && self.session.portals.contains_key(&portal) {
             return Err(Error::new("42P03", format!("cursor \"{portal}\" already exists")));
         }
-        if self.session.portals.len() >= MOST_PORTALS {
-            return Err(Error::new("54000", format!("a transaction can have at most {MOST_PORTALS} cursors")));
+        if self.session.portals.len() >= MAX_PORTALS {
+            return Err(Error::new("54000", format!("a transaction can have at most {MAX_PORTALS} cursors")));
         }
         self.session.portals.insert(portal, Portal { statement, arguments, formats, state: Life::Ready });
         self.outgoing.send(Backend::BindComplete(BindComplete::new()));
@@ -467,7 +467,7 @@ async fn simple(
     measured(server.clone(), parsed, timed(&handed, limit, work)).await
 }
 
-/// Runs a portal, or goes on with it.
+/// Runs a portal, or continues with it.
 async fn execute(
     session: &mut Session,
     outgoing: &mut Outgoing,
@@ -594,7 +594,7 @@ async fn copy_out(session: &Session, outgoing: &mut Outgoing, mut rows: Rows, fo
 fn as_described(outcome: Outcome, described: Option<&[Column]>) -> Result<Outcome> {
     let Some(described) = described else { return Ok(outcome) };
     let Outcome::Rows(mut rows, tag) = outcome else { return Ok(outcome) };
-    let held = |columns: &[Column]| columns.iter().map(|c| c.shape.kind.arrow()).collect::<Vec<_>>();
+    let held = |columns: &[Column]| columns.iter().map(|c| c.wire_type.kind.arrow()).collect::<Vec<_>>();
     if held(described) != held(&rows.columns) {
         return Err(Error::new("0A000", "cached plan must not change result type").hint("Prepare the statement again."));
     }
@@ -669,7 +669,7 @@ async fn attended<T>(server: &Server, outgoing: &mut Outgoing, work: impl Future
     let mut work = std::pin::pin!(work);
     let trouble = async {
         loop {
-            server.config.env.clock.sleep(LOOK_US).await;
+            server.config.env.clock.sleep(POLL_US).await;
             let now = server.config.env.clock.monotonic();
             if let Some(trouble) = server.handle.progress.borrow().lasting_trouble(now) {
                 break trouble;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use weir_storage::Env;
 
 /// A scrape without the coordinator's newest facts is better than none.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 struct Shared {
@@ -65,7 +65,7 @@ async fn scrape(State(shared): State<Shared>) -> impl IntoResponse {
         shared.handle.requests.send(Request::Inspect { reply }).await.ok()?;
         answer.await.ok()
     };
-    if let Ok(Some(inspection)) = tokio::time::timeout(PATIENCE, asked).await {
+    if let Ok(Some(inspection)) = tokio::time::timeout(TIMEOUT, asked).await {
         let progress = shared.handle.progress.borrow().clone();
         let catalog = shared.handle.catalog.borrow().clone();
         // Counting the memory of state walks all of it: the thread that serves has clients to look after. What cannot be counted is

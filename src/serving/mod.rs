@@ -1,14 +1,13 @@
 //! Serving: clients over the Postgres wire protocol, and HTTP for health and metrics.
 //!
 //! In reading order: this file (accepting), [`server`] (what all sessions share), [`wire`] and [`decode`] (messages), [`doors`],
-//! [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`] (the simple and the extended protocol), [`session`]
-//! (one client's state; planning and pinning), [`variable`], [`block`] and [`kept`] (transactions), [`holding`] (what they take of the
+//! [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`] (the simple and the extended protocol), [`session`] (one
+//! client's state; planning and pinning), [`variable`], [`transaction`] and [`kept`] (transactions), [`holding`] (what they take of the
 //! queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types
 //! on the wire), [`http`] and [`metrics`], [`ordeal`] (for tests).
 
 mod arguments;
 pub mod auth;
-pub mod block;
 pub mod cancel;
 pub mod connection;
 pub mod decode;
@@ -28,6 +27,7 @@ pub mod startup;
 pub mod statement;
 #[cfg(test)]
 mod tests;
+pub mod transaction;
 pub mod value;
 pub mod variable;
 pub mod wire;

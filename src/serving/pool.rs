@@ -27,7 +27,7 @@ struct Lane {
     busy: Arc<AtomicUsize>,
 }
 
-/// One that is let go of by a task must not be waited for.
+/// One that is released by a task must not be waited for.
 impl Drop for Lane {
     fn drop(&mut self) {
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);

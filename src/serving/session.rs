@@ -2,12 +2,12 @@
 
 use super::Server;
 use super::arguments::Arguments;
-use super::block::{Block, Finished, Room, Transaction};
 use super::prepared::{Portal, Statements};
-use super::query::bound::{Bound, Held};
-use super::query::past::{self, Past};
+use super::query::bound::{Bound, PinnedRelation};
 use super::query::run::{self, Rows};
+use super::query::time_travel::{self, Past};
 use super::query::{self, Ground, Planned, Planner, names, rewrite, template};
+use super::transaction::{Block, Finished, Room, Transaction};
 use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
 use crate::catalog::system::{self, Facts};
@@ -26,7 +26,7 @@ use weir_storage::Epoch;
 use weir_storage::history::{At, Found, Snapshot};
 
 /// System tables that need nothing of the coordinator's answer without it rather than not at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows of a transaction that are put together at once: the threads of sessions are for what takes a moment.
 const FEW: usize = 4096;
 /// Bytes of a key that is compared with others at COMMIT: its hash, and room for as many more.
@@ -149,7 +149,7 @@ impl Session {
 
     /// Brings a query into the form that can be planned. Its tables are read as they are: [`Session::read`] reads the past, too.
     pub fn readable(&self, query: &ast::Query) -> Result<ast::Query> {
-        past::refuse(query)?;
+        time_travel::refuse(query)?;
         self.rewritten(query.clone())
     }
 
@@ -180,7 +180,7 @@ impl Session {
     /// A query in the form that can be planned, and the planner for it: over what is, or over what was at the time that it names.
     pub async fn read(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
         let mut query = query.clone();
-        let times = past::take(&mut query)?;
+        let times = time_travel::take(&mut query)?;
         let (query, planner) = (self.rewritten(query)?, self.planner()?);
         let mut asked = vec![];
         for time in times {
@@ -200,8 +200,8 @@ impl Session {
         let query = |time: ast::Expr| self.rewritten(template::constant(time)?);
         let (_, columns) = planner.describe(&query(time.clone())?, &[]).await?;
         let kind = columns.first().ok_or_else(|| Error::internal("a time without a column"))?;
-        let time = query(rewrite::cast(time, past::cast_to(&kind.shape.kind)?))?;
-        past::at(&planner.evaluate(&time).await?.ok_or_else(past::not_constant)?)
+        let time = query(rewrite::cast(time, time_travel::cast_to(&kind.wire_type.kind)?))?;
+        time_travel::at(&planner.evaluate(&time).await?.ok_or_else(time_travel::not_constant)?)
     }
 
     async fn past(&self, at: At) -> Result<Arc<Past>> {
@@ -214,12 +214,12 @@ impl Session {
             At::Time(time) => time > env.clock.now(),
         };
         if future {
-            return Err(past::not_yet());
+            return Err(time_travel::not_yet());
         }
         let found = self.server.handle.history.open(env, at).await;
         match found.map_err(|e| Error::new("58030", format!("the past cannot be read: {e}")))? {
             Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(*snapshot))?)),
-            Found::Later(oldest) => Err(past::too_old(oldest)),
+            Found::Later(oldest) => Err(time_travel::too_old(oldest)),
         }
     }
 
@@ -278,10 +278,10 @@ impl Session {
         Ok(Arc::new(bound))
     }
 
-    /// What is read as of where it was given up is not what its reader expects.
+    /// What is read as of where it was suspended is not what its reader expects.
     fn tell_suspended(&mut self, bound: &Bound, ids: &[RelationId]) {
         for id in ids {
-            let Some(Held::Now(pinned)) = bound.relations.get(id) else { continue };
+            let Some(PinnedRelation::Now(pinned)) = bound.relations.get(id) else { continue };
             let epoch = bound.epoch;
             if let Some(failure) = pinned.readable.failure() {
                 let error = told(&self.catalog(), *id, failure);
@@ -441,7 +441,7 @@ impl Session {
     /// `None`: the coordinator does not say in time.
     async fn inspect(&self) -> Option<Inspection> {
         let answer = self.ask(|reply| Request::Inspect { reply });
-        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
+        tokio::time::timeout(TIMEOUT, answer).await.ok()?.ok()
     }
 
     /// Sends a request to the coordinator and waits for its answer.

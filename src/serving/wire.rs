@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use weir_sql::{Error, room};
 
 /// What a client may have sent ahead while its statement runs; then it has to wait. Large enough for a driver's pipeline.
-const AHEAD: usize = 1 << 20;
+const MAX_PREFETCH: usize = 1 << 20;
 /// Messages beyond so many bytes have to have room in memory.
 const LONG: usize = 1 << 20;
 /// Room that is made for what a client sends: until it has logged in it has little to say.
@@ -127,7 +127,7 @@ impl Incoming {
 
     /// Ends when the client closes the connection; what it sends meanwhile is kept for later.
     pub async fn closed(&mut self) {
-        while self.buffer.len() < AHEAD {
+        while self.buffer.len() < MAX_PREFETCH {
             match self.read().await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}

@@ -8,7 +8,7 @@ use crate::env::{Created, Env};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest};
 use crate::publish::Publisher;
-use crate::retry::{self, Patience};
+use crate::retry::{self, Backoff};
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ const ROUNDS: usize = 100;
 /// Objects in memory at once.
 const AT_ONCE: usize = 4;
 /// With each request.
-const PATIENCE: Patience = Patience { tries: 10, first: 500_000, longest: 500_000 };
+const BACKOFF: Backoff = Backoff { tries: 10, first: 500_000, longest: 500_000 };
 
 /// What was copied.
 pub struct Copied {
@@ -102,7 +102,7 @@ async fn finish(to: &Env, manifest: Manifest, mut there: BTreeMap<String, u64>) 
 
 /// Asks again a few times when a store does not answer.
 async fn insist<T, F: Future<Output = Result<T>>>(env: &Env, call: impl Fn() -> F) -> Result<T> {
-    PATIENCE.ask(env, &retry::warn, call).await
+    BACKOFF.retry(env, &retry::warn, call).await
 }
 
 #[cfg(test)]

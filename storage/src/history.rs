@@ -63,7 +63,7 @@ struct State {
 /// A manifest that stays, with all it names, until this is dropped.
 pub struct Snapshot {
     pub manifest: Manifest,
-    _held: Held,
+    _lease: Lease,
 }
 
 impl Snapshot {
@@ -95,9 +95,9 @@ impl History {
                 return Ok(Found::Later(oldest));
             }
             let sequence = kept[later - 1];
-            let Some(held) = self.hold(sequence) else { continue };
+            let Some(lease) = self.hold(sequence) else { continue };
             if let Some(manifest) = Manifest::read(env, sequence, &mut Cache::default()).await? {
-                return Ok(Found::Snapshot(Box::new(Snapshot { manifest, _held: held })));
+                return Ok(Found::Snapshot(Box::new(Snapshot { manifest, _lease: lease })));
             }
         }
         Err(Error::Retry(format!("manifests listed in {} vanish before they are read", env.objects.describe())))
@@ -105,8 +105,8 @@ impl History {
 
     /// Holds one that was read and is kept. `None`: it is being collected.
     pub fn keep(&self, manifest: Manifest) -> Option<Snapshot> {
-        let held = self.hold(manifest.sequence)?;
-        Some(Snapshot { manifest, _held: held })
+        let lease = self.hold(manifest.sequence)?;
+        Some(Snapshot { manifest, _lease: lease })
     }
 
     /// Those that were to go when garbage was looked for last: they may go at any time, also if they could not be deleted then.
@@ -157,13 +157,13 @@ impl History {
         Ok(Some(moment))
     }
 
-    fn hold(&self, sequence: u64) -> Option<Held> {
+    fn hold(&self, sequence: u64) -> Option<Lease> {
         let mut state = self.state();
         if state.going.contains(&sequence) {
             return None;
         }
         *state.readers.entry(sequence).or_default() += 1;
-        Some(Held { history: self.clone(), sequence })
+        Some(Lease { history: self.clone(), sequence })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -171,12 +171,12 @@ impl History {
     }
 }
 
-struct Held {
+struct Lease {
     history: History,
     sequence: u64,
 }
 
-impl Drop for Held {
+impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = self.history.state();
         let readers = state.readers.get_mut(&self.sequence).expect("a manifest that is held has a reader");

@@ -27,17 +27,17 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that should take moments. Generous: continuous integration runs on two busy cores.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Asks `condition` again and again until it holds; panics with `what` and the last answer after [`PATIENCE`].
+/// Asks `condition` again and again until it holds; panics with `what` and the last answer after [`TIMEOUT`].
 ///
 /// `condition` gives `Ok` when it holds, else what it saw instead.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match condition().await {
             Ok(value) => return value,
-            Err(saw) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}; last saw {saw}"),
+            Err(saw) if Instant::now() > deadline => panic!("{what}: not within {TIMEOUT:?}; last saw {saw}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::process::{Process, User, free_port, run_as};
-use super::{PATIENCE, cache, eventually};
+use super::{TIMEOUT, cache, eventually};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -102,7 +102,7 @@ impl Postgres {
             Stop::Fast => libc::SIGINT,
             Stop::Immediate => libc::SIGQUIT,
         });
-        assert!(process.wait(PATIENCE).is_some(), "postgres stops: {}", self.log());
+        assert!(process.wait(TIMEOUT).is_some(), "postgres stops: {}", self.log());
     }
 
     /// Starts a stopped server on the same port and data.
@@ -149,7 +149,7 @@ impl Drop for Postgres {
         if let Some(mut process) = self.process.take() {
             // Killing the postmaster would leave its children behind for a while; this ends them all.
             process.signal(libc::SIGQUIT);
-            process.wait(PATIENCE);
+            process.wait(TIMEOUT);
         }
         if std::thread::panicking() {
             eprintln!("--- postgres log\n{}", tail(&self.log()));

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::postgres::tail;
 use super::process::{Process, fed, free_port, output};
-use super::{PATIENCE, eventually};
+use super::{TIMEOUT, eventually};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -151,7 +151,7 @@ impl Weir {
     /// Waits for a server that ends by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("weir is running");
-        process.wait(PATIENCE).unwrap_or_else(|| panic!("weir does not end: {}", tail(&self.log())))
+        process.wait(TIMEOUT).unwrap_or_else(|| panic!("weir does not end: {}", tail(&self.log())))
     }
 
     #[allow(dead_code, reason = "benches ask the kernel about it")]

@@ -1,6 +1,6 @@
 //! The least coordinator there can be: takes what a source hands over and keeps the tables as maps.
 
-use crate::kit::{Client, PATIENCE, Postgres};
+use crate::kit::{Client, Postgres, TIMEOUT};
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use weir::connector::buffer::Buffers;
 use weir::connector::{
-    Bag, Batch, Cause, Changes, Connector, Connectors, Definition, Event, Fold, Position, Source, Start, State,
+    Bag, Batch, Changes, Connector, Connectors, Definition, Event, Fold, Position, RowError, Source, Start, State,
     Subscription, Wanted,
 };
 use weir_sql::catalog::RelationId;
@@ -24,10 +24,10 @@ pub type Row = Vec<Option<String>>;
 pub struct Table {
     key: Option<Vec<usize>>,
     /// By key.
-    keyed: BTreeMap<Row, Result<Row, Cause>>,
+    keyed: BTreeMap<Row, Result<Row, RowError>>,
     /// By row.
     bag: BTreeMap<Row, i64>,
-    pub failed: Vec<(Cause, i64)>,
+    pub failed: Vec<(RowError, i64)>,
 }
 
 /// A source that is being read, and what it has handed over.
@@ -37,7 +37,7 @@ pub struct Mirror {
     pub position: Position,
     pub tables: HashMap<RelationId, Table>,
     pub consistent: HashSet<RelationId>,
-    pub stopped: HashMap<RelationId, Cause>,
+    pub stopped: HashMap<RelationId, RowError>,
     pub notices: Vec<String>,
     subscriptions: Vec<Subscription>,
     wake: Arc<Notify>,
@@ -181,9 +181,9 @@ impl Mirror {
     }
 
     pub async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !done(self) {
-            assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}; {:?}", self.source.status());
+            assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}; {:?}", self.source.status());
             if !self.pull() {
                 let _ = tokio::time::timeout(Duration::from_millis(100), self.wake.notified()).await;
             }
@@ -196,7 +196,7 @@ impl Mirror {
 
     /// Waits until a table equals upstream's.
     pub async fn equals(&mut self, table: RelationId, client: &Client, sql: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             while self.pull() {}
             let (ours, theirs) = (self.tables[&table].rows(), client.sorted(sql).await.expect(sql));
@@ -233,7 +233,7 @@ impl Table {
     }
 
     /// Why rows cannot be held.
-    pub fn causes(&self) -> Vec<&Cause> {
+    pub fn causes(&self) -> Vec<&RowError> {
         let bag = self.failed.iter().filter(|(_, weight)| *weight > 0).map(|(cause, _)| cause);
         self.keyed.values().filter_map(|row| row.as_ref().err()).chain(bag).collect()
     }

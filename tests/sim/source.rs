@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 use weir::connector::backlog::spill;
 use weir::connector::postgres::aside::{Aside, AtOnce, Next};
 use weir::connector::postgres::decode;
-use weir::connector::postgres::failure::{Result as Tried, Verdict};
+use weir::connector::postgres::error::{Result as Tried, Verdict};
 use weir::connector::postgres::feed::{Attempt, Feed, Taken};
 use weir::connector::postgres::log::Log;
 use weir::connector::postgres::lsn::{Lsn, Place};
-use weir::connector::postgres::shape::{Attribute, Details};
 use weir::connector::postgres::stream::{can_serve, same_log};
+use weir::connector::postgres::table_schema::{Attribute, Details};
 use weir::connector::segment::Op;
 use weir::connector::{
     Batch, Connector, Created, Definition, Discovered, Position, Source, Start, State, Status, Subscription, Waiting,
@@ -289,7 +289,7 @@ impl Reading {
 
     /// In the order of the real one: publish, lock, take a snapshot once whoever runs has ended, read it while the stream runs on.
     async fn copy_once(&self, attempt: Attempt) -> Tried<()> {
-        let Some((table, shape)) = self.feed().subscription(attempt).map(|(t, s)| (t.clone(), s.clone())) else {
+        let Some((table, table_schema)) = self.feed().subscription(attempt).map(|(t, s)| (t.clone(), s.clone())) else {
             return Ok(());
         };
         let oid = table.identity as u32;
@@ -322,7 +322,7 @@ impl Reading {
                 return Ok(());
             }
             self.upstream.goes_on(session)?;
-            let mut log = Log::new(shape.clone());
+            let mut log = Log::new(table_schema.clone());
             for row in rows {
                 let values = row.values();
                 let values = values.iter().enumerate().map(|(column, value)| {

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use weir::connector::Position;
 use weir::connector::postgres::control::Slot;
-use weir::connector::postgres::failure::{Failure, Response, Result};
+use weir::connector::postgres::error::{Response, Result, UpstreamError};
 use weir::connector::postgres::lsn::{Lsn, Place};
 
 /// Keyed; replica identity is the key, so what is stored out of line is not sent again.
@@ -75,7 +75,7 @@ struct Commit {
     changes: Vec<Change>,
 }
 
-struct Held {
+struct SlotState {
     confirmed: Lsn,
     /// What a crash leaves of it.
     saved: Lsn,
@@ -107,7 +107,7 @@ struct State {
     history: Vec<Contents>,
     open: Vec<Transaction>,
     next: u64,
-    slot: Option<Held>,
+    slot: Option<SlotState>,
     published: BTreeSet<u32>,
     streams: BTreeMap<u64, Stream>,
     /// How often all connections broke.
@@ -278,7 +278,7 @@ impl Upstream {
         self.with(|state| {
             state.reach()?;
             let end = state.end;
-            Ok(state.slot.get_or_insert(Held { confirmed: end, saved: end, reader: None }).confirmed)
+            Ok(state.slot.get_or_insert(SlotState { confirmed: end, saved: end, reader: None }).confirmed)
         })
     }
 
@@ -729,10 +729,10 @@ fn tuple(message: &mut Vec<u8>, row: &Row, key_only: bool, unchanged: bool) {
     }
 }
 
-fn broken_off() -> Failure {
-    Failure::Io(io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke"))
+fn broken_off() -> UpstreamError {
+    UpstreamError::Io(io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke"))
 }
 
-fn refused(sqlstate: &str, message: &str) -> Failure {
-    Failure::Server(Response { sqlstate: sqlstate.into(), message: message.into(), ..Response::default() })
+fn refused(sqlstate: &str, message: &str) -> UpstreamError {
+    UpstreamError::Server(Response { sqlstate: sqlstate.into(), message: message.into(), ..Response::default() })
 }

@@ -7,7 +7,7 @@
 mod aside;
 mod damage;
 mod memory;
-mod past;
+mod time_travel;
 
 use super::ASKED_FOR;
 use super::disk::{Damage, Disk, Gated};
@@ -29,7 +29,7 @@ use weir::connector::{Connectors, Position, State};
 use weir::coordinator::pace::Limits;
 use weir::coordinator::request::{Done, Handle, Request};
 use weir::coordinator::{self, Config, Workers};
-use weir::dataflow::engine::{Engine, Ordeal, Orders, Stepped, World as Shared};
+use weir::dataflow::engine::{Commands, Engine, Ordeal, Stepped, World as Shared};
 use weir::dataflow::relations::{Failure, Pinned, Readable, Unreadable, Wanted};
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
@@ -63,7 +63,7 @@ pub enum Action {
     Create(usize),
     CreateAndCancel(usize),
     Drop(usize),
-    /// A view is built anew.
+    /// A view is rebuilt.
     Refresh(usize),
     Follow(u32),
     Unfollow(u32),
@@ -75,7 +75,7 @@ pub enum Action {
     /// The node dies before so many more effects, maybe since its machine loses power, and another starts on its store.
     Crash(u64),
     Shutdown,
-    /// The node hangs while another takes its store over, and goes on after so many microseconds.
+    /// The node hangs while another takes its store over, and continues after so many microseconds.
     Hang(u64),
     Takeover,
     Cut,
@@ -121,7 +121,7 @@ enum Known {
 }
 
 /// What an engine hands to who steps it.
-type Handed = (Orders, Arc<Notify>);
+type Handed = (Commands, Arc<Notify>);
 
 enum Meaning {
     Creates(String),
@@ -153,7 +153,7 @@ pub struct World {
     /// It is a copy that lies beside the store whose source may read.
     is_aside: bool,
     asked: Vec<Asked>,
-    readers: Vec<past::Reader>,
+    readers: Vec<time_travel::Reader>,
     known: BTreeMap<String, Known>,
     /// Views that were being made while something else was dropped with all that depends on it.
     doubtful: BTreeSet<String>,
@@ -486,8 +486,8 @@ impl World {
             shared.part.rows = part;
             shared.limit = limit;
             let alarm = Arc::new(Notify::new());
-            let (engine, orders) = Engine::stepped(shared, alarm.clone());
-            *given.lock().unwrap() = Some((orders, alarm));
+            let (engine, commands) = Engine::stepped(shared, alarm.clone());
+            *given.lock().unwrap() = Some((commands, alarm));
             engine
         };
         let config = Config {
@@ -500,7 +500,7 @@ impl World {
             spill: self.spill.path().into(),
             source_limit: 1 << 20,
             history_limit: [1_000, 100_000][self.dice.below(2) as usize] + self.dice.below(20_000) as usize,
-            leap_after: [2, 6, 32][self.dice.below(3) as usize],
+            jump_after: [2, 6, 32][self.dice.below(3) as usize],
             lag_limit: [u64::MAX, self.dice.below(4_000)][self.dice.below(2) as usize],
             state_limit: self.state_limit,
             portion_rows: [2, 5, 1_000][self.dice.below(3) as usize],
@@ -520,8 +520,8 @@ impl World {
             }
             Err(error) => return Err(format!("a server does not start: {error}")),
         };
-        let (orders, alarm) = worker.lock().unwrap().take().expect("the engine was started");
-        let worker = spawn_local(work(orders, alarm, self.time.clone(), self.dice.clone(), gate.clone()));
+        let (commands, alarm) = worker.lock().unwrap().take().expect("the engine was started");
+        let worker = spawn_local(work(commands, alarm, self.time.clone(), self.dice.clone(), gate.clone()));
         let (stop, stopped) = oneshot::channel();
         let run = spawn_local(coordinator.run(stopped));
         self.seen = self.durable();
@@ -770,7 +770,7 @@ impl World {
         Ok(text)
     }
 
-    /// Another server starts on the store; the one before goes on after so many microseconds.
+    /// Another server starts on the store; the one before continues after so many microseconds.
     async fn take_over(&mut self, micros: u64) -> Result<()> {
         let before = self.nodes.pop().expect("a node runs");
         self.start().await?;
@@ -1054,8 +1054,8 @@ impl World {
 }
 
 /// The worker of a node: steps it whenever it was told something, and while something is behind.
-async fn work(orders: Orders, alarm: Arc<Notify>, time: Arc<Time>, dice: Arc<Dice>, gate: Arc<Gate>) {
-    let mut stepped = Stepped::begin(orders);
+async fn work(commands: Commands, alarm: Arc<Notify>, time: Arc<Time>, dice: Arc<Dice>, gate: Arc<Gate>) {
+    let mut stepped = Stepped::begin(commands);
     let mut pause = 50;
     loop {
         gate_open(&gate).await;

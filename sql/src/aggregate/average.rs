@@ -3,7 +3,7 @@
 use super::definition::{Definition, Finished, Function, Groups, unknown};
 use super::sum::{float, numbers};
 use crate::Result;
-use crate::function::span::Span;
+use crate::function::interval_sum::IntervalSum;
 use crate::numeric::Numeric;
 use crate::total::Keep;
 use crate::types::Type;
@@ -39,7 +39,7 @@ fn finish(groups: &Groups) -> Result<Finished> {
             groups.column::<f64, Float64Array>(|row, count| float(sums, row, |sum| sum / count as f64))
         }
         DataType::Interval(_) => groups.column::<_, IntervalMonthDayNanoArray>(|row, count| {
-            Span::decode(sums.as_binary::<i32>().value(row))?.average(count)
+            IntervalSum::decode(sums.as_binary::<i32>().value(row))?.average(count)
         }),
         _ => numbers(groups, |sum, count| sum.div(&Numeric::new(count, 0)?))?,
     })

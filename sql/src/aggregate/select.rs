@@ -151,7 +151,7 @@ impl AggregateUDFImpl for Select {
 }
 
 /// What all groups keep.
-trait Held: Debug + Send + Sync + Sized + 'static {
+trait GroupStates: Debug + Send + Sync + Sized + 'static {
     /// The same without groups.
     fn fresh(&self) -> Result<Self>;
 
@@ -162,7 +162,7 @@ trait Held: Debug + Send + Sync + Sized + 'static {
     /// As [`Total::add`].
     fn add(&mut self, groups: &[u32], values: &ArrayRef, weights: Vec<i64>) -> Result<()>;
 
-    /// Adds what [`Held::states`] gave.
+    /// Adds what [`GroupStates::states`] gave.
     fn merge(&mut self, groups: &[u32], states: &[ArrayRef]) -> Result<()>;
 
     /// Of the first groups.
@@ -199,7 +199,7 @@ impl Sums {
     }
 }
 
-impl Held for Sums {
+impl GroupStates for Sums {
     fn fresh(&self) -> Result<Self> {
         Self::new(self.function, &self.argument, self.result.clone(), total)
     }
@@ -259,7 +259,7 @@ impl Distinct {
     }
 }
 
-impl Held for Distinct {
+impl GroupStates for Distinct {
     fn fresh(&self) -> Result<Self> {
         Self::new(self.sums.fresh()?)
     }
@@ -340,7 +340,7 @@ fn weights(values: &ArrayRef, filter: Option<&BooleanArray>, weight: i64) -> Vec
 /// Many groups, whose values are asked for once.
 struct Many<H>(H);
 
-impl<H: Held> Many<H> {
+impl<H: GroupStates> Many<H> {
     fn emit<T>(&mut self, emit: EmitTo, of: fn(&H, usize) -> Result<T>) -> Answer<T> {
         let groups = match emit {
             EmitTo::All => self.0.groups(),
@@ -352,7 +352,7 @@ impl<H: Held> Many<H> {
     }
 }
 
-impl<H: Held> GroupsAccumulator for Many<H> {
+impl<H: GroupStates> GroupsAccumulator for Many<H> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -397,7 +397,7 @@ struct One<H> {
     retractable: bool,
 }
 
-impl<H: Held> One<H> {
+impl<H: GroupStates> One<H> {
     fn new(mut held: H, retractable: bool) -> Self {
         held.grow(1);
         Self { held, retractable }
@@ -408,7 +408,7 @@ impl<H: Held> One<H> {
     }
 }
 
-impl<H: Held> Accumulator for One<H> {
+impl<H: GroupStates> Accumulator for One<H> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Answer<()> {
         self.add(&values[0], 1)
     }

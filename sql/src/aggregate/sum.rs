@@ -1,7 +1,7 @@
 //! sum, with Postgres' result types: exact, also of floats, and an error (22003) where the result cannot be held.
 
 use super::definition::{Definition, Finished, Function, Groups, bigint, unknown};
-use crate::function::span::Span;
+use crate::function::interval_sum::IntervalSum;
 use crate::numeric::{self, Numbers, Numeric};
 use crate::total::{Exact, Keep, Wide, Written};
 use crate::types::{Type, is_numeric};
@@ -50,8 +50,9 @@ fn finish(groups: &Groups) -> Result<Finished> {
             let sums = sums.as_primitive::<Decimal128Type>();
             groups.column::<i64, Int64Array>(|row, _| bigint(sums.value(row)))
         }
-        (DataType::Interval(_), _) => groups
-            .column::<_, IntervalMonthDayNanoArray>(|row, _| Span::decode(sums.as_binary::<i32>().value(row))?.value()),
+        (DataType::Interval(_), _) => groups.column::<_, IntervalMonthDayNanoArray>(|row, _| {
+            IntervalSum::decode(sums.as_binary::<i32>().value(row))?.value()
+        }),
         (DataType::Int64 | DataType::Decimal128(..), Type::Numeric(Some((precision @ ..=38, _)))) => {
             // The result has the scale of what was added up.
             let sums = sums.as_primitive::<Decimal256Type>();

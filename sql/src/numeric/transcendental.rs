@@ -10,9 +10,9 @@ use num_bigint::{BigInt, Sign};
 /// Postgres' NUMERIC_MIN_SIG_DIGITS: results have at least this many.
 const MIN_SIGNIFICANT: i32 = 16;
 /// Postgres' NUMERIC_MAX_DISPLAY_SCALE.
-const MOST_PLACES: i32 = 1000;
+const MAX_PLACES: i32 = 1000;
 /// Postgres' NUMERIC_MAX_RESULT_SCALE: beyond three times this, e^x is out of range or nothing.
-const MOST_RESULT: f64 = 2000.0;
+const MAX_RESULT: f64 = 2000.0;
 const GUARD: u32 = 20;
 /// Powers of so many digits are multiplied out; longer ones go by the logarithm.
 const EXACT_DIGITS: u64 = 10_000;
@@ -26,9 +26,9 @@ impl Numeric {
             _ => {}
         }
         let value = approximate(&BigInt::from(self.coefficient), -i64::from(self.exponent));
-        let weight = (value * LOG10_E).clamp(-MOST_RESULT, MOST_RESULT);
+        let weight = (value * LOG10_E).clamp(-MAX_RESULT, MAX_RESULT);
         let scale = shown(weight as i32, &[self]);
-        if value.abs() >= MOST_RESULT * 3.0 {
+        if value.abs() >= MAX_RESULT * 3.0 {
             return if value > 0.0 { Err(overflow()) } else { Self::finite(0, 0, scale) };
         }
         let places = scale + weight.max(0.0) as u32 + GUARD;
@@ -165,8 +165,8 @@ impl Numeric {
             Err(_) => scaled(product, exponent.exponent.into()),
         };
         let value = approximate(&product, places.into());
-        if value.abs() > MOST_RESULT * 3.01 {
-            return if value > 0.0 { Err(overflow()) } else { Self::finite(0, 0, MOST_PLACES as u32) };
+        if value.abs() > MAX_RESULT * 3.01 {
+            return if value > 0.0 { Err(overflow()) } else { Self::finite(0, 0, MAX_PLACES as u32) };
         }
         let weight = value * LOG10_E;
         self.real_power_shown(exponent, weight, shown(weight as i32, &[self, exponent]))
@@ -267,7 +267,7 @@ struct Whole {
 /// The display scale of a result whose first digit is near 10^`weight`, of `operands`.
 fn shown(weight: i32, operands: &[&Numeric]) -> u32 {
     let least = operands.iter().map(|operand| i32::from(operand.scale)).max().unwrap_or(0);
-    (MIN_SIGNIFICANT - weight).max(least).clamp(0, MOST_PLACES) as u32
+    (MIN_SIGNIFICANT - weight).max(least).clamp(0, MAX_PLACES) as u32
 }
 
 fn ten(power: u32) -> BigInt {

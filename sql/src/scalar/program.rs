@@ -35,7 +35,7 @@ struct Step {
 
 /// One row that failed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct RowError {
     pub row: usize,
     /// As EXPLAIN prints it.
     pub expression: String,
@@ -49,7 +49,7 @@ pub struct Evaluated {
     /// The rows that are in `columns`; `None` means all of them.
     pub rows: Option<Vec<u32>>,
     /// At most one failure per row: the first expression that failed.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<RowError>,
 }
 
 impl Program {
@@ -113,7 +113,7 @@ impl Program {
                 Err(error) => pieces.halve(rows, 0, error)?,
             }
             for (row, error) in &pieces.failed {
-                failures.entry(*row).or_insert_with(|| Failure {
+                failures.entry(*row).or_insert_with(|| RowError {
                     row: *row,
                     expression: step.text.clone(),
                     sqlstate: error.sqlstate,
@@ -178,7 +178,7 @@ impl Pieces<'_> {
     }
 
     /// The results of the rows on which no expression failed.
-    fn keep(&self, rows: usize, failures: &BTreeMap<usize, Failure>) -> ArrayRef {
+    fn keep(&self, rows: usize, failures: &BTreeMap<usize, RowError>) -> ArrayRef {
         let pieces: Vec<&dyn Array> = self.arrays.iter().map(|array| array.as_ref()).collect();
         let joined = match pieces[..] {
             [] => arrow::array::new_empty_array(&self.step.kind),

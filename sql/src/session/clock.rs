@@ -1,4 +1,4 @@
-//! now() and its kin: the statement's time in SELECT, refused in views.
+//! now() and the like: the statement's time in SELECT, refused in views.
 
 use crate::error::Error;
 use crate::types::Type;

@@ -6,7 +6,7 @@
 
 use super::common::{self, all, compared, convert, keyed, kind, unified};
 use super::overload::Overload;
-use super::{case, chain, counted, operators, regroup};
+use super::{case, chain, group_key, operators, result_types};
 use crate::aggregate;
 use crate::error::{Error, Result};
 use crate::function::cast::Cast;
@@ -71,7 +71,7 @@ impl Coerce {
             LogicalPlan::Union(union) => LogicalPlan::Union(self.union(union)?),
             plan => plan,
         };
-        counted::outputs(regroup::by_keys(plan.recompute_schema()?, regroup::everywhere)?)
+        result_types::outputs(group_key::by_keys(plan.recompute_schema()?, group_key::everywhere)?)
     }
 
     /// Every expression of a node, its name kept: it may be what a parent calls a column.
@@ -403,7 +403,7 @@ impl Coerce {
             _ => args.into_iter().map(|arg| self.plain(arg, schema)).collect::<Result<_>>()?,
         };
         let name = func.name().to_string();
-        counted::call(Expr::ScalarFunction(ScalarFunction { func, args }), &name, schema)
+        result_types::call(Expr::ScalarFunction(ScalarFunction { func, args }), &name, schema)
     }
 
     /// A day is not always 24 hours where clocks are changed: only times are added to moments there.

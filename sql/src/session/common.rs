@@ -138,7 +138,7 @@ pub fn read(expr: Expr, kind: &Type, schema: &DFSchema, zone: &str) -> Result<Ex
     }
 }
 
-/// `expr` of the type `kind`, said so where DataFusion does not know it any more: the results of CASE and its kin.
+/// `expr` of the type `kind`, said so where DataFusion does not know it any more: the results of CASE and the like.
 pub fn tagged(expr: Expr, kind: &Type, schema: &DFSchema) -> Result<Expr> {
     match function::given(expr.to_field(schema)?.1.as_ref())? {
         Some(known) if &known != kind && known.arrow() == kind.arrow() => {

@@ -33,7 +33,7 @@ pub fn analyze(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// `optimizer` over an analyzed plan: its rules again and again, until none changes anything or it has been often enough. As soon as
-/// few subqueries are left, DataFusion goes on.
+/// few subqueries are left, DataFusion continues.
 pub fn optimize(optimizer: &Optimizer, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<LogicalPlan> {
     let (mut plan, mut seen) = (plan, HashSet::new());
     for _ in 0..config.options().optimizer.max_passes {

@@ -5,7 +5,7 @@
 //! change any more, connectives whose later operands can fail become CASE. The rules before keep the order of such
 //! operands.
 
-use super::{bounded, regroup};
+use super::{bounded, group_key};
 use crate::scalar::Scalar;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -57,7 +57,7 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 Ok(guarded.update_data(|expr| name.restore(expr)))
             })?;
             let plan = if guarded.transformed { guarded.data.recompute_schema()? } else { guarded.data };
-            Ok(Transformed::yes(regroup::by_keys(plan, regroup::in_select)?))
+            Ok(Transformed::yes(group_key::by_keys(plan, group_key::in_select)?))
         }
     }
 }

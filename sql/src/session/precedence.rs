@@ -12,7 +12,7 @@ pub fn regroup(expr: &mut Expr) {
         }
         Expr::UnaryOp { op: UnaryOperator::Not, expr: operand } => lift(expr_of(operand), expr, looser_than_is),
         Expr::BinaryOp { op: BinaryOperator::And, right, .. } => lift(expr_of(right), expr, is_or),
-        // A sign binds more closely than a power, `~` and its kin less closely than a sum.
+        // A sign binds more closely than a power, `~` and the like less closely than a sum.
         Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: operand } => {
             lift(expr_of(operand), expr, is_power)
         }
@@ -53,7 +53,7 @@ fn lift(op: Option<BinaryOperator>, whole: &mut Expr, test: Test) {
     *whole = lifted;
 }
 
-/// `~ a + b - c` becomes `~ (a + b - c)`. To be called before `~` and its kin are anything else.
+/// `~ a + b - c` becomes `~ (a + b - c)`. To be called before `~` and the like are anything else.
 pub fn lower(whole: &mut Expr) {
     let mut leftmost = &mut *whole;
     while let Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, .. } = leftmost {

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`definition`] (the statements), this file (which word begins which), [`text`] (one string to the tokens of each
 //! statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions),
-//! [`chain`] (long expressions made flat), [`mod@call`] (what is written into a tree), [`ignored`] (what DataFusion would pass
-//! over), [`past`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column types), [`session`] (SET, SHOW, BEGIN
+//! [`chain`] (long expressions made flat), [`mod@call`] (what is written into a tree), [`unsupported`] (what DataFusion would pass
+//! over), [`time_travel`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column types), [`session`] (SET, SHOW, BEGIN
 //! and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
@@ -17,12 +17,12 @@ mod definition;
 mod depth;
 mod dialect;
 mod format;
-mod ignored;
 pub mod kind;
-mod past;
 mod reader;
 mod session;
 mod text;
+mod time_travel;
+mod unsupported;
 
 use crate::error::{Error, Result};
 pub use call::call;

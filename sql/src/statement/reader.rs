@@ -3,7 +3,7 @@
 use super::definition::{Options, Statement};
 use super::dialect::POSTGRES;
 use super::text::sentence;
-use super::{chain, depth, ignored, past};
+use super::{chain, depth, time_travel, unsupported};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -104,12 +104,12 @@ pub struct Reader<'a> {
     parser: Parser<'static>,
     text: &'a str,
     /// Clauses whose tables have not been read yet.
-    past: Vec<past::Clause>,
+    past: Vec<time_travel::Clause>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(tokens: Vec<TokenWithSpan>, text: &'a str) -> Self {
-        let (tokens, past) = past::take(tokens, POSTGRES);
+        let (tokens, past) = time_travel::take(tokens, POSTGRES);
         let parser = Parser::new(POSTGRES).with_recursion_limit(NESTED).with_tokens_with_locations(tokens);
         Self { parser, text, past }
     }
@@ -324,8 +324,8 @@ impl<'a> Reader<'a> {
         // Before anything else walks it.
         chain::flatten(&mut read);
         depth::measure(&read)?;
-        past::put(&mut read, &mut self.past);
-        if let Some(error) = ignored::find(&read) {
+        time_travel::put(&mut read, &mut self.past);
+        if let Some(error) = unsupported::find(&read) {
             return Err(error);
         }
         let reserved = ast::visit_relations(&read, |name| match name.0.first().and_then(reserved) {

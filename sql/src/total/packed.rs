@@ -2,7 +2,7 @@
 
 use super::keep::Total;
 use crate::Result;
-use crate::function::span::Span;
+use crate::function::interval_sum::IntervalSum;
 use crate::numeric::Sum;
 use arrow::array::{ArrayRef, AsArray, BinaryBuilder};
 use std::fmt::Debug;
@@ -42,18 +42,18 @@ impl Written for Sum {
     }
 }
 
-impl Written for Span {
+impl Written for IntervalSum {
     fn merge(&mut self, other: &Self) -> Result<()> {
-        Span::merge(self, other);
+        IntervalSum::merge(self, other);
         Ok(())
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(Span::encode(self));
+        bytes.extend(IntervalSum::encode(self));
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        Span::decode(bytes)
+        IntervalSum::decode(bytes)
     }
 
     fn bytes(&self) -> usize {

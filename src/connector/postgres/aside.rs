@@ -93,7 +93,7 @@ mod tests {
     use crate::connector::backlog::Stored;
     use crate::connector::postgres::feed::Piece;
     use crate::connector::postgres::lsn::Place;
-    use crate::connector::postgres::shape::Shape;
+    use crate::connector::postgres::table_schema::TableSchema;
     use crate::connector::segment::{Op, Segment};
     use crate::connector::{Position, Subscription};
     use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -122,7 +122,7 @@ mod tests {
         };
         let piece = Piece::Changes(vec![Stored::new(segment, 10)]);
         let place = Place { system_id: "s".into(), timeline: 1, lsn: Lsn(lsn) };
-        let tables = vec![(RelationId(1), Arc::new(Shape::new(&table)), piece)];
+        let tables = vec![(RelationId(1), Arc::new(TableSchema::new(&table)), piece)];
         Taken { place, committed_at: None, events: vec![], tables }
     }
 

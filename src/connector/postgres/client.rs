@@ -4,7 +4,7 @@
 //! that reads what has gathered every millisecond does not. One client for control queries, copies and the stream, so that
 //! all of them pin the same settings and so see the same text for the same value.
 
-use super::failure::{Failure, Response, Result};
+use super::error::{Response, Result, UpstreamError};
 use super::lsn::Lsn;
 use super::options::Options;
 use bytes::BytesMut;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A healthy server accepts within moments, also across continents.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Catalog queries and start-up answer within moments; a server that takes longer is taken for dead.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// A read takes what the kernel has gathered, up to this: with less, system calls would weigh.
 const READ: usize = 256 * 1024;
 /// Postgres' own limit of a message is 1 GiB; a length beyond it is no message.
@@ -61,12 +61,12 @@ pub struct Client {
 /// What a client talks over: a socket, or a script in its place.
 pub trait Link: Read + Write + Send {
     /// How long a read may wait.
-    fn patience(&self, limit: Duration) -> io::Result<()>;
+    fn set_timeout(&self, limit: Duration) -> io::Result<()>;
     fn socket(&self) -> io::Result<TcpStream>;
 }
 
 impl Link for TcpStream {
-    fn patience(&self, limit: Duration) -> io::Result<()> {
+    fn set_timeout(&self, limit: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(limit))
     }
 
@@ -88,13 +88,13 @@ pub enum Frame<'a> {
 impl Client {
     pub fn connect(options: &Options, purpose: Purpose) -> Result<Self> {
         let stream = open(&options.host, options.port)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Self::start(Box::new(stream), options, purpose)
     }
 
     /// Begins a session over `stream`.
     pub fn start(stream: Box<dyn Link>, options: &Options, purpose: Purpose) -> Result<Self> {
-        stream.patience(PATIENCE)?;
+        stream.set_timeout(TIMEOUT)?;
         let mut client = Self { stream, buffer: Buffer::new() };
         client.start_up(options, purpose)?;
         Ok(client)
@@ -105,9 +105,9 @@ impl Client {
         Ok(self.stream.socket()?)
     }
 
-    /// How long a read may wait; then it fails with [`Failure::timed_out`].
-    pub fn patience(&self, limit: Duration) -> Result<()> {
-        Ok(self.stream.patience(limit)?)
+    /// How long a read may wait; then it fails with [`UpstreamError::timed_out`].
+    pub fn set_timeout(&self, limit: Duration) -> Result<()> {
+        Ok(self.stream.set_timeout(limit)?)
     }
 
     /// Runs one statement or command; the rows of its answer as text.
@@ -118,9 +118,9 @@ impl Client {
             let (tag, body) = self.message()?;
             match tag {
                 b'D' => rows.push(row(body)?),
-                b'E' => failure = Some(Failure::Server(response(body))),
+                b'E' => failure = Some(UpstreamError::Server(response(body))),
                 b'Z' => return failure.map_or(Ok(rows), Err),
-                b'G' | b'H' | b'W' => return Err(Failure::Protocol("a copy nobody asked for".into())),
+                b'G' | b'H' | b'W' => return Err(UpstreamError::Protocol("a copy nobody asked for".into())),
                 _ => {}
             }
         }
@@ -129,7 +129,7 @@ impl Client {
     /// The one row of a query that has exactly one.
     pub fn query_one(&mut self, sql: &str) -> Result<Row> {
         let rows = self.query(sql)?;
-        rows.into_iter().next().ok_or_else(|| Failure::Protocol(format!("no row for: {sql}")))
+        rows.into_iter().next().ok_or_else(|| UpstreamError::Protocol(format!("no row for: {sql}")))
     }
 
     /// Starts `COPY … TO STDOUT`; then [`Client::frame`] and [`Client::fill`], until the end; then [`Client::finish`].
@@ -142,7 +142,7 @@ impl Client {
     pub fn finish(&mut self) -> Result<()> {
         loop {
             match self.message()? {
-                (b'E', body) => return Err(Failure::Server(response(body))),
+                (b'E', body) => return Err(UpstreamError::Server(response(body))),
                 (b'Z', _) => return Ok(()),
                 _ => {}
             }
@@ -168,7 +168,7 @@ impl Client {
             match tag {
                 b'd' => return Ok(Some(Frame::Data(&self.buffer.bytes[range]))),
                 b'c' | b'C' => return Ok(Some(Frame::End)),
-                b'E' => return Err(Failure::Server(response(&self.buffer.bytes[range]))),
+                b'E' => return Err(UpstreamError::Server(response(&self.buffer.bytes[range]))),
                 _ => {}
             }
         }
@@ -184,8 +184,8 @@ impl Client {
         loop {
             match self.message()? {
                 (tag, _) if tag == expected => return Ok(()),
-                (b'E', body) => failure = Some(Failure::Server(response(body))),
-                (b'Z', _) => return Err(failure.unwrap_or_else(|| Failure::Protocol("no copy began".into()))),
+                (b'E', body) => failure = Some(UpstreamError::Server(response(body))),
+                (b'Z', _) => return Err(failure.unwrap_or_else(|| UpstreamError::Protocol("no copy began".into()))),
                 _ => {}
             }
         }
@@ -222,7 +222,7 @@ impl Client {
         let mut version = 0;
         loop {
             match self.message()? {
-                (b'E', body) => return Err(Failure::Server(response(body))),
+                (b'E', body) => return Err(UpstreamError::Server(response(body))),
                 (b'S', body) => version = major_version(body).unwrap_or(version),
                 (b'Z', _) => break,
                 _ => {}
@@ -243,17 +243,17 @@ impl Client {
         loop {
             let (tag, body) = self.message()?;
             if tag == b'E' {
-                return Err(Failure::Server(response(body)));
+                return Err(UpstreamError::Server(response(body)));
             }
             let Some((kind, data)) = body.split_first_chunk().filter(|_| tag == b'R') else {
-                return Err(Failure::Protocol("no authentication request; is this a Postgres server?".into()));
+                return Err(UpstreamError::Protocol("no authentication request; is this a Postgres server?".into()));
             };
             let data = data.to_vec();
             match i32::from_be_bytes(*kind) {
                 0 => return Ok(()),
                 3 => self.send(|out| frontend::password_message(options.password.as_bytes(), out))?,
                 5 => {
-                    let salt = data.try_into().map_err(|_| Failure::Protocol("md5 salt".into()))?;
+                    let salt = data.try_into().map_err(|_| UpstreamError::Protocol("md5 salt".into()))?;
                     let hash = md5_hash(options.user.as_bytes(), options.password.as_bytes(), salt);
                     self.send(|out| frontend::password_message(hash.as_bytes(), out))?
                 }
@@ -264,16 +264,18 @@ impl Client {
                     self.send(|out| frontend::sasl_initial_response(sasl::SCRAM_SHA_256, &first, out))?
                 }
                 11 => {
-                    let dialogue = scram.as_mut().ok_or_else(|| Failure::Protocol("SASL out of order".into()))?;
+                    let dialogue = scram.as_mut().ok_or_else(|| UpstreamError::Protocol("SASL out of order".into()))?;
                     dialogue.update(&data)?;
                     let next = dialogue.message().to_vec();
                     self.send(|out| frontend::sasl_response(&next, out))?
                 }
                 12 => {
-                    let dialogue = scram.as_mut().ok_or_else(|| Failure::Protocol("SASL out of order".into()))?;
+                    let dialogue = scram.as_mut().ok_or_else(|| UpstreamError::Protocol("SASL out of order".into()))?;
                     dialogue.finish(&data)?
                 }
-                other => return Err(Failure::Protocol(format!("authentication method {other} is not supported"))),
+                other => {
+                    return Err(UpstreamError::Protocol(format!("authentication method {other} is not supported")));
+                }
             }
         }
     }
@@ -333,7 +335,7 @@ impl Buffer {
         let Some((&[tag, a, b, c, d], _)) = waiting.split_first_chunk() else { return Ok(None) };
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
         if !(4..=self.limit).contains(&len) {
-            return Err(Failure::Protocol(format!("a message of {len} bytes; is this a Postgres server?")));
+            return Err(UpstreamError::Protocol(format!("a message of {len} bytes; is this a Postgres server?")));
         }
         if waiting.len() < len + 1 {
             return Ok(None);
@@ -370,7 +372,7 @@ impl Buffer {
 }
 
 fn row(body: &[u8]) -> Result<Row> {
-    let short = || Failure::Protocol("a short row".into());
+    let short = || UpstreamError::Protocol("a short row".into());
     let (count, mut rest) = body.split_first_chunk().ok_or_else(short)?;
     let mut row = vec![];
     for _ in 0..u16::from_be_bytes(*count) {
@@ -458,7 +460,7 @@ mod tests {
         }
     }
 
-    /// Says that a gigabyte comes, and goes on sending it.
+    /// Says that a gigabyte comes, and continues sending it.
     struct Boaster(std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
     impl Read for Boaster {
@@ -483,7 +485,7 @@ mod tests {
     }
 
     impl Link for Boaster {
-        fn patience(&self, _: Duration) -> io::Result<()> {
+        fn set_timeout(&self, _: Duration) -> io::Result<()> {
             Ok(())
         }
 
@@ -501,7 +503,10 @@ mod tests {
         let options = Options::parse(&source).expect("options");
         let sent = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
         let failure = Client::start(Box::new(Boaster(sent.clone())), &options, Purpose::Sql).err().expect("refused");
-        assert!(matches!(&failure, Failure::Protocol(why) if why.contains("is this a Postgres server?")), "{failure}");
+        assert!(
+            matches!(&failure, UpstreamError::Protocol(why) if why.contains("is this a Postgres server?")),
+            "{failure}"
+        );
         assert!(sent.load(std::sync::atomic::Ordering::Relaxed) <= READ);
     }
 

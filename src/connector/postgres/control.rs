@@ -1,7 +1,7 @@
 //! Questions and commands beside the stream: what is upstream, and what we make and drop there.
 
 use super::client::{Client, Row};
-use super::failure::{Failure, Result};
+use super::error::{Result, UpstreamError};
 use super::lsn::{Lsn, Place};
 use crate::connector::Retained;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
@@ -29,12 +29,12 @@ impl Reader {
 
     fn number<T: std::str::FromStr>(&mut self) -> Result<T> {
         let text = self.text();
-        text.parse().map_err(|_| Failure::Protocol(format!("\"{text}\" where a number belongs")))
+        text.parse().map_err(|_| UpstreamError::Protocol(format!("\"{text}\" where a number belongs")))
     }
 
     fn lsn(&mut self) -> Result<Lsn> {
         let text = self.text();
-        text.parse().map_err(|_| Failure::Protocol(format!("\"{text}\" where a log position belongs")))
+        text.parse().map_err(|_| UpstreamError::Protocol(format!("\"{text}\" where a log position belongs")))
     }
 }
 

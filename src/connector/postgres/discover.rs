@@ -2,12 +2,12 @@
 
 use super::client::{Client, Purpose};
 use super::control::{self, Attribute, Generated};
-use super::failure::Result;
-use super::finding::Findings;
+use super::error::Result;
 use super::kind::Kinds;
 use super::options::Options;
-use super::shape;
+use super::table_schema;
 use super::validate;
+use super::validation_error::ValidationErrors;
 use crate::connector::{Discovered, Subscription, Wanted};
 use weir_sql::types::{Column, Type};
 
@@ -16,7 +16,7 @@ pub fn discover(options: &Options, wanted: &Wanted) -> Result<Discovered, weir_s
         Client::connect(options, Purpose::Sql).map_err(|failure| validate::unreachable(options, &failure))?;
     let (schema, name) = wanted.upstream.split_once('.').unwrap_or((&options.schema, &wanted.upstream));
     let (schema, name) = (unquoted(schema), unquoted(name));
-    let mut look = Look { options, wanted, schema, name, findings: Findings::default(), notices: vec![] };
+    let mut look = Look { options, wanted, schema, name, findings: ValidationErrors::default(), notices: vec![] };
     let subscription = look.run(&mut client).map_err(|failure| failure.error())?;
     look.findings.result(&format!("table \"{}.{}\"", look.schema, look.name))?;
     let subscription = subscription.ok_or_else(|| weir_sql::Error::internal("a table without findings or columns"))?;
@@ -36,7 +36,7 @@ struct Look<'a> {
     wanted: &'a Wanted,
     schema: String,
     name: String,
-    findings: Findings,
+    findings: ValidationErrors,
     notices: Vec<String>,
 }
 
@@ -178,7 +178,7 @@ impl Look<'_> {
         kinds: &Kinds,
     ) -> Option<Subscription> {
         self.missing(attributes);
-        let (mut columns, mut details) = (vec![], shape::Details::default());
+        let (mut columns, mut details) = (vec![], table_schema::Details::default());
         for attribute in self.in_order(attributes) {
             if attribute.generated != Generated::No && !sent.contains(&attribute.name) {
                 self.generated(&attribute.name);
@@ -189,7 +189,7 @@ impl Look<'_> {
             let nullable = !key.is_some_and(|key| key.contains(&attribute.number));
             columns.push(Column { name: attribute.name.clone(), kind, nullable });
             let Attribute { number, kind, modifier, .. } = *attribute;
-            details.columns.push(shape::Attribute { number, kind, modifier });
+            details.columns.push(table_schema::Attribute { number, kind, modifier });
         }
         let others = attributes.iter().filter(|a| columns.iter().all(|c| c.name != a.name));
         details.others = others.map(|a| a.name.clone()).collect();

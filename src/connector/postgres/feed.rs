@@ -6,18 +6,18 @@
 //! of a table meanwhile is kept, what committed before the copy's consistent point is dropped, and the table is
 //! consistent once the stream has reached that point.
 //!
-//! A table that is copied once more goes on as it is, with a *shadow* beside it: the new copy, and what the stream says since. When the
+//! A table that is copied once more continues as it is, with a *shadow* beside it: the new copy, and what the stream says since. When the
 //! stream has reached the shadow's consistent point, all of the shadow takes the place of what the table held, at once.
 
 use super::decode::{self, Message, Old, Tuple, Value};
-use super::failure::{Failure, Result};
+use super::error::{Result, UpstreamError};
 use super::log::Log;
 use super::lsn::{Lsn, Place};
-use super::shape::{Details, Mapping, Shape};
+use super::table_schema::{Details, Mapping, TableSchema};
 use crate::connector::backlog::{Backlog, Stored};
 use crate::connector::fold;
 use crate::connector::segment::Op;
-use crate::connector::{Bag, Batch, Cause, Changes, Event, Subscription, Waiting};
+use crate::connector::{Bag, Batch, Changes, Event, RowError, Subscription, Waiting};
 use std::collections::{HashMap, HashSet};
 use std::iter::empty;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ struct Open {
 struct Table {
     subscription: Subscription,
     details: Details,
-    shape: Arc<Shape>,
+    table_schema: Arc<TableSchema>,
     /// For this connection.
     mapping: Option<Mapping>,
     phase: Phase,
@@ -69,7 +69,7 @@ struct Table {
     shadow: bool,
     /// The open transaction changed or stops the table.
     touched: bool,
-    stopping: Option<Cause>,
+    stopping: Option<RowError>,
     /// New columns upstream that have been told.
     told: HashSet<String>,
 }
@@ -122,7 +122,7 @@ pub struct Taken {
     pub place: Place,
     pub committed_at: Option<i64>,
     pub events: Vec<Event>,
-    pub tables: Vec<(RelationId, Arc<Shape>, Piece)>,
+    pub tables: Vec<(RelationId, Arc<TableSchema>, Piece)>,
 }
 
 impl Taken {
@@ -152,13 +152,13 @@ impl Taken {
     /// be guessed at: it stops, and `stop` is told.
     pub fn fold(mut self, most: usize, stop: impl Fn(RelationId)) -> weir_storage::Result<Batch> {
         let mut tables = vec![];
-        for (table, shape, piece) in self.tables {
-            match piece.fold(&shape, most) {
+        for (table, table_schema, piece) in self.tables {
+            match piece.fold(&table_schema, most) {
                 Ok(folded) => tables.push((table, folded)),
                 Err(error @ weir_storage::Error::Retry(_)) => return Err(error),
                 Err(reason) => {
                     let message = format!("changes could not be folded: {reason}");
-                    let cause = Cause { sqlstate: "XX000".into(), message, expression: "table".into() };
+                    let cause = RowError { sqlstate: "XX000".into(), message, expression: "table".into() };
                     self.events.push(Event::Stopped { table, cause });
                     stop(table);
                 }
@@ -179,12 +179,14 @@ pub enum Piece {
 }
 
 impl Piece {
-    fn fold(self, shape: &Shape, most: usize) -> weir_storage::Result<Changes> {
-        Ok(match (self, shape.keyed) {
-            (Piece::Changes(segments), true) => Changes::Keyed(fold::keyed(&shape.schema, &shape.key, segments, most)?),
+    fn fold(self, table_schema: &TableSchema, most: usize) -> weir_storage::Result<Changes> {
+        Ok(match (self, table_schema.keyed) {
+            (Piece::Changes(segments), true) => {
+                Changes::Keyed(fold::keyed(&table_schema.schema, &table_schema.key, segments, most)?)
+            }
             (Piece::Changes(segments), false) => Changes::Bag(fold::bag(segments)?),
             (Piece::Copy { begins, rows }, true) => {
-                Changes::Keyed(fold::copied(&shape.key_schema, &shape.key, begins, rows)?)
+                Changes::Keyed(fold::copied(&table_schema.key_schema, &table_schema.key, begins, rows)?)
             }
             (Piece::Copy { begins, rows }, false) => Changes::Bag(Bag { truncated: begins, ..fold::bag(rows)? }),
         })
@@ -227,7 +229,7 @@ impl Feed {
         self.committed_at
     }
 
-    /// After a failover the same log goes on under another number.
+    /// After a failover the same log continues under another number.
     pub fn timeline(&mut self, timeline: u32) {
         self.place.timeline = timeline;
     }
@@ -237,11 +239,11 @@ impl Feed {
     /// Begins to feed a table; the copy it needs, if it needs one.
     pub fn subscribe(&mut self, subscription: Subscription) -> weir_sql::Result<Option<Attempt>> {
         let details = Details::of(&subscription)?;
-        let shape = Arc::new(Shape::new(&subscription));
+        let table_schema = Arc::new(TableSchema::new(&subscription));
         let attempt = Attempt { table: subscription.table, number: 1 };
         let phase = if subscription.copied { Phase::Live } else { Phase::Copying(Copying::new(attempt.number)) };
         let copy = if subscription.copied { None } else { Some(attempt) };
-        self.add(Table::new(subscription, details, shape, phase, false));
+        self.add(Table::new(subscription, details, table_schema, phase, false));
         Ok(copy)
     }
 
@@ -258,10 +260,10 @@ impl Feed {
             Phase::Stopped => return Err(refused("it has stopped; drop it and create it again")),
             Phase::Copying(_) | Phase::Joining(_) => return Err(refused("its first copy is not complete")),
         }
-        let (subscription, shape) = (table.subscription.clone(), table.shape.clone());
+        let (subscription, table_schema) = (table.subscription.clone(), table.table_schema.clone());
         let details = Details::of(&subscription)?;
         let attempt = Attempt { table: id, number: 1 };
-        self.add(Table::new(subscription, details, shape, Phase::Copying(Copying::new(attempt.number)), true));
+        self.add(Table::new(subscription, details, table_schema, Phase::Copying(Copying::new(attempt.number)), true));
         Ok(attempt)
     }
 
@@ -302,7 +304,7 @@ impl Feed {
     }
 
     /// Stops a table where the last transaction has ended.
-    pub fn stop(&mut self, table: RelationId, cause: Cause) {
+    pub fn stop(&mut self, table: RelationId, cause: RowError) {
         if self.halt(table) {
             self.events.push(Event::Stopped { table, cause });
             self.moved = true;
@@ -352,7 +354,7 @@ impl Feed {
                 self.keepalive(Lsn(u64::from_be_bytes(end)));
                 Ok(frame[17] != 0)
             }
-            _ => Err(Failure::Protocol("an unknown frame in the stream".into())),
+            _ => Err(UpstreamError::Protocol("an unknown frame in the stream".into())),
         }
     }
 
@@ -389,7 +391,7 @@ impl Feed {
 
     fn begin(&mut self, commit: Lsn) -> Result<()> {
         if self.open.is_some() {
-            return Err(Failure::Protocol("a transaction inside a transaction".into()));
+            return Err(UpstreamError::Protocol("a transaction inside a transaction".into()));
         }
         // The position is the end of a record, so what starts before it ends at or before it.
         let skip = commit < self.place.lsn;
@@ -398,14 +400,14 @@ impl Feed {
     }
 
     fn commit(&mut self, end: Lsn, at: i64) -> Result<()> {
-        let open = self.open.take().ok_or_else(|| Failure::Protocol("a commit without a transaction".into()))?;
+        let open = self.open.take().ok_or_else(|| UpstreamError::Protocol("a commit without a transaction".into()))?;
         if open.skip {
             // Only descriptions of tables have been read.
             open.touched.into_iter().for_each(|place| self.finish(place, open.commit));
             return Ok(());
         }
         if end <= open.commit {
-            return Err(Failure::Protocol("a commit that ends before it starts".into()));
+            return Err(UpstreamError::Protocol("a commit that ends before it starts".into()));
         }
         open.touched.into_iter().for_each(|place| self.finish(place, open.commit));
         self.place.lsn = end;
@@ -475,7 +477,7 @@ impl Feed {
         for table in replaced.map(|t| t.subscription.table).collect::<Vec<_>>() {
             let expression = format!("table \"{}\".\"{}\"", relation.schema, relation.name);
             let message = "the table was dropped upstream and another has its name".into();
-            self.stop(table, Cause { sqlstate: "55000".into(), message, expression });
+            self.stop(table, RowError { sqlstate: "55000".into(), message, expression });
         }
     }
 
@@ -483,7 +485,7 @@ impl Feed {
     #[inline]
     fn each(&mut self, relation: u32, change: impl Fn(&mut Table) -> Result<()>) -> Result<()> {
         let Some(open) = &mut self.open else {
-            return Err(Failure::Protocol("a change outside a transaction".into()));
+            return Err(UpstreamError::Protocol("a change outside a transaction".into()));
         };
         if open.skip {
             return Ok(());
@@ -547,9 +549,9 @@ impl Feed {
         Some(table.copy_again(attempt.number))
     }
 
-    pub fn subscription(&self, attempt: Attempt) -> Option<(&Subscription, &Arc<Shape>)> {
+    pub fn subscription(&self, attempt: Attempt) -> Option<(&Subscription, &Arc<TableSchema>)> {
         let table = self.tables.iter().find(|t| t.subscription.table == attempt.table)?;
-        Some((&table.subscription, &table.shape))
+        Some((&table.subscription, &table.table_schema))
     }
 
     fn copying(&mut self, attempt: Attempt) -> Option<(&mut Log, &mut Copying)> {
@@ -653,7 +655,7 @@ impl Feed {
             let reached = |phase: &Phase| matches!(phase, Phase::Joining(point) if self.place.lsn >= *point);
             let joined = reached(&table.phase);
             if let Some(piece) = table.take() {
-                tables.push((id, table.shape.clone(), piece));
+                tables.push((id, table.table_schema.clone(), piece));
             }
             if joined {
                 table.phase = Phase::Live;
@@ -676,7 +678,7 @@ impl Feed {
 
 impl Feed {
     /// Shadows that are whole, in the place of their tables' own changes; those that stopped are gone.
-    fn take_shadows(&mut self) -> Vec<(RelationId, Arc<Shape>, Piece)> {
+    fn take_shadows(&mut self) -> Vec<(RelationId, Arc<TableSchema>, Piece)> {
         let mut taken = vec![];
         let over = |t: &Table, reached: Lsn| match &t.phase {
             Phase::Copying(c) => c.complete && c.consistent.is_some_and(|point| point <= reached),
@@ -693,7 +695,7 @@ impl Feed {
                 // The shadow has all of it.
                 let _ = own.log.take();
                 self.events.push(Event::Consistent(id));
-                taken.push((id, shadow.shape.clone(), shadow.whole()));
+                taken.push((id, shadow.table_schema.clone(), shadow.whole()));
             }
         }
         taken
@@ -723,10 +725,16 @@ fn moved(new: Tuple, old: Tuple, mapping: &Mapping) -> bool {
 }
 
 impl Table {
-    fn new(subscription: Subscription, details: Details, shape: Arc<Shape>, phase: Phase, shadow: bool) -> Self {
-        let log = Log::new(shape.clone());
+    fn new(
+        subscription: Subscription,
+        details: Details,
+        table_schema: Arc<TableSchema>,
+        phase: Phase,
+        shadow: bool,
+    ) -> Self {
+        let log = Log::new(table_schema.clone());
         let (mapping, stopping, told) = (None, None, HashSet::new());
-        Self { subscription, details, shape, mapping, phase, log, shadow, touched: false, stopping, told }
+        Self { subscription, details, table_schema, mapping, phase, log, shadow, touched: false, stopping, told }
     }
 
     fn is_copying(&self, attempt: Attempt) -> bool {
@@ -772,7 +780,7 @@ impl Table {
 
     /// Everything a shadow has: what there was is gone, then come its rows, then what the stream said since.
     fn whole(mut self) -> Piece {
-        let mut gone = Log::new(self.shape.clone());
+        let mut gone = Log::new(self.table_schema.clone());
         // Emptying a table has no value that could be refused.
         let _ = gone.push(Op::Truncate, empty(), empty());
         gone.commit();
@@ -806,7 +814,7 @@ impl Table {
     fn update(&mut self, old: Option<Old>, new: Tuple) -> Result<()> {
         let Some(old) = old else { return self.insert_over(new) };
         let mapping = mapping(&self.mapping, [new, old.tuple()])?;
-        let pushed = if !self.shape.keyed {
+        let pushed = if !self.table_schema.keyed {
             let retracted = self.log.push(Op::Retract, empty(), row(old.tuple(), &mapping.columns));
             retracted.and_then(|()| self.log.push(Op::Insert, empty(), filled(new, old, mapping)))
         } else if moved(new, old.tuple(), mapping) {
@@ -819,13 +827,13 @@ impl Table {
 
     /// An update without an old image: the key is the same.
     fn insert_over(&mut self, new: Tuple) -> Result<()> {
-        if self.shape.keyed { self.image(Op::Upsert, new) } else { Err(no_image()) }
+        if self.table_schema.keyed { self.image(Op::Upsert, new) } else { Err(no_image()) }
     }
 
     fn delete(&mut self, old: Old) -> Result<()> {
         let mapping = mapping(&self.mapping, [old.tuple()])?;
         let pushed = match old {
-            _ if self.shape.keyed => self.log.push(Op::Delete, row(old.tuple(), &mapping.keys), empty()),
+            _ if self.table_schema.keyed => self.log.push(Op::Delete, row(old.tuple(), &mapping.keys), empty()),
             Old::Full(old) => self.log.push(Op::Retract, empty(), row(old, &mapping.columns)),
             Old::Key(_) => return Err(no_image()),
         };
@@ -839,7 +847,7 @@ impl Table {
 
     /// A key that cannot be held names no row, so the table stops.
     #[inline]
-    fn check(&mut self, pushed: Result<(), Cause>) -> Result<()> {
+    fn check(&mut self, pushed: Result<(), RowError>) -> Result<()> {
         if let Err(cause) = pushed {
             self.stopping = Some(cause);
         }
@@ -857,7 +865,7 @@ impl Table {
 
     /// Everything of the attempt before is void, also what it handed over: the next one begins by emptying the table.
     fn copy_again(&mut self, number: u64) -> Attempt {
-        self.log = Log::new(self.shape.clone());
+        self.log = Log::new(self.table_schema.clone());
         let next = number + 1;
         self.phase = Phase::Copying(Copying::new(next));
         Attempt { table: self.subscription.table, number: next }
@@ -882,15 +890,16 @@ impl Table {
 /// This connection's mapping, which fits `tuples`.
 #[inline]
 fn mapping<'a, const N: usize>(mapping: &'a Option<Mapping>, tuples: [Tuple; N]) -> Result<&'a Mapping> {
-    let mapping = mapping.as_ref().ok_or_else(|| Failure::Protocol("a row before its table's description".into()))?;
+    let mapping =
+        mapping.as_ref().ok_or_else(|| UpstreamError::Protocol("a row before its table's description".into()))?;
     match tuples.iter().all(|t| t.width() == mapping.columns.len()) {
         true => Ok(mapping),
-        false => Err(Failure::Protocol("a row that does not fit its table's description".into())),
+        false => Err(UpstreamError::Protocol("a row that does not fit its table's description".into())),
     }
 }
 
-fn no_image() -> Failure {
-    Failure::Protocol("a change without an old image of a table without a key".into())
+fn no_image() -> UpstreamError {
+    UpstreamError::Protocol("a change without an old image of a table without a key".into())
 }
 
 #[cfg(test)]

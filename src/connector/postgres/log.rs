@@ -5,9 +5,9 @@
 //! Segments that cannot be taken yet may be moved to the spill folder meanwhile.
 
 use super::decode::Value;
-use super::shape::Shape;
+use super::table_schema::TableSchema;
 use super::value::Builder;
-use crate::connector::Cause;
+use crate::connector::RowError;
 use crate::connector::backlog::{Backlog, Stored};
 use crate::connector::segment::{Op, Rejected, Segment};
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch};
@@ -24,7 +24,7 @@ const SPILL_BYTES: usize = 1 << 20;
 const VALUE_BYTES: usize = 8;
 
 pub struct Log {
-    shape: Arc<Shape>,
+    table_schema: Arc<TableSchema>,
     done: Backlog,
     open: Open,
     /// Changes in `done` and `open`.
@@ -52,9 +52,9 @@ struct Open {
 }
 
 impl Log {
-    pub fn new(shape: Arc<Shape>) -> Self {
-        let open = Open::new(&shape);
-        Self { shape, done: Backlog::default(), open, total: Size::default(), committed: Size::default() }
+    pub fn new(table_schema: Arc<TableSchema>) -> Self {
+        let open = Open::new(&table_schema);
+        Self { table_schema, done: Backlog::default(), open, total: Size::default(), committed: Size::default() }
     }
 
     pub fn committed(&self) -> Size {
@@ -73,14 +73,14 @@ impl Log {
         op: Op,
         old: impl Iterator<Item = (u16, Value<'a>)>,
         new: impl Iterator<Item = (u16, Value<'a>)>,
-    ) -> Result<(), Cause> {
+    ) -> Result<(), RowError> {
         let before = self.open.bytes;
         let (rows, olds) = op.consumes();
         if olds > 0 {
-            self.open.old(&self.shape, old)?;
+            self.open.old(&self.table_schema, old)?;
         }
         if rows > 0 {
-            self.open.row(&self.shape, new)?;
+            self.open.row(&self.table_schema, new)?;
         }
         self.open.row_count += rows as u32;
         self.open.old_count += olds as u32;
@@ -105,7 +105,7 @@ impl Log {
         let (keep, committed) = (self.prefix(self.committed.changes), self.committed);
         self.done = Backlog::default();
         keep.into_iter().for_each(|stored| self.done.push(stored));
-        self.open = Open::new(&self.shape);
+        self.open = Open::new(&self.table_schema);
         (self.total, self.committed) = (committed, committed);
     }
 
@@ -153,30 +153,34 @@ impl Log {
     }
 
     fn close(&mut self) {
-        let open = std::mem::replace(&mut self.open, Open::new(&self.shape));
+        let open = std::mem::replace(&mut self.open, Open::new(&self.table_schema));
         if !open.ops.is_empty() {
             let bytes = open.bytes;
-            self.done.push(Stored::new(open.finish(&self.shape), bytes));
+            self.done.push(Stored::new(open.finish(&self.table_schema), bytes));
         }
     }
 }
 
 impl Open {
-    fn new(shape: &Shape) -> Self {
+    fn new(table_schema: &TableSchema) -> Self {
         Self {
             ops: vec![],
-            rows: shape.kinds.iter().map(Builder::new).collect(),
-            olds: shape.key.iter().map(|&c| Builder::new(&shape.kinds[c])).collect(),
+            rows: table_schema.kinds.iter().map(Builder::new).collect(),
+            olds: table_schema.key.iter().map(|&c| Builder::new(&table_schema.kinds[c])).collect(),
             row_count: 0,
             old_count: 0,
-            unknown: shape.kinds.iter().map(|_| None).collect(),
+            unknown: table_schema.kinds.iter().map(|_| None).collect(),
             failed: vec![],
             bytes: 0,
         }
     }
 
     #[inline]
-    fn row<'a>(&mut self, shape: &Shape, values: impl Iterator<Item = (u16, Value<'a>)>) -> Result<(), Cause> {
+    fn row<'a>(
+        &mut self,
+        table_schema: &TableSchema,
+        values: impl Iterator<Item = (u16, Value<'a>)>,
+    ) -> Result<(), RowError> {
         for (column, value) in values {
             let column = usize::from(column);
             self.bytes += VALUE_BYTES;
@@ -184,38 +188,50 @@ impl Open {
                 Value::Text(text) => {
                     self.bytes += text.len();
                     if let Err(reject) = self.rows[column].append(text) {
-                        self.reject(shape, column, reject.sqlstate, &reject.message)?;
+                        self.reject(table_schema, column, reject.sqlstate, &reject.message)?;
                     }
                 }
-                Value::Null if shape.is_key(column) => return Err(shape.cause(column, "22004", NULL_KEY)),
+                Value::Null if table_schema.is_key(column) => return Err(table_schema.cause(column, "22004", NULL_KEY)),
                 Value::Null => self.rows[column].append_null(),
-                Value::Unchanged if shape.is_key(column) => return Err(shape.cause(column, "XX001", UNSENT_KEY)),
+                Value::Unchanged if table_schema.is_key(column) => {
+                    return Err(table_schema.cause(column, "XX001", UNSENT_KEY));
+                }
                 Value::Unchanged => self.leave_out(column),
             }
         }
         Ok(())
     }
 
-    fn old<'a>(&mut self, shape: &Shape, values: impl Iterator<Item = (u16, Value<'a>)>) -> Result<(), Cause> {
+    fn old<'a>(
+        &mut self,
+        table_schema: &TableSchema,
+        values: impl Iterator<Item = (u16, Value<'a>)>,
+    ) -> Result<(), RowError> {
         for (place, value) in values {
             let place = usize::from(place);
             self.bytes += VALUE_BYTES;
-            let column = shape.key[place];
+            let column = table_schema.key[place];
             match value {
                 Value::Text(text) => self.olds[place]
                     .append(text)
-                    .map_err(|reject| shape.cause(column, reject.sqlstate, &reject.message))?,
-                Value::Null => return Err(shape.cause(column, "22004", NULL_KEY)),
-                Value::Unchanged => return Err(shape.cause(column, "XX001", UNSENT_KEY)),
+                    .map_err(|reject| table_schema.cause(column, reject.sqlstate, &reject.message))?,
+                Value::Null => return Err(table_schema.cause(column, "22004", NULL_KEY)),
+                Value::Unchanged => return Err(table_schema.cause(column, "XX001", UNSENT_KEY)),
             }
         }
         Ok(())
     }
 
     #[cold]
-    fn reject(&mut self, shape: &Shape, column: usize, sqlstate: &str, message: &str) -> Result<(), Cause> {
-        let cause = shape.cause(column, sqlstate, message);
-        if shape.is_key(column) {
+    fn reject(
+        &mut self,
+        table_schema: &TableSchema,
+        column: usize,
+        sqlstate: &str,
+        message: &str,
+    ) -> Result<(), RowError> {
+        let cause = table_schema.cause(column, sqlstate, message);
+        if table_schema.is_key(column) {
             return Err(cause);
         }
         self.rows[column].append_null();
@@ -231,7 +247,7 @@ impl Open {
         bits.append(true);
     }
 
-    fn finish(mut self, shape: &Shape) -> Segment {
+    fn finish(mut self, table_schema: &TableSchema) -> Segment {
         let rows = self.row_count as usize;
         let unknown = self.unknown.into_iter().map(|bits| {
             let mut bits = bits?;
@@ -242,8 +258,8 @@ impl Open {
         self.failed.retain(|f| f.row < self.row_count);
         Segment {
             unknown: unknown.collect(),
-            rows: batch(&shape.schema, &mut self.rows, rows),
-            olds: batch(&shape.key_schema, &mut self.olds, self.old_count as usize),
+            rows: batch(&table_schema.schema, &mut self.rows, rows),
+            olds: batch(&table_schema.key_schema, &mut self.olds, self.old_count as usize),
             ops: self.ops,
             failed: self.failed,
         }
@@ -261,7 +277,7 @@ fn batch(schema: &SchemaRef, builders: &mut [Builder], rows: usize) -> RecordBat
 const NULL_KEY: &str = "upstream sent a null in the key";
 const UNSENT_KEY: &str = "upstream left out a value of the key";
 
-impl Shape {
+impl TableSchema {
     #[inline]
     fn is_key(&self, column: usize) -> bool {
         self.key.contains(&column)
@@ -291,10 +307,10 @@ mod tests {
             copied: true,
             details: serde_json::Value::Null,
         };
-        Log::new(Arc::new(Shape::new(&table)))
+        Log::new(Arc::new(TableSchema::new(&table)))
     }
 
-    fn upsert(log: &mut Log, id: &str, n: &str) -> Result<(), Cause> {
+    fn upsert(log: &mut Log, id: &str, n: &str) -> Result<(), RowError> {
         let value = |text: &'static str| Value::Text(text.as_bytes());
         let row = [(0, Value::Text(id.as_bytes())), (1, Value::Text(n.as_bytes())), (2, value("x"))];
         log.push(Op::Upsert, [].into_iter(), row.into_iter())

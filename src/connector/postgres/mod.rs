@@ -1,7 +1,7 @@
 //! Postgres: its write-ahead log by logical replication, its rows by COPY.
 //!
 //! In reading order: [`options`] and [`validate`] (what is asked for, and whether it can be), [`upstream`] (what is made
-//! there), [`discover`] and [`shape`] (tables), [`client`] and [`control`] (talking to the server), [`decode`], [`rows`] and
+//! there), [`discover`] and [`table_schema`] (tables), [`client`] and [`control`] (talking to the server), [`decode`], [`rows`] and
 //! [`value`] (bytes to columns), [`log`], [`feed`] and [`aside`] (what waits to be taken), [`stream`] and [`snapshot`] (the
 //! threads that read), [`watch`] (the slot's health). Promises: whole transactions (I1), acknowledgement by proof (I7), trouble
 //! stays here (I12).
@@ -12,21 +12,21 @@ pub mod client;
 pub mod control;
 pub mod decode;
 pub mod discover;
-pub mod failure;
+pub mod error;
 pub mod feed;
-pub mod finding;
 pub mod kind;
 pub mod log;
 pub mod lsn;
 pub mod options;
 pub mod rows;
-pub mod shape;
 pub mod shared;
 pub mod snapshot;
 pub mod source;
 pub mod stream;
+pub mod table_schema;
 pub mod upstream;
 pub mod validate;
+pub mod validation_error;
 pub mod value;
 pub mod watch;
 

@@ -1,6 +1,6 @@
 //! The options of `WITH (connector = 'postgres-cdc', …)`, by RisingWave's names.
 
-use super::finding::{Finding, Findings};
+use super::validation_error::{ValidationError, ValidationErrors};
 use crate::connector::{Definition, Identity};
 use std::collections::BTreeMap;
 use weir_sql::Result;
@@ -44,7 +44,7 @@ pub struct Options {
 impl Options {
     /// Everything wrong with them is told at once.
     pub fn parse(source: &Definition) -> Result<Self> {
-        let mut reader = Reader { options: &source.options, findings: Findings::default() };
+        let mut reader = Reader { options: &source.options, findings: ValidationErrors::default() };
         reader.refuse_unknown();
         // Two stores may count alike.
         let Identity { store, token, before } = source.identity;
@@ -85,11 +85,11 @@ fn application(token: u64, source: &str) -> String {
 
 struct Reader<'a> {
     options: &'a BTreeMap<String, String>,
-    findings: Findings,
+    findings: ValidationErrors,
 }
 
 impl Reader<'_> {
-    fn refuse(&mut self, message: String) -> &mut Finding {
+    fn refuse(&mut self, message: String) -> &mut ValidationError {
         self.findings.add("22023", message)
     }
 

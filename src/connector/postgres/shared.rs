@@ -1,7 +1,7 @@
 //! What the threads of one source share.
 
 use super::client::Client;
-use super::failure::{Failure, Result};
+use super::error::{Result, UpstreamError};
 use super::feed::Feed;
 use super::lsn::{Lsn, Place};
 use super::options::Options;
@@ -30,10 +30,10 @@ pub struct Shared {
     pub owns_publication: bool,
     wake: Arc<Notify>,
     feed: Mutex<Feed>,
-    /// Rung when something was taken, and at the end.
+    /// Notified when something was taken, and at the end.
     room: Condvar,
     health: Mutex<Health>,
-    pub pulse: Pulse,
+    pub status_timer: StatusTimer,
     /// What the proofs given so far cover; 0: none was given.
     acknowledged: AtomicU64,
     handed: AtomicU64,
@@ -57,7 +57,7 @@ struct Sockets {
 
 /// When to tell upstream how far we are.
 #[derive(Default)]
-pub struct Pulse {
+pub struct StatusTimer {
     due: Mutex<Due>,
     bell: Condvar,
 }
@@ -80,8 +80,8 @@ impl Due {
     }
 }
 
-impl Pulse {
-    pub fn ring(&self, set: impl FnOnce(&mut Due)) {
+impl StatusTimer {
+    pub fn notify(&self, set: impl FnOnce(&mut Due)) {
         set(&mut self.due.lock().expect("no holder panics"));
         self.bell.notify_all();
     }
@@ -90,7 +90,7 @@ impl Pulse {
         *self.due.lock().expect("no holder panics") = Due::default();
     }
 
-    /// Waits until it is rung, or `limit` has passed; what is due is due once, the end stays.
+    /// Waits until it is notified, or `limit` has passed; what is due is due once, the end stays.
     pub fn wait(&self, limit: Duration) -> Due {
         let due = self.due.lock().expect("no holder panics");
         let (mut due, _) = self.bell.wait_timeout_while(due, limit, |due| !due.any()).expect("no holder panics");
@@ -114,7 +114,7 @@ impl Shared {
             feed: Mutex::new(Feed::new(place)),
             room: Condvar::new(),
             health: Mutex::new(Health { state: State::Connecting, last_error: None, retained: None }),
-            pulse: Pulse::default(),
+            status_timer: StatusTimer::default(),
             acknowledged: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -182,7 +182,7 @@ impl Shared {
     /// Never lowers what was acknowledged before: older servers would follow down.
     pub fn acknowledge(&self, lsn: Lsn) {
         self.acknowledged.fetch_max(lsn.0, Ordering::Relaxed);
-        self.pulse.ring(|due| due.acknowledge = true);
+        self.status_timer.notify(|due| due.acknowledge = true);
     }
 
     pub fn acknowledged(&self) -> Lsn {
@@ -255,7 +255,7 @@ impl Shared {
             let _feed = self.feed();
             self.room.notify_all();
         }
-        self.pulse.ring(|due| due.over = true);
+        self.status_timer.notify(|due| due.over = true);
         for socket in self.sockets.lock().expect("no holder panics").open.values() {
             let _ = socket.shutdown(Shutdown::Both);
         }
@@ -293,8 +293,8 @@ impl Drop for Registered {
     }
 }
 
-pub fn ended() -> Failure {
-    Failure::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the source was stopped"))
+pub fn ended() -> UpstreamError {
+    UpstreamError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, "the source was stopped"))
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@
 
 use super::client::{Client, Frame, Purpose};
 use super::control;
-use super::failure::{Failure, Result, Verdict};
+use super::error::{Result, UpstreamError, Verdict};
 use super::feed::Attempt;
 use super::log::Log;
 use super::rows::Line;
-use super::shape::{Details, Shape};
 use super::shared::{Shared, ended};
+use super::table_schema::{Details, TableSchema};
 use crate::connector::segment::Op;
-use crate::connector::{Cause, Subscription};
+use crate::connector::{RowError, Subscription};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use std::iter::empty;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const RANGE: u64 = 4096;
 const BATCH_ROWS: usize = 16 * 1024;
 const BATCH_BYTES: usize = 2 << 20;
 /// How long to wait for running transactions before the snapshot is given up and tried anew.
-const SLOT_PATIENCE: Duration = Duration::from_secs(120);
+const SLOT_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
@@ -43,7 +43,7 @@ enum End {
     /// Another try, or nobody, is responsible for the table now.
     Superseded,
     /// The table cannot be copied as it is.
-    Hopeless(Cause),
+    Hopeless(RowError),
 }
 
 /// Copies a table, trying again until it succeeds, cannot, or is no longer wanted.
@@ -71,7 +71,7 @@ pub fn run(shared: &Arc<Shared>, mut attempt: Attempt) {
 
 fn copy(shared: &Arc<Shared>, attempt: Attempt) -> Result<End> {
     let options = &shared.options;
-    let Some((table, shape)) = shared.feed().subscription(attempt).map(|(t, s)| (t.clone(), s.clone())) else {
+    let Some((table, table_schema)) = shared.feed().subscription(attempt).map(|(t, s)| (t.clone(), s.clone())) else {
         return Ok(End::Superseded);
     };
     let mut holder = Client::connect(options, Purpose::Sql)?;
@@ -96,30 +96,30 @@ fn copy(shared: &Arc<Shared>, attempt: Attempt) -> Result<End> {
     if !shared.feed().copy_begins(attempt, slot.consistent, estimate) {
         return Ok(End::Superseded);
     }
-    shared.pulse.ring(|due| due.awaited = true);
+    shared.status_timer.notify(|due| due.awaited = true);
     info!(source = options.application, table = %attempt.table, consistent = %slot.consistent, pages, "copy begins");
-    let snapshot = slot.snapshot.ok_or_else(|| Failure::Protocol("a slot without its snapshot".into()))?;
+    let snapshot = slot.snapshot.ok_or_else(|| UpstreamError::Protocol("a slot without its snapshot".into()))?;
     let ranges = ranges(pages, control::server(&mut holder)?.version);
-    let job = Job { shared, attempt, table: &table, shape: &shape, snapshot: &snapshot, ranges: &ranges };
+    let job = Job { shared, attempt, table: &table, table_schema: &table_schema, snapshot: &snapshot, ranges: &ranges };
     let end = job.run()?;
     if let End::Done = end {
         if !shared.feed().copy_ends(attempt) {
             return Ok(End::Superseded);
         }
-        shared.pulse.ring(|due| due.awaited = true);
+        shared.status_timer.notify(|due| due.awaited = true);
         info!(source = options.application, table = %attempt.table, "copy is complete");
     }
     Ok(end)
 }
 
 /// Whether trying again cannot help.
-fn definite(failure: &Failure) -> bool {
+fn definite(failure: &UpstreamError) -> bool {
     matches!(failure.sqlstate(), Some("42P01" | "42703" | "42501" | "42809" | "3F000" | "42704"))
         || matches!(failure.verdict(""), Verdict::Stop(_)) && failure.sqlstate().is_some_and(|s| s.starts_with("42"))
 }
 
-fn cause(table: &Subscription, failure: &Failure) -> Cause {
-    Cause {
+fn cause(table: &Subscription, failure: &UpstreamError) -> RowError {
+    RowError {
         sqlstate: "55000".into(),
         message: format!("the table cannot be copied: {failure}"),
         expression: format!("table \"{}\".\"{}\"", table.schema, table.name),
@@ -134,8 +134,8 @@ fn lock(holder: &mut Client, table: &Subscription) -> Result<()> {
 }
 
 /// Why the table is not the one that was subscribed any more. It cannot change while it is locked.
-fn changed(holder: &mut Client, table: &Subscription) -> Result<Option<Cause>> {
-    let of_table = |message: &str| Cause {
+fn changed(holder: &mut Client, table: &Subscription) -> Result<Option<RowError>> {
+    let of_table = |message: &str| RowError {
         sqlstate: "55000".into(),
         message: message.into(),
         expression: format!("table \"{}\".\"{}\"", table.schema, table.name),
@@ -144,9 +144,9 @@ fn changed(holder: &mut Client, table: &Subscription) -> Result<Option<Cause>> {
     if found.is_none_or(|relation| u64::from(relation.oid) != table.identity) {
         return Ok(Some(of_table("the table was dropped upstream and another has its name")));
     }
-    let details = Details::of(table).map_err(|e| Failure::Protocol(e.to_string()))?;
+    let details = Details::of(table).map_err(|e| UpstreamError::Protocol(e.to_string()))?;
     let now = control::attributes(holder, table.identity as u32)?;
-    let same = |(column, attribute): (&weir_sql::types::Column, &super::shape::Attribute)| {
+    let same = |(column, attribute): (&weir_sql::types::Column, &super::table_schema::Attribute)| {
         let found = now.iter().find(|a| a.name == column.name);
         found.is_some_and(|a| (a.number, a.kind, a.modifier) == (attribute.number, attribute.kind, attribute.modifier))
     };
@@ -159,7 +159,7 @@ fn changed(holder: &mut Client, table: &Subscription) -> Result<Option<Cause>> {
 /// The snapshot, after every transaction that runs has ended.
 fn export(shared: &Shared, holder: &mut Client, exporter: &mut Client, attempt: Attempt) -> Result<control::NewSlot> {
     let name = format!("weir_{:016x}", shared.env.random.next());
-    exporter.patience(SLOT_PATIENCE)?;
+    exporter.set_timeout(SLOT_TIMEOUT)?;
     control::create_slot(exporter, &name, "TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT").inspect_err(|failure| {
         if failure.timed_out()
             && let Ok(running) = control::running(holder)
@@ -188,7 +188,7 @@ struct Job<'a> {
     shared: &'a Arc<Shared>,
     attempt: Attempt,
     table: &'a Subscription,
-    shape: &'a Arc<Shape>,
+    table_schema: &'a Arc<TableSchema>,
     snapshot: &'a str,
     ranges: &'a [String],
 }
@@ -199,7 +199,7 @@ impl Job<'_> {
         let readers = READERS.min(self.ranges.len()).min(thread::available_parallelism().map_or(2, usize::from).max(2));
         let ends: Vec<Result<End>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..readers).map(|_| scope.spawn(|| self.read(&next))).collect();
-            let panicked = || Err(Failure::Protocol("a reader of the copy panicked".into()));
+            let panicked = || Err(UpstreamError::Protocol("a reader of the copy panicked".into()));
             threads.into_iter().map(|t| t.join().unwrap_or_else(|_| panicked())).collect()
         });
         for end in ends {
@@ -236,7 +236,7 @@ impl Job<'_> {
     }
 
     fn read_range(&self, client: &mut Client) -> Result<End> {
-        let mut log = Log::new(self.shape.clone());
+        let mut log = Log::new(self.table_schema.clone());
         let mut line = Line::default();
         loop {
             while let Some(frame) = client.frame()? {
@@ -244,8 +244,8 @@ impl Job<'_> {
                     client.finish()?;
                     return Ok(if self.hand_over(&mut log)? { End::Done } else { End::Superseded });
                 };
-                if !line.read(data) || line.values(data).len() != self.shape.kinds.len() {
-                    return Err(Failure::Protocol("a line that is none of the copy's".into()));
+                if !line.read(data) || line.values(data).len() != self.table_schema.kinds.len() {
+                    return Err(UpstreamError::Protocol("a line that is none of the copy's".into()));
                 }
                 let values = line.values(data).enumerate().map(|(column, value)| (column as u16, value));
                 if let Err(cause) = log.push(Op::Insert, empty(), values) {

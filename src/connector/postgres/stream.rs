@@ -6,7 +6,7 @@
 
 use super::client::{Client, Frame, Purpose};
 use super::control::{self, Slot};
-use super::failure::{AGAIN, Failure, Result, Stop, Verdict};
+use super::error::{AGAIN, Result, StopReason, UpstreamError, Verdict};
 use super::feed::{Attempt, Feed};
 use super::lsn::{Lsn, Place};
 use super::options::Options;
@@ -22,16 +22,16 @@ use tracing::{info, warn};
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 /// How often upstream hears of us at least; less when its `wal_sender_timeout` is short.
-const TELL: Duration = Duration::from_secs(10);
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// While a table waits for the stream to reach its consistent point, upstream is asked this often where it is.
-const ASK: Duration = Duration::from_millis(50);
+const POSITION_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a server may be silent that would wait for ever itself.
-const SILENCE: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A read waits this long at most, so that silence is noticed.
-const LOOK: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// A read that finds little has the next one wait until a millisecond has passed: Postgres sends row by row.
 const PACE_MICROS: u64 = 1000;
-const LITTLE: usize = 64 * 1024;
+const SMALL_READ: usize = 64 * 1024;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH: i64 = 946_684_800_000_000;
 
@@ -50,7 +50,7 @@ pub fn run(shared: Arc<Shared>, copy: impl Fn(Attempt)) {
         let again = shared.feed().abandon();
         again.into_iter().for_each(&copy);
         match failure.verdict(&shared.options.slot) {
-            Verdict::Stop(Stop { name, reason, remedy }) => {
+            Verdict::Stop(StopReason { name, reason, remedy }) => {
                 warn!(source = shared.options.application, state = name, reason, "source stopped");
                 shared.set_state(State::Stopped { name: name.into(), reason, remedy });
                 shared.wake();
@@ -64,7 +64,7 @@ pub fn run(shared: Arc<Shared>, copy: impl Fn(Attempt)) {
                 }
             }
         }
-        let is_full = matches!(&failure, Failure::Io(error) if error.kind() == io::ErrorKind::StorageFull);
+        let is_full = matches!(&failure, UpstreamError::Io(error) if error.kind() == io::ErrorKind::StorageFull);
         pause = if streamed && !is_full { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
         shared.sleep(pause);
     }
@@ -93,14 +93,14 @@ fn session(shared: &Arc<Shared>, streamed: &mut bool) -> Result<Never> {
     shared.set_state(State::Running { copying });
     info!(source = options.application, position = %place.lsn, "source is streaming");
     *streamed = true;
-    client.patience(LOOK)?;
+    client.set_timeout(READ_TIMEOUT)?;
     let socket = client.socket()?;
-    let every = timeout.map_or(TELL, |t| TELL.min(t / 2));
-    shared.pulse.begin();
+    let every = timeout.map_or(STATUS_INTERVAL, |t| STATUS_INTERVAL.min(t / 2));
+    shared.status_timer.begin();
     thread::scope(|scope| {
-        scope.spawn(|| tell(shared, socket, every));
-        let failure = read(shared, &mut client, timeout.unwrap_or(SILENCE));
-        shared.pulse.ring(|due| due.over = true);
+        scope.spawn(|| send_status(shared, socket, every));
+        let failure = read(shared, &mut client, timeout.unwrap_or(DEFAULT_TIMEOUT));
+        shared.status_timer.notify(|due| due.over = true);
         failure
     })
 }
@@ -125,7 +125,7 @@ pub fn same_log(server: &Place, place: &Place) -> Result<()> {
 }
 
 /// A slot that cannot be read may say why.
-fn explained(options: &Options, failure: Failure) -> Failure {
+fn explained(options: &Options, failure: UpstreamError) -> UpstreamError {
     if failure.sqlstate() != Some("55000") {
         return failure;
     }
@@ -158,8 +158,8 @@ pub fn can_serve(slot: Option<Slot>, name: &str, place: &Place) -> Result<()> {
     }
 }
 
-fn stop(name: &'static str, reason: String, remedy: &str) -> Failure {
-    Failure::Stop(Stop { name, reason, remedy: remedy.into() })
+fn stop(name: &'static str, reason: String, remedy: &str) -> UpstreamError {
+    UpstreamError::Stop(StopReason { name, reason, remedy: remedy.into() })
 }
 
 /// The slot is read by another process of the server: by our own stale one, perhaps, which a crash of ours left behind.
@@ -215,9 +215,9 @@ fn read(shared: &Shared, client: &mut Client, silence: Duration) -> Result<Never
         }
         shared.wake();
         if answer {
-            shared.pulse.ring(|due| due.answer = true);
+            shared.status_timer.notify(|due| due.answer = true);
         }
-        if bytes < LITTLE && heard - looked < PACE_MICROS {
+        if bytes < SMALL_READ && heard - looked < PACE_MICROS {
             thread::sleep(Duration::from_micros(PACE_MICROS));
         }
         looked = clock.monotonic();
@@ -237,12 +237,12 @@ pub fn drain(client: &mut Client, feed: &mut Feed) -> Result<bool> {
 }
 
 /// Tells upstream how far we are, until the session is over.
-fn tell(shared: &Shared, mut socket: TcpStream, every: Duration) {
+fn send_status(shared: &Shared, mut socket: TcpStream, every: Duration) {
     let clock = &shared.env.clock;
     let mut told = clock.monotonic();
     loop {
         let awaited = shared.feed().awaited();
-        let due = shared.pulse.wait(if awaited { ASK } else { every });
+        let due = shared.status_timer.wait(if awaited { POSITION_INTERVAL } else { every });
         if due.over || shared.ended() {
             return;
         }
@@ -299,7 +299,7 @@ mod tests {
     fn another_server_and_one_that_lost_transactions_are_told_apart() {
         let place = |system: &str, lsn| Place { system_id: system.into(), timeline: 1, lsn: Lsn(lsn) };
         let name = |server: Place| match same_log(&server, &place("1", 10)) {
-            Err(Failure::Stop(stop)) => stop.name,
+            Err(UpstreamError::Stop(stop)) => stop.name,
             _ => "",
         };
         assert_eq!(name(place("2", 10)), "wrong_system");

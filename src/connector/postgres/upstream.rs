@@ -1,8 +1,8 @@
 //! What a source makes in the customer's database, and takes back: a publication and a slot, nothing else.
 
-use super::client::{Client, PATIENCE, Purpose};
+use super::client::{Client, Purpose, TIMEOUT};
 use super::control;
-use super::failure::{Failure, Result};
+use super::error::{Result, UpstreamError};
 use super::lsn::Place;
 use super::options::Options;
 use super::validate::{self, Details};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a slot's creation may wait for running transactions before CREATE SOURCE gives up.
-const SLOT_PATIENCE: Duration = Duration::from_secs(60);
+const SLOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes what `details` announce, as far as it is not there: publication first, because the log before a publication knows
 /// nothing of it.
@@ -27,16 +27,16 @@ fn make(client: &mut Client, options: &Options, details: &Details) -> Result<Cre
     }
     let mut replication = Client::connect(options, Purpose::Replication)?;
     if details.owns_slot && control::slot(client, &options.slot)?.is_none() {
-        replication.patience(SLOT_PATIENCE)?;
+        replication.set_timeout(SLOT_TIMEOUT)?;
         let command = "LOGICAL pgoutput NOEXPORT_SNAPSHOT";
         let made = control::create_slot(&mut replication, &options.slot, command);
         made.map_err(|failure| waiting(client, options, failure))?;
-        replication.patience(PATIENCE)?;
+        replication.set_timeout(TIMEOUT)?;
     }
     let server = control::identify(&mut replication)?;
     let slot = control::slot(client, &options.slot)?;
     let confirmed = slot.and_then(|slot| slot.confirmed);
-    let lsn = confirmed.ok_or_else(|| Failure::Protocol(format!("slot \"{}\" is not there", options.slot)))?;
+    let lsn = confirmed.ok_or_else(|| UpstreamError::Protocol(format!("slot \"{}\" is not there", options.slot)))?;
     let details = Details { system_id: Some(server.system_id.clone()), ..details.clone() };
     let idle = |timeout| {
         format!(
@@ -49,12 +49,12 @@ fn make(client: &mut Client, options: &Options, details: &Details) -> Result<Cre
 }
 
 /// A creation that did not come to an end says what it waits for.
-fn waiting(client: &mut Client, options: &Options, failure: Failure) -> Failure {
+fn waiting(client: &mut Client, options: &Options, failure: UpstreamError) -> UpstreamError {
     if !failure.timed_out() {
         return failure;
     }
     let running = control::running(client).unwrap_or_default();
-    Failure::Stop(super::failure::Stop {
+    UpstreamError::Stop(super::error::StopReason {
         name: "slot_creation",
         reason: format!("slot \"{}\" waits for transactions upstream to end: {running}", options.slot),
         remedy: "End them, then create the source again.".into(),
@@ -68,7 +68,7 @@ pub fn drop(options: &Options, details: &Details) -> Vec<String> {
         return notices;
     }
     let place = format!("{}:{}", options.host, options.port);
-    let by_hand = |what: &str, sql: String, failure: &Failure| {
+    let by_hand = |what: &str, sql: String, failure: &UpstreamError| {
         format!("{what} at {place} could not be dropped ({failure}); drop it by hand: {sql}")
     };
     let slot_sql = format!("SELECT pg_drop_replication_slot('{}')", options.slot);

@@ -1,10 +1,10 @@
 //! Checks of the server before a source is announced: every finding at once, each naming the offending thing.
 
-use super::client::{Client, PATIENCE, Purpose};
+use super::client::{Client, Purpose, TIMEOUT};
 use super::control::{self, Server};
-use super::failure::{Failure, Result};
-use super::finding::Findings;
+use super::error::{Result, UpstreamError};
 use super::options::Options;
+use super::validation_error::ValidationErrors;
 use serde::{Deserialize, Serialize};
 
 /// What a source remembers: what is (to be) made by us and so is to be dropped by us.
@@ -34,7 +34,7 @@ impl Details {
 /// Checks everything a source needs; what has to be made is in the details.
 pub fn check(options: &Options) -> Result<Details, weir_sql::Error> {
     let mut client = Client::connect(options, Purpose::Sql).map_err(|failure| unreachable(options, &failure))?;
-    let (mut findings, mut details) = (Findings::default(), Details::default());
+    let (mut findings, mut details) = (ValidationErrors::default(), Details::default());
     let looked = look(&mut client, options, &mut findings, &mut details);
     looked.map_err(|failure| failure.error())?;
     findings.result(&format!("Postgres at {}:{}", options.host, options.port))?;
@@ -42,7 +42,7 @@ pub fn check(options: &Options) -> Result<Details, weir_sql::Error> {
 }
 
 /// A connection that failed, with what to look at.
-pub fn unreachable(options: &Options, failure: &Failure) -> weir_sql::Error {
+pub fn unreachable(options: &Options, failure: &UpstreamError) -> weir_sql::Error {
     let place = format!("{}:{}", options.host, options.port);
     let mut error = failure.error();
     error.message = match error.sqlstate {
@@ -64,7 +64,7 @@ pub fn unreachable(options: &Options, failure: &Failure) -> weir_sql::Error {
     error.hint(hint)
 }
 
-fn look(client: &mut Client, options: &Options, findings: &mut Findings, details: &mut Details) -> Result<()> {
+fn look(client: &mut Client, options: &Options, findings: &mut ValidationErrors, details: &mut Details) -> Result<()> {
     let server = control::server(client)?;
     check_server(&server, options, findings);
     check_publication(client, &server, options, findings, details)?;
@@ -75,7 +75,7 @@ fn look(client: &mut Client, options: &Options, findings: &mut Findings, details
     Ok(())
 }
 
-fn check_server(server: &Server, options: &Options, findings: &mut Findings) {
+fn check_server(server: &Server, options: &Options, findings: &mut ValidationErrors) {
     if server.version < 120_000 {
         let message = format!("PostgreSQL 12 or newer is required; the server is {}", server.version / 10_000);
         findings.add("0A000", message);
@@ -117,7 +117,7 @@ fn check_publication(
     client: &mut Client,
     server: &Server,
     options: &Options,
-    findings: &mut Findings,
+    findings: &mut ValidationErrors,
     details: &mut Details,
 ) -> Result<()> {
     let name = &options.publication;
@@ -150,7 +150,7 @@ fn check_slot(
     client: &mut Client,
     server: &Server,
     options: &Options,
-    findings: &mut Findings,
+    findings: &mut ValidationErrors,
     details: &mut Details,
 ) -> Result<()> {
     let name = &options.slot;
@@ -194,9 +194,9 @@ fn check_slot(
 }
 
 /// Rights are one thing, pg_hba.conf and poolers another: a replication connection is really made.
-fn check_replication(options: &Options, findings: &mut Findings) {
+fn check_replication(options: &Options, findings: &mut ValidationErrors) {
     let identified = Client::connect(options, Purpose::Replication).and_then(|mut client| {
-        client.patience(PATIENCE)?;
+        client.set_timeout(TIMEOUT)?;
         control::identify(&mut client)
     });
     if let Err(failure) = identified {

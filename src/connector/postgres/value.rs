@@ -1,21 +1,21 @@
 //! Postgres' text form of a value, straight into an Arrow column.
 //!
 //! The one decoder of the snapshot and of the stream, so that both paths give the same bits. A text that cannot be held is
-//! a [`Reject`] and never a NULL; nothing panics and nothing is allocated per value but in the column itself.
+//! a [`ValueError`] and never a NULL; nothing panics and nothing is allocated per value but in the column itself.
 
 mod array;
+mod error;
 mod number;
-mod reject;
 mod time;
 
-pub use reject::Reject;
+pub use error::ValueError;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
     FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
     IntervalMonthDayNanoBuilder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
-use reject::utf8;
+use error::utf8;
 use std::sync::Arc;
 use weir_sql::function::LONGEST;
 use weir_sql::numeric::Numeric;
@@ -92,7 +92,7 @@ impl Builder {
 
     /// Appends the value of `text`; on `Err` nothing has been appended.
     #[inline]
-    pub fn append(&mut self, text: &[u8]) -> Result<(), Reject> {
+    pub fn append(&mut self, text: &[u8]) -> Result<(), ValueError> {
         short(text.len())?;
         match self {
             Self::Int4(b) => b.append_value(number::int4(text)?),
@@ -168,7 +168,7 @@ impl Builder {
 }
 
 impl array::Elements for Builder {
-    fn append(&mut self, text: &[u8]) -> Result<(), Reject> {
+    fn append(&mut self, text: &[u8]) -> Result<(), ValueError> {
         Builder::append(self, text)
     }
 
@@ -183,28 +183,28 @@ impl array::Elements for Builder {
 
 /// Text and bytes are no longer than what is sent for them; of an array that is, its server could not hold it.
 #[inline]
-fn short(length: usize) -> Result<(), Reject> {
-    if length > LONGEST { Err(Reject::new("54000", "value has more than 1 GB")) } else { Ok(()) }
+fn short(length: usize) -> Result<(), ValueError> {
+    if length > LONGEST { Err(ValueError::new("54000", "value has more than 1 GB")) } else { Ok(()) }
 }
 
-fn boolean(text: &[u8]) -> Result<bool, Reject> {
+fn boolean(text: &[u8]) -> Result<bool, ValueError> {
     match text {
         b"t" => Ok(true),
         b"f" => Ok(false),
-        _ => Err(Reject::invalid("boolean")),
+        _ => Err(ValueError::invalid("boolean")),
     }
 }
 
-fn numeric(text: &[u8]) -> Result<[u8; NUMERIC_WIDTH as usize], Reject> {
+fn numeric(text: &[u8]) -> Result<[u8; NUMERIC_WIDTH as usize], ValueError> {
     let number = utf8(text)?
         .parse::<Numeric>()
-        .map_err(|error| Reject { sqlstate: error.sqlstate, message: error.message.into() })?;
+        .map_err(|error| ValueError { sqlstate: error.sqlstate, message: error.message.into() })?;
     Ok(number.encode())
 }
 
 /// `\x` and two hex digits a byte.
-fn bytea(text: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
-    let invalid = || Reject::invalid("bytea");
+fn bytea(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
+    let invalid = || ValueError::invalid("bytea");
     let hex = text.strip_prefix(b"\\x").ok_or_else(invalid)?;
     if hex.len() % 2 != 0 {
         return Err(invalid());

@@ -5,7 +5,7 @@
 
 use super::client::{Client, Purpose};
 use super::control;
-use super::failure::Result;
+use super::error::Result;
 use super::shared::Shared;
 use crate::connector::Retained;
 use std::sync::Arc;

@@ -44,7 +44,7 @@ impl Ledger {
                 return Awaited::Table(*id);
             }
             // One that has just been made is not behind.
-            if entry.is_live() && entry.stands() >= durable {
+            if entry.is_live() && entry.resumable_from() >= durable {
                 awaited = Awaited::View;
             }
         }
@@ -85,9 +85,12 @@ impl Ledger {
         let earlier = |parent: &RelationId| self.get(*parent).map_or(Epoch::ZERO, |parent| parent.sealed);
         let parents = entry.reads.iter().map(|parent| sealed.get(parent).copied().unwrap_or_else(|| earlier(parent)));
         let limit = parents.fold(upper, Epoch::min);
-        let is_cut = |parent: &RelationId, mark| sealed.get(parent) == Some(&mark) || self.is_cut(*parent, mark);
-        let fits = |mark| {
-            mark >= seen.began(id) && seen.stops_at(id, mark) && entry.reads.iter().all(|parent| is_cut(parent, mark))
+        let is_cut =
+            |parent: &RelationId, candidate| sealed.get(parent) == Some(&candidate) || self.is_cut(*parent, candidate);
+        let fits = |candidate| {
+            candidate >= seen.readable_since(id)
+                && seen.stops_at(id, candidate)
+                && entry.reads.iter().all(|parent| is_cut(parent, candidate))
         };
         seen.newest(entry.sealed, limit, fits)
     }
@@ -125,12 +128,13 @@ impl Ledger {
 
     /// Nobody asks about steps and seals before this epoch any more, if a manifest holds what it can as of `epoch`.
     pub fn lowest(&self, epoch: Epoch) -> Epoch {
-        let stands = self.entries.values().filter(|entry| !entry.has_failed()).map(|entry| entry.stands());
-        stands.fold(epoch, Epoch::min)
+        let resumable_from =
+            self.entries.values().filter(|entry| !entry.has_failed()).map(|entry| entry.resumable_from());
+        resumable_from.fold(epoch, Epoch::min)
     }
 
     /// Whether relations that were behind have come to the last checkpoint's epoch since this was asked: they are to be durable there. None
-    /// waits for another: one that reads it from the store goes on only from where it is durable.
+    /// waits for another: one that reads it from the store continues only from where it is durable.
     pub fn followed_up(&mut self, durable: Epoch, seen: &impl Seen) -> bool {
         let before = self.trailing.len();
         self.trailing.retain(|id| seen.upper(*id) < durable);

@@ -10,22 +10,22 @@ use weir_storage::key::Portion;
 
 /// What a relation has been given that it has yet to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum Backfilled {
     /// Everything up to this portion of its parents' rows, which counts as of `at`.
     Part { portion: Portion, at: Epoch },
     /// All of its rows, as of `at`: a table's copy has ended there, a view has had its last portion.
     All { at: Epoch },
 }
 
-impl Given {
+impl Backfilled {
     /// What comes with a view's portions up to `portion`.
     pub fn up_to(portion: Portion, at: Epoch) -> Self {
-        if portion.to() == Portion::PARTS { Given::All { at } } else { Given::Part { portion, at } }
+        if portion.to() == Portion::PARTS { Backfilled::All { at } } else { Backfilled::Part { portion, at } }
     }
 
     pub(super) fn at(self) -> Epoch {
         match self {
-            Given::Part { at, .. } | Given::All { at } => at,
+            Backfilled::Part { at, .. } | Backfilled::All { at } => at,
         }
     }
 }
@@ -35,7 +35,7 @@ impl Given {
 pub struct Entry {
     pub(super) kind: Kind,
     pub(super) life: Life,
-    given: Option<Given>,
+    backfilled: Option<Backfilled>,
     /// It has been given less than all while it was made: a manifest has to hold all of it before it is live.
     in_parts: bool,
     /// What the store has of it is void.
@@ -55,7 +55,7 @@ impl Entry {
     /// One that is made of `reads` as of `from`, and in no manifest.
     pub fn new(kind: Kind, reads: Vec<RelationId>, from: Epoch) -> Self {
         let (life, seals) = (Life::Creating, BTreeSet::new());
-        Self { kind, life, given: None, in_parts: false, void: false, reads, from, sealed: Epoch::ZERO, seals }
+        Self { kind, life, backfilled: None, in_parts: false, void: false, reads, from, sealed: Epoch::ZERO, seals }
     }
 
     /// As a start found it: `sealed` in the manifest, which may be void.
@@ -99,7 +99,7 @@ impl Entry {
     }
 
     /// Before this epoch it needs nothing of its parents any more.
-    pub fn stands(&self) -> Epoch {
+    pub fn resumable_from(&self) -> Epoch {
         self.sealed.max(self.from)
     }
 
@@ -123,7 +123,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A relation is built, perhaps anew: then its life goes on.
+    /// A relation is built, perhaps anew: then its life continues.
     pub fn enter(&mut self, id: RelationId, entry: Entry) {
         let entry = match self.unlink(id) {
             Some(Entry { life, void, .. }) => Entry { life, void: void || entry.void, ..entry },
@@ -173,7 +173,7 @@ impl Ledger {
         let entry = self.entries.get_mut(&id)?;
         if event != Event::Sealed {
             // What it is given is over: it is there, begins again, or goes no further.
-            (entry.given, entry.in_parts) = (None, false);
+            (entry.backfilled, entry.in_parts) = (None, false);
             self.coming.remove(&id);
         }
         let (life, effect) = life::next(entry.life.clone(), entry.kind, event);
@@ -185,44 +185,46 @@ impl Ledger {
     }
 
     /// A relation has been given something that it has yet to come to.
-    pub fn give(&mut self, id: RelationId, given: Given) {
+    pub fn give(&mut self, id: RelationId, backfilled: Backfilled) {
         if let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.has_failed()) {
-            entry.in_parts |= entry.life == Life::Creating && matches!(given, Given::Part { .. });
-            entry.given = Some(given);
+            entry.in_parts |= entry.life == Life::Creating && matches!(backfilled, Backfilled::Part { .. });
+            entry.backfilled = Some(backfilled);
             self.coming.insert(id);
         }
     }
 
     /// From where on a relation has all that it has been given.
-    pub fn given_at(&self, id: RelationId) -> Epoch {
-        self.get(id).and_then(|entry| entry.given).map_or(Epoch::ZERO, Given::at)
+    pub fn backfilled_at(&self, id: RelationId) -> Epoch {
+        self.get(id).and_then(|entry| entry.backfilled).map_or(Epoch::ZERO, Backfilled::at)
     }
 
     /// Views that have been given a part, in the order from parents to children.
     pub fn in_parts(&self) -> impl Iterator<Item = (RelationId, Portion, Epoch)> {
-        self.coming.iter().filter_map(|id| match self.entries[id].given? {
-            Given::Part { portion, at } => Some((*id, portion, at)),
-            Given::All { .. } => None,
+        self.coming.iter().filter_map(|id| match self.entries[id].backfilled? {
+            Backfilled::Part { portion, at } => Some((*id, portion, at)),
+            Backfilled::All { .. } => None,
         })
     }
 
     /// Relations that have been given everything, as of an epoch, in the order from parents to children.
-    pub fn given_all(&self) -> impl Iterator<Item = (RelationId, Epoch)> {
-        self.coming.iter().filter_map(|id| match self.entries[id].given? {
-            Given::All { at } => Some((*id, at)),
-            Given::Part { .. } => None,
+    pub fn backfilled_all(&self) -> impl Iterator<Item = (RelationId, Epoch)> {
+        self.coming.iter().filter_map(|id| match self.entries[id].backfilled? {
+            Backfilled::All { at } => Some((*id, at)),
+            Backfilled::Part { .. } => None,
         })
     }
 
     /// Whether a relation has come to where it has everything, and so have those it reads. One that is made in parts has to be in a
     /// manifest before it is live: what has less than all of it must never be taken for all.
     pub fn is_whole(&self, id: RelationId, seen: &impl Seen) -> bool {
-        let Some((entry, Given::All { at })) = self.get(id).and_then(|entry| Some((entry, entry.given?))) else {
+        let Some((entry, Backfilled::All { at })) = self.get(id).and_then(|entry| Some((entry, entry.backfilled?)))
+        else {
             return false;
         };
         let upper = seen.upper(id);
-        let is_there =
-            |parent: &RelationId| self.get(*parent).is_some_and(Entry::is_live) && seen.began(*parent) <= upper;
+        let is_there = |parent: &RelationId| {
+            self.get(*parent).is_some_and(Entry::is_live) && seen.readable_since(*parent) <= upper
+        };
         let is_to_be_sealed = entry.in_parts && entry.sealed < at;
         upper >= at && !is_to_be_sealed && entry.reads.iter().all(is_there)
     }

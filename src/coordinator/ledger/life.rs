@@ -9,11 +9,11 @@ use crate::dataflow::relations::Failure;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Life {
-    /// It gets its first rows. Entered by CREATE. Durable: a start goes on.
+    /// It gets its first rows. Entered by CREATE. Durable: a start continues.
     Creating,
     /// It has all of its rows and is read by its name. Durable.
     Live,
-    /// A view that is built anew from its parents, and read as it was meanwhile. Entered by too much lag, by REFRESH, with what it reads,
+    /// A view that is rebuilt from its parents, and read as it was meanwhile. Entered by too much lag, by REFRESH, with what it reads,
     /// and at a start that cannot go on from what the store has. Durable.
     Suspended,
     /// It goes no further. Entered by its own failure or by that of what it reads (`failure.of`). A table's is durable; a view is built
@@ -26,7 +26,7 @@ pub enum Life {
 pub enum Event {
     /// It has come to where it has all of its rows, and so have those it reads.
     Whole,
-    /// What there is of it in memory is let go of, to be built anew.
+    /// What there is of it in memory is released, to be rebuilt.
     GivenUp,
     Failed(Failure),
     /// A manifest holds it as it is now.

@@ -11,7 +11,7 @@ mod reader;
 mod seen;
 
 pub use checkpoint::Awaited;
-pub use entry::{Entry, Given, Ledger};
+pub use entry::{Backfilled, Entry, Ledger};
 pub use life::{Effect, Event, Kind, Life, status};
 pub use seen::{Sealed, Seen};
 

@@ -18,7 +18,7 @@ pub struct Reader<'a> {
     /// Whose change logs it needs.
     pub reads: &'a [RelationId],
     /// After this epoch it needs all of them.
-    pub stands: Epoch,
+    pub resumable_from: Epoch,
 }
 
 impl Ledger {
@@ -27,8 +27,8 @@ impl Ledger {
     fn readers<'a>(&'a self, sealed: &'a Sealed, failed: &'a BTreeSet<RelationId>) -> impl Iterator<Item = Reader<'a>> {
         let views = self.entries.iter().filter(|(id, entry)| !entry.reads.is_empty() && !failed.contains(id));
         views.map(|(id, entry)| {
-            let stands = sealed.get(id).copied().unwrap_or(entry.stands());
-            Reader { name: Name::View(*id), reads: &entry.reads, stands }
+            let resumable_from = sealed.get(id).copied().unwrap_or(entry.resumable_from());
+            Reader { name: Name::View(*id), reads: &entry.reads, resumable_from }
         })
     }
 
@@ -37,8 +37,8 @@ impl Ledger {
         let mut needed: BTreeMap<RelationId, Epoch> = BTreeMap::new();
         for reader in self.readers(sealed, failed) {
             for read in reader.reads {
-                let lowest = needed.entry(*read).or_insert(reader.stands);
-                *lowest = reader.stands.min(*lowest);
+                let lowest = needed.entry(*read).or_insert(reader.resumable_from);
+                *lowest = reader.resumable_from.min(*lowest);
             }
         }
         needed

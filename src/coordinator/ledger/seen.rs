@@ -12,9 +12,9 @@ pub trait Seen {
     /// What a relation has reached.
     fn upper(&self, id: RelationId) -> Epoch;
     /// The first epoch as of which it is what it is.
-    fn began(&self, id: RelationId) -> Epoch;
+    fn readable_since(&self, id: RelationId) -> Epoch;
     /// Whether it stops at a checkpoint epoch that it has reached.
-    fn stops_at(&self, id: RelationId, mark: Epoch) -> bool;
-    /// The newest checkpoint epoch in `after < mark <= to` that is `fit`.
+    fn stops_at(&self, id: RelationId, candidate: Epoch) -> bool;
+    /// The newest checkpoint epoch in `after < candidate <= to` that is `fit`.
     fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch>;
 }

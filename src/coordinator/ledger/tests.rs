@@ -41,7 +41,7 @@ fn ledger() -> Ledger {
 #[derive(Default)]
 struct Workers {
     uppers: Sealed,
-    began: Sealed,
+    readable_since: Sealed,
     /// Passed over in a jump.
     passed: Vec<(RelationId, Epoch)>,
 }
@@ -57,17 +57,17 @@ impl Seen for Workers {
         self.uppers.get(&id).copied().unwrap_or(Epoch::ZERO)
     }
 
-    fn began(&self, id: RelationId) -> Epoch {
-        self.began.get(&id).copied().unwrap_or(Epoch::ZERO)
+    fn readable_since(&self, id: RelationId) -> Epoch {
+        self.readable_since.get(&id).copied().unwrap_or(Epoch::ZERO)
     }
 
-    fn stops_at(&self, id: RelationId, mark: Epoch) -> bool {
-        !self.passed.contains(&(id, mark))
+    fn stops_at(&self, id: RelationId, candidate: Epoch) -> bool {
+        !self.passed.contains(&(id, candidate))
     }
 
     fn newest(&self, after: Epoch, to: Epoch, fit: impl Fn(Epoch) -> bool) -> Option<Epoch> {
-        let marks = (0..10).rev().map(|ten| epoch(ten * 10));
-        marks.filter(|mark| *mark > after && *mark <= to).find(|mark| fit(*mark))
+        let checkpoint_epochs = (0..10).rev().map(|ten| epoch(ten * 10));
+        checkpoint_epochs.filter(|candidate| *candidate > after && *candidate <= to).find(|candidate| fit(*candidate))
     }
 }
 
@@ -98,7 +98,7 @@ fn a_checkpoint_holds_views_where_they_and_their_parents_stopped() {
 fn a_checkpoint_holds_no_view_where_it_was_not() {
     for (workers, why) in [
         (Workers { passed: vec![(LEFT, epoch(10))], ..Workers::at(&ALL.map(|id| (id, 10))) }, "it jumped over it"),
-        (Workers { began: held(&[(LEFT, 11)]), ..Workers::at(&ALL.map(|id| (id, 10))) }, "it was not whole"),
+        (Workers { readable_since: held(&[(LEFT, 11)]), ..Workers::at(&ALL.map(|id| (id, 10))) }, "it was not whole"),
         (
             Workers::at(&[(TABLE, 10), (LEFT, 9), (RIGHT, 10), (TOP, 10)]),
             "it is not there, and its child is seen later",
@@ -165,7 +165,7 @@ fn change_logs_are_kept_for_the_reader_furthest_behind() {
     let next = held(&[(TABLE, 20), (RIGHT, 20)]);
     assert_eq!(ledger.needed(&next, &none), held(&[(TABLE, 10), (LEFT, 10), (RIGHT, 10)]));
     assert_eq!(ledger.lowest(epoch(20)), epoch(10));
-    // For a view that has failed nothing is kept, once the catalog says so; what only it kept is let go of.
+    // For a view that has failed nothing is kept, once the catalog says so; what only it kept is released.
     for id in ledger.with_dependants(&[LEFT]) {
         ledger.step(id, Event::Failed(failure(LEFT)));
     }
@@ -201,22 +201,22 @@ fn another_checkpoint_is_due_when_a_view_has_caught_up() {
     assert!(ledger.followed_up(epoch(10), &Workers::at(&[(RIGHT, 11), (TOP, 11)])));
 }
 
-/// What a view that is made has been given, where it and its parent are, what is sealed of it -> whether it comes to life.
+/// What a view that is made has been given, where it and its parent are, what is sealed of it -> whether it becomes live.
 #[test]
 fn a_view_is_live_when_it_and_its_parents_have_everything() {
-    let part = Given::up_to(Portion::new(0, 4), epoch(10));
-    let all = Given::up_to(Portion::new(4, 8), epoch(20));
-    assert_eq!((part.at(), all), (epoch(10), Given::All { at: epoch(20) }));
-    let whole = |given: &[Given], upper: u64, sealed: u64, began: u64, parent: Life| {
+    let part = Backfilled::up_to(Portion::new(0, 4), epoch(10));
+    let all = Backfilled::up_to(Portion::new(4, 8), epoch(20));
+    assert_eq!((part.at(), all), (epoch(10), Backfilled::All { at: epoch(20) }));
+    let whole = |backfilled: &[Backfilled], upper: u64, sealed: u64, readable_since: u64, parent: Life| {
         let mut ledger = Ledger::default();
         let found = |kind, reads, life| Entry::new(kind, reads, epoch(1)).found(life, epoch(sealed), false);
         ledger.enter(TABLE, found(Kind::Table { source: None }, vec![], parent));
         ledger.enter(LEFT, found(Kind::View, vec![TABLE], Life::Creating));
-        given.iter().for_each(|given| ledger.give(LEFT, *given));
-        let workers = Workers { began: held(&[(TABLE, began)]), ..Workers::at(&[(LEFT, upper)]) };
+        backfilled.iter().for_each(|backfilled| ledger.give(LEFT, *backfilled));
+        let workers = Workers { readable_since: held(&[(TABLE, readable_since)]), ..Workers::at(&[(LEFT, upper)]) };
         ledger.is_whole(LEFT, &workers)
     };
-    for (given, upper, sealed, began, parent, expected) in [
+    for (backfilled, upper, sealed, readable_since, parent, expected) in [
         (vec![], 20, 20, 1, Life::Live, false),
         (vec![part], 20, 20, 1, Life::Live, false),
         (vec![all], 19, 0, 1, Life::Live, false),
@@ -229,8 +229,8 @@ fn a_view_is_live_when_it_and_its_parents_have_everything() {
         (vec![part, all], 20, 19, 1, Life::Live, false),
         (vec![part, all], 20, 20, 1, Life::Live, true),
     ] {
-        let case = format!("{given:?} upper {upper} sealed {sealed} began {began} parent {parent:?}");
-        assert_eq!(whole(&given, upper, sealed, began, parent), expected, "{case}");
+        let case = format!("{backfilled:?} upper {upper} sealed {sealed} began {readable_since} parent {parent:?}");
+        assert_eq!(whole(&backfilled, upper, sealed, readable_since, parent), expected, "{case}");
     }
 }
 
@@ -239,10 +239,10 @@ fn a_view_that_is_built_anew_needs_no_manifest_to_be_live() {
     let mut ledger = ledger();
     assert_eq!(ledger.step(LEFT, Event::GivenUp), Some(Effect::Void(true)));
     ledger.enter(LEFT, Entry::new(Kind::View, vec![TABLE], epoch(10)));
-    ledger.give(LEFT, Given::Part { portion: Portion::new(0, 4), at: epoch(10) });
-    ledger.give(LEFT, Given::All { at: epoch(12) });
-    assert_eq!(ledger.given_at(LEFT), epoch(12));
-    assert_eq!(ledger.given_all().collect::<Vec<_>>(), [(LEFT, epoch(12))]);
+    ledger.give(LEFT, Backfilled::Part { portion: Portion::new(0, 4), at: epoch(10) });
+    ledger.give(LEFT, Backfilled::All { at: epoch(12) });
+    assert_eq!(ledger.backfilled_at(LEFT), epoch(12));
+    assert_eq!(ledger.backfilled_all().collect::<Vec<_>>(), [(LEFT, epoch(12))]);
     assert!(ledger.is_whole(LEFT, &Workers::at(&[(LEFT, 12)])));
 }
 
@@ -279,7 +279,7 @@ fn what_reads_two_failed_relations_waits_for_both() {
         }
     }
     assert_eq!(ledger.get(TOP).and_then(Entry::failure), Some(&failure(LEFT)), "the first says most");
-    // The left one is built anew, and what reads it cannot be.
+    // The left one is rebuilt, and what reads it cannot be.
     assert!(ledger.with_dependants(&[LEFT]).contains(&TOP));
     ledger.step(TOP, Event::GivenUp);
     ledger.step(TOP, Event::Failed(failure(RIGHT)));

@@ -7,7 +7,7 @@
 use super::group::{Groups, Stored, keys};
 use super::step::{batch, internal, take};
 use super::weight;
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::{AsArray, Decimal128Array, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Schema, SchemaRef};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl Counts {
 impl Changed {
     /// The rows with the change of what `count` makes of how often they are there, without those that do not change;
     /// and those that would be there too often.
-    pub fn delta(&self, count: impl Fn(i128) -> i128, failed: &mut Failed) -> Result<Delta> {
+    pub fn delta(&self, count: impl Fn(i128) -> i128, failed: &mut RowErrors) -> Result<Delta> {
         let changes = self.before.iter().zip(&self.after).map(|(&old, &new)| weight::change(count(old), count(new)));
         let (weights, errors): (Vec<i64>, Vec<i64>) = changes.unzip();
         weight::report(&self.rows, &errors, failed)?;

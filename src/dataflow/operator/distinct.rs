@@ -4,7 +4,7 @@
 use super::counts::Counts;
 use super::step::{Out, Slices, Steps};
 use super::{Route, Specs};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::datatypes::SchemaRef;
 use weir_sql::Result;
 use weir_storage::arrangement::Arrangement;
@@ -65,7 +65,7 @@ impl Steps for Distinct {
             return Ok(Some(slice.len()));
         }
         let Some(changed) = self.counts.settle(budget.min(super::step::BATCH))? else { return Ok(None) };
-        let mut failed = Failed::new("threshold");
+        let mut failed = RowErrors::new("threshold");
         out.rows(changed.delta(self.weight, &mut failed)?);
         out.errors(failed);
         Ok(Some(changed.before.len()))

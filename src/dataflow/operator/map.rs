@@ -3,13 +3,13 @@
 
 use super::Route;
 use super::step::{Out, Slices, Steps, batch, internal, take, weights};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{FilterBuilder, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use std::slice::from_ref;
 use weir_sql::Result;
-use weir_sql::scalar::{Evaluated, Failure, Program, Scalar};
+use weir_sql::scalar::{Evaluated, Program, RowError, Scalar};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::key::row_hashes;
 use weir_storage::limits::BATCH_BYTES;
@@ -29,7 +29,7 @@ impl Map {
     }
 
     /// The rows for which the filter is true; the projection sees no others, so that a filter guards it.
-    fn kept(&self, delta: Delta, failed: &mut Failed) -> Result<Delta> {
+    fn kept(&self, delta: Delta, failed: &mut RowErrors) -> Result<Delta> {
         let Some(filter) = &self.filter else { return Ok(delta) };
         let truth = filter.evaluate(delta.rows());
         report(&truth.failures, &delta, failed)?;
@@ -59,7 +59,7 @@ impl Steps for Map {
     fn step(&mut self, budget: usize, out: &mut Out) -> Result<Option<usize>> {
         let Some(slice) = self.rows.next(budget) else { return Ok(None) };
         let work = slice.len();
-        let mut failed = Failed::new("map");
+        let mut failed = RowErrors::new("map");
         let kept = self.kept(slice, &mut failed)?;
         self.project.evaluate_in_pieces(kept.rows(), BATCH_BYTES, |range, projected| {
             let kept = kept.slice(range.start, range.len());
@@ -77,7 +77,7 @@ impl Steps for Map {
 }
 
 /// Adds `failures`, which are of rows of `delta`.
-pub(super) fn report(failures: &[Failure], delta: &Delta, failed: &mut Failed) -> Result<()> {
+pub(super) fn report(failures: &[RowError], delta: &Delta, failed: &mut RowErrors) -> Result<()> {
     if failures.is_empty() {
         return Ok(());
     }

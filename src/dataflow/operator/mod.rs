@@ -94,16 +94,16 @@ pub fn build(node: &Node, place: Place, arrangements: Vec<Arrangement>) -> Box<d
     }
 }
 
-fn join(node: &Node) -> join::Shape<'_> {
+fn join(node: &Node) -> join::JoinSpec<'_> {
     let Plan::Join { kind, left, right, keys, null_equal, residual } = &node.operator else {
         unreachable!("called for joins");
     };
     let inputs = [left.schema(), right.schema()];
     let residual = residual.as_ref();
-    join::Shape { kind: *kind, inputs, keys, null_equal: *null_equal, residual, output: node.schema() }
+    join::JoinSpec { kind: *kind, inputs, keys, null_equal: *null_equal, residual, output: node.schema() }
 }
 
-fn reduce(node: &Node) -> reduce::Shape<'_> {
+fn reduce(node: &Node) -> reduce::ReduceSpec<'_> {
     let Plan::Reduce { input, group, aggregates } = &node.operator else { unreachable!("called for reduces") };
-    reduce::Shape { input, group, aggregates, output: node.schema() }
+    reduce::ReduceSpec { input, group, aggregates, output: node.schema() }
 }

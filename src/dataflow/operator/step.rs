@@ -1,7 +1,7 @@
 //! An operator as a sequence of steps, and what all of them do alike: hand out pieces, cut input into slices, make batches.
 
 use super::{Operator, Piece, Route};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ impl Out {
         }
     }
 
-    pub fn errors(&mut self, failed: Failed) {
+    pub fn errors(&mut self, failed: RowErrors) {
         if !failed.is_empty() {
             self.0.push_back(Piece::Errors(failed.finish()));
         }

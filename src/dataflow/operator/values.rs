@@ -3,7 +3,7 @@
 
 use super::step::{Out, Steps, batch, internal};
 use super::{Place, Route};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -55,7 +55,7 @@ impl Steps for Values {
         }
         let one = batch(&Arc::new(Schema::empty()), vec![], 1)?;
         let hash = row_hashes(&one).map_err(internal)?[0];
-        let mut failed = Failed::new("values");
+        let mut failed = RowErrors::new("values");
         let mut rows: Vec<RecordBatch> = vec![];
         for program in &self.programs {
             let row = program.evaluate(&one);

@@ -2,7 +2,7 @@
 //! fits again.
 
 use super::step::{internal, take};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::RecordBatch;
 use weir_sql::Result;
 use weir_storage::key::row_hashes;
@@ -23,7 +23,7 @@ fn is_beyond(count: i128) -> bool {
 }
 
 /// Adds the errors of `rows`, `changes[i]` of row i.
-pub(super) fn report(rows: &RecordBatch, changes: &[i64], failed: &mut Failed) -> Result<()> {
+pub(super) fn report(rows: &RecordBatch, changes: &[i64], failed: &mut RowErrors) -> Result<()> {
     let beyond: Vec<u32> = (0..changes.len() as u32).filter(|&row| changes[row as usize] != 0).collect();
     if beyond.is_empty() {
         return Ok(());

@@ -6,7 +6,7 @@ mod views;
 use super::blueprint::{Blueprint, Body};
 use super::engine::{Engine, Most, Ordeal, PART, World};
 use super::relations::Readable;
-use super::steps::LEAP_AFTER;
+use super::steps::JUMP_AFTER;
 use crate::connector::Changes;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ impl Rig {
     fn with(workers: usize, closed: Epoch, limit: usize, part: Most, clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let world = World { wake: wake.clone(), clock, limit, part, leap_after: LEAP_AFTER };
+        let world = World { wake: wake.clone(), clock, limit, part, jump_after: JUMP_AFTER };
         Self { engine: Engine::start(workers, world), closed, wake, runtime }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Contents, Rig, contents};
 use crate::connector::spilled::spill;
-use crate::connector::{Bag, Cause, Changes, Failed, Fold, Partial};
+use crate::connector::{Bag, Changes, FailedRows, Fold, Partial, RowError};
 use crate::dataflow::blueprint::Body;
 use crate::dataflow::relations::{Failure, Readable, Relations, Unreadable, Wanted};
 use crate::dataflow::steps::Steps;
@@ -60,8 +60,8 @@ fn text(rows: &BTreeMap<i32, (String, String)>) -> Contents {
     rows.iter().map(|(id, (small, large))| (format!("{id}|{small}|{large}"), 1)).collect()
 }
 
-fn cause() -> Cause {
-    Cause { sqlstate: "22003".into(), message: "out of range".into(), expression: "column \"small\"".into() }
+fn cause() -> RowError {
+    RowError { sqlstate: "22003".into(), message: "out of range".into(), expression: "column \"small\"".into() }
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn random_folds(seed: u64, workers: usize) {
     let mut rig = Rig::new(workers, Rig::first_epoch());
     let table = rig.create(1, keyed);
     let mut model: BTreeMap<i32, (String, String)> = BTreeMap::new();
-    let mut failed: BTreeMap<i32, Cause> = BTreeMap::new();
+    let mut failed: BTreeMap<i32, RowError> = BTreeMap::new();
     let mut history: Vec<(Epoch, Contents, i64)> = vec![];
     for _ in 0..30 {
         let fold = random_fold(&mut random, &mut model, &mut failed);
@@ -236,7 +236,7 @@ fn random_folds(seed: u64, workers: usize) {
 }
 
 /// What a table has yet to take cannot be read from the store: were it counted as history kept for it, a large write would have the
-/// table wait forever for what was let go of.
+/// table wait forever for what was released.
 #[test]
 fn what_feeds_a_table_is_not_kept_for_it() {
     let mut rig = Rig::new(2, Rig::first_epoch());
@@ -252,7 +252,7 @@ fn what_feeds_a_table_is_not_kept_for_it() {
     }
 }
 
-/// One that was given up is read as it was, and never beside something as of before that was there.
+/// One that was suspended is read as it was, and never beside something as of before that was there.
 #[test]
 fn nothing_is_read_as_of_before_it_was_there() {
     let mut rig = Rig::new(1, Rig::first_epoch());
@@ -297,7 +297,7 @@ fn what_nothing_happens_to_passes_over_an_epoch() {
 
 /// What has failed on its way is at the epoch it set out from, however long ago that was, and not just before the one it never reached.
 #[test]
-fn one_that_failed_in_a_leap_is_read_where_the_leap_began() {
+fn one_that_failed_in_a_jump_is_read_where_the_jump_began() {
     let at = |n| Epoch::from_u64(Rig::first_epoch().as_u64() + n);
     let own = keyed().arrangements(1);
     own.iter().flatten().for_each(|arrangement| arrangement.advance(at(8)));
@@ -315,7 +315,7 @@ fn one_that_failed_in_a_leap_is_read_where_the_leap_began() {
 fn random_fold(
     random: &mut StdRng,
     model: &mut BTreeMap<i32, (String, String)>,
-    failed: &mut BTreeMap<i32, Cause>,
+    failed: &mut BTreeMap<i32, RowError>,
 ) -> Fold {
     let mut fold = Fold { truncated: random.random_bool(0.05), ..Fold::default() };
     if fold.truncated {
@@ -343,7 +343,7 @@ fn random_fold(
                 model.insert(id, (small, large.clone()));
             }
             5 => {
-                fold.failed.push(Failed { keys: keys(&[id]), causes: vec![cause()] });
+                fold.failed.push(FailedRows { keys: keys(&[id]), causes: vec![cause()] });
                 model.remove(&id);
                 failed.insert(id, cause());
             }

@@ -402,12 +402,12 @@ fn case(seed: u64) {
     case.check(&built[2], Epoch::ZERO);
 }
 
-/// Many epochs close before a slow view has taken the first: it leaps, and so does what stands on it and on a table.
+/// Many epochs close before a slow view has taken the first: it jumps, and so does what stands on it and on a table.
 #[test]
-fn views_that_leap_are_exact_where_they_stop() {
+fn views_that_jump_are_exact_where_they_stop() {
     const COUNTS: &str =
         "SELECT v.n AS n, t.n AS m FROM (SELECT count(*) AS n FROM v) AS v, (SELECT count(*) AS n FROM a) AS t";
-    let mut leaps = 0;
+    let mut jumps = 0;
     for seed in 0..20 {
         let mut random = StdRng::seed_from_u64(seed);
         let sql = query(&mut random);
@@ -432,7 +432,7 @@ fn views_that_leap_are_exact_where_they_stop() {
         for _ in 0..150 {
             case.epoch(&mut random);
             if random.random_bool(0.1) {
-                case.rig.engine.relations().marks.push(case.rig.closed);
+                case.rig.engine.relations().checkpoint_epochs.push(case.rig.closed);
             }
             if random.random_bool(0.05) {
                 case.rig.reach(&view, case.rig.closed);
@@ -442,7 +442,7 @@ fn views_that_leap_are_exact_where_they_stop() {
         let all = case.history.len();
         let rows_of_a: BTreeMap<Epoch, usize> = case.history.iter().map(|(epoch, a, _)| (*epoch, a.len())).collect();
         case.history.retain(|(epoch, ..)| view.steps.stopped(*epoch) == *epoch);
-        leaps += all - case.history.len();
+        jumps += all - case.history.len();
         for (epoch, ..) in case.history.iter().filter(|(e, ..)| over.steps.stopped(*e) == *e && *e >= from) {
             let n: i64 = contents(&view.rows, *epoch).values().sum();
             let expected = Contents::from([(format!("{n}|{}", rows_of_a[epoch]), 1)]);
@@ -450,7 +450,7 @@ fn views_that_leap_are_exact_where_they_stop() {
         }
         case.check(&view, from);
     }
-    assert!(leaps > 100, "views that fall behind leap: {leaps} epochs were passed over");
+    assert!(jumps > 100, "views that fall behind jump: {jumps} epochs were passed over");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! is pinned.
 
 use super::failure::first_error;
-use super::past;
+use super::time_travel;
 use crate::catalog::system::Facts;
 use crate::dataflow::relations::{Pin, Pinned};
 use datafusion::common::DataFusionError;
@@ -18,16 +18,16 @@ use weir_storage::Epoch;
 #[derive(Clone, Default)]
 pub struct Bound {
     pub epoch: Epoch,
-    pub relations: BTreeMap<RelationId, Held>,
+    pub relations: BTreeMap<RelationId, PinnedRelation>,
     pub facts: Option<Arc<Facts>>,
 }
 
 /// A relation at the epoch.
 #[derive(Clone)]
-pub enum Held {
+pub enum PinnedRelation {
     Now(Arc<Pinned>),
     /// In a manifest that is kept.
-    Past(Arc<past::Relation>),
+    Past(Arc<time_travel::Relation>),
 }
 
 impl From<Pin> for Bound {
@@ -42,10 +42,10 @@ impl Bound {
     /// Relations as they were.
     pub fn of_past(
         epoch: Epoch,
-        relations: BTreeMap<RelationId, Arc<past::Relation>>,
+        relations: BTreeMap<RelationId, Arc<time_travel::Relation>>,
         facts: Option<Arc<Facts>>,
     ) -> Self {
-        let relations = relations.into_iter().map(|(id, relation)| (id, Held::Past(relation))).collect();
+        let relations = relations.into_iter().map(|(id, relation)| (id, PinnedRelation::Past(relation))).collect();
         Self { epoch, relations, facts }
     }
 
@@ -57,17 +57,17 @@ impl Bound {
 
     /// Relations pinned at the same epoch.
     pub fn add(&mut self, pin: Pin) {
-        self.relations.extend(pin.relations.into_iter().map(|(id, pinned)| (id, Held::Now(pinned))));
+        self.relations.extend(pin.relations.into_iter().map(|(id, pinned)| (id, PinnedRelation::Now(pinned))));
     }
 
-    pub fn relation(&self, id: RelationId) -> datafusion::common::Result<&Held> {
+    pub fn relation(&self, id: RelationId) -> datafusion::common::Result<&PinnedRelation> {
         self.relations.get(&id).ok_or_else(|| DataFusionError::Internal(format!("relation {id} is not pinned")))
     }
 
     /// A relation with errors cannot be read: the first one found is the query's error. The past's were looked for when it was opened.
     pub fn check(&self, ids: &[RelationId], name: impl Fn(RelationId) -> String) -> Result<()> {
         for id in ids {
-            let Some(Held::Now(pinned)) = self.relations.get(id) else { continue };
+            let Some(PinnedRelation::Now(pinned)) = self.relations.get(id) else { continue };
             let errors = pinned.errors.iter().flat_map(|snapshot| snapshot.scan(None));
             if let Some(error) = first_error(errors, &name(*id))? {
                 return Err(error);

@@ -1,6 +1,6 @@
 //! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
 //!
-//! In reading order: [`apart`] (planning is work for the queries' threads), [`past`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what
+//! In reading order: [`apart`] (planning is work for the queries' threads), [`time_travel`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what
 //! Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file (planning, parameters), [`bound`]
 //! (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements), [`system`] (system tables), [`run`]
 //! (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`]
@@ -11,7 +11,6 @@ pub mod bound;
 pub mod failure;
 pub mod function;
 pub mod names;
-pub mod past;
 pub mod pieces;
 pub mod relation;
 pub mod rewrite;
@@ -19,6 +18,7 @@ pub mod run;
 pub mod scan;
 pub mod system;
 pub mod template;
+pub mod time_travel;
 
 use super::pool::Pool;
 use super::value::row::{self, Column};
@@ -38,15 +38,15 @@ use datafusion::sql::sqlparser::ast;
 use failure::failure;
 use function::Functions;
 use names::Names;
-use past::Past;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use time_travel::Past;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
 /// Postgres' limit on parameters of a statement.
-const MOST_PARAMETERS: usize = 65_535;
+const MAX_PARAMETERS: usize = 65_535;
 
 /// What plans: a session's DataFusion state and the catalog as of now.
 #[derive(Clone)]
@@ -148,8 +148,8 @@ impl Planner {
 
     fn planned(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Planned> {
         let count = rewrite::parameters(query).max(declared.len());
-        if count > MOST_PARAMETERS {
-            return Err(Error::new("54023", format!("at most {MOST_PARAMETERS} parameters are allowed")));
+        if count > MAX_PARAMETERS {
+            return Err(Error::new("54023", format!("at most {MAX_PARAMETERS} parameters are allowed")));
         }
         let mut known: Vec<Option<Type>> = declared.to_vec();
         known.resize(count, None);

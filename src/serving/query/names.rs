@@ -1,9 +1,9 @@
 //! Names in SQL to what they mean: relations of the catalog, system tables, functions. Notes which relations a query reads.
 
 use super::function::{self, Functions};
-use super::past::{self, Past};
 use super::relation::Table;
 use super::system::SystemTable;
+use super::time_travel::{self, Past};
 use crate::catalog::{Catalog, Object, system};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
@@ -84,7 +84,7 @@ impl<'a> Names<'a> {
                 system("pg_catalog").or_else(public).or_else(|| system("rw_catalog")).transpose()?
             }
             Some("public") => self.relation(name)?,
-            Some(past::SCHEMA) if self.past.is_some() => self.relation_of_past(name)?,
+            Some(time_travel::SCHEMA) if self.past.is_some() => self.relation_of_past(name)?,
             Some(schema) if system::SCHEMAS.contains(&schema) => system::find(schema, name).map(|t| self.system(t)),
             Some(schema) => return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist"))),
         };
@@ -115,7 +115,7 @@ impl<'a> Names<'a> {
         match self.past.and_then(|past| past.object(name)).and_then(Object::relation) {
             Some(relation) => Ok(Some(self.table(&relation))),
             None if system::SCHEMAS.iter().any(|schema| system::find(schema, name).is_some()) => {
-                Err(past::system_table(name))
+                Err(time_travel::system_table(name))
             }
             None => Err(Error::undefined_relation(name).detail(
                 "There was no such relation, or it was not readable yet, at the time that the query asks for.",

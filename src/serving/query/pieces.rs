@@ -3,7 +3,7 @@
 //! What is read is as wide as it is: a query's batches have as many rows as go into that many bytes ([`rows`]). What functions make of a
 //! batch may be anything: an output list that calls some is worked out for fewer rows at a time where they make too much ([`in_pieces`]).
 
-use super::bound::{Bound, Held};
+use super::bound::{Bound, PinnedRelation};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -24,9 +24,9 @@ use weir_storage::limits::BATCH_BYTES;
 /// Rows of a batch, of which there are `usual` where they are narrow: one of its rows may have a row of each relation in it.
 pub fn rows(bound: &Bound, usual: usize) -> usize {
     let widest = bound.relations.values().map(|held| match held {
-        Held::Now(pinned) => pinned.readable.rows.iter().map(Arrangement::widest).max().unwrap_or(0),
+        PinnedRelation::Now(pinned) => pinned.readable.rows.iter().map(Arrangement::widest).max().unwrap_or(0),
         // Blocks of runs are small, unless a row is not.
-        Held::Past(_) => 0,
+        PinnedRelation::Past(_) => 0,
     });
     usual.min(rows_within(BATCH_BYTES, widest.sum()))
 }

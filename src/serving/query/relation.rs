@@ -1,8 +1,8 @@
 //! A relation as DataFusion sees it: scanned per worker at the query's epoch, or looked up by its whole key.
 
-use super::bound::{Bound, Held};
-use super::past::Vnodes;
+use super::bound::{Bound, PinnedRelation};
 use super::scan::{Scan, Source, storage};
+use super::time_travel::Vnodes;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use weir_storage::Delta;
 use weir_storage::key::{Keys, owner};
 
 /// Keys looked up at once; beyond that reading everything is as fast.
-const MOST_KEYS: usize = 1000;
+const MAX_KEYS: usize = 1000;
 
 /// Entries of the past that are worth a partition of their own.
 const PART: usize = 1 << 17;
@@ -75,7 +75,7 @@ impl Table {
             combinations = combinations.saturating_mul(values.len());
             choices.push(values);
         }
-        if self.key.is_empty() || combinations > MOST_KEYS {
+        if self.key.is_empty() || combinations > MAX_KEYS {
             return Ok(None);
         }
         let mut columns = vec![];
@@ -125,15 +125,15 @@ impl TableProvider for Table {
         let fields: Vec<FieldRef> = self.key.iter().map(|&k| self.schema.fields()[k].clone()).collect();
         let source = match (bound.relation(self.id)?.clone(), keys) {
             // The index is the one the relation was arranged by, which is the catalog's key.
-            (Held::Now(pinned), Some(values)) if pinned.readable.key == self.key => {
+            (PinnedRelation::Now(pinned), Some(values)) if pinned.readable.key == self.key => {
                 Source::Found(find(&pinned.rows, &fields, &values, &columns).map_err(storage)?)
             }
-            (Held::Now(pinned), _) => Source::All(pinned),
-            (Held::Past(past), Some(values)) => {
+            (PinnedRelation::Now(pinned), _) => Source::All(pinned),
+            (PinnedRelation::Past(past), Some(values)) => {
                 let keys = Keys::encode(&fields, &values).map_err(storage)?;
                 Source::Past(past, vec![Vnodes::of((0..keys.len()).map(|key| keys.vnode(key)))])
             }
-            (Held::Past(past), None) => {
+            (PinnedRelation::Past(past), None) => {
                 let parts = past.entries().div_ceil(PART).clamp(1, state.config().target_partitions());
                 Source::Past(past, (0..parts).map(|part| Vnodes::share(part, parts)).collect())
             }

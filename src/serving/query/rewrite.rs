@@ -87,7 +87,7 @@ impl VisitorMut for Rewriter<'_> {
             && catalog_name(name)
             && last(name).is_some_and(|name| system::find("pg_catalog", &name).is_some())
         {
-            // pg_timezone_names() and its kin are tables here.
+            // pg_timezone_names() and the like are tables here.
             *args = None;
         }
         // pg_catalog.generate_series(…) in FROM.
@@ -270,7 +270,7 @@ impl Rewriter<'_> {
             ("name" | "char" | "\"char\"" | "regoper" | "pg_node_tree" | "aclitem" | "cstring", _) => {
                 cast(inner, "TEXT")
             }
-            // pg_catalog.text and its kin: the plain name is the type.
+            // pg_catalog.text and the like: the plain name is the type.
             (name, _) => cast(inner, name),
         }))
     }
@@ -405,7 +405,7 @@ fn selects_nothing(select: &ast::Select) -> bool {
         TableFactor::Table { name, args: None, .. } => {
             last(name).is_some_and(|name| system::is_empty(&name)) && catalog_name(name)
         }
-        // reloptions and its kin are always NULL.
+        // reloptions and the like are always NULL.
         TableFactor::Table { name, args: Some(_), .. } => {
             last(name).as_deref() == Some("unnest") && name.0.len() == 2 && catalog_name(name)
         }

@@ -32,7 +32,7 @@ use weir_sql::{Error, Result, session};
 use weir_storage::delta::{own, size};
 
 /// Batches computed before the client has taken the first: one being sent, one ready.
-const AHEAD: usize = 2;
+const PREFETCH: usize = 2;
 /// Bytes of rows that a statement may write whatever others hold.
 const UNCOUNTED: usize = 64 << 10;
 
@@ -147,7 +147,7 @@ pub async fn start(
     state.config_mut().set_extension(bound);
     let (context, threads) = (context(&state, runtime), pool.clone());
     let (told, shape) = oneshot::channel();
-    let (sender, batches) = mpsc::channel(AHEAD);
+    let (sender, batches) = mpsc::channel(PREFETCH);
     let task = pool.spawn(async move { produce(state, context, plan, threads, told, sender).await });
     let mut running = Running { batches, task };
     let Ok(schema) = shape.await else {
@@ -280,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_of_a_task_that_is_aborted_do_not_end_but_fail() {
-        let (sender, batches) = mpsc::channel(AHEAD);
+        let (sender, batches) = mpsc::channel(PREFETCH);
         let task = tokio::spawn(async move {
             let _open = sender;
             std::future::pending().await

@@ -1,7 +1,7 @@
 //! The leaf of a query's plan: one partition per worker's arrangement, or per share of what is stored. A row of weight n comes n times,
 //! in batches of a bounded size, one after the other; who only counts rows gets the sum of the weights ([`Count`]).
 
-use super::past::{self, Vnodes};
+use super::time_travel::{self, Vnodes};
 use crate::dataflow::relations::Pinned;
 use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -33,7 +33,7 @@ pub enum Source {
     /// What a look-up found already.
     Found(Vec<Delta>),
     /// Each partition's share of a relation as it was.
-    Past(Arc<past::Relation>, Vec<Vnodes>),
+    Past(Arc<time_travel::Relation>, Vec<Vnodes>),
 }
 
 pub struct Scan {

@@ -3,9 +3,9 @@
 use super::Outcome;
 use crate::catalog::{Body, Catalog, Object};
 use crate::coordinator::request::Request;
-use crate::serving::block::Change;
 use crate::serving::query::run::Rows;
 use crate::serving::session::Session;
+use crate::serving::transaction::Change;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};

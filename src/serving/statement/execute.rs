@@ -46,7 +46,7 @@ impl Session {
         let planner = self.planner()?;
         let (_, columns) = planner.describe(&query, &[]).await?;
         let column = columns.into_iter().next().ok_or_else(|| Error::internal("a cast without a column"))?;
-        Ok(column.shape.kind)
+        Ok(column.wire_type.kind)
     }
 
     /// The statement of that name, with `arguments` in the places of its parameters.

@@ -18,8 +18,8 @@ mod update;
 pub use outcome::{Outcome, Tag};
 
 use super::arguments::Arguments;
-use super::block::Block;
 use super::session::Session;
+use super::transaction::Block;
 use datafusion::sql::sqlparser::ast;
 use prepare::first_word;
 use weir_sql::statement::{Parsed, Statement};

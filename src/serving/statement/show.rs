@@ -6,7 +6,7 @@ use crate::catalog::{Body, Life, Object};
 use crate::serving::query::names::DATABASE;
 use crate::serving::query::run::Rows;
 use crate::serving::session::Session;
-use crate::serving::value::Shape;
+use crate::serving::value::WireType;
 use crate::serving::value::row::Column;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) fn columns(statement: &Statement) -> Option<Vec<Column>> {
         Statement::Explain { .. } => vec!["QUERY PLAN".into()],
         _ => return None,
     };
-    Some(names.into_iter().map(|name| Column { name, shape: Shape::from(Type::Text) }).collect())
+    Some(names.into_iter().map(|name| Column { name, wire_type: WireType::from(Type::Text) }).collect())
 }
 
 fn table(names: &[&str], rows: Vec<Vec<Option<String>>>) -> Result<Outcome> {

@@ -1,8 +1,8 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints; SET and RESET; statements with nothing to do.
 
 use super::Outcome;
-use crate::serving::block::{Block, Transaction};
 use crate::serving::session::{READ_ONLY, Session};
+use crate::serving::transaction::{Block, Transaction};
 use crate::serving::variable::Variables;
 use weir_sql::{Error, Result};
 

@@ -4,11 +4,11 @@ use super::Outcome;
 use super::dml::{Target, count, fit, last_rows, read, stored, take};
 use super::returning::columns_of;
 use crate::serving::arguments::Arguments;
-use crate::serving::block::Change;
 use crate::serving::holding::Holding;
 use crate::serving::query::rewrite::{cast, null};
 use crate::serving::query::template::{query, quoted};
 use crate::serving::session::Session;
+use crate::serving::transaction::Change;
 use crate::serving::value::row::Column;
 use arrow::array::RecordBatch;
 use datafusion::sql::sqlparser::ast::{

@@ -1,6 +1,6 @@
 //! Values in binary format, as Postgres' send functions write them.
 
-use super::{EPOCH_DAYS, EPOCH_MICROS, Shape};
+use super::{EPOCH_DAYS, EPOCH_MICROS, WireType};
 use crate::catalog::system::Tag;
 use arrow::array::*;
 use arrow::datatypes::*;
@@ -15,15 +15,15 @@ const NAN: u16 = 0xC000;
 const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
-/// Appends the value at `row`, which is not NULL, of an array in the shape's Arrow type.
-pub fn write(out: &mut BytesMut, shape: &Shape, array: &dyn Array, row: usize) -> Result<()> {
-    match &shape.kind {
+/// Appends the value at `row`, which is not NULL, of an array in the wire type's Arrow type.
+pub fn write(out: &mut BytesMut, wire_type: &WireType, array: &dyn Array, row: usize) -> Result<()> {
+    match &wire_type.kind {
         Type::Bool => out.put_u8(array.as_boolean().value(row) as u8),
         Type::Int2 => out.put_i16(array.as_primitive::<Int16Type>().value(row)),
         Type::Int4 => out.put_i32(array.as_primitive::<Int32Type>().value(row)),
         Type::Int8 => {
             let value = array.as_primitive::<Int64Type>().value(row);
-            match shape.tag {
+            match wire_type.tag {
                 Some(Tag::Oid) => out.put_u32(value as u32),
                 _ => out.put_i64(value),
             }
@@ -61,7 +61,7 @@ pub fn write(out: &mut BytesMut, shape: &Shape, array: &dyn Array, row: usize) -
             out.put_i32(value.days);
             out.put_i32(value.months);
         }
-        Type::Array(_) => list(out, shape, array.as_list::<i32>().value(row).as_ref())?,
+        Type::Array(_) => list(out, wire_type, array.as_list::<i32>().value(row).as_ref())?,
     }
     Ok(())
 }
@@ -70,8 +70,8 @@ fn uuid(text: &str) -> Result<u128> {
     u128::from_str_radix(&text.replace('-', ""), 16).map_err(|_| Error::internal("damaged uuid"))
 }
 
-fn list(out: &mut BytesMut, shape: &Shape, values: &dyn Array) -> Result<()> {
-    let element = shape.element().ok_or_else(|| Error::internal("array without an element type"))?;
+fn list(out: &mut BytesMut, wire_type: &WireType, values: &dyn Array) -> Result<()> {
+    let element = wire_type.element().ok_or_else(|| Error::internal("array without an element type"))?;
     out.put_i32(i32::from(!values.is_empty()));
     out.put_i32(i32::from(values.null_count() > 0));
     out.put_u32(element.oid());

@@ -1,6 +1,6 @@
 //! Values on the wire: which Postgres type a column is, its text and binary formats, and parameters back to values.
 //!
-//! In reading order: this file ([`Shape`]: a field as Postgres clients know it), [`row`] (batches to DataRow messages; text format is
+//! In reading order: this file ([`WireType`]: a field as Postgres clients know it), [`row`] (batches to DataRow messages; text format is
 //! [`weir_sql::function::print`]), [`binary`] (one value in binary format), [`parameter`] (what a client binds), [`copy`] (rows as a
 //! COPY stream).
 
@@ -20,18 +20,18 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 /// A column's type as clients know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct WireType {
     pub kind: Type,
     pub tag: Option<Tag>,
 }
 
-impl From<Type> for Shape {
+impl From<Type> for WireType {
     fn from(kind: Type) -> Self {
         Self { kind, tag: None }
     }
 }
 
-impl Shape {
+impl WireType {
     pub fn of(field: &Field) -> Result<Self> {
         let kind = Type::of(field)?;
         let marked = match field.data_type() {
@@ -42,9 +42,9 @@ impl Shape {
     }
 
     /// For an array, its element's.
-    fn element(&self) -> Option<Shape> {
+    fn element(&self) -> Option<WireType> {
         match &self.kind {
-            Type::Array(element) => Some(Shape { kind: element.as_ref().clone(), tag: self.tag }),
+            Type::Array(element) => Some(WireType { kind: element.as_ref().clone(), tag: self.tag }),
             _ => None,
         }
     }
@@ -76,15 +76,15 @@ mod tests {
 
     #[test]
     fn modifiers_are_postgres() {
-        assert_eq!(Shape::from(Type::Varchar(Some(10))).modifier(), 14);
-        assert_eq!(Shape::from(Type::Numeric(Some((10, 2)))).modifier(), 655366);
-        assert_eq!(Shape::from(Type::Numeric(None)).modifier(), -1);
+        assert_eq!(WireType::from(Type::Varchar(Some(10))).modifier(), 14);
+        assert_eq!(WireType::from(Type::Numeric(Some((10, 2)))).modifier(), 655366);
+        assert_eq!(WireType::from(Type::Numeric(None)).modifier(), -1);
     }
 
     #[test]
     fn a_marked_field_of_the_catalogs_is_an_oid() {
         let field = Type::Int8.field("oid", false).with_metadata([(TYPE_KEY.into(), "oid".into())].into());
-        let shape = Shape::of(&field).expect("a type");
-        assert_eq!((shape.oid(), shape.length()), (26, 4));
+        let wire_type = WireType::of(&field).expect("a type");
+        assert_eq!((wire_type.oid(), wire_type.length()), (26, 4));
     }
 }

@@ -1,6 +1,6 @@
 //! Batches to DataRow messages.
 
-use super::{Shape, binary};
+use super::{WireType, binary};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::Schema;
 use bytes::{BufMut, BytesMut};
@@ -19,11 +19,15 @@ const LARGEST: usize = 0x3fff_ffff;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub name: String,
-    pub shape: Shape,
+    pub wire_type: WireType,
 }
 
 pub fn columns(schema: &Schema) -> Result<Vec<Column>> {
-    schema.fields().iter().map(|f| Ok(Column { name: shown(f.name()).to_string(), shape: Shape::of(f)? })).collect()
+    schema
+        .fields()
+        .iter()
+        .map(|f| Ok(Column { name: shown(f.name()).to_string(), wire_type: WireType::of(f)? }))
+        .collect()
 }
 
 /// The formats a client asked for: none (all text), one for all, or one for each column.
@@ -53,20 +57,20 @@ impl Formats {
 
 pub fn description(columns: &[Column], formats: &Formats) -> RowDescription {
     let field = |(i, c): (usize, &Column)| {
-        let (oid, length, modifier) = (c.shape.oid(), c.shape.length(), c.shape.modifier());
+        let (oid, length, modifier) = (c.wire_type.oid(), c.wire_type.length(), c.wire_type.modifier());
         FieldDescription::new(c.name.clone(), 0, 0, oid, length, modifier, formats.code(i))
     };
     RowDescription::new(columns.iter().enumerate().map(field).collect())
 }
 
-/// One batch, every column brought to the one Arrow type of its shape.
+/// One batch, every column brought to the one Arrow type of its wire type.
 pub struct Encoder {
     columns: Vec<Prepared>,
     zone: Zone,
 }
 
 pub(super) struct Prepared {
-    shape: Shape,
+    wire_type: WireType,
     array: ArrayRef,
     binary: bool,
 }
@@ -85,7 +89,7 @@ pub(super) enum Writer<'a> {
 impl Encoder {
     pub fn new(batch: &RecordBatch, columns: &[Column], formats: &Formats, zone: Zone) -> Result<Self> {
         let prepare = |(i, (column, array)): (usize, (&Column, &ArrayRef))| {
-            let wanted = match &column.shape.kind {
+            let wanted = match &column.wire_type.kind {
                 // Any precision and scale prints itself.
                 Type::Numeric(_) if array.data_type().is_decimal() => wide_decimal(array),
                 kind => kind.arrow(),
@@ -96,8 +100,8 @@ impl Encoder {
                 arrow::compute::cast(array, &wanted)
                     .map_err(|e| Error::internal(format!("column \"{}\" cannot be sent: {e}", column.name)))?
             };
-            let array = weir_sql::function::cast::shown(&array, &column.shape.kind)?;
-            Ok(Prepared { shape: column.shape.clone(), array, binary: formats.code(i) == 1 })
+            let array = weir_sql::function::cast::shown(&array, &column.wire_type.kind)?;
+            Ok(Prepared { wire_type: column.wire_type.clone(), array, binary: formats.code(i) == 1 })
         };
         let columns = columns.iter().zip(batch.columns()).enumerate().map(prepare).collect::<Result<_>>()?;
         Ok(Self { columns, zone })
@@ -148,7 +152,7 @@ impl Writer<'_> {
 
 impl Prepared {
     fn writer(&self, zone: Zone) -> Result<Writer<'_>> {
-        Ok(match &self.shape.kind {
+        Ok(match &self.wire_type.kind {
             _ if self.binary => Writer::Binary(self),
             Type::Bool => Writer::Bool(self.array.as_boolean()),
             _ => Writer::Text(&self.array, printer(self.array.as_ref(), zone)?),
@@ -189,7 +193,7 @@ pub(super) fn value(out: &mut BytesMut, writer: &Writer, row: usize, text: &mut 
     let start = out.len();
     out.put_u32(0);
     match writer {
-        Writer::Binary(column) => binary::write(out, &column.shape, &column.array, row)?,
+        Writer::Binary(column) => binary::write(out, &column.wire_type, &column.array, row)?,
         _ => {
             writer.print(row, text)?;
             out.put_slice(text.as_bytes());

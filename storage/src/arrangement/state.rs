@@ -24,7 +24,7 @@ pub(super) struct State {
     pub since: Epoch,
     /// The epoch of the last `apply`.
     pub applied: Epoch,
-    /// Nothing has been applied since there was nothing to give back, now or when later epochs are let go of.
+    /// Nothing has been applied since there was nothing to give back, now or when later epochs are released.
     pub is_tidy: bool,
     /// Sum of the live weights now, and at `upper`.
     pub applied_rows: i128,

@@ -57,7 +57,7 @@ fn nulls(arrays: &[ArrayRef], len: usize) -> Option<Vec<bool>> {
 
 /// Where the next byte of each row goes.
 enum Place {
-    /// Row `r` goes on at `r * stride + at`.
+    /// Row `r` continues at `r * stride + at`.
     Stride {
         stride: usize,
         at: usize,

@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 pub(crate) struct Packed {
     bytes: Vec<u8>,
     len: usize,
-    shape: Shape,
+    layout: Layout,
 }
 
 #[derive(Clone, Debug)]
-enum Shape {
+enum Layout {
     Fixed(usize),
     /// `len + 1` offsets into the bytes.
     Offsets(Vec<u32>),
@@ -27,13 +27,13 @@ impl Packed {
     /// Panics if the sizes do not fit.
     pub fn fixed(len: usize, width: usize, bytes: Vec<u8>) -> Self {
         assert_eq!(bytes.len(), len * width, "{len} strings of {width} bytes");
-        Self { bytes, len, shape: Shape::Fixed(width) }
+        Self { bytes, len, layout: Layout::Fixed(width) }
     }
 
     /// Panics if `offsets` is empty or does not end at the end of `bytes`.
     pub fn variable(offsets: Vec<u32>, bytes: Vec<u8>) -> Self {
         assert_eq!(offsets.last().map(|&o| o as usize), Some(bytes.len()), "offsets end where the bytes end");
-        Self { bytes, len: offsets.len() - 1, shape: Shape::Offsets(offsets) }
+        Self { bytes, len: offsets.len() - 1, layout: Layout::Offsets(offsets) }
     }
 
     pub fn len(&self) -> usize {
@@ -42,21 +42,21 @@ impl Packed {
 
     #[inline]
     pub fn get(&self, row: usize) -> &[u8] {
-        match &self.shape {
-            Shape::Fixed(width) => &self.bytes[row * width..][..*width],
-            Shape::Offsets(offsets) => &self.bytes[offsets[row] as usize..offsets[row + 1] as usize],
+        match &self.layout {
+            Layout::Fixed(width) => &self.bytes[row * width..][..*width],
+            Layout::Offsets(offsets) => &self.bytes[offsets[row] as usize..offsets[row + 1] as usize],
         }
     }
 
     /// The strings at `rows`, in that order.
     pub fn take(&self, rows: &[u32]) -> Result<Self> {
-        match &self.shape {
-            Shape::Fixed(width) => {
+        match &self.layout {
+            Layout::Fixed(width) => {
                 let mut bytes = Vec::with_capacity(rows.len() * width);
                 rows.iter().for_each(|&row| bytes.extend_from_slice(self.get(row as usize)));
                 Ok(Self::fixed(rows.len(), *width, bytes))
             }
-            Shape::Offsets(_) => {
+            Layout::Offsets(_) => {
                 let mut offsets = Offsets::new(rows.len());
                 for &row in rows {
                     offsets.push(self.get(row as usize).len() as u64)?;
@@ -70,9 +70,9 @@ impl Packed {
 
     /// Rows `start .. start + len`, copied.
     pub fn slice(&self, start: usize, len: usize) -> Self {
-        match &self.shape {
-            Shape::Fixed(width) => Self::fixed(len, *width, self.bytes[start * width..][..len * width].to_vec()),
-            Shape::Offsets(offsets) => {
+        match &self.layout {
+            Layout::Fixed(width) => Self::fixed(len, *width, self.bytes[start * width..][..len * width].to_vec()),
+            Layout::Offsets(offsets) => {
                 let base = offsets[start];
                 let end = offsets[start + len];
                 let offsets = offsets[start..=start + len].iter().map(|o| o - base).collect();
@@ -81,14 +81,14 @@ impl Packed {
         }
     }
 
-    /// All of `parts`, in order. Parts are of one shape, as they come from the same columns.
+    /// All of `parts`, in order. Parts are of one layout, as they come from the same columns.
     pub fn concat(parts: &[&Packed]) -> Result<Self> {
         let len = parts.iter().map(|p| p.len).sum();
         let bytes = parts.iter().map(|p| p.bytes.as_slice()).collect::<Vec<_>>().concat();
-        match parts.first().map(|p| &p.shape) {
+        match parts.first().map(|p| &p.layout) {
             None => Ok(Self::default()),
-            Some(Shape::Fixed(width)) => Ok(Self::fixed(len, *width, bytes)),
-            Some(Shape::Offsets(_)) => {
+            Some(Layout::Fixed(width)) => Ok(Self::fixed(len, *width, bytes)),
+            Some(Layout::Offsets(_)) => {
                 let mut offsets = Offsets::new(len);
                 for part in parts {
                     for row in 0..part.len {
@@ -102,7 +102,7 @@ impl Packed {
 
     /// Memory held, in bytes.
     pub fn memory(&self) -> usize {
-        let offsets = if let Shape::Offsets(offsets) = &self.shape { offsets.capacity() * 4 } else { 0 };
+        let offsets = if let Layout::Offsets(offsets) = &self.layout { offsets.capacity() * 4 } else { 0 };
         self.bytes.capacity() + offsets
     }
 }

@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::identity::Maker;
 use crate::limits::Limits;
-use crate::retry::{self, Patience};
+use crate::retry::{self, Backoff};
 use crate::run;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -30,7 +30,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const AT_ONCE: usize = 8;
 
 /// For each object: a manifest may need hundreds, and one request that fails should not cost what the others gave.
-const PATIENCE: Patience = Patience { tries: 5, first: 50_000, longest: 50_000 };
+const BACKOFF: Backoff = Backoff { tries: 5, first: 50_000, longest: 50_000 };
 
 /// The path of a new object of pages.
 pub fn path(maker: Maker, ulid: Ulid) -> String {
@@ -377,7 +377,7 @@ impl Places {
 async fn of_object(env: &Env, path: String, pages: Vec<(u64, u64)>) -> Result<Vec<((String, u64), Bytes)>> {
     let begin = pages.iter().map(|(offset, _)| *offset).min().unwrap_or(0);
     let end = pages.iter().map(|(offset, bytes)| offset.saturating_add(*bytes)).max().unwrap_or(0);
-    let bytes = PATIENCE.ask(env, &retry::warn, || env.objects.get_range(&path, begin..end)).await?;
+    let bytes = BACKOFF.retry(env, &retry::warn, || env.objects.get_range(&path, begin..end)).await?;
     let bytes = bytes.ok_or_else(|| missing(&path))?;
     let text = |(offset, length): (u64, u64)| {
         let (from, to) = ((offset - begin) as usize, (offset.saturating_add(length) - begin) as usize);

@@ -88,7 +88,7 @@ impl Publisher {
     /// returned, as published, counts. Epochs go on from [`Generation::start`]. Retries for ever on `Retry`.
     pub async fn take_over(env: &Env, newest: Option<Manifest>) -> Result<(Self, Manifest)> {
         let warn = |why: &str| tracing::warn!(why, "taking over the store: trying again");
-        let place = ENDLESS.ask(env, &warn, || env.objects.place()).await?;
+        let place = ENDLESS.retry(env, &warn, || env.objects.place()).await?;
         let mut newest = newest;
         for _ in 0..TAKEOVERS {
             let manifest = successor(env, newest, &place);
@@ -101,7 +101,7 @@ impl Publisher {
                 }
                 Settled::Taken(what) => {
                     tracing::info!(what, "the store moved on while it was taken over: starting from there");
-                    newest = ENDLESS.ask(env, &warn, || Self::newest(env, false)).await?;
+                    newest = ENDLESS.retry(env, &warn, || Self::newest(env, false)).await?;
                 }
                 Settled::Overtaken(above) => return Err(Error::Fenced(overtaken(sequence, above))),
                 Settled::Vanished(gone) => return Err(vanished(env, gone)),
@@ -192,9 +192,9 @@ async fn settle(env: &Env, sequence: u64, bytes: Bytes, on_retry: &(dyn Fn(&str)
     let mut next = Next::Create;
     loop {
         let seen = match next {
-            Next::Create => ENDLESS.ask(env, on_retry, || create(env, &path, &bytes)).await?,
-            Next::ReadBack => ENDLESS.ask(env, on_retry, || read_back(env, &path, &bytes)).await?,
-            Next::LookAbove => ENDLESS.ask(env, on_retry, || look_above(env, sequence, sequence - 1)).await?,
+            Next::Create => ENDLESS.retry(env, on_retry, || create(env, &path, &bytes)).await?,
+            Next::ReadBack => ENDLESS.retry(env, on_retry, || read_back(env, &path, &bytes)).await?,
+            Next::LookAbove => ENDLESS.retry(env, on_retry, || look_above(env, sequence, sequence - 1)).await?,
             Next::Published => return Ok(Settled::Published),
             Next::Taken(what) => return Ok(Settled::Taken(what)),
             Next::Overtaken(above) => return Ok(Settled::Overtaken(above)),

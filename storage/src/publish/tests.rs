@@ -144,7 +144,7 @@ pub(crate) fn run(seed: u64, mut start: impl FnMut(u64) -> Server, mut watch: im
         }
         let one = random.random_range(0..running.len());
         match random.random_range(0..2000) {
-            // Killed, wherever it is; another goes on.
+            // Killed, wherever it is; another continues.
             0 if running.len() > 1 || waiting > 0 => drop(running.swap_remove(one)),
             // Asleep for hundreds of turns, as a paused virtual machine is.
             1 => running[one].1 = 400,

@@ -58,7 +58,7 @@ pub fn s3(bucket: &str, prefix: &str) -> Result<Remote> {
     Ok(Remote { store: Arc::new(store), prefix, url, endpoint })
 }
 
-/// Short: whoever writes retries by himself, and says so while he does. The default goes on for three minutes in silence.
+/// Short: whoever writes retries by himself, and says so while he does. The default continues for three minutes in silence.
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {

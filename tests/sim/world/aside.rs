@@ -1,7 +1,7 @@
 //! Copies of the store: one that is opened beside the store it was copied from, and one that takes its place.
 //!
 //! A copy is what the store was when it was copied. It answers as of then, touches nothing upstream, and the other server does not
-//! notice it. Once its source is taken over by ALTER SOURCE … RESUME, it goes on where it stood.
+//! notice it. Once its source is taken over by ALTER SOURCE … RESUME, it continues where it stood.
 
 use super::super::disk::Disk;
 use super::super::model;
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// The server dies, and its store goes on somewhere else.
+    /// The server dies, and its store continues somewhere else.
     pub(super) async fn move_store(&mut self) -> Result<()> {
         let nodes = std::mem::take(&mut self.nodes).into_iter();
         let hung = std::mem::take(&mut self.hung).into_iter().map(|(node, _)| node);

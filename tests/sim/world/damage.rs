@@ -1,7 +1,7 @@
 //! Objects that are damaged or missing.
 //!
 //! The store opens all the same, unless it is the newest manifest that cannot be read: then the start says so by name, and the object is
-//! put back. A view is built anew, a table has failed; whoever reads it gets its error, and it can be dropped and made again.
+//! put back. A view is rebuilt, a table has failed; whoever reads it gets its error, and it can be dropped and made again.
 
 use super::super::disk::Damage;
 use super::super::upstream::{self, TABLES};

@@ -12,9 +12,9 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use std::ops::ControlFlow;
 
-mod single;
+mod scalar_subquery;
 
-pub use single::decorrelated;
+pub use scalar_subquery::decorrelated;
 
 /// Constructs that DataFusion's plan no longer tells apart.
 pub fn syntax(query: &ast::Query) -> Result<()> {

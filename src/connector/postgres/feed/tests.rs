@@ -3,7 +3,7 @@
 use super::*;
 use crate::connector::Changes;
 use crate::connector::backlog::spill;
-use crate::connector::postgres::shape::Attribute;
+use crate::connector::postgres::table_schema::Attribute;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use weir_sql::types::{Column, Type};
@@ -51,8 +51,8 @@ fn commit(feed: &mut Feed, at: u64) {
     feed.apply(Message::Commit { commit: Lsn(at), end: Lsn(at + 5), at: 0 }).unwrap();
 }
 
-fn row(shape: &Arc<Shape>, n: &str) -> Stored {
-    let mut log = Log::new(shape.clone());
+fn row(table_schema: &Arc<TableSchema>, n: &str) -> Stored {
+    let mut log = Log::new(table_schema.clone());
     log.push(Op::Insert, empty(), [(0, Value::Text(n.as_bytes()))].into_iter()).unwrap();
     log.commit();
     log.take().remove(0)
@@ -77,9 +77,9 @@ fn taken(feed: &mut Feed) -> Vec<i64> {
 #[test]
 fn what_the_copy_shows_does_not_come_again_when_the_stream_is_late() {
     let (mut feed, attempt) = feed();
-    let shape = feed.subscription(attempt).unwrap().1.clone();
+    let table_schema = feed.subscription(attempt).unwrap().1.clone();
     assert!(feed.copy_begins(attempt, Lsn(100), 1));
-    assert!(feed.copy_rows(attempt, row(&shape, "1"), 1));
+    assert!(feed.copy_rows(attempt, row(&table_schema, "1"), 1));
     assert!(feed.copy_ends(attempt));
     assert_eq!(taken(&mut feed), [1]);
     // The stream comes to what the copy has shown already, and then to what it has not.
@@ -95,13 +95,13 @@ fn what_the_copy_shows_does_not_come_again_when_the_stream_is_late() {
 fn a_transaction_half_read_when_the_copy_begins_is_all_in_it_or_not_at_all() {
     for (at, expected) in [(50, vec![1]), (100, vec![1, 2, 3])] {
         let (mut feed, attempt) = feed();
-        let shape = feed.subscription(attempt).unwrap().1.clone();
+        let table_schema = feed.subscription(attempt).unwrap().1.clone();
         begin(&mut feed, at);
         insert(&mut feed, 2);
         assert!(feed.copy_begins(attempt, Lsn(100), 1));
         insert(&mut feed, 3);
         commit(&mut feed, at);
-        assert!(feed.copy_rows(attempt, row(&shape, "1"), 1));
+        assert!(feed.copy_rows(attempt, row(&table_schema, "1"), 1));
         assert!(feed.copy_ends(attempt));
         feed.keepalive(Lsn(200));
         assert_eq!(taken(&mut feed), expected, "committed at {at}");
@@ -111,7 +111,7 @@ fn a_transaction_half_read_when_the_copy_begins_is_all_in_it_or_not_at_all() {
 /// A copy of one row, and a transaction that inserts two: what of it was read before the copy began waits in `folder`.
 fn spilled(folder: &std::path::Path) -> Feed {
     let (mut feed, attempt) = feed();
-    let shape = feed.subscription(attempt).unwrap().1.clone();
+    let table_schema = feed.subscription(attempt).unwrap().1.clone();
     begin(&mut feed, 50);
     insert(&mut feed, 2);
     assert!(feed.too_much(1000).is_empty());
@@ -122,7 +122,7 @@ fn spilled(folder: &std::path::Path) -> Feed {
     insert(&mut feed, 3);
     commit(&mut feed, 50);
     assert!(feed.copy_begins(attempt, Lsn(10), 1));
-    assert!(feed.copy_rows(attempt, row(&shape, "1"), 1));
+    assert!(feed.copy_rows(attempt, row(&table_schema, "1"), 1));
     assert!(feed.copy_ends(attempt));
     feed
 }
@@ -162,9 +162,9 @@ fn what_waits_is_never_more_than_what_is_known_of_it() {
     commit(&mut feed, 85);
     check(&mut feed);
     let attempt = feed.resnapshot(TABLE).unwrap();
-    let shape = feed.subscription(attempt).unwrap().1.clone();
+    let table_schema = feed.subscription(attempt).unwrap().1.clone();
     check(&mut feed);
-    assert!(feed.copy_rows(attempt, row(&shape, "6"), 100));
+    assert!(feed.copy_rows(attempt, row(&table_schema, "6"), 100));
     check(&mut feed);
     begin(&mut feed, 90);
     insert(&mut feed, 7);
@@ -195,7 +195,7 @@ fn a_table_that_is_stopped_inside_a_transaction_stays_so_when_the_connection_bre
     let (mut feed, attempt) = feed();
     begin(&mut feed, 50);
     insert(&mut feed, 2);
-    let cause = Cause { sqlstate: "55000".into(), message: "it is gone".into(), expression: "table".into() };
+    let cause = RowError { sqlstate: "55000".into(), message: "it is gone".into(), expression: "table".into() };
     feed.stop(attempt.table, cause.clone());
     feed.stop(attempt.table, cause.clone());
     assert!(feed.abandon().is_empty());

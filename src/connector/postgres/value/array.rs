@@ -1,6 +1,6 @@
 //! Arrays of one dimension with lower bound 1 from their text: `{1,NULL,"a \"quoted\" one"}`.
 
-use super::reject::Reject;
+use super::error::ValueError;
 use arrow::array::builder::NullBufferBuilder;
 use arrow::array::{Array, ArrayRef, ListArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
@@ -11,7 +11,7 @@ use weir_sql::types::Type;
 /// The column of the elements, whatever they are.
 pub trait Elements {
     /// On `Err` nothing has been appended.
-    fn append(&mut self, text: &[u8]) -> Result<(), Reject>;
+    fn append(&mut self, text: &[u8]) -> Result<(), ValueError>;
     fn append_null(&mut self);
     /// The column so far; it is empty afterwards.
     fn finish(&mut self) -> ArrayRef;
@@ -30,8 +30,8 @@ pub struct Builder<E> {
     scratch: Vec<u8>,
 }
 
-fn invalid() -> Reject {
-    Reject::invalid("array")
+fn invalid() -> ValueError {
+    ValueError::invalid("array")
 }
 
 impl<E: Elements> Builder<E> {
@@ -51,7 +51,7 @@ impl<E: Elements> Builder<E> {
         }
     }
 
-    pub fn append(&mut self, text: &[u8]) -> Result<(), Reject> {
+    pub fn append(&mut self, text: &[u8]) -> Result<(), ValueError> {
         let before = self.open;
         if let Err(reject) = self.append_elements(text) {
             let elements = self.elements.finish();
@@ -88,9 +88,9 @@ impl<E: Elements> Builder<E> {
         *self.offsets.last().expect("offsets begin with 0")
     }
 
-    fn append_elements(&mut self, text: &[u8]) -> Result<(), Reject> {
+    fn append_elements(&mut self, text: &[u8]) -> Result<(), ValueError> {
         if text.first() == Some(&b'[') {
-            return Err(Reject::new("0A000", "an array whose lower bound is not 1 cannot be held"));
+            return Err(ValueError::new("0A000", "an array whose lower bound is not 1 cannot be held"));
         }
         let mut rest = text.strip_prefix(b"{").ok_or_else(invalid)?;
         if rest == b"}" {
@@ -98,7 +98,7 @@ impl<E: Elements> Builder<E> {
         }
         loop {
             rest = match rest.first().ok_or_else(invalid)? {
-                b'{' => return Err(Reject::new("0A000", "an array of several dimensions cannot be held")),
+                b'{' => return Err(ValueError::new("0A000", "an array of several dimensions cannot be held")),
                 b'"' => self.append_quoted(&rest[1..])?,
                 _ => self.append_bare(rest)?,
             };
@@ -111,7 +111,7 @@ impl<E: Elements> Builder<E> {
     }
 
     /// Up to the next `,` or `}`, which is left.
-    fn append_bare<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], Reject> {
+    fn append_bare<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], ValueError> {
         let len = text.iter().position(|c| matches!(c, b',' | b'}')).ok_or_else(invalid)?;
         let (element, rest) = text.split_at(len);
         if element == b"NULL" {
@@ -127,7 +127,7 @@ impl<E: Elements> Builder<E> {
     }
 
     /// Up to the closing quote, which is gone.
-    fn append_quoted<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], Reject> {
+    fn append_quoted<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], ValueError> {
         self.scratch.clear();
         let mut at = 0;
         loop {

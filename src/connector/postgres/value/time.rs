@@ -1,12 +1,12 @@
 //! Dates, times and intervals from their ISO text (`datestyle = ISO`, `intervalstyle = iso_8601`, time zone UTC).
 
-use super::reject::Reject;
+use super::error::ValueError;
 use arrow::datatypes::IntervalMonthDayNano;
 
 const DAY: i64 = 86_400_000_000;
 
-fn out_of_range() -> Reject {
-    Reject::new("22008", "date or time is out of range")
+fn out_of_range() -> ValueError {
+    ValueError::new("22008", "date or time is out of range")
 }
 
 /// Reads a text from the left.
@@ -20,8 +20,8 @@ impl<'a> Cursor<'a> {
         Self { rest, kind }
     }
 
-    fn invalid(&self) -> Reject {
-        Reject::invalid(self.kind)
+    fn invalid(&self) -> ValueError {
+        ValueError::invalid(self.kind)
     }
 
     fn eat(&mut self, expected: &[u8]) -> bool {
@@ -34,12 +34,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn expect(&mut self, expected: &[u8]) -> Result<(), Reject> {
+    fn expect(&mut self, expected: &[u8]) -> Result<(), ValueError> {
         if self.eat(expected) { Ok(()) } else { Err(self.invalid()) }
     }
 
     /// One or more digits, at most 18 of them: the sum cannot wrap.
-    fn number(&mut self) -> Result<i64, Reject> {
+    fn number(&mut self) -> Result<i64, ValueError> {
         let len = self.rest.iter().take_while(|c| c.is_ascii_digit()).count();
         if len == 0 || len > 18 {
             return Err(self.invalid());
@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After the point: up to six digits, as microseconds.
-    fn micros(&mut self) -> Result<i64, Reject> {
+    fn micros(&mut self) -> Result<i64, ValueError> {
         let before = self.rest.len();
         let value = self.number()?;
         let len = before - self.rest.len();
@@ -61,7 +61,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `YYYY-MM-DD`, the year as it stands.
-    fn civil(&mut self) -> Result<(i64, i64, i64), Reject> {
+    fn civil(&mut self) -> Result<(i64, i64, i64), ValueError> {
         let year = self.number()?;
         self.expect(b"-")?;
         let month = self.number()?;
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `HH:MM:SS[.ffffff]` in microseconds; 24:00:00 is a time.
-    fn clock(&mut self) -> Result<i64, Reject> {
+    fn clock(&mut self) -> Result<i64, ValueError> {
         let hour = self.number()?;
         self.expect(b":")?;
         let minute = self.number()?;
@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `+HH[:MM[:SS]]` east of Greenwich in microseconds, or nothing.
-    fn offset(&mut self) -> Result<i64, Reject> {
+    fn offset(&mut self) -> Result<i64, ValueError> {
         let sign = match self.rest.first() {
             Some(b'+') => 1,
             Some(b'-') => -1,
@@ -105,7 +105,7 @@ impl<'a> Cursor<'a> {
         seconds.checked_mul(1_000_000 * sign).ok_or_else(out_of_range)
     }
 
-    fn end(&self) -> Result<(), Reject> {
+    fn end(&self) -> Result<(), ValueError> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.invalid()) }
     }
 }
@@ -119,7 +119,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-pub fn date(text: &[u8]) -> Result<i32, Reject> {
+pub fn date(text: &[u8]) -> Result<i32, ValueError> {
     match text {
         b"infinity" => return Ok(i32::MAX),
         b"-infinity" => return Ok(i32::MIN),
@@ -132,7 +132,7 @@ pub fn date(text: &[u8]) -> Result<i32, Reject> {
     i32::try_from(days(year, month, day)).map_err(|_| out_of_range())
 }
 
-pub fn time(text: &[u8]) -> Result<i64, Reject> {
+pub fn time(text: &[u8]) -> Result<i64, ValueError> {
     let mut cursor = Cursor::new(text, "time");
     let micros = cursor.clock()?;
     cursor.end()?;
@@ -140,7 +140,7 @@ pub fn time(text: &[u8]) -> Result<i64, Reject> {
 }
 
 /// With or without a zone: microseconds since 1970-01-01 UTC.
-pub fn timestamp(text: &[u8]) -> Result<i64, Reject> {
+pub fn timestamp(text: &[u8]) -> Result<i64, ValueError> {
     match text {
         b"infinity" => return Ok(i64::MAX),
         b"-infinity" => return Ok(i64::MIN),
@@ -160,9 +160,9 @@ pub fn timestamp(text: &[u8]) -> Result<i64, Reject> {
 }
 
 /// `P1Y2M3DT4H5M6.789S`, each number with its own sign.
-pub fn interval(text: &[u8]) -> Result<IntervalMonthDayNano, Reject> {
+pub fn interval(text: &[u8]) -> Result<IntervalMonthDayNano, ValueError> {
     if matches!(text, b"infinity" | b"-infinity") {
-        return Err(Reject::new("22008", "an infinite interval cannot be held"));
+        return Err(ValueError::new("22008", "an infinite interval cannot be held"));
     }
     let mut cursor = Cursor::new(text, "interval");
     cursor.expect(b"P")?;
@@ -176,7 +176,7 @@ pub fn interval(text: &[u8]) -> Result<IntervalMonthDayNano, Reject> {
         let sign = if cursor.eat(b"-") { -1 } else { 1 };
         let number = cursor.number()?;
         let fraction = if cursor.eat(b".") { Some(cursor.micros()?) } else { None };
-        let (unit, rest) = cursor.rest.split_first().ok_or_else(|| Reject::invalid("interval"))?;
+        let (unit, rest) = cursor.rest.split_first().ok_or_else(|| ValueError::invalid("interval"))?;
         cursor.rest = rest;
         let (sum, factor) = match (clock, unit, fraction) {
             (false, b'Y', None) => (&mut months, 12),
@@ -186,7 +186,7 @@ pub fn interval(text: &[u8]) -> Result<IntervalMonthDayNano, Reject> {
             (true, b'H', None) => (&mut micros, 3_600_000_000),
             (true, b'M', None) => (&mut micros, 60_000_000),
             (true, b'S', _) => (&mut micros, 1_000_000),
-            _ => return Err(Reject::invalid("interval")),
+            _ => return Err(ValueError::invalid("interval")),
         };
         let part = number.checked_mul(factor).and_then(|n| n.checked_add(fraction.unwrap_or(0)));
         *sum = part.and_then(|n| sum.checked_add(n * sign)).ok_or_else(out_of_range)?;

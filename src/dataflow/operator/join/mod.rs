@@ -25,7 +25,7 @@ use self::walk::Walk;
 use super::group::firsts;
 use super::step::{BATCH, Out, Slices, Steps, batch, internal, take, weights};
 use super::{Route, Specs, weight};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use std::collections::VecDeque;
@@ -38,7 +38,7 @@ use weir_storage::key::{Keys, row_hashes};
 use weir_storage::{Delta, Epoch};
 
 /// What a join is, as the plan says it.
-pub(super) struct Shape<'a> {
+pub(super) struct JoinSpec<'a> {
     pub kind: JoinKind,
     /// Left, right.
     pub inputs: [SchemaRef; 2],
@@ -87,7 +87,7 @@ enum Stage {
     Touched,
 }
 
-impl Shape<'_> {
+impl JoinSpec<'_> {
     fn key(&self, side: Side) -> Vec<usize> {
         let of = |&(left, right): &(usize, usize)| if side == Side::Left { left } else { right };
         self.keys.iter().map(of).collect()
@@ -125,17 +125,17 @@ impl Shape<'_> {
 }
 
 impl Join {
-    pub fn new(shape: Shape, arrangements: Vec<Arrangement>) -> Result<Self> {
-        let pairs = shape.pairs();
-        let left = shape.counts(Side::Left).then_some(2);
-        let right = shape.counts(Side::Right).then_some(2 + usize::from(left.is_some()));
+    pub fn new(spec: JoinSpec, arrangements: Vec<Arrangement>) -> Result<Self> {
+        let pairs = spec.pairs();
+        let left = spec.counts(Side::Left).then_some(2);
+        let right = spec.counts(Side::Right).then_some(2 + usize::from(left.is_some()));
         Ok(Self {
-            kind: shape.kind,
-            keys: [shape.key(Side::Left), shape.key(Side::Right)],
-            null_equal: shape.null_equal,
-            residual: shape.residual.map(|condition| Residual::new(condition, &pairs)).transpose()?,
+            kind: spec.kind,
+            keys: [spec.key(Side::Left), spec.key(Side::Right)],
+            null_equal: spec.null_equal,
+            residual: spec.residual.map(|condition| Residual::new(condition, &pairs)).transpose()?,
             pairs,
-            output: shape.output,
+            output: spec.output,
             arrangements,
             matches: [left, right],
             epoch: Epoch::ZERO,
@@ -243,7 +243,7 @@ impl Join {
             }
             return self.emit_pairs(joined, products, None, out);
         };
-        let mut failed = Failed::new("join");
+        let mut failed = RowErrors::new("join");
         let judged = Delta::new(joined.clone(), products.weights.clone());
         let chosen = residual.matching(&judged, &mut failed)?;
         out.errors(failed);
@@ -277,7 +277,7 @@ impl Join {
         };
         let pairs = take(&pairs, chosen)?;
         if !products.errors.is_empty() {
-            let mut failed = Failed::new("join");
+            let mut failed = RowErrors::new("join");
             let errors: Vec<i64> = chosen.iter().map(|&pair| products.errors[pair as usize]).collect();
             weight::report(&pairs, &errors, &mut failed)?;
             out.errors(failed);

@@ -1,7 +1,7 @@
 //! The condition of a join beyond equal keys, over (left columns ++ right columns). A pair for which it fails is no match; the
 //! failure is an error with the pair's weight, so that it goes when either row goes.
 
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use crate::dataflow::operator::map::report;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::SchemaRef;
@@ -19,7 +19,7 @@ impl Residual {
     }
 
     /// The pairs, by index, for which the condition is true.
-    pub fn matching(&self, pairs: &Delta, failed: &mut Failed) -> Result<Vec<u32>> {
+    pub fn matching(&self, pairs: &Delta, failed: &mut RowErrors) -> Result<Vec<u32>> {
         let truth = self.program.evaluate(pairs.rows());
         report(&truth.failures, pairs, failed)?;
         let condition = truth.columns[0].as_boolean();

@@ -19,7 +19,7 @@ use super::counts::Counts;
 use super::group::{Groups, Stored, keys};
 use super::step::{BATCH, Out, Slices, Steps, batch, internal, take};
 use super::{Place, Route, Specs};
-use crate::dataflow::errors::Failed;
+use crate::dataflow::errors::RowErrors;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, NullArray, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Decimal128Type, IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef};
@@ -33,7 +33,7 @@ use weir_storage::key::{Keys, owner, row_hashes};
 use weir_storage::{Delta, Epoch};
 
 /// What a Reduce is, as the plan says it.
-pub(super) struct Shape<'a> {
+pub(super) struct ReduceSpec<'a> {
     pub input: &'a Node,
     pub group: &'a [usize],
     pub aggregates: &'a [Aggregate],
@@ -65,7 +65,7 @@ enum Stage {
     Groups(usize),
 }
 
-impl Shape<'_> {
+impl ReduceSpec<'_> {
     fn layout(&self) -> Layout {
         Layout::new(self.input.schema(), self.group, self.aggregates)
     }
@@ -85,17 +85,17 @@ impl Shape<'_> {
 }
 
 impl Reduce {
-    pub fn new(shape: Shape, place: Place, arrangements: Vec<Arrangement>) -> Self {
-        let layout = shape.layout();
-        let columns = &shape.input.columns;
-        let finishes = shape.aggregates.iter().map(|aggregate| Finish::new(&layout, aggregate, columns));
+    pub fn new(spec: ReduceSpec, place: Place, arrangements: Vec<Arrangement>) -> Self {
+        let layout = spec.layout();
+        let columns = &spec.input.columns;
+        let finishes = spec.aggregates.iter().map(|aggregate| Finish::new(&layout, aggregate, columns));
         let (distinct, ordered) = (layout.distinct(), layout.ordered());
         let counts = arrangements[1..].iter().map(|arrangement| Counts::new(arrangement.clone()));
         let values = arrangements[1 + distinct.len()..].iter().cloned();
         Self {
             finishes: finishes.collect(),
-            output: shape.output,
-            owner: shape.group.is_empty() && owner(Keys::unit(1).vnode(0), place.workers) == place.worker,
+            output: spec.output,
+            owner: spec.group.is_empty() && owner(Keys::unit(1).vnode(0), place.workers) == place.worker,
             totals: vec![],
             distinct: distinct.into_iter().zip(counts).collect(),
             ordered: ordered.into_iter().zip(values).collect(),
@@ -149,7 +149,7 @@ impl Reduce {
         let Some(changed) = counts.settle(budget)? else { return Ok(None) };
         let work = changed.before.len();
         // Once is never too often.
-        let flips = changed.delta(super::distinct::once, &mut Failed::new("reduce"))?;
+        let flips = changed.delta(super::distinct::once, &mut RowErrors::new("reduce"))?;
         let width = self.layout.group.len();
         let group = project(flips.rows(), &(0..width).collect::<Vec<_>>())?;
         let numbers = self.number(&group)?;
@@ -253,7 +253,7 @@ impl Reduce {
         }
         let rows: Vec<u32> = failures.iter().map(|failure| failure.0 as u32).collect();
         let groups = project(&take(states, &rows)?, &(0..self.layout.group.len()).collect::<Vec<_>>())?;
-        let mut failed = Failed::new("reduce");
+        let mut failed = RowErrors::new("reduce");
         for ((_, expression, error), hash) in failures.iter().zip(row_hashes(&groups).map_err(internal)?) {
             failed.push(expression, error.sqlstate, &error.message, hash, weight);
         }

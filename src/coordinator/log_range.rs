@@ -1,13 +1,13 @@
-//! Does what is to be done for views that are far behind ([`Lagging`]): reads stretches of their history from the store, and builds those
+//! Does what is to be done for views that are far behind ([`Lagging`]): reads ranges of their history from the store, and builds those
 //! anew for which that is too much.
 
-use super::held::Coordinator;
 #[cfg(doc)]
 use super::lag::Lagging;
 use super::lag::{Action, Facts};
-use super::message::{Message, Stretch};
+use super::message::{LogRange, Message};
 use super::object::body;
 use super::recover::{self, Parent};
+use super::state::Coordinator;
 use crate::catalog::Catalog;
 use crate::dataflow::blueprint::Log;
 use std::sync::Arc;
@@ -28,30 +28,30 @@ impl Coordinator {
                     self.engine.detach(id, after);
                     tracing::info!(view = %id, %after, "a view is far behind: its history is read from the store");
                 }
-                Action::Read { id, parents, after, to } => self.read_stretch(id, parents, after, to),
+                Action::Read { id, parents, after, to } => self.read_range(id, parents, after, to),
             }
         }
     }
 
-    fn read_stretch(&self, id: RelationId, parents: Vec<RelationId>, after: Epoch, to: Epoch) {
+    fn read_range(&self, id: RelationId, parents: Vec<RelationId>, after: Epoch, to: Epoch) {
         let (env, manifest, catalog) = (self.env.clone(), self.manifest.clone(), self.catalog.clone());
         let (mailbox, workers) = (self.mailbox.clone(), self.engine.workers());
         tokio::spawn(async move {
             let logs = read(&env, &manifest, &catalog, &parents, after, to, workers).await;
-            mailbox.tell(Message::Stretch(Stretch { id, to, logs }));
+            mailbox.tell(Message::LogRange(LogRange { id, to, logs }));
         });
     }
 
-    /// Gives a view the stretch that was read for it.
-    pub(super) fn refill(&mut self, stretch: Stretch) {
-        let Stretch { id, to, logs } = stretch;
+    /// Gives a view the range that was read for it.
+    pub(super) fn refill(&mut self, range: LogRange) {
+        let LogRange { id, to, logs } = range;
         let Some(relation) = self.engine.relations().get(id) else { return };
         if !self.lagging.awaits(id, to) {
-            // Read for the view before it was built anew.
+            // Read for the view before it was rebuilt.
             return;
         }
         match logs {
-            // It stays so: until the view is built anew nothing is read for it.
+            // It stays so: until the view is rebuilt nothing is read for it.
             Err(error @ Error::Corrupt(_)) => {
                 tracing::error!(view = %id, %error, "the history of a view is damaged: it is built anew");
                 self.waiters.refreshes.push((id, oneshot::channel().0));

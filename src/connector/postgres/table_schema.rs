@@ -4,7 +4,7 @@
 //! what was subscribed. New columns are told once and ignored; what breaks a column in use stops the table there.
 
 use super::decode::{self, Identity};
-use crate::connector::{Cause, Subscription};
+use crate::connector::{RowError, Subscription};
 use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use weir_sql::types::Type;
 
 /// A table's columns as Arrow wants them, made once.
 #[derive(Debug)]
-pub struct Shape {
+pub struct TableSchema {
     pub schema: SchemaRef,
     pub kinds: Vec<Type>,
     pub names: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Shape {
     pub key_schema: SchemaRef,
 }
 
-impl Shape {
+impl TableSchema {
     pub fn new(table: &Subscription) -> Self {
         let fields: Vec<_> = table.columns.iter().map(|c| Arc::new(c.field())).collect();
         let key = table.key.clone().unwrap_or_default();
@@ -37,8 +37,8 @@ impl Shape {
         }
     }
 
-    pub fn cause(&self, column: usize, sqlstate: &str, message: &str) -> Cause {
-        Cause {
+    pub fn cause(&self, column: usize, sqlstate: &str, message: &str) -> RowError {
+        RowError {
             sqlstate: sqlstate.into(),
             message: message.into(),
             expression: format!("column \"{}\"", self.names[column]),
@@ -85,14 +85,14 @@ pub struct Mapping {
 
 impl Mapping {
     /// Or why the table cannot go on.
-    pub fn new(relation: &decode::Relation, table: &Subscription, details: &Details) -> Result<Self, Cause> {
+    pub fn new(relation: &decode::Relation, table: &Subscription, details: &Details) -> Result<Self, RowError> {
         let name = format!("\"{}\".\"{}\"", table.schema, table.name);
         let mut columns = vec![None; relation.columns.len()];
         for (i, (column, attribute)) in table.columns.iter().zip(&details.columns).enumerate() {
             let place = relation.columns.iter().position(|c| c.name == column.name);
             let stop = |message: &str| {
                 let message = format!("{message} upstream in table {name}");
-                Err(Cause { sqlstate: "55000".into(), message, expression: format!("column \"{}\"", column.name) })
+                Err(RowError { sqlstate: "55000".into(), message, expression: format!("column \"{}\"", column.name) })
             };
             let Some(place) = place else { return stop("column was dropped or renamed") };
             let upstream = &relation.columns[place];
@@ -104,7 +104,7 @@ impl Mapping {
         let key = table.key.as_deref();
         let of_key = |ours: &Option<u16>| ours.and_then(|c| key?.iter().position(|&k| k == usize::from(c)));
         let keys: Vec<Option<u16>> = columns.iter().map(|ours| of_key(ours).map(|k| k as u16)).collect();
-        identity(relation, key.is_some(), &keys).map_err(|message| Cause {
+        identity(relation, key.is_some(), &keys).map_err(|message| RowError {
             sqlstate: "55000".into(),
             message: format!("{message} upstream"),
             expression: format!("table {name}"),

@@ -3,22 +3,22 @@
 use weir_sql::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct ValidationError {
     pub sqlstate: &'static str,
     pub message: String,
     pub hint: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Findings(Vec<Finding>);
+pub struct ValidationErrors(Vec<ValidationError>);
 
-impl Findings {
-    pub fn add(&mut self, sqlstate: &'static str, message: impl Into<String>) -> &mut Finding {
-        self.0.push(Finding { sqlstate, message: message.into(), hint: None });
+impl ValidationErrors {
+    pub fn add(&mut self, sqlstate: &'static str, message: impl Into<String>) -> &mut ValidationError {
+        self.0.push(ValidationError { sqlstate, message: message.into(), hint: None });
         self.0.last_mut().expect("just pushed")
     }
 
-    pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+    pub fn extend(&mut self, findings: impl IntoIterator<Item = ValidationError>) {
         self.0.extend(findings);
     }
 
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn one_finding_is_the_error_and_several_are_listed() {
-        let mut findings = Findings::default();
+        let mut findings = ValidationErrors::default();
         assert!(findings.clone().result("x").is_ok());
         findings.add("42P01", "table \"a\" does not exist");
         assert_eq!(findings.clone().result("x").unwrap_err().message, "table \"a\" does not exist");

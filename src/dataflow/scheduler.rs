@@ -1,4 +1,4 @@
-//! Turns: whose work comes first on a worker.
+//! The scheduler: whose work comes first on a worker.
 //!
 //! Tables, and views that keep up, work whenever they have something to do. Views that are being made or are far behind together get one
 //! slice between two of timely's steps, and one in ten while any of the others has yet to reach the last epoch. What gives memory back is
@@ -18,10 +18,10 @@ use weir_storage::env::Clock;
 const OTHERS: u32 = 9;
 
 /// Of one worker.
-pub struct Turns {
+pub struct Scheduler {
     clock: Arc<dyn Clock>,
     /// Epochs a view may be behind and still keep up.
-    leap_after: u64,
+    jump_after: u64,
     /// The last epoch that was closed.
     closed: Cell<Epoch>,
     /// Whether some of those that keep up have work.
@@ -39,14 +39,14 @@ pub struct Turns {
 /// Work under way, until this is dropped.
 pub struct Turn {
     /// Of one that is behind, with its beginning.
-    behind: Option<(Rc<Turns>, u64)>,
+    behind: Option<(Rc<Scheduler>, u64)>,
 }
 
-impl Turns {
-    pub fn new(clock: Arc<dyn Clock>, leap_after: u64) -> Self {
+impl Scheduler {
+    pub fn new(clock: Arc<dyn Clock>, jump_after: u64) -> Self {
         Self {
             clock,
-            leap_after,
+            jump_after,
             closed: Cell::new(Epoch::ZERO),
             waited_for: Cell::default(),
             used: Cell::default(),
@@ -81,7 +81,7 @@ impl Turns {
 
     /// Whether a relation that stands at `upper` is too far behind to come first.
     pub fn is_behind(&self, upper: Epoch) -> bool {
-        self.closed.get().as_u64() > upper.as_u64() + self.leap_after
+        self.closed.get().as_u64() > upper.as_u64() + self.jump_after
     }
 
     /// For a relation that has work to do. `None`: not now.
@@ -103,11 +103,11 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some((turns, began)) = &self.behind else { return };
-        let now = turns.clock.monotonic();
+        let Some((scheduler, began)) = &self.behind else { return };
+        let now = scheduler.clock.monotonic();
         let took = Duration::from_micros(now - began);
-        turns.used.set(turns.used.get() + took);
-        turns.next.set(now + (took * OTHERS).as_micros() as u64);
+        scheduler.used.set(scheduler.used.get() + took);
+        scheduler.next.set(now + (took * OTHERS).as_micros() as u64);
     }
 }
 
@@ -130,74 +130,74 @@ mod tests {
         }
     }
 
-    fn turns() -> (Arc<Hand>, Rc<Turns>) {
+    fn scheduler() -> (Arc<Hand>, Rc<Scheduler>) {
         let hand = Arc::new(Hand::default());
-        (hand.clone(), Rc::new(Turns::new(hand, 32)))
+        (hand.clone(), Rc::new(Scheduler::new(hand, 32)))
     }
 
     /// Whether one that is behind may work; then it does so for a time.
-    fn works(hand: &Hand, turns: &Rc<Turns>, micros: u64) -> bool {
-        let Some(_turn) = turns.take(1, true) else { return false };
+    fn works(hand: &Hand, scheduler: &Rc<Scheduler>, micros: u64) -> bool {
+        let Some(_turn) = scheduler.take(1, true) else { return false };
         hand.0.fetch_add(micros, Ordering::Relaxed);
         true
     }
 
     #[test]
     fn between_two_steps_there_is_one_slice_for_those_behind() {
-        let (hand, turns) = turns();
+        let (hand, scheduler) = scheduler();
         for _ in 0..3 {
-            turns.step(false);
-            assert!(works(&hand, &turns, 1_500));
-            assert!(works(&hand, &turns, 600));
-            assert!(!works(&hand, &turns, 0));
-            assert!(turns.take(1, false).is_some(), "who keeps up need not wait");
+            scheduler.step(false);
+            assert!(works(&hand, &scheduler, 1_500));
+            assert!(works(&hand, &scheduler, 600));
+            assert!(!works(&hand, &scheduler, 0));
+            assert!(scheduler.take(1, false).is_some(), "who keeps up need not wait");
         }
     }
 
     #[test]
     fn while_they_are_waited_for_they_get_one_slice_in_ten() {
-        let (hand, turns) = turns();
+        let (hand, scheduler) = scheduler();
         let mut worked = 0;
         for _ in 0..1_000 {
-            turns.step(true);
+            scheduler.step(true);
             hand.0.fetch_add(500, Ordering::Relaxed);
-            worked += u32::from(works(&hand, &turns, 2_000));
+            worked += u32::from(works(&hand, &scheduler, 2_000));
         }
         // 0.5 s of others' work, 18 ms of it after each slice.
         assert!((27..=28).contains(&worked), "{worked}");
-        turns.step(false);
-        assert!(works(&hand, &turns, 0));
+        scheduler.step(false);
+        assert!(works(&hand, &scheduler, 0));
     }
 
     #[test]
     fn those_behind_take_turns() {
-        let (hand, turns) = turns();
+        let (hand, scheduler) = scheduler();
         let mut served = [0; 3];
         for _ in 0..30 {
-            turns.step(false);
+            scheduler.step(false);
             for id in 0..3 {
-                let turn = turns.take(id, true);
+                let turn = scheduler.take(id, true);
                 served[id as usize] += u32::from(turn.is_some());
                 hand.0.fetch_add(2_000, Ordering::Relaxed);
             }
         }
         assert_eq!(served, [10, 10, 10]);
         // One that wants nothing any more is not waited for.
-        turns.step(false);
-        assert!(turns.take(1, true).is_none() || turns.take(2, true).is_none());
-        turns.step(false);
-        turns.step(false);
-        assert!(turns.take(0, true).is_some());
+        scheduler.step(false);
+        assert!(scheduler.take(1, true).is_none() || scheduler.take(2, true).is_none());
+        scheduler.step(false);
+        scheduler.step(false);
+        assert!(scheduler.take(0, true).is_some());
     }
 
     #[test]
     fn two_that_come_every_other_time_do_not_miss_each_other() {
-        let (hand, turns) = turns();
+        let (hand, scheduler) = scheduler();
         let mut served = [0; 3];
         for round in 0..90 {
-            turns.step(false);
+            scheduler.step(false);
             for id in [round % 2, 2] {
-                served[id] += u32::from(turns.take(id as u32, true).is_some());
+                served[id] += u32::from(scheduler.take(id as u32, true).is_some());
                 hand.0.fetch_add(2_000, Ordering::Relaxed);
             }
         }
@@ -205,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn behind_is_who_would_leap() {
-        let (_, turns) = turns();
-        turns.close(Epoch::from_u64(100));
-        assert!(turns.is_behind(Epoch::from_u64(67)));
-        assert!(!turns.is_behind(Epoch::from_u64(68)));
-        assert!(!turns.is_behind(Epoch::from_u64(101)));
+    fn behind_is_who_would_jump() {
+        let (_, scheduler) = scheduler();
+        scheduler.close(Epoch::from_u64(100));
+        assert!(scheduler.is_behind(Epoch::from_u64(67)));
+        assert!(!scheduler.is_behind(Epoch::from_u64(68)));
+        assert!(!scheduler.is_behind(Epoch::from_u64(101)));
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use arrow::datatypes::{IntervalMonthDayNano, i256};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
+pub struct IntervalSum {
     months: i128,
     days: i128,
     nanoseconds: i256,
@@ -14,7 +14,7 @@ pub struct Span {
 /// Bytes of a stored total.
 const WIDTH: usize = 64;
 
-impl Span {
+impl IntervalSum {
     /// Adds `interval`, `weight` times.
     pub fn add(&mut self, interval: IntervalMonthDayNano, weight: i64) {
         let weight = i128::from(weight);
@@ -52,7 +52,7 @@ impl Span {
         bytes
     }
 
-    /// Refuses what [`Span::encode`] cannot have written.
+    /// Refuses what [`IntervalSum::encode`] cannot have written.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let ([months, days, high, low], []) = bytes.as_chunks::<16>() else {
             return Err(Error::internal("damaged sum of intervals"));
@@ -69,18 +69,18 @@ mod tests {
     #[test]
     fn totals_may_be_too_long_for_a_while() {
         let long = IntervalMonthDayNano::new(i32::MAX, i32::MIN, i64::MAX);
-        let mut sum = Span::default();
+        let mut sum = IntervalSum::default();
         sum.add(long, 3);
         assert_eq!(sum.value().unwrap_err().sqlstate, "22008");
-        let mut stored = Span::decode(&sum.encode()).unwrap();
+        let mut stored = IntervalSum::decode(&sum.encode()).unwrap();
         stored.add(long, -2);
         assert_eq!(stored.value().unwrap(), long);
-        assert!(Span::decode(&sum.encode()[1..]).is_err());
+        assert!(IntervalSum::decode(&sum.encode()[1..]).is_err());
     }
 
     #[test]
     fn averages_carry_fractions_downwards() {
-        let mut sum = Span::default();
+        let mut sum = IntervalSum::default();
         sum.add(IntervalMonthDayNano::new(1, 0, 0), 1);
         sum.add(IntervalMonthDayNano::new(0, 1, 0), 1);
         assert_eq!(sum.average(2).unwrap(), IntervalMonthDayNano::new(0, 15, 43_200_000_000_000));

@@ -7,10 +7,10 @@ use std::fmt;
 use std::io;
 use weir_sql::Error;
 
-pub type Result<T, E = Failure> = std::result::Result<T, E>;
+pub type Result<T, E = UpstreamError> = std::result::Result<T, E>;
 
 #[derive(Debug)]
-pub enum Failure {
+pub enum UpstreamError {
     /// The network, or a server that went away or is silent.
     Io(io::Error),
     /// An ErrorResponse.
@@ -18,7 +18,7 @@ pub enum Failure {
     /// The server said something that this client does not understand.
     Protocol(String),
     /// A stop decided by us: name, reason, remedy.
-    Stop(Stop),
+    Stop(StopReason),
 }
 
 /// An error as the server sent it.
@@ -35,7 +35,7 @@ pub const AGAIN: &str = "Drop the source and create it again; its tables are the
 
 /// Why a source needs an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct StopReason {
     pub name: &'static str,
     pub reason: String,
     pub remedy: String,
@@ -47,17 +47,17 @@ pub enum Verdict {
     Retry,
     /// As `Retry`, but the slot is held by this process of the server, which may be our own stale one.
     Busy,
-    Stop(Stop),
+    Stop(StopReason),
 }
 
-impl Failure {
+impl UpstreamError {
     pub fn verdict(&self, slot: &str) -> Verdict {
-        let stop = |name, remedy: String| Verdict::Stop(Stop { name, reason: self.to_string(), remedy });
+        let stop = |name, remedy: String| Verdict::Stop(StopReason { name, reason: self.to_string(), remedy });
         let response = match self {
-            Failure::Io(_) => return Verdict::Retry,
-            Failure::Stop(reason) => return Verdict::Stop(reason.clone()),
-            Failure::Protocol(_) => return stop("protocol_error", "Report this; the position is kept.".into()),
-            Failure::Server(response) => response,
+            UpstreamError::Io(_) => return Verdict::Retry,
+            UpstreamError::Stop(reason) => return Verdict::Stop(reason.clone()),
+            UpstreamError::Protocol(_) => return stop("protocol_error", "Report this; the position is kept.".into()),
+            UpstreamError::Server(response) => response,
         };
         let has = |fragment: &str| response.message.contains(fragment);
         match response.sqlstate.as_str() {
@@ -100,7 +100,7 @@ impl Failure {
             "wal_level_insufficient" => "Set wal_level = logical upstream. ",
             _ => "",
         };
-        Failure::Stop(Stop {
+        UpstreamError::Stop(StopReason {
             name: "slot_invalidated",
             reason: format!("the server gave slot \"{slot}\" up, invalidation_reason is {why}: {self}"),
             remedy: format!("{cure}{AGAIN}"),
@@ -108,12 +108,12 @@ impl Failure {
     }
 
     pub fn timed_out(&self) -> bool {
-        matches!(self, Failure::Io(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+        matches!(self, UpstreamError::Io(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
 
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
-            Failure::Server(response) => Some(&response.sqlstate),
+            UpstreamError::Server(response) => Some(&response.sqlstate),
             _ => None,
         }
     }
@@ -121,15 +121,15 @@ impl Failure {
     /// For a client of ours, under a SQLSTATE of ours.
     pub fn error(&self) -> Error {
         let sqlstate = match self {
-            Failure::Io(_) => "08006",
-            Failure::Protocol(_) => "08P01",
-            Failure::Stop(_) => "55000",
-            Failure::Server(response) => known(&response.sqlstate),
+            UpstreamError::Io(_) => "08006",
+            UpstreamError::Protocol(_) => "08P01",
+            UpstreamError::Stop(_) => "55000",
+            UpstreamError::Server(response) => known(&response.sqlstate),
         };
         let error = Error::new(sqlstate, self.to_string());
         match self {
-            Failure::Server(Response { hint: Some(hint), .. }) => error.hint(hint),
-            Failure::Stop(stop) => error.hint(&stop.remedy),
+            UpstreamError::Server(Response { hint: Some(hint), .. }) => error.hint(hint),
+            UpstreamError::Stop(stop) => error.hint(&stop.remedy),
             _ => error,
         }
     }
@@ -144,14 +144,14 @@ pub fn known(sqlstate: &str) -> &'static str {
     KNOWN.iter().find(|code| **code == sqlstate).copied().unwrap_or("38000")
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Io(_) if self.timed_out() => f.write_str("Postgres does not answer"),
-            Failure::Io(error) => write!(f, "{error}"),
-            Failure::Protocol(what) => write!(f, "unexpected answer of Postgres: {what}"),
-            Failure::Stop(stop) => f.write_str(&stop.reason),
-            Failure::Server(Response { sqlstate, message, detail, .. }) => {
+            UpstreamError::Io(_) if self.timed_out() => f.write_str("Postgres does not answer"),
+            UpstreamError::Io(error) => write!(f, "{error}"),
+            UpstreamError::Protocol(what) => write!(f, "unexpected answer of Postgres: {what}"),
+            UpstreamError::Stop(stop) => f.write_str(&stop.reason),
+            UpstreamError::Server(Response { sqlstate, message, detail, .. }) => {
                 write!(f, "{message}")?;
                 if let Some(detail) = detail {
                     write!(f, " ({detail})")?;
@@ -162,15 +162,15 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for UpstreamError {
     fn from(error: io::Error) -> Self {
-        Failure::Io(error)
+        UpstreamError::Io(error)
     }
 }
 
-impl From<Malformed> for Failure {
+impl From<Malformed> for UpstreamError {
     fn from(error: Malformed) -> Self {
-        Failure::Protocol(error.to_string())
+        UpstreamError::Protocol(error.to_string())
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
 
     fn verdict(sqlstate: &str, message: &str) -> String {
         let response = Response { sqlstate: sqlstate.into(), message: message.into(), ..Response::default() };
-        match Failure::Server(response).verdict("s") {
+        match UpstreamError::Server(response).verdict("s") {
             Verdict::Stop(stop) => stop.name.into(),
             other => format!("{other:?}"),
         }

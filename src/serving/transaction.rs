@@ -63,7 +63,7 @@ impl Block {
             Block::Idle | Block::Implicit(_) => Block::Idle,
             // ROLLBACK TO SAVEPOINT needs all of it.
             Block::Explicit(t) | Block::Failed(t) if !t.savepoints.is_empty() => Block::Failed(t),
-            // Locks and pins are let go of; the variables are still needed for ROLLBACK.
+            // Locks and pins are released; the variables are still needed for ROLLBACK.
             Block::Explicit(t) | Block::Failed(t) => {
                 Block::Failed(Transaction { variables: t.variables, ..Transaction::default() })
             }

@@ -29,7 +29,7 @@ use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::publish::Publisher;
 
 /// The arrangements of a relation that runs.
-pub(super) struct Held {
+pub(super) struct RelationState {
     pub ids: Roles<ArrangementId>,
     /// Each per worker.
     pub arrangements: Roles<Vec<Arrangement>>,
@@ -43,7 +43,7 @@ pub struct Coordinator {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) publisher: Arc<Mutex<Publisher>>,
     pub(super) manifest: Arc<Manifest>,
-    pub(super) held: BTreeMap<RelationId, Held>,
+    pub(super) held: BTreeMap<RelationId, RelationState>,
     pub(super) ledger: Ledger,
     pub(super) pace: Pace,
     pub(super) requests: mpsc::Receiver<Request>,
