@@ -1,7 +1,7 @@
 //! Rows in a file of the spill folder: what a large transaction of DML has written, until its tables take it.
 //!
 //! They are read one batch at a time, by each worker for itself: so what is in memory of them beside the tables is a batch per worker,
-//! however large the transaction is.
+//! however large the transaction is. A file has no name and stays open: nobody can take it away from a transaction that has committed.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
@@ -10,17 +10,17 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use tempfile::TempPath;
 use weir_sql::{Error, Result};
 use weir_storage::delta::size;
 
 /// Rows of one batch in a file. Clones share the file, which goes with the last of those that are in it.
 #[derive(Clone, Debug)]
 pub struct Spilled {
-    file: Arc<TempPath>,
+    file: Arc<File>,
     /// Of the file's batches.
     index: usize,
     /// Of the whole batch.
@@ -62,15 +62,14 @@ impl Spilled {
 /// Writes batches of one schema to a file in `folder`.
 pub fn spill(folder: &Path, batches: &[RecordBatch]) -> Result<Vec<Spilled>> {
     let Some(first) = batches.first() else { return Ok(vec![]) };
-    let file = tempfile::Builder::new().prefix("rows-").tempfile_in(folder).map_err(|error| lost(error.into()))?;
-    let (file, path) = file.into_parts();
+    let file = tempfile::tempfile_in(folder).map_err(|error| lost(error.into()))?;
     let written = || -> std::result::Result<(), ArrowError> {
-        let mut writer = FileWriter::try_new(BufWriter::new(file), &first.schema())?;
+        let mut writer = FileWriter::try_new(BufWriter::new(&file), &first.schema())?;
         batches.iter().try_for_each(|rows| writer.write(rows))?;
         writer.finish()
     };
     written().map_err(lost)?;
-    let file = Arc::new(path);
+    let file = Arc::new(file);
     let spilled = |(index, rows): (usize, &RecordBatch)| Spilled {
         file: file.clone(),
         index,
@@ -81,8 +80,34 @@ pub fn spill(folder: &Path, batches: &[RecordBatch]) -> Result<Vec<Spilled>> {
     Ok(batches.iter().enumerate().map(spilled).collect())
 }
 
-fn read(file: &Path, index: usize) -> std::result::Result<RecordBatch, ArrowError> {
-    let mut reader = FileReader::try_new(BufReader::new(File::open(file)?), None)?;
+/// A place in a file that others read as well.
+struct Reading<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Reading<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(to, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Reading<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (from, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::Current(by) => (self.at, by),
+            SeekFrom::End(by) => (self.file.metadata()?.len(), by),
+        };
+        self.at = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+fn read(file: &File, index: usize) -> std::result::Result<RecordBatch, ArrowError> {
+    let mut reader = FileReader::try_new(BufReader::new(Reading { file, at: 0 }), None)?;
     reader.set_index(index)?;
     reader.next().unwrap_or_else(|| Err(ArrowError::IpcError("it is shorter than it was".into())))
 }
@@ -116,8 +141,8 @@ mod tests {
         assert_eq!((whole.rows(), whole.read().expect("there")), (4, rows(&[1, 2, 3, 4])));
         assert_eq!(last.read().expect("there"), rows(&[5]));
         assert!(spill(folder.path(), &[]).expect("nothing to write").is_empty());
-        let path = folder.path().read_dir().expect("a folder").next().expect("a file").expect("an entry").path();
-        std::fs::write(path, "much shorter").expect("written over");
+        assert_eq!(folder.path().read_dir().expect("a folder").count(), 0, "it has no name");
+        last.file.set_len(12).expect("shorter");
         assert_eq!(last.read().expect_err("it is damaged").sqlstate, "58030");
     }
 }

@@ -26,13 +26,16 @@ impl Coordinator {
         let waiting = self.waiting();
         let epoch = self.epochs.close(self.env.clock.now());
         let Taken { mut changes, events, moved } = self.sources.take();
+        let mut bytes = 0;
         for write in self.writes.take(epoch) {
+            bytes += write.bytes;
             let tables: Vec<RelationId> = write.tables().collect();
             let relations = self.live_descendants(&tables);
-            let Write { changes: written, persist, lock, reply } = write;
+            let Write { changes: written, persist, lock, reply, .. } = write;
             changes.extend(written);
             self.waiters.written.push(Written { epoch, relations, durable: persist, lock, tables, reply });
         }
+        self.memory.closed(epoch, bytes);
         if moved {
             self.checkpoints.move_on();
         }

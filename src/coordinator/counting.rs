@@ -6,11 +6,13 @@ use super::message::{Counted, Message};
 use super::state::{Coordinator, RelationState};
 use crate::dataflow::relations::Failure;
 use weir_sql::catalog::RelationId;
+use weir_storage::Epoch;
 use weir_storage::arrangement::Arrangement;
 
 impl Coordinator {
     pub(super) fn tend_memory(&mut self, now: u64) {
-        if !self.memory.due(now, self.epochs.closed()) {
+        let finished = self.pace.oldest().map_or(self.epochs.closed(), |oldest| Epoch::from_u64(oldest.as_u64() - 1));
+        if !self.memory.due(now, finished) {
             return;
         }
         let state = |held: &RelationState| held.arrangements.iter().flatten().cloned().collect::<Vec<Arrangement>>();

@@ -731,7 +731,15 @@ impl Jobs {
 
     /// What a start finds half done continues in the background.
     pub fn resume(&self, catalog: &Catalog) {
-        let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping);
+        // What a source has made upstream would stay there for ever: it is announced until a start can read where.
+        let is_known = |object: &&Shared| match (&object.body, self.definition(object)) {
+            (Body::Source(_), Err(error)) => {
+                tracing::error!(source = object.name, %error, hint = error.hint, "a source cannot be dropped yet");
+                false
+            }
+            _ => true,
+        };
+        let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping).filter(is_known);
         let dropping: Vec<u32> = dropping.map(|o| o.id).collect();
         let creating: Vec<Shared> = catalog.objects.values().filter(|o| o.life == Life::Creating).cloned().collect();
         let jobs = self.clone();
@@ -767,8 +775,8 @@ impl Jobs {
                     Ok(())
                 }
             },
-            // It stays as it is announced.
-            _ if self.catalog().unread(id).is_some() => Ok(()),
+            // It stays as it is announced, also if it is what it reads that cannot be read.
+            _ if depends_on_unread(&self.catalog(), id) => Ok(()),
             Body::View(_) => self.backfill(id).await,
             Body::Table(TableBody { upstream: None, .. }) => {
                 self.mailbox.tell(Message::Live { id: RelationId(id) });
@@ -877,6 +885,12 @@ fn doomed(
         .hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
     Ok(all)
+}
+
+/// Whether the record of an object, or of something that it reads, cannot be read.
+fn depends_on_unread(catalog: &Catalog, id: u32) -> bool {
+    let unread: Vec<u32> = catalog.objects.values().filter(|o| o.unread().is_some()).map(|o| o.id).collect();
+    with_dependants(catalog, &unread).contains(&id)
 }
 
 /// `ids` and everything that depends on them, directly or not.

@@ -8,6 +8,7 @@
 use super::message::Counted;
 use crate::connector::Changes;
 use arrow::array::RecordBatch;
+use std::collections::VecDeque;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, room};
 use weir_storage::Epoch;
@@ -30,13 +31,15 @@ pub(super) struct Memory {
     /// Bytes that all state may take; [`u64::MAX`]: it is not counted.
     share: u64,
     total: u64,
-    /// Handed over by SQL since the last count began.
-    handed: u64,
+    /// Handed over by SQL and in no epoch yet, and in epochs that the last count may not have seen in the tables, with the sum of those.
+    waits: u64,
+    applied: VecDeque<(Epoch, u64)>,
+    uncounted: u64,
     counting: bool,
     /// Somebody was refused since the last count began: there may be more room than it says.
     refused: bool,
     counted_at: u64,
-    /// The epoch closed last when it was counted.
+    /// The epoch that all tables had finished when it was counted.
     at: Epoch,
     /// No view fails below this.
     bearable: u64,
@@ -45,25 +48,50 @@ pub(super) struct Memory {
 impl Memory {
     pub fn new(share: u64) -> Self {
         let bearable = share.saturating_add(share / BEYOND);
-        Self { share, total: 0, handed: 0, counting: false, refused: false, counted_at: 0, at: Epoch::ZERO, bearable }
+        Self {
+            share,
+            total: 0,
+            waits: 0,
+            applied: VecDeque::new(),
+            uncounted: 0,
+            counting: false,
+            refused: false,
+            counted_at: 0,
+            at: Epoch::ZERO,
+            bearable,
+        }
     }
 
-    /// Whether to count now, when `closed` is the last closed epoch. What is full becomes less also while nothing is written.
-    pub fn due(&mut self, now: u64, closed: Epoch) -> bool {
+    /// Whether to count now, when all tables have finished `epoch`. What is full becomes less also while nothing is written.
+    pub fn due(&mut self, now: u64, epoch: Epoch) -> bool {
+        let is_new = epoch > self.at;
+        let much = is_new && self.uncounted > self.share / SOON;
         let due = self.share != u64::MAX
             && !self.counting
-            && (closed > self.at || self.total > self.share || self.refused)
-            && (now >= self.counted_at.saturating_add(COUNT_EVERY_US) || self.handed > self.share / SOON);
+            && (is_new || self.total > self.share || self.refused)
+            && (much || now >= self.counted_at.saturating_add(COUNT_EVERY_US));
         if due {
-            (self.counting, self.refused, self.counted_at, self.at, self.handed) = (true, false, now, closed, 0);
+            (self.counting, self.refused, self.counted_at, self.at) = (true, false, now, epoch);
         }
         due
+    }
+
+    /// Of what was taken in, so many bytes are `epoch`'s.
+    pub fn closed(&mut self, epoch: Epoch, bytes: u64) {
+        if bytes > 0 {
+            self.waits -= bytes;
+            self.uncounted += bytes;
+            self.applied.push_back((epoch, bytes));
+        }
     }
 
     /// Takes note of a count. The view that is to fail; `is_view`: one that has not failed.
     pub fn counted(&mut self, counted: &Counted, is_view: impl Fn(RelationId) -> bool) -> Option<RelationId> {
         self.counting = false;
         self.total = counted.values().sum();
+        while let Some((_, bytes)) = self.applied.pop_front_if(|(epoch, _)| *epoch <= self.at) {
+            self.uncounted -= bytes;
+        }
         let victim = decide(self.bearable, self.share / MORE, counted, is_view)?;
         self.bearable = self.total.saturating_add(self.share / MORE);
         Some(victim)
@@ -79,22 +107,26 @@ impl Memory {
         if let Some(error) = self.refusal() {
             return Err(error);
         }
-        let handed = self.handed.saturating_add(bytes);
-        if self.total.saturating_add(handed) > self.share.saturating_add(self.share / BEYOND) {
+        if self.held().saturating_add(bytes) > self.share.saturating_add(self.share / BEYOND) {
             self.refused = true;
             let error = self.error("out of memory");
             let detail =
                 error.detail.iter().map(|detail| format!("{detail} The rows to be written take {} MB.", bytes >> 20));
             return Err(Error { detail: detail.collect::<Vec<_>>().pop(), ..error });
         }
-        self.handed = handed;
+        self.waits += bytes;
         self.tell();
         Ok(())
     }
 
+    /// What was counted, and what has come since.
+    fn held(&self) -> u64 {
+        self.total.saturating_add(self.waits).saturating_add(self.uncounted)
+    }
+
     /// What is no statement's.
     pub fn tell(&self) {
-        room::tell_state(usize::try_from(self.total.saturating_add(self.handed)).unwrap_or(usize::MAX));
+        room::tell_state(usize::try_from(self.held()).unwrap_or(usize::MAX));
     }
 
     pub fn error(&self, what: &str) -> Error {
@@ -168,9 +200,11 @@ mod tests {
         assert!(memory.due(9_000_000, epoch(3)), "it is full, and rows may go");
         memory.counted(&Counted::from([(id(1), 100)]), |_| true);
         memory.take(62).expect("room");
+        memory.closed(epoch(4), 62);
         assert!(!memory.due(9_000_001, epoch(4)));
         memory.take(1).expect("room");
-        assert!(memory.due(9_000_001, epoch(4)), "much has come");
+        memory.closed(epoch(5), 1);
+        assert!(memory.due(9_000_001, epoch(5)), "much has come");
         assert!(!Memory::new(u64::MAX).due(9_000_000, epoch(9)));
     }
 
@@ -182,8 +216,8 @@ mod tests {
         memory.take(200).expect("a little beyond the share");
         let error = memory.take(1).expect_err("no room");
         assert!(error.sqlstate == "53200" && error.detail.is_some_and(|d| d.contains("to be written")));
+        memory.closed(Epoch::from_u64(1), 600);
         assert!(memory.due(5_000_000, Epoch::from_u64(1)));
-        memory.take(1).expect("what was handed over is being counted");
         memory.counted(&Counted::from([(id(1), 700)]), |_| true);
         assert!(!memory.due(9_000_000, Epoch::from_u64(1)), "nothing was closed, and nobody was refused");
         memory.take(500).expect_err("no room");
@@ -191,6 +225,28 @@ mod tests {
         memory.counted(&Counted::from([(id(1), 801)]), |_| true);
         assert_eq!(memory.take(0).expect_err("it is full").sqlstate, "53200");
         Memory::new(u64::MAX).take(u64::MAX).expect("there is no limit");
+    }
+
+    #[test]
+    fn what_was_handed_over_counts_until_it_is_counted_in_the_tables() {
+        let (mut memory, epoch) = (Memory::new(800), Epoch::from_u64);
+        memory.take(500).expect("room");
+        memory.take(300).expect("room");
+        memory.closed(epoch(1), 500);
+        assert!(memory.due(5_000_000, epoch(1)));
+        memory.take(101).expect_err("the tables may not have it yet");
+        memory.closed(epoch(2), 300);
+        memory.counted(&Counted::from([(id(1), 450)]), |_| true);
+        memory.take(151).expect_err("the first epoch's is counted, the second's is not");
+        memory.take(150).expect("room");
+        assert!(memory.due(5_000_001, epoch(2)), "much has come, and is there");
+        memory.closed(epoch(3), 150);
+        memory.counted(&Counted::from([(id(1), 700)]), |_| true);
+        memory.take(51).expect_err("no room");
+        assert!(!memory.due(5_900_000, epoch(2)), "it is there as it was");
+        assert!(memory.due(6_100_000, epoch(3)));
+        memory.counted(&Counted::from([(id(1), 790)]), |_| true);
+        memory.take(110).expect("room");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::told::{failed_among, fenced, told};
 use super::upload::on_retry;
 use super::waiters::{Reaching, Written};
 use super::writes::Write;
-use crate::catalog::{Body, Catalog, Life, Shared};
+use crate::catalog::{Body, Catalog, Life, Shared, TableBody};
 use crate::connector::{Source, Status, Subscription};
 use futures::FutureExt;
 use std::cell::LazyCell;
@@ -203,7 +203,7 @@ impl Coordinator {
         let began = self.env.clock.monotonic();
         let in_use = self.housekeeping.in_use.clone();
         let (now, positions) = (self.epochs.now(), self.sources.positions());
-        let (parts, merged, still) = (vec![], vec![], still(&catalog));
+        let (parts, merged, still) = (vec![], vec![], still(&catalog, &self.manifest.positions, &positions));
         let draft = Draft { epoch, now, positions, catalog, parts, kept, still, merged, in_use, began };
         self.checkpoints.begin(draft, included, self.ledger.failed_views());
         self.pace.checkpoint_began(began);
@@ -364,12 +364,14 @@ impl Coordinator {
                 if let Some(error) = failed_among(&self.catalog, &self.ledger, changes.iter().map(|(id, _)| *id)) {
                     return drop(reply.send(Err(error)));
                 }
-                if memory::grows(&changes)
-                    && let Err(error) = self.memory.take(memory::bytes(&changes))
-                {
-                    return drop(reply.send(Err(error)));
+                let mut bytes = 0;
+                if memory::grows(&changes) {
+                    bytes = memory::bytes(&changes);
+                    if let Err(error) = self.memory.take(bytes) {
+                        return drop(reply.send(Err(error)));
+                    }
                 }
-                self.writes.push(Write { changes, persist, lock, reply });
+                self.writes.push(Write { changes, bytes, persist, lock, reply });
             }
             Request::Lock { tables, reply } => self.lock(tables, reply),
             Request::Flush { reply } => self.flush(reply),
@@ -394,7 +396,8 @@ impl Coordinator {
         let live = self.catalog.objects.values().filter(|o| o.life == Life::Live && o.columns().is_some());
         let relations = live.map(|o| RelationId(o.id)).collect();
         self.checkpoints.change();
-        let (epoch, tables) = (self.epochs.closed(), vec![]);
+        // Those that have not failed: what of them is lost meanwhile is said.
+        let (epoch, tables) = (self.epochs.closed(), self.ledger.tables().collect());
         self.waiters.written.push(Written { epoch, relations, durable: true, lock: None, tables, reply });
     }
 
@@ -469,9 +472,16 @@ fn fed(catalog: &Catalog, table: RelationId, source: u32) -> Option<&Subscriptio
     table.upstream.as_ref().filter(|(of, _)| *of == source).map(|(_, subscription)| subscription)
 }
 
-/// What tables of our own keep whose records cannot be read: nobody writes them, so that they are whole for whoever can read them.
-fn still(catalog: &Catalog) -> BTreeSet<ArrangementId> {
-    let is_own = |object: &&Shared| matches!(&object.body, Body::Table(table) if table.upstream.is_none());
-    let tables = catalog.objects.values().filter(|object| object.unread().is_some()).filter(is_own);
+/// Of sources, by id.
+type Positions = BTreeMap<u32, serde_json::Value>;
+
+/// What tables keep whose records cannot be read, if nobody has written them: our own, and those of sources that are where they were
+/// in the `last` checkpoint. They are whole for whoever can read them.
+fn still(catalog: &Catalog, last: &Positions, now: &Positions) -> BTreeSet<ArrangementId> {
+    let is_still = |object: &&Shared| {
+        let upstream = |table: &TableBody| table.upstream.as_ref().map(|(source, _)| *source);
+        matches!(&object.body, Body::Table(table) if upstream(table).is_none_or(|source| last.get(&source) == now.get(&source)))
+    };
+    let tables = catalog.objects.values().filter(|object| object.unread().is_some()).filter(is_still);
     tables.filter_map(|object| object.roles()).flat_map(|ids| ids.iter().copied().collect::<Vec<_>>()).collect()
 }

@@ -12,6 +12,8 @@ use weir_storage::Epoch;
 /// A transaction of DML that waits for the next epoch.
 pub struct Write {
     pub changes: Vec<(RelationId, Changes)>,
+    /// What of them was taken in as state.
+    pub bytes: u64,
     /// It is answered when a manifest has it.
     pub persist: bool,
     pub lock: Option<Lock>,
@@ -98,7 +100,7 @@ mod tests {
 
     fn write(tables: &[RelationId]) -> Write {
         let changes = tables.iter().map(|id| (*id, Changes::Bag(Bag::default()))).collect();
-        Write { changes, persist: true, lock: None, reply: oneshot::channel().0 }
+        Write { changes, bytes: 0, persist: true, lock: None, reply: oneshot::channel().0 }
     }
 
     fn epoch(raw: u64) -> Epoch {

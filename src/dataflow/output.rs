@@ -95,7 +95,9 @@ pub fn output<'s>(
 /// between reads the relation as of the epoch before, and then all that follows.
 struct Applying {
     epoch: Epoch,
+    /// What it has changed by so far, unless that is too much to be kept beside what is stored.
     applied: Vec<Applied>,
+    is_large: bool,
     /// Everything from before the epoch goes, and whether it has gone.
     truncates: bool,
     cleared: bool,
@@ -146,13 +148,15 @@ impl Applying {
             Pieces::Deltas(Parts::of_keys(inputs, placements.clone(), relation.part()))
         };
         let placements = placements.clone();
-        Self { epoch, applied: vec![], truncates, cleared: false, pieces, spilled, placements }
+        let is_large = !spilled.is_empty();
+        Self { epoch, applied: vec![], is_large, truncates, cleared: false, pieces, spilled, placements }
     }
 
     /// Applies a piece; false: all is there, and offered to children.
     fn advance(&mut self, table: &Table, relation: &Relation) -> Result<bool> {
         if self.truncates && !self.cleared {
-            self.applied.push(table.apply(self.epoch, vec![Packet::Truncate], false, relation.part().bytes)?);
+            let cleared = table.apply(self.epoch, vec![Packet::Truncate], false, relation.part().bytes)?;
+            self.keep(cleared);
             self.cleared = true;
             return Ok(true);
         }
@@ -177,14 +181,26 @@ impl Applying {
                 Next::Done => return self.read_on(relation),
             },
         };
-        self.applied.push(table.apply(self.epoch, packets, self.cleared, relation.part().bytes)?);
+        let applied = table.apply(self.epoch, packets, self.cleared, relation.part().bytes)?;
+        self.keep(applied);
         Ok(true)
+    }
+
+    fn keep(&mut self, applied: Applied) {
+        if !self.is_large {
+            self.applied.push(applied);
+        }
     }
 
     /// Makes pieces of the next rows that are in a file. If there are none, all of it is offered to children: false.
     fn read_on(&mut self, relation: &Relation) -> Result<bool> {
-        let Some((spilled, weight)) = self.spilled.pop_front() else { return Ok(self.publish(relation)) };
-        let rows = self.own(&Delta::uniform(spilled.read()?, weight), relation)?;
+        let Some((spilled, weight)) = self.spilled.pop_front() else { return self.publish(relation) };
+        let rows = spilled.read().unwrap_or_else(|error| {
+            // Other tables may have taken their part of the transaction: rather none of it than some (I1).
+            tracing::error!(relation = %relation.id, %error, "ending: rows of a transaction that was committed cannot be read");
+            std::process::abort()
+        });
+        let rows = self.own(&Delta::uniform(rows, weight), relation)?;
         if rows.num_rows() == 0 {
             return Ok(true);
         }
@@ -219,13 +235,18 @@ impl Applying {
     }
 
     /// Offers all of it to children. There is no more: false.
-    fn publish(&mut self, relation: &Relation) -> bool {
+    fn publish(&mut self, relation: &Relation) -> Result<bool> {
         let send = |packet: Packet| relation.tap.changes(self.epoch, &packet);
+        if self.is_large {
+            // What is stored says it as well, and most of it shares its memory.
+            let [rows, errors] = relation.changed(self.epoch)?;
+            self.applied = vec![Applied { rows, errors }];
+        }
         for Applied { rows, errors } in self.applied.drain(..) {
             rows.into_iter().filter(|d| !d.is_empty()).map(Packet::Rows).for_each(send);
             errors.into_iter().filter(|d| !d.is_empty()).map(Packet::Errors).for_each(send);
         }
-        false
+        Ok(false)
     }
 }
 

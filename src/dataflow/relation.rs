@@ -16,9 +16,9 @@ use timely::scheduling::Activator;
 use tokio::sync::Notify;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
-use weir_storage::Epoch;
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::env::Clock;
+use weir_storage::{Delta, Epoch};
 
 /// A relation on one worker.
 pub struct Relation {
@@ -165,6 +165,16 @@ impl Relation {
             epoch = next;
         }
         Ok(log)
+    }
+
+    /// What rows and errors change by in `epoch`, all of which is applied: it may be reached next.
+    pub fn changed(&self, epoch: Epoch) -> Result<[Vec<Delta>; 2]> {
+        let changed = |arrangement: &Arrangement| {
+            arrangement.advance(epoch);
+            let after = self.upper().max(epoch.generation().start());
+            arrangement.changes(after, epoch).map_err(super::internal)
+        };
+        Ok([changed(&self.arrangements.rows)?, changed(&self.arrangements.errors)?])
     }
 
     /// Gives a child's queue what this relation has changed by after `after`, and how far it has come.

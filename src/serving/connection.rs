@@ -486,7 +486,7 @@ async fn execute(
     let arguments = portal.arguments.clone();
     let most = usize::try_from(message.max_rows).unwrap_or(0);
     let (server, handed) = (session.server.clone(), session.handed.clone());
-    let has_rows = statement.columns.is_some();
+    let (has_rows, is_copy) = (statement.columns.is_some(), copied.is_some());
     let work = async {
         let outcome = match (state, copied) {
             (Life::Ready, Some(copied)) => copied.tag(),
@@ -522,6 +522,10 @@ async fn execute(
         };
         if let Some(portal) = session.portals.get_mut(&name) {
             portal.state = Life::Done;
+        }
+        // Its clients take this answer for the last, and what it has copied may be more than there is room for.
+        if is_copy && matches!(session.block, Block::Implicit(_)) {
+            attended(&server, outgoing, session.commit()).await?;
         }
         tell(session, outgoing);
         outgoing.send(Backend::CommandComplete(CommandComplete::new(tag)));

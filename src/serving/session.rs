@@ -27,8 +27,9 @@ use weir_storage::history::{At, Found, Snapshot};
 
 /// System tables that need nothing of the coordinator's answer without it rather than not at all.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Rows of a transaction that are put together at once: the threads of sessions are for what takes a moment.
+/// Rows and bytes of a transaction that are put together at once: the threads of sessions are for what takes a moment.
 const FEW: usize = 4096;
+const FEW_BYTES: usize = 1 << 20;
 /// Bytes of a key that is compared with others at COMMIT: its hash, and room for as many more.
 const KEY: usize = 64;
 
@@ -493,7 +494,7 @@ impl Session {
 
     /// What a transaction has set locally, and what it wrote: much of that is put together where queries run.
     async fn finished(&self, mut transaction: Transaction) -> Result<(Vec<(String, String)>, Finished)> {
-        let few = transaction.written() <= FEW;
+        let few = transaction.written() <= FEW && transaction.bytes() <= FEW_BYTES;
         let mut finish = move || transaction.finish().map(|written| (std::mem::take(&mut transaction.local), written));
         if few {
             return finish();

@@ -152,7 +152,7 @@ impl Arrangement {
     }
 
     /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows, retractions first. `after` >= since and
-    /// `to` <= upper, else `Error::Invalid`. Costs O(changes).
+    /// `to` <= upper, else `Error::Invalid`; that, too, if the writer has panicked: what it moved may be in two places. Costs O(changes).
     pub fn changes(&self, after: Epoch, to: Epoch) -> Result<Vec<Delta>> {
         let (since, upper) = {
             let state = self.shared.read();
@@ -167,7 +167,11 @@ impl Arrangement {
         }
         let _pin = self.snapshot(after)?;
         let log = changes::Log::collect(&self.shared, after, to);
-        log.read(&self.spec().schema)
+        let changes = log.read(&self.spec().schema)?;
+        if self.shared.is_broken() {
+            return Err(Error::Invalid("its writer panicked".into()));
+        }
+        Ok(changes)
     }
 
     /// Whether anything was applied after `epoch`.

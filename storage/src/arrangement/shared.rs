@@ -25,6 +25,11 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a writer has panicked.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state.is_poisoned()
+    }
+
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
