@@ -25,7 +25,7 @@ mod precedence;
 mod prepare;
 mod refuse;
 mod result_types;
-mod shared;
+pub mod shared;
 mod sound;
 mod subquery;
 #[cfg(test)]
@@ -35,7 +35,6 @@ mod using;
 pub use clock::timed;
 pub use deep::{analyze, optimize};
 pub use prepare::prepare;
-pub use shared::Sessions;
 pub use subquery::rewrite_subqueries;
 
 use crate::aggregate::select;

@@ -90,11 +90,11 @@ fn cut(taken: Portion, portion_rows: usize, sizes: impl Iterator<Item = (usize, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::lag;
-    use super::super::ledger::{Backfilled, Entry, Kind, Sealed};
-    use super::super::rig::{TABLE, VIEW, epoch, ledger, relations};
     use super::*;
     use crate::catalog::Catalog;
+    use crate::coordinator::lag;
+    use crate::coordinator::ledger::{Backfilled, Entry, Kind, Sealed};
+    use crate::coordinator::rig::{TABLE, VIEW, epoch, ledger, relations};
     use weir_storage::manifest::Manifest;
 
     /// Rows and bytes of the parents -> the portions, one after the other, by their ends.

@@ -252,10 +252,10 @@ impl Checkpoints {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::Event;
-    use super::super::rig::{TABLE, VIEW, epoch, ledger};
-    use super::super::upload::InUse;
     use super::*;
+    use crate::coordinator::ledger::Event;
+    use crate::coordinator::rig::{TABLE, VIEW, epoch, ledger};
+    use crate::coordinator::upload::InUse;
     use crate::dataflow::relations::Failure;
     use std::sync::Arc;
     use weir_sql::Error;

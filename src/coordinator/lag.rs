@@ -183,10 +183,10 @@ fn are_cut(ledger: &Ledger, parents: &[Arc<Readable>], epoch: Epoch) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::{Backfilled, Entry, Kind, Life, Sealed};
-    use super::super::rig::{TABLE, VIEW, columns, epoch, ledger, relations};
     use super::*;
     use crate::catalog::{self, Body, TableBody};
+    use crate::coordinator::ledger::{Backfilled, Entry, Kind, Life, Sealed};
+    use crate::coordinator::rig::{TABLE, VIEW, columns, epoch, ledger, relations};
     use crate::dataflow::relations::Failure;
     use weir_sql::Error;
     use weir_storage::key::Portion;

@@ -28,7 +28,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use weir_sql::catalog::RelationId;
-use weir_sql::session::Sessions;
+use weir_sql::session::shared::Sessions;
 use weir_sql::{Error, Result};
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::history::History;

@@ -105,8 +105,8 @@ fn has_reached(relations: &Relations, id: RelationId, epoch: Epoch) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rig::{TABLE, VIEW, epoch, relations};
     use super::*;
+    use crate::coordinator::rig::{TABLE, VIEW, epoch, relations};
     use crate::dataflow::relations::Failure;
     use std::sync::Arc;
     use tokio::sync::Mutex;

@@ -22,7 +22,7 @@ use tokio_postgres::types::Type as Wire;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 use weir_sql::Error;
 use weir_sql::catalog::RelationId;
-use weir_sql::session::Sessions;
+use weir_sql::session::shared::Sessions;
 use weir_sql::statement::{ObjectKind, Statement};
 use weir_sql::types::Column;
 use weir_storage::arrangement::{Arrangement, Kind, Spec};

@@ -33,7 +33,7 @@ pub struct Planned {
 
 /// Plans `query` for a materialized view. `names` overrides the output column names (`CREATE MATERIALIZED VIEW v (a, b) AS`).
 /// An error's position is a character of the statement's text if the query came from [`crate::statement::parse`]. `state`: a session
-/// without a time, as [`session::Sessions`] has them.
+/// without a time, as [`session::shared::Sessions`] has them.
 pub fn plan(query: &ast::Query, names: &[String], catalog: &dyn Catalog, state: &SessionState) -> Result<Planned> {
     check::syntax(query)?;
     let logical = analyzed(state, query, catalog)?;
