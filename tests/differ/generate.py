@@ -2,14 +2,14 @@
 
 import functools
 
-from grammar import NAMES, NARROWER, TABLES as TEMPLATES, VALUES, family, types_of
+from grammar import CONSTRUCTS, NAMES, NARROWER, TABLES as TEMPLATES, VALUES, family, types_of
 from tables import TABLES
 from tree import Node, Several
 
 DEPTH = 3
 # Of subqueries within each other.
 NESTING = 2
-# No ORDER BY for these in many databases; PostgreSQL has one.
+# Types that are not ordered by on purpose, though PostgreSQL does.
 UNORDERED = ["jsonb"]
 
 
@@ -40,11 +40,12 @@ class Query:
 
 
 class Generator:
-    """`refused` are templates not to be used."""
+    """`refused` are templates not to be used, `unordered` types that windows are not to be ordered by."""
 
-    def __init__(self, random, refused=()):
+    def __init__(self, random, refused=(), unordered=UNORDERED):
         self.random = random
         self.refused = refused
+        self.unordered = unordered
         self.count = 0
         self.ctes = []
 
@@ -202,7 +203,8 @@ class Generator:
         rest = []
         if keys:
             shown = Several(", ", keys)
-            rest.append(Node(" GROUP BY ", self.one_of((20, shown), (1, Node("ROLLUP (", shown, ")")), (1, Node("CUBE (", shown, ")")))))
+            way = self.one_of((20, shown), (1, Node("ROLLUP (", shown, ")")), (1, Node("CUBE (", shown, ")")))
+            rest.append(Node(" GROUP BY ", way, optional=True))
         if self.chance(0.2):
             plain = Scope(keys + made, scope.outer)
             plain.visible = Scope(keys, scope.outer) if keys else scope.outer
@@ -234,7 +236,7 @@ class Generator:
 
     def window(self, scope):
         part = [Node("PARTITION BY ", self.random.choice(scope.atoms), " ", optional=True)] if self.chance(0.6) else []
-        ordered = [atom for atom in scope.atoms if atom.kind not in UNORDERED] or scope.atoms
+        ordered = [atom for atom in scope.atoms if atom.kind not in self.unordered] or scope.atoms
         by = [Node(self.random.choice(ordered), self.one_of((3, ""), (1, " DESC"), (1, " NULLS FIRST"))) for _ in range(self.random.randint(1, 2))]
         frame = ""
         if scope.ids is not None and self.chance(0.6):
@@ -263,10 +265,10 @@ class Generator:
         both = Scope(scope.atoms + other.atoms, scope.outer, scope.ids + other.ids if None not in (scope.ids, other.ids) else None)
         how = self.one_of((4, "JOIN"), (3, "LEFT JOIN"), (1, "RIGHT JOIN"), (1, "FULL JOIN"), (0.5, "CROSS JOIN"), (0.5, ","))
         if how in ("CROSS JOIN", ","):
-            return Node(left, ", " if how == "," else " CROSS JOIN ", right), both
+            return Node(left, ", " if how == "," else " CROSS JOIN ", right, kind="from"), both
         if self.chance(0.2) and (shared := [name for name in self.columns(scope) if name in self.columns(other)]):
             using = ", ".join(self.random.sample(shared, self.random.randint(1, min(2, len(shared)))))
-            return Node(left, f" {how} ", right, f" USING ({using})"), both
+            return Node(left, f" {how} ", right, f" USING ({using})", kind="from"), both
         pairs = [(a, b) for a in scope.atoms for b in other.atoms if b.kind in family(a.kind) and a.kind != "jsonb"]
         conditions = []
         if pairs and (how == "FULL JOIN" or self.chance(0.85)):
@@ -274,7 +276,7 @@ class Generator:
             conditions.append(Node(a, self.one_of((8, " = "), (1, " IS NOT DISTINCT FROM "), (1, " < ")) if how != "FULL JOIN" else " = ", b))
         if not conditions or self.chance(0.3):
             conditions.append(Node("(", self.expression("bool", both, 2, NESTING), ")", kind="bool"))
-        return Node(left, f" {how} ", right, " ON ", Several(" AND ", conditions)), both
+        return Node(left, f" {how} ", right, " ON ", Several(" AND ", conditions), kind="from"), both
 
     @staticmethod
     def columns(scope):
@@ -289,23 +291,23 @@ class Generator:
             table = self.one_of((5, "t"), (4, "u"), (3, "w"), (1, "e"))
             atoms = [Node(f"{alias}.{name}", kind=kind) for name, kind in TABLES[table].items()]
             ids = None if table == "w" else [Node(f"{alias}.id", kind="int4")]
-            return Node(f"{table} {alias}"), Scope(atoms, outer, ids)
+            return Node(f"{table} {alias}", kind="from"), Scope(atoms, outer, ids)
         if form == "cte":
             name, kinds = self.random.choice(self.ctes)
-            return Node(f"{name} {alias}"), self.derived(alias, kinds, outer)
+            return Node(f"{name} {alias}", kind="from"), self.derived(alias, kinds, outer)
         if form == "values":
             kinds = [self.kind() for _ in range(2)]
             rows = [Node("(", Several(", ", [self.literal(kind, "!" if first else "") for kind in kinds], least=2), ")") for first in (True, False, False)]
-            return Node("(VALUES ", Several(", ", rows), f") {alias} (c1, c2)"), self.derived(alias, kinds, outer)
+            return Node("(VALUES ", Several(", ", rows), f") {alias} (c1, c2)", kind="from"), self.derived(alias, kinds, outer)
         if form == "series":
-            return Node(f"generate_series(0, 3) {alias} (c1)"), self.derived(alias, ["int4"], outer)
+            return Node(f"generate_series(0, 3) {alias} (c1)", kind="from"), self.derived(alias, ["int4"], outer)
         if self.chance(0.15):
             query = self.branches([self.kind() for _ in range(2)], None, nesting + 1)
-            node = Node(f"SELECT * FROM (", query.node, ") s (c1, c2)")
+            node = Node("SELECT * FROM (", query.node, ") s (c1, c2)")
         else:
             query = self.select(None, None, nesting + 1)
             node = self.ordering(query).node if self.chance(0.15) else query.node
-        return Node("(", node, f") {alias}"), self.derived(alias, query.kinds, outer)
+        return Node("(", node, f") {alias}", kind="from"), self.derived(alias, query.kinds, outer)
 
     @staticmethod
     def derived(alias, kinds, outer):
@@ -411,6 +413,19 @@ class Generator:
             return Node("(SELECT ", item, " FROM ", source, where, ")", kind=kind)
         item = self.expression(kind, scope, 1, NESTING)
         return Node("(SELECT ", item, " AS c FROM ", source, where, " ORDER BY c LIMIT 1)", kind=kind)
+
+
+def constructs():
+    """Each construct for each type that it is about, with that type."""
+    for line in CONSTRUCTS.split("\n")[1:-1]:
+        for name, kind in TABLES["t"].items():
+            if name == "id":
+                continue
+            others = [(table, column) for table in "uw" for column, other in TABLES[table].items() if other in family(kind) and column != "id"]
+            # With no such column elsewhere, its own table's.
+            for table, column in others or [("t", name)] if "{b}" in line else [("", "")]:
+                sql = line.replace("{a}", name).replace("{b}", column).replace("{other}", table)
+                yield kind, Query(Node(sql, kind="query"), [kind], ordered="LIMIT" in line)
 
 
 def probe(template, random):

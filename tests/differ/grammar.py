@@ -505,7 +505,6 @@ integer     bit_or({=T})
 text        string_agg({string}::text, ',' ORDER BY {string}::text)
 text        string_agg(DISTINCT {=text}, '-' ORDER BY {=text})
 ints        array_agg({=int4} ORDER BY {=int4})
-ints        array_agg(DISTINCT {=int4})
 texts       array_agg({=text} ORDER BY {=text} DESC NULLS LAST)
 jsonb       jsonb_agg({=int4} ORDER BY {=int4})
 float8      percentile_cont(0.5) WITHIN GROUP (ORDER BY {=float8})
@@ -552,6 +551,39 @@ number      max({=T})
 string      min({=T})
 bool        bool_or({bool})
 ints        array_agg({=int4})
+"""
+
+# What queries are built of, for each type: `{a}` is a column of t, `{b}` one of u or w of the same family, `{other}` that table.
+CONSTRUCTS = """
+SELECT x.{a} AS c1, count(*) AS c2 FROM t x GROUP BY x.{a}
+SELECT DISTINCT x.{a} AS c1 FROM t x
+SELECT count(DISTINCT x.{a}) AS c1, min(x.id) AS c2 FROM t x
+SELECT x.o AS c1, min(x.{a}) AS c2, max(x.{a}) AS c3 FROM t x GROUP BY x.o
+SELECT DISTINCT ON (x.{a}) x.{a} AS c1, x.id AS c2 FROM t x ORDER BY x.{a}, x.id
+SELECT x.id AS c1, x.{a} AS c2 FROM t x ORDER BY x.{a} DESC, x.id LIMIT 10
+SELECT x.id AS c1, rank() OVER (ORDER BY x.{a}) AS c2 FROM t x
+SELECT x.id AS c1, count(*) OVER (PARTITION BY x.{a} ORDER BY x.id) AS c2 FROM t x
+SELECT x.id AS c1, lag(x.{a}) OVER (ORDER BY x.{a}, x.id) AS c2 FROM t x
+SELECT x.{a} AS c1 FROM t x UNION ALL SELECT y.{b} FROM {other} y
+SELECT x.{a} AS c1 FROM t x UNION SELECT y.{b} FROM {other} y
+SELECT x.{a} AS c1 FROM t x INTERSECT SELECT y.{b} FROM {other} y
+SELECT x.{a} AS c1 FROM t x EXCEPT SELECT y.{b} FROM {other} y
+SELECT x.id AS c1, y.i AS c2, y.{b} AS c3 FROM t x JOIN {other} y ON x.{a} = y.{b}
+SELECT x.id AS c1, y.i AS c2, y.{b} AS c3 FROM t x FULL JOIN {other} y ON x.{a} = y.{b}
+SELECT x.id AS c1, y.i AS c2, y.{b} AS c3 FROM t x JOIN {other} y ON x.{a} IS NOT DISTINCT FROM y.{b}
+SELECT x.id AS c1, y.i AS c2 FROM t x JOIN {other} y ON x.{a} < y.{b}
+SELECT x.id AS c1 FROM t x WHERE x.{a} IN (SELECT y.{b} FROM {other} y)
+SELECT x.id AS c1 FROM t x WHERE x.{a} NOT IN (SELECT y.{b} FROM {other} y WHERE y.{b} IS NOT NULL)
+SELECT x.id AS c1 FROM t x WHERE EXISTS (SELECT 1 FROM {other} y WHERE y.{b} = x.{a})
+SELECT x.id AS c1 FROM t x WHERE NOT EXISTS (SELECT 1 FROM {other} y WHERE y.{b} = x.{a} AND y.o)
+SELECT x.id AS c1, (SELECT count(*) FROM {other} y WHERE y.{b} = x.{a}) AS c2 FROM t x
+SELECT x.id AS c1, (SELECT max(y.i) FROM {other} y WHERE y.{b} = x.{a}) AS c2 FROM t x
+SELECT x.id AS c1, CASE WHEN x.o THEN x.{a} ELSE y.{b} END AS c2 FROM t x JOIN {other} y ON x.i = y.i
+SELECT x.id AS c1, COALESCE(x.{a}, y.{b}) AS c2, COALESCE(y.{b}, x.{a}) AS c3 FROM t x LEFT JOIN {other} y ON x.i = y.i
+SELECT x.id AS c1, GREATEST(x.{a}, y.{b}) AS c2, NULLIF(x.{a}, y.{b}) AS c3 FROM t x JOIN {other} y ON x.i = y.i
+SELECT x.id AS c1 FROM t x JOIN {other} y ON x.i = y.i WHERE x.{a} = y.{b} OR x.{a} > y.{b}
+SELECT x.{a} AS c1, avg(x.n) AS c2 FROM t x GROUP BY x.{a} HAVING count(*) > 1
+SELECT x.{a} AS c1, x.o AS c2, count(*) AS c3 FROM t x GROUP BY CUBE (x.{a}, x.o)
 """
 
 

@@ -56,15 +56,15 @@ def value(random, kind):
     return "NULL" if random.random() < NULLS else f"'{random.choice(VALUES[kind])}'"
 
 
-def changes(random, round):
-    """A transaction that inserts, updates and deletes some rows, known by their ids or first column."""
+def changes(random, ids):
+    """Statements that insert, update and delete some rows, known by their ids or first column. New ids are from `ids` on."""
     table = random.choice(["t", "u", "w"])
     columns = TABLES[table]
     first = next(iter(columns))
-    yield insert(table, [row(random, table, 1000 * (round + 1) + number) for number in range(2)])
+    yield insert(table, [row(random, table, ids + number) for number in range(2)])
     for _ in range(2):
         name, kind = random.choice([column for column in columns.items() if column[0] != "id"])
         yield f"UPDATE {table} SET {name} = {value(random, kind)} WHERE {first} % 5 = {random.randrange(5)}"
     yield f"DELETE FROM {table} WHERE {first} % 9 = {random.randrange(9)}"
     if table != "t":
-        yield insert(table, [row(random, table, 1000 * (round + 1) + number) for number in range(2, 5)])
+        yield insert(table, [row(random, table, ids + number) for number in range(2, 5)])

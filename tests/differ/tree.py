@@ -1,8 +1,12 @@
 """SQL as a tree, so that parts of a query can be left out or put in the place of others."""
 
 
+# Kinds of nodes that are no expressions.
+STRUCTURE = ("query", "from")
+
+
 class Node:
-    """Strings and nodes in a row. `kind` is an expression's type, "query", or None for anything else."""
+    """Strings and nodes in a row. `kind` is an expression's type, "query", "from", or None for what nothing else can stand for."""
 
     def __init__(self, *pieces, kind=None, optional=False):
         self.pieces = list(pieces)
@@ -26,9 +30,9 @@ class Node:
         if self.kind is None:
             return
         yield from [below for below in self.below() if below.kind == self.kind]
-        if self.kind != "query":
-            # Any other type is refused where it does not fit.
-            yield from [below for below in self.below() if below.kind not in (None, "query", self.kind)]
+        if self.kind not in STRUCTURE:
+            # An expression of another type is refused where it does not fit.
+            yield from [below for below in self.below() if below.kind not in (None, self.kind, *STRUCTURE)]
             yield "NULL"
 
     def below(self):
@@ -68,7 +72,7 @@ class Several(Node):
 
 
 def shrink(root, fails):
-    """Leaves out of `root` whatever `fails` does not need; it is asked after each attempt and may end this by StopIteration."""
+    """Leaves out of `root` what is not needed for `fails()`, which is asked after each attempt and may end this by StopIteration."""
     try:
         while any(attempt(node, candidate, fails) for node in [root, *root.below()] for candidate in node.smaller()):
             pass
@@ -79,8 +83,11 @@ def shrink(root, fails):
 def attempt(node, candidate, fails):
     before, was = str(node), node.instead
     node.instead = candidate
-    # A node that is its own candidate's child would be an endless loop.
-    if len(str(candidate)) < len(before) and fails():
-        return True
-    node.instead = was
-    return False
+    needless = False
+    try:
+        # Only what is shorter, so that this ends.
+        needless = len(str(candidate)) < len(before) and fails()
+    finally:
+        if not needless:
+            node.instead = was
+    return needless
