@@ -1,7 +1,5 @@
 """Random queries. Nothing here knows a server: a query is a tree of SQL, made from a seed, that PostgreSQL mostly takes."""
 
-import functools
-
 from grammar import CONSTRUCTS, NAMES, NARROWER, TABLES as TEMPLATES, VALUES, family, types_of
 from tables import TABLES
 from tree import Node, Several
@@ -16,9 +14,11 @@ UNORDERED = ["jsonb"]
 class Scope:
     """What an expression may name: atoms of the query, and those of the queries around it."""
 
-    def __init__(self, atoms, outer=None, ids=None):
+    def __init__(self, atoms, outer=None, ids=None, visible=None):
         self.atoms = atoms
         self.outer = outer
+        # The scope that subqueries see, where it is another one.
+        self.visible = visible
         # Whose values say which row it is; `None` where nothing does.
         self.ids = ids
 
@@ -181,8 +181,11 @@ class Generator:
     # What a SELECT gives: items, their types, and what comes after WHERE.
 
     def items(self, scope, depth, wanted, nesting):
-        kinds = wanted or [self.random.choice(scope.atoms).kind if self.chance(0.4) else self.kind() for _ in range(self.random.randint(1, 4))]
+        kinds = wanted or [self.item_kind(scope) for _ in range(self.random.randint(1, 4))]
         return [self.expression(kind, scope, self.random.randint(0, depth), nesting) for kind in kinds], kinds
+
+    def item_kind(self, scope):
+        return self.random.choice(scope.atoms).kind if self.chance(0.4) else self.kind()
 
     def rows(self, scope, wanted, nesting):
         items, kinds = self.items(scope, DEPTH, wanted, nesting)
@@ -191,12 +194,9 @@ class Generator:
     def groups(self, scope, wanted, nesting):
         keys = [self.key(scope) for _ in range(self.one_of((2, 0), (4, 1), (2, 2), (1, 3)))]
         made = [self.aggregate(scope) for _ in range(self.random.randint(1, 3))]
-        inner = Scope(keys + made, scope.outer)
-        # Subqueries see the keys alone.
-        inner.visible = Scope(keys, scope.outer) if keys else scope.outer
+        group = inner = Scope(keys + made, scope.outer, visible=Scope(keys, scope.outer))
         if self.chance(0.12):
-            inner = Scope(inner.atoms + [self.window(inner) for _ in range(2)], scope.outer)
-            inner.visible = None
+            inner = Scope(group.atoms + [self.window(group) for _ in range(2)], scope.outer, visible=group.visible)
         items, kinds = self.items(inner, 2, wanted, nesting)
         if not wanted:
             items, kinds = items[:2] + made, kinds[:2] + [atom.kind for atom in made]
@@ -206,16 +206,15 @@ class Generator:
             way = self.one_of((20, shown), (1, Node("ROLLUP (", shown, ")")), (1, Node("CUBE (", shown, ")")))
             rest.append(Node(" GROUP BY ", way, optional=True))
         if self.chance(0.2):
-            plain = Scope(keys + made, scope.outer)
-            plain.visible = Scope(keys, scope.outer) if keys else scope.outer
-            rest.append(Node(" HAVING ", self.expression("bool", plain, 2, nesting), optional=True))
+            rest.append(Node(" HAVING ", self.expression("bool", group, 2, nesting), optional=True))
         return items, kinds, rest
 
     def key(self, scope):
         """What is grouped by: never a literal, which would be a position."""
         if self.chance(0.7):
             return self.random.choice(scope.atoms)
-        return Node("(", self.from_template(self.kind(), scope, 1, NESTING), ")", kind=self.last)
+        kind = self.kind()
+        return Node("(", self.from_template(kind, scope, 1, NESTING), ")", kind=kind)
 
     def aggregate(self, scope):
         template = self.random.choice(self.usable("aggregate"))
@@ -225,8 +224,7 @@ class Generator:
         return node
 
     def windows(self, scope, wanted, nesting):
-        inner = Scope(scope.atoms + [self.window(scope) for _ in range(3)], scope.outer)
-        inner.visible = scope
+        inner = Scope(scope.atoms + [self.window(scope) for _ in range(3)], scope.outer, visible=scope)
         # The windows come last, and what has them is shown.
         made = inner.atoms[-2:]
         items, kinds = self.items(inner, 2, wanted, nesting)
@@ -237,7 +235,8 @@ class Generator:
     def window(self, scope):
         part = [Node("PARTITION BY ", self.random.choice(scope.atoms), " ", optional=True)] if self.chance(0.6) else []
         ordered = [atom for atom in scope.atoms if atom.kind not in self.unordered] or scope.atoms
-        by = [Node(self.random.choice(ordered), self.one_of((3, ""), (1, " DESC"), (1, " NULLS FIRST"))) for _ in range(self.random.randint(1, 2))]
+        chosen = self.random.choices(ordered, k=self.random.randint(1, 2))
+        by = [Node(atom, self.one_of((3, ""), (1, " DESC"), (1, " NULLS FIRST"))) for atom in chosen]
         frame = ""
         if scope.ids is not None and self.chance(0.6):
             table, by = "rows", by[:1] + scope.ids
@@ -247,7 +246,10 @@ class Generator:
             )
         else:
             table = "peers"
-            frame = self.one_of((8, ""), (1, " RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING"), (1, " RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"))
+            frame = self.one_of(
+                (8, ""), (1, " RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING"),
+                (1, " RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"),
+            )
         template = self.random.choice(self.usable(table))
         call = self.instance(template, self.kind(template.result), scope, 0, NESTING)
         order = Node("ORDER BY ", Several(", ", by), optional=table == "peers")
@@ -273,7 +275,8 @@ class Generator:
         conditions = []
         if pairs and (how == "FULL JOIN" or self.chance(0.85)):
             a, b = self.random.choice(pairs)
-            conditions.append(Node(a, self.one_of((8, " = "), (1, " IS NOT DISTINCT FROM "), (1, " < ")) if how != "FULL JOIN" else " = ", b))
+            sign = " = " if how == "FULL JOIN" else self.one_of((8, " = "), (1, " IS NOT DISTINCT FROM "), (1, " < "))
+            conditions.append(Node(a, sign, b))
         if not conditions or self.chance(0.3):
             conditions.append(Node("(", self.expression("bool", both, 2, NESTING), ")", kind="bool"))
         return Node(left, f" {how} ", right, " ON ", Several(" AND ", conditions), kind="from"), both
@@ -286,7 +289,8 @@ class Generator:
     def source(self, outer, nesting):
         """Something in FROM, and the scope of a query that reads it alone."""
         alias = self.fresh("x")
-        form = self.one_of((12, "table"), (2 if nesting < NESTING else 0, "derived"), (4 if self.ctes else 0, "cte"), (0.7, "values"), (0.3, "series"))
+        derived, cte = 2 if nesting < NESTING else 0, 4 if self.ctes else 0
+        form = self.one_of((12, "table"), (derived, "derived"), (cte, "cte"), (0.7, "values"), (0.3, "series"))
         if form == "table":
             table = self.one_of((5, "t"), (4, "u"), (3, "w"), (1, "e"))
             atoms = [Node(f"{alias}.{name}", kind=kind) for name, kind in TABLES[table].items()]
@@ -297,7 +301,8 @@ class Generator:
             return Node(f"{name} {alias}", kind="from"), self.derived(alias, kinds, outer)
         if form == "values":
             kinds = [self.kind() for _ in range(2)]
-            rows = [Node("(", Several(", ", [self.literal(kind, "!" if first else "") for kind in kinds], least=2), ")") for first in (True, False, False)]
+            values = [[self.literal(kind, how) for kind in kinds] for how in ("!", "", "")]
+            rows = [Node("(", Several(", ", row, least=2), ")") for row in values]
             return Node("(VALUES ", Several(", ", rows), f") {alias} (c1, c2)", kind="from"), self.derived(alias, kinds, outer)
         if form == "series":
             return Node(f"generate_series(0, 3) {alias} (c1)", kind="from"), self.derived(alias, ["int4"], outer)
@@ -327,7 +332,6 @@ class Generator:
         # What makes any type would hide the type's own.
         own = [template for template in candidates if template.result != "any"]
         template = self.random.choice(own if own and self.chance(0.75) else candidates or [None])
-        self.last = kind
         return self.instance(template, kind, scope, depth - 1, nesting) if template else self.leaf(kind, scope)
 
     def usable(self, table):
@@ -335,12 +339,14 @@ class Generator:
 
     def instance(self, template, kind, scope, depth, nesting):
         """`template` with an expression in each of its places."""
-        chosen = {"T": kind, "X": functools.cache(self.kind)("any" if self.chance(0.1) else "ordered")}
+        chosen = {"T": kind, "X": self.kind("any" if self.chance(0.1) else "ordered")}
         filled = []
         for text, place in template.pieces:
             filled.append(text)
             if place == "NAME":
                 filled.append(NAMES[kind])
+            elif place == "1":
+                filled.append(next(piece for piece in filled if isinstance(piece, Node)))
             elif place is not None:
                 filled.append(self.place(place, chosen, scope, depth, nesting))
         return Node(*filled, kind=kind)
@@ -385,7 +391,7 @@ class Generator:
     # Subqueries in expressions.
 
     def subquery(self, kind, scope, nesting):
-        outer = getattr(scope, "visible", scope) if self.chance(0.6) else None
+        outer = (scope.visible or scope) if self.chance(0.6) else None
         if kind != "bool" or self.chance(0.2):
             return self.scalar(kind, outer, nesting)
         form = self.one_of((4, "exists"), (3, "in"), (2, "not in"), (1, "quantified"), (1, "row in"))
@@ -401,7 +407,8 @@ class Generator:
             "in": "IN", "not in": "NOT IN",
             "quantified": self.one_of((1, "= ANY"), (1, "<> ALL"), (1, "> ANY"), (1, "<= ALL"), (1, "= ALL")),
         }[form]
-        return Node("(", self.expression(kind, scope, 1, NESTING), f") {sign} (", self.select([kind], outer, nesting + 1).node, ")", kind="bool")
+        left = self.expression(kind, scope, 1, NESTING)
+        return Node("(", left, f") {sign} (", self.select([kind], outer, nesting + 1).node, ")", kind="bool")
 
     def scalar(self, kind, outer, nesting):
         """A subquery of at most one row."""
@@ -421,7 +428,8 @@ def constructs():
         for name, kind in TABLES["t"].items():
             if name == "id":
                 continue
-            others = [(table, column) for table in "uw" for column, other in TABLES[table].items() if other in family(kind) and column != "id"]
+            columns = [(table, column, other) for table in "uw" for column, other in TABLES[table].items() if column != "id"]
+            others = [(table, column) for table, column, other in columns if other in family(kind)]
             # With no such column elsewhere, its own table's.
             for table, column in others or [("t", name)] if "{b}" in line else [("", "")]:
                 sql = line.replace("{a}", name).replace("{b}", column).replace("{other}", table)

@@ -1,9 +1,9 @@
 """What expressions are made of: types with their literals, and one template per operator, function, aggregate and window function.
 
-A line of a table below is the type of the result, or a class of types, and a template. In a template, `{int4}` stands for an expression of
-that type, `{number}` for one of any type of that class, `{T}` for one of the result's type, and `{X}` for one of a type that is chosen once for
-the whole template; each of these may turn out to be of another type that fits. `{X!}` is a literal with its type, `{X?}` one as a
-bare string, whose type is what the place asks for, and `{=X}` an expression of that type exactly.
+A line of a table below is the type of the result, or a class of types, and a template. In a template, `{int4}` stands for an expression
+of that type, `{number}` for one of any type of that class, `{T}` for one of the result's type, and `{X}` for one of a type that is chosen
+once for the whole template; each of these may turn out to be of another type that fits. `{X!}` is a literal with its type, `{X?}` one as a
+bare string, whose type is what the place asks for, `{=X}` an expression of that type exactly, and `{1}` the first place's once more.
 """
 
 # As declared in tables and casts.
@@ -502,11 +502,12 @@ bool        bool_or({bool})
 bool        every({bool})
 integer     bit_and({=T})
 integer     bit_or({=T})
-text        string_agg({string}::text, ',' ORDER BY {string}::text)
-text        string_agg(DISTINCT {=text}, '-' ORDER BY {=text})
-ints        array_agg({=int4} ORDER BY {=int4})
-texts       array_agg({=text} ORDER BY {=text} DESC NULLS LAST)
-jsonb       jsonb_agg({=int4} ORDER BY {=int4})
+text        string_agg({string}::text, ',' ORDER BY {1}::text)
+text        string_agg(DISTINCT {=text}, '-' ORDER BY {1})
+ints        array_agg({=int4} ORDER BY {1})
+ints        array_agg(DISTINCT {=int4} ORDER BY {1} DESC)
+texts       array_agg({=text} ORDER BY {1} DESC NULLS LAST)
+jsonb       jsonb_agg({=int4} ORDER BY {1})
 float8      percentile_cont(0.5) WITHIN GROUP (ORDER BY {=float8})
 int4        percentile_disc(0.5) WITHIN GROUP (ORDER BY {=int4})
 float8      corr({=float8}, {=float8})
@@ -529,7 +530,6 @@ string      max({=T})
 moment      min({=T})
 bool        bool_or({bool})
 bool        bool_and({bool})
-text        string_agg({=text}, ',' ORDER BY {=text})
 """
 
 # Over a window whose order is total.
@@ -555,35 +555,35 @@ ints        array_agg({=int4})
 
 # What queries are built of, for each type: `{a}` is a column of t, `{b}` one of u or w of the same family, `{other}` that table.
 CONSTRUCTS = """
-SELECT x.{a} AS c1, count(*) AS c2 FROM t x GROUP BY x.{a}
-SELECT DISTINCT x.{a} AS c1 FROM t x
-SELECT count(DISTINCT x.{a}) AS c1, min(x.id) AS c2 FROM t x
-SELECT x.o AS c1, min(x.{a}) AS c2, max(x.{a}) AS c3 FROM t x GROUP BY x.o
-SELECT DISTINCT ON (x.{a}) x.{a} AS c1, x.id AS c2 FROM t x ORDER BY x.{a}, x.id
-SELECT x.id AS c1, x.{a} AS c2 FROM t x ORDER BY x.{a} DESC, x.id LIMIT 10
-SELECT x.id AS c1, rank() OVER (ORDER BY x.{a}) AS c2 FROM t x
-SELECT x.id AS c1, count(*) OVER (PARTITION BY x.{a} ORDER BY x.id) AS c2 FROM t x
-SELECT x.id AS c1, lag(x.{a}) OVER (ORDER BY x.{a}, x.id) AS c2 FROM t x
-SELECT x.{a} AS c1 FROM t x UNION ALL SELECT y.{b} FROM {other} y
-SELECT x.{a} AS c1 FROM t x UNION SELECT y.{b} FROM {other} y
-SELECT x.{a} AS c1 FROM t x INTERSECT SELECT y.{b} FROM {other} y
-SELECT x.{a} AS c1 FROM t x EXCEPT SELECT y.{b} FROM {other} y
-SELECT x.id AS c1, y.i AS c2, y.{b} AS c3 FROM t x JOIN {other} y ON x.{a} = y.{b}
-SELECT x.id AS c1, y.i AS c2, y.{b} AS c3 FROM t x FULL JOIN {other} y ON x.{a} = y.{b}
-SELECT x.id AS c1, y.i AS c2, y.{b} AS c3 FROM t x JOIN {other} y ON x.{a} IS NOT DISTINCT FROM y.{b}
-SELECT x.id AS c1, y.i AS c2 FROM t x JOIN {other} y ON x.{a} < y.{b}
-SELECT x.id AS c1 FROM t x WHERE x.{a} IN (SELECT y.{b} FROM {other} y)
-SELECT x.id AS c1 FROM t x WHERE x.{a} NOT IN (SELECT y.{b} FROM {other} y WHERE y.{b} IS NOT NULL)
-SELECT x.id AS c1 FROM t x WHERE EXISTS (SELECT 1 FROM {other} y WHERE y.{b} = x.{a})
-SELECT x.id AS c1 FROM t x WHERE NOT EXISTS (SELECT 1 FROM {other} y WHERE y.{b} = x.{a} AND y.o)
-SELECT x.id AS c1, (SELECT count(*) FROM {other} y WHERE y.{b} = x.{a}) AS c2 FROM t x
-SELECT x.id AS c1, (SELECT max(y.i) FROM {other} y WHERE y.{b} = x.{a}) AS c2 FROM t x
-SELECT x.id AS c1, CASE WHEN x.o THEN x.{a} ELSE y.{b} END AS c2 FROM t x JOIN {other} y ON x.i = y.i
-SELECT x.id AS c1, COALESCE(x.{a}, y.{b}) AS c2, COALESCE(y.{b}, x.{a}) AS c3 FROM t x LEFT JOIN {other} y ON x.i = y.i
-SELECT x.id AS c1, GREATEST(x.{a}, y.{b}) AS c2, NULLIF(x.{a}, y.{b}) AS c3 FROM t x JOIN {other} y ON x.i = y.i
-SELECT x.id AS c1 FROM t x JOIN {other} y ON x.i = y.i WHERE x.{a} = y.{b} OR x.{a} > y.{b}
-SELECT x.{a} AS c1, avg(x.n) AS c2 FROM t x GROUP BY x.{a} HAVING count(*) > 1
-SELECT x.{a} AS c1, x.o AS c2, count(*) AS c3 FROM t x GROUP BY CUBE (x.{a}, x.o)
+SELECT one.{a} AS c1, count(*) AS c2 FROM t one GROUP BY one.{a}
+SELECT DISTINCT one.{a} AS c1 FROM t one
+SELECT count(DISTINCT one.{a}) AS c1, min(one.id) AS c2 FROM t one
+SELECT one.o AS c1, min(one.{a}) AS c2, max(one.{a}) AS c3 FROM t one GROUP BY one.o
+SELECT DISTINCT ON (one.{a}) one.{a} AS c1, one.id AS c2 FROM t one ORDER BY one.{a}, one.id
+SELECT one.id AS c1, one.{a} AS c2 FROM t one ORDER BY one.{a} DESC, one.id LIMIT 10
+SELECT one.id AS c1, rank() OVER (ORDER BY one.{a}) AS c2 FROM t one
+SELECT one.id AS c1, count(*) OVER (PARTITION BY one.{a} ORDER BY one.id) AS c2 FROM t one
+SELECT one.id AS c1, lag(one.{a}) OVER (ORDER BY one.{a}, one.id) AS c2 FROM t one
+SELECT one.{a} AS c1 FROM t one UNION ALL SELECT two.{b} FROM {other} two
+SELECT one.{a} AS c1 FROM t one UNION SELECT two.{b} FROM {other} two
+SELECT one.{a} AS c1 FROM t one INTERSECT SELECT two.{b} FROM {other} two
+SELECT one.{a} AS c1 FROM t one EXCEPT SELECT two.{b} FROM {other} two
+SELECT one.id AS c1, two.i AS c2, two.{b} AS c3 FROM t one JOIN {other} two ON one.{a} = two.{b}
+SELECT one.id AS c1, two.i AS c2, two.{b} AS c3 FROM t one FULL JOIN {other} two ON one.{a} = two.{b}
+SELECT one.id AS c1, two.i AS c2, two.{b} AS c3 FROM t one JOIN {other} two ON one.{a} IS NOT DISTINCT FROM two.{b}
+SELECT one.id AS c1, two.i AS c2 FROM t one JOIN {other} two ON one.{a} < two.{b}
+SELECT one.id AS c1 FROM t one WHERE one.{a} IN (SELECT two.{b} FROM {other} two)
+SELECT one.id AS c1 FROM t one WHERE one.{a} NOT IN (SELECT two.{b} FROM {other} two WHERE two.{b} IS NOT NULL)
+SELECT one.id AS c1 FROM t one WHERE EXISTS (SELECT 1 FROM {other} two WHERE two.{b} = one.{a})
+SELECT one.id AS c1 FROM t one WHERE NOT EXISTS (SELECT 1 FROM {other} two WHERE two.{b} = one.{a} AND two.o)
+SELECT one.id AS c1, (SELECT count(*) FROM {other} two WHERE two.{b} = one.{a}) AS c2 FROM t one
+SELECT one.id AS c1, (SELECT max(two.i) FROM {other} two WHERE two.{b} = one.{a}) AS c2 FROM t one
+SELECT one.id AS c1, CASE WHEN one.o THEN one.{a} ELSE two.{b} END AS c2 FROM t one JOIN {other} two ON one.i = two.i
+SELECT one.id AS c1, COALESCE(one.{a}, two.{b}) AS c2, COALESCE(two.{b}, one.{a}) AS c3 FROM t one LEFT JOIN {other} two ON one.i = two.i
+SELECT one.id AS c1, GREATEST(one.{a}, two.{b}) AS c2, NULLIF(one.{a}, two.{b}) AS c3 FROM t one JOIN {other} two ON one.i = two.i
+SELECT one.id AS c1 FROM t one JOIN {other} two ON one.i = two.i WHERE one.{a} = two.{b} OR one.{a} > two.{b}
+SELECT one.{a} AS c1, avg(one.n) AS c2 FROM t one GROUP BY one.{a} HAVING count(*) > 1
+SELECT one.{a} AS c1, one.o AS c2, count(*) AS c3 FROM t one GROUP BY CUBE (one.{a}, one.o)
 """
 
 
@@ -617,7 +617,7 @@ def pieces(text):
 
 
 def is_place(word):
-    return word.strip("=!?") in {*NAMES, *CLASSES, "T", "X", "NAME"}
+    return word.strip("=!?") in {*NAMES, *CLASSES, "T", "X", "NAME", "1"}
 
 
 def types_of(word):

@@ -108,7 +108,7 @@ class Judge:
         """How our answer stands beside PostgreSQL's."""
         if isinstance(ours, Lost):
             return Outcome(LOST, told=ours.message)
-        if isinstance(ours, Refusal) and ours.state == "XX000":
+        if isinstance(ours, Refusal) and is_internal(ours):
             return Outcome(INTERNAL, bucket(ours), ours.message)
         theirs = self.postgres.ask(sql)
         assert not isinstance(theirs, Lost), f"PostgreSQL is lost by {sql}: {theirs.message}"
@@ -143,6 +143,11 @@ class Judge:
     def is_open(self, sql, answer):
         other = self.other_ways.ask(sql)
         return not isinstance(other, Answer) or compare.compare(other, answer) not in (compare.SAME, compare.WRITTEN)
+
+
+def is_internal(refusal):
+    """Whether nobody was meant to see it: some come with the state of what was going on."""
+    return refusal.state == "XX000" or refusal.message.startswith(("Internal error", "a function failed"))
 
 
 def bucket(refusal):

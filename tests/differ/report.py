@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 from judge import ACCEPTED, ERROR, FAILURES, INTERNAL, KINDS, ORDER, OTHERWISE, REFUSED
-from tree import shrink
+from tree import Enough, shrink
 
 # Attempts and seconds to make one query smaller, how many of those that look alike are made smaller, and how many of all.
 ATTEMPTS, SECONDS, ALIKE, ALL = 400, 30, 2, 150
@@ -66,7 +66,7 @@ class Report:
                 return False
             known.add(sql)
             if len(known) > ATTEMPTS or time.monotonic() > end:
-                raise StopIteration
+                raise Enough
             now = judge(sql)
             if now.like(outcome):
                 found.append(now)

@@ -1,7 +1,7 @@
 """Asks Weir and PostgreSQL the same random queries and tells where their answers differ.
 
-Environment: WEIR, the program; SEED, by default a random one; QUERIES, how many; ONLY=n, that query of the seed alone; KEEP=1, to leave both
-servers running at the end. Fails if an answer was wrong, an error internal, or a connection lost.
+Environment: WEIR, the program; SEED, by default a random one; QUERIES, how many; ONLY=n, that query of the seed alone; KEEP=1, to leave
+both servers running at the end. Fails if an answer was wrong, an error internal, or a connection lost.
 """
 
 import os

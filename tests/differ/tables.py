@@ -65,6 +65,6 @@ def changes(random, ids):
     for _ in range(2):
         name, kind = random.choice([column for column in columns.items() if column[0] != "id"])
         yield f"UPDATE {table} SET {name} = {value(random, kind)} WHERE {first} % 5 = {random.randrange(5)}"
-    yield f"DELETE FROM {table} WHERE {first} % 9 = {random.randrange(9)}"
+    yield f"DELETE FROM {table} WHERE {first} % 9 = {random.randrange(9)} OR {first} IS NULL"
     if table != "t":
         yield insert(table, [row(random, table, ids + number) for number in range(2, 5)])

@@ -71,12 +71,16 @@ class Several(Node):
         yield from self.without()
 
 
+class Enough(Exception):
+    """Ends the attempts to make a query smaller."""
+
+
 def shrink(root, fails):
-    """Leaves out of `root` what is not needed for `fails()`, which is asked after each attempt and may end this by StopIteration."""
+    """Leaves out of `root` what is not needed for `fails()`, which is asked after each attempt and may end this by Enough."""
     try:
         while any(attempt(node, candidate, fails) for node in [root, *root.below()] for candidate in node.smaller()):
             pass
-    except StopIteration:
+    except Enough:
         pass
 
 
