@@ -9,6 +9,8 @@ from collections import Counter
 NUMERIC, FLOAT4, FLOAT8, INTERVAL, JSONB = 1700, 700, 701, 1186, 3802
 ARRAYS = {1231: NUMERIC, 1021: FLOAT4, 1022: FLOAT8}
 
+NOTHING = 1e-15
+
 SAME, WRITTEN, WRONG, ORDER = "same", "written otherwise", "wrong", "in another order"
 
 
@@ -57,10 +59,9 @@ def number(text):
 
 
 def significant(text, digits):
-    try:
-        return f"{float(text) + 0.0:.{digits}g}"
-    except ValueError:
-        return text
+    read = float(text)
+    # What is left of sums that come to nothing is rounding.
+    return f"{0.0 if abs(read) < NOTHING else read:.{digits}g}"
 
 
 def microseconds(text):

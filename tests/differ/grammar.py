@@ -572,6 +572,9 @@ SELECT one.id AS c1, two.i AS c2, two.{b} AS c3 FROM t one JOIN {other} two ON o
 SELECT one.id AS c1, two.i AS c2, two.{b} AS c3 FROM t one FULL JOIN {other} two ON one.{a} = two.{b}
 SELECT one.id AS c1, two.i AS c2, two.{b} AS c3 FROM t one JOIN {other} two ON one.{a} IS NOT DISTINCT FROM two.{b}
 SELECT one.id AS c1, two.i AS c2 FROM t one JOIN {other} two ON one.{a} < two.{b}
+SELECT one.id AS c1, two.i AS c2 FROM t one JOIN {other} two ON one.{a} IS NOT DISTINCT FROM two.{b} JOIN u three ON three.id = one.id
+SELECT one.id AS c1, two.id AS c2, three.i AS c3 FROM t one JOIN t two USING ({a}) JOIN {other} three ON one.{a} = three.{b}
+SELECT DISTINCT one.o AS c1 FROM t one JOIN t two USING ({a}) LEFT JOIN {other} three ON one.i IS NOT DISTINCT FROM three.i
 SELECT one.id AS c1 FROM t one WHERE one.{a} IN (SELECT two.{b} FROM {other} two)
 SELECT one.id AS c1 FROM t one WHERE one.{a} NOT IN (SELECT two.{b} FROM {other} two WHERE two.{b} IS NOT NULL)
 SELECT one.id AS c1 FROM t one WHERE EXISTS (SELECT 1 FROM {other} two WHERE two.{b} = one.{a})
