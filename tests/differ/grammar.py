@@ -577,6 +577,8 @@ SELECT one.id AS c1, two.id AS c2, three.i AS c3 FROM t one JOIN t two USING ({a
 SELECT DISTINCT one.o AS c1 FROM t one JOIN t two USING ({a}) LEFT JOIN {other} three ON one.i IS NOT DISTINCT FROM three.i
 SELECT one.id AS c1 FROM t one WHERE one.{a} IN (SELECT two.{b} FROM {other} two)
 SELECT one.id AS c1 FROM t one WHERE one.{a} NOT IN (SELECT two.{b} FROM {other} two WHERE two.{b} IS NOT NULL)
+SELECT one.id AS c1 FROM t one WHERE one.{a} NOT IN (SELECT two.{b} FROM {other} two WHERE two.o)
+SELECT one.id AS c1 FROM t one WHERE (SELECT min(three.{a}) FROM t three) NOT IN (SELECT two.{b} FROM {other} two)
 SELECT one.id AS c1 FROM t one WHERE EXISTS (SELECT 1 FROM {other} two WHERE two.{b} = one.{a})
 SELECT one.id AS c1 FROM t one WHERE NOT EXISTS (SELECT 1 FROM {other} two WHERE two.{b} = one.{a} AND two.o)
 SELECT one.id AS c1, (SELECT count(*) FROM {other} two WHERE two.{b} = one.{a}) AS c2 FROM t one

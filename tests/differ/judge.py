@@ -108,10 +108,10 @@ class Judge:
         """How our answer stands beside PostgreSQL's."""
         if isinstance(ours, Lost):
             return Outcome(LOST, told=ours.message)
-        if isinstance(ours, Refusal) and is_internal(ours):
-            return Outcome(INTERNAL, bucket(ours), ours.message)
         theirs = self.postgres.ask(sql)
         assert not isinstance(theirs, Lost), f"PostgreSQL is lost by {sql}: {theirs.message}"
+        if isinstance(ours, Refusal) and is_internal(ours):
+            return Outcome(INTERNAL, bucket(ours) + (", PostgreSQL refuses" if isinstance(theirs, Refusal) else ""), ours.message)
         if isinstance(theirs, TooLarge) or isinstance(theirs, Refusal) and theirs.state == "57014":
             return Outcome(SKIPPED)
         if isinstance(ours, Refusal):
