@@ -99,7 +99,8 @@ class Generator:
         places = list(range(1, len(query.kinds) + 1))
         self.random.shuffle(places)
         ways = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST", " ASC"]
-        order = Several(", ", [Node(f"{place}{self.random.choice(ways)}") for place in places])
+        # All of them or none: with less, a limit would leave open which rows come.
+        order = ", ".join(f"{place}{self.random.choice(ways)}" for place in places)
         limit = self.one_of(
             (3, ""), (3, f" LIMIT {self.random.randint(0, 12)}"), (1, f" OFFSET {self.random.randint(0, 5)}"),
             (1, f" LIMIT {self.random.randint(1, 5)} OFFSET {self.random.randint(0, 3)}"), (1, " FETCH FIRST 3 ROWS ONLY"),

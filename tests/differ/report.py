@@ -47,7 +47,7 @@ class Report:
         if judge and outcome.kind != ORDER and sum(self.shapes.values()) < ALL:
             outcome = self.make_smaller(query, outcome, judge)
         sql = str(query)
-        shape = (subject, outcome.kind, re.sub(r"'[^']*'|\d+", "?", sql))
+        shape = (subject, outcome.kind, shape_of(sql))
         self.shapes[shape] += 1
         if self.shapes[shape] > 1:
             return
@@ -109,3 +109,9 @@ class Report:
         print("\n== failures by the shape of the smaller query")
         for (subject, kind, shape), count in self.shapes.most_common():
             print(f"{count:5} {kind}, {subject}: {shape[:EXAMPLE]}")
+
+
+def shape_of(sql):
+    """Without literals and numbers, and what construct it is without the columns that it was tried for."""
+    sql = re.sub(r"\b(\w+ )?(one|two|three)(\.\w+|\b)", r"\2", sql)
+    return re.sub(r"'[^']*'|\d+", "?", sql)
