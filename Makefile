@@ -10,7 +10,7 @@ PACKAGES := moto[server,s3]==5.2.5 psycopg[binary]==3.3.9 sqlalchemy==2.1.9
 # For each target of `make fuzz`.
 SECONDS ?= 30
 
-.PHONY: demo test sim mutants soak fuzz lint bench setup postgres jdbc cxx clean-cache
+.PHONY: demo test sim mutants differ soak fuzz lint bench setup postgres jdbc cxx clean-cache
 
 demo: postgres
 	@echo "== building weir (the first build compiles its libraries and takes a while)"
@@ -36,6 +36,11 @@ sim:
 # Safety rules are taken out one at a time: the simulator has to notice each.
 mutants:
 	python3 tests/sim/mutate.py $(CACHE)/mutants
+
+# Random queries beside PostgreSQL: QUERIES=n of them, SEED=n. What differs is made smaller and printed. WEIR=program instead of a build.
+differ: postgres $(VENV)/ready
+	$(if $(WEIR),,cargo build --workspace --bin weir)
+	@WEIR=$(or $(WEIR),$(CARGO_TARGET_DIR)/debug/weir) $(VENV)/bin/python tests/differ/run.py
 
 # The bank under two hundred kills; prints its seed and how many reads were made. Hundreds of rounds of chaos beside PostgreSQL. A thousand
 # stores of which one object is damaged, and as many of which what is a view's is. Transactions of 3 GB.
