@@ -38,6 +38,7 @@ mod place;
 mod plans;
 mod postgres;
 mod psql;
+mod resolution;
 mod servers;
 mod sessions;
 mod sim;

@@ -300,7 +300,7 @@ mod tests {
             (Some("date"), "-", "unknown", "date, date -> integer"),
             (Some("timestamp"), "-", "unknown", "timestamp without time zone, timestamp without time zone -> interval"),
             (None, "-", "int2", "smallint -> smallint"),
-            (None, "-", "unknown", "double precision -> double precision"),
+            (None, "-", "unknown", "42725"),
             (None, "~", "unknown", "42725"),
             (Some("jsonb"), "->", "unknown", "jsonb, text -> jsonb"),
             (Some("unknown"), "%", "int4", "integer, integer -> integer"),
