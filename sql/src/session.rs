@@ -3,7 +3,7 @@
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
 //! its own, then [`sound`], which refuses what the optimizer would get wrong, then any of its optimizers, then [`guard`] on what
-//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
+//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`]. What it lets pass is [`offered`].
 
 mod alias;
 mod bounded;
@@ -17,6 +17,7 @@ mod counted;
 mod guard;
 mod join;
 pub mod names;
+mod offered;
 mod operators;
 mod precedence;
 mod prepare;
@@ -28,6 +29,7 @@ mod subquery;
 mod tests;
 mod using;
 
+pub use offered::{may_apply, may_call};
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 

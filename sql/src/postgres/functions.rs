@@ -2,6 +2,7 @@
 
 use super::types::{Oid, of};
 use super::{lines, number, present};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,8 +43,15 @@ pub struct Function {
     pub arguments: Vec<Oid>,
 }
 
-static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
-    let read = |fields: [&'static str; 10]| {
+static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| read(include_str!("functions.txt")));
+
+static INTERNALS: LazyLock<Vec<Function>> = LazyLock::new(|| read(include_str!("internals.txt")));
+
+static BY_OID: LazyLock<HashMap<u32, &'static Function>> =
+    LazyLock::new(|| all().iter().chain(internals()).map(|function| (function.oid, function)).collect());
+
+fn read(list: &'static str) -> Vec<Function> {
+    let function = |fields: [&'static str; 10]| {
         let [oid, name, kind, strict, set, volatility, variadic, defaults, result, arguments] = fields;
         Function {
             oid: number(oid),
@@ -68,15 +76,25 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
             arguments: arguments.split_terminator(' ').map(of).collect(),
         }
     };
-    lines(include_str!("functions.txt")).map(read).collect()
-});
+    lines(list).map(function).collect()
+}
 
 /// All of them, by name.
 pub fn all() -> &'static [Function] {
     &FUNCTIONS
 }
 
-/// Those of a name, none if there is none.
+/// Those that know the values of types and take or give what no statement has, by name.
+pub fn internals() -> &'static [Function] {
+    &INTERNALS
+}
+
+/// Of all these.
+pub fn by_oid(oid: u32) -> Option<&'static Function> {
+    BY_OID.get(&oid).copied()
+}
+
+/// Those of a name that statements can call, none if there is none.
 pub fn named(name: &str) -> &'static [Function] {
     let from = FUNCTIONS.partition_point(|function| function.name < name);
     let to = from + FUNCTIONS[from..].partition_point(|function| function.name == name);
@@ -95,5 +113,16 @@ mod tests {
         assert_eq!(named("percentile_cont")[0].kind, Kind::OrderedSet(1));
         assert_eq!(named("concat")[0].variadic, Some(super::super::types::ANY));
         assert!(named("pi")[0].arguments.is_empty());
+        assert_eq!(by_oid(1397).map(|function| function.name), Some("abs"));
+    }
+
+    #[test]
+    fn types_name_functions_that_are_listed() {
+        for kind in super::super::types::all() {
+            for function in kind.functions.all() {
+                assert!(by_oid(function).is_some(), "{} of {}", function, kind.name);
+            }
+        }
+        assert!(internals().iter().all(|function| !all().iter().any(|other| other.oid == function.oid)));
     }
 }

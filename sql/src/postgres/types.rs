@@ -43,6 +43,32 @@ pub struct Type {
     pub array: Option<Oid>,
     /// Bytes; -1: it varies.
     pub length: i16,
+    /// How PostgreSQL lays out values, in letters of pg_type.
+    pub alignment: char,
+    pub storage: char,
+    pub collation: Option<u32>,
+    pub functions: Functions,
+}
+
+/// What knows a type's values: functions of [`super::functions`].
+#[derive(Debug)]
+pub struct Functions {
+    pub input: Option<u32>,
+    pub output: Option<u32>,
+    pub receive: Option<u32>,
+    pub send: Option<u32>,
+    /// Of a length or a precision.
+    pub modifier_input: Option<u32>,
+    pub modifier_output: Option<u32>,
+    pub subscript: Option<u32>,
+    pub analyze: Option<u32>,
+}
+
+impl Functions {
+    pub fn all(&self) -> impl Iterator<Item = u32> {
+        let Self { input, output, receive, send, modifier_input, modifier_output, subscript, analyze } = *self;
+        [input, output, receive, send, modifier_input, modifier_output, subscript, analyze].into_iter().flatten()
+    }
 }
 
 /// The category of text.
@@ -55,26 +81,40 @@ struct Types {
 }
 
 static TYPES: LazyLock<Types> = LazyLock::new(|| {
-    let read = |[oid, name, kind, category, preferred, element, array, length]: [&'static str; 8]| Type {
-        oid: Oid(number(oid)),
-        name,
-        kind: match kind {
-            "p" => Kind::Pseudo,
-            "r" => Kind::Range,
-            "m" => Kind::Multirange,
-            _ => Kind::Base,
-        },
-        category: category.chars().next().expect("a category"),
-        is_preferred: preferred == "t",
-        element: present(element).map(|oid| Oid(number(oid))),
-        array: present(array).map(|oid| Oid(number(oid))),
-        length: number(length),
+    let read = |fields: [&'static str; 19]| {
+        let [oid, name, kind, category, preferred, element, array, length, alignment, storage, collation, rest @ ..] =
+            fields;
+        let [input, output, receive, send, modifier_input, modifier_output, subscript, analyze] =
+            rest.map(|field| present(field).map(number));
+        Type {
+            oid: Oid(number(oid)),
+            name,
+            kind: match kind {
+                "p" => Kind::Pseudo,
+                "r" => Kind::Range,
+                "m" => Kind::Multirange,
+                _ => Kind::Base,
+            },
+            category: letter(category),
+            is_preferred: preferred == "t",
+            element: present(element).map(|oid| Oid(number(oid))),
+            array: present(array).map(|oid| Oid(number(oid))),
+            length: number(length),
+            alignment: letter(alignment),
+            storage: letter(storage),
+            collation: present(collation).map(number),
+            functions: Functions { input, output, receive, send, modifier_input, modifier_output, subscript, analyze },
+        }
     };
     let all: Vec<Type> = lines(include_str!("types.txt")).map(read).collect();
     let by_oid = all.iter().enumerate().map(|(at, kind)| (kind.oid, at)).collect();
     let by_name = all.iter().enumerate().map(|(at, kind)| (kind.name, at)).collect();
     Types { all, by_oid, by_name }
 });
+
+fn letter(field: &str) -> char {
+    field.chars().next().expect("a letter")
+}
 
 /// All types, by number.
 pub fn all() -> &'static [Type] {
