@@ -39,6 +39,7 @@ mod place;
 mod plans;
 mod postgres;
 mod psql;
+mod resolution;
 mod servers;
 mod sessions;
 mod sim;

@@ -16,6 +16,7 @@ pub mod function;
 pub mod numeric;
 pub mod plan;
 pub mod planner;
+pub mod postgres;
 pub mod room;
 pub mod scalar;
 pub mod session;

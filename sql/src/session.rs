@@ -4,7 +4,7 @@
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
 //! its own, then [`sound`], which refuses what the optimizer would get wrong, then any of its optimizers, then [`guard`] on what
-//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`].
+//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`]. What it lets pass is [`offered`].
 
 mod alias;
 mod bounded;
@@ -19,6 +19,7 @@ mod group_key;
 mod guard;
 mod join;
 pub mod names;
+mod offered;
 mod operators;
 mod overload;
 mod precedence;
@@ -34,6 +35,7 @@ mod using;
 
 pub use clock::timed;
 pub use deep::{analyze, optimize};
+pub use offered::{may_apply, may_call};
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 

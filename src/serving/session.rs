@@ -420,6 +420,7 @@ impl Session {
             database: names::DATABASE,
             settings: self.variables.all(),
             prepared: self.named(),
+            functions: query::answered(),
             version: VERSION,
             ..Facts::default()
         }

@@ -62,11 +62,15 @@ const NAMES: &[&[&str]] = &[
 
 /// Refuses a function of DataFusion's that was not compared.
 pub fn callable(name: &str) -> Result<()> {
-    let known = NAMES.iter().any(|names| names.contains(&name)) || is_ours(name);
-    match known || !THEIRS.contains(name) {
+    match is_compared(name) || is_ours(name) || !THEIRS.contains(name) {
         true => Ok(()),
         false => Err(Error::new("42883", format!("function {name} does not exist"))),
     }
+}
+
+/// Whether it is one of DataFusion's that was.
+pub fn is_compared(name: &str) -> bool {
+    NAMES.iter().any(|names| names.contains(&name))
 }
 
 /// Functions and aggregates that are not DataFusion's at all.

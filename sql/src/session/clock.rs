@@ -24,6 +24,11 @@ const NAMES: [(&str, Type); 9] = [
     ("current_time", Type::Time),
 ];
 
+/// Whether a function tells the time.
+pub fn tells(name: &str) -> bool {
+    NAMES.iter().any(|(known, _)| *known == name)
+}
+
 pub fn functions(now: Option<i64>) -> impl Iterator<Item = Arc<ScalarUDF>> {
     NAMES.iter().map(move |(name, kind)| function(name, kind, now))
 }

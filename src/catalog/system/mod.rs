@@ -4,17 +4,22 @@
 //! anew for every query, so rows are plain cells. They stay readable whatever happens to the relations they tell about.
 
 mod information_schema;
+mod pg_aggregate;
 mod pg_am;
 mod pg_attribute;
+mod pg_cast;
 mod pg_class;
 mod pg_constraint;
 mod pg_database;
 mod pg_depend;
 mod pg_empty;
 mod pg_index;
+mod pg_language;
 mod pg_matviews;
 mod pg_namespace;
+mod pg_operator;
 mod pg_prepared_statements;
+pub mod pg_proc;
 mod pg_roles;
 mod pg_settings;
 mod pg_tables;
@@ -56,16 +61,21 @@ static ALL: &[&[Table]] = &[
         rw_sources::TABLE,
         rw_tables::TABLE,
         rw_users::TABLE,
+        pg_aggregate::TABLE,
         pg_am::TABLE,
         pg_attribute::TABLE,
+        pg_cast::TABLE,
         pg_class::TABLE,
         pg_constraint::TABLE,
         pg_database::TABLE,
         pg_depend::TABLE,
         pg_index::TABLE,
+        pg_language::TABLE,
         pg_matviews::TABLE,
         pg_namespace::TABLE,
+        pg_operator::TABLE,
         pg_prepared_statements::TABLE,
+        pg_proc::TABLE,
         pg_roles::TABLE,
         pg_roles::USERS,
         pg_settings::TABLE,
@@ -94,6 +104,7 @@ impl Default for Facts {
             database: "",
             settings: vec![],
             prepared: vec![],
+            functions: vec![],
             version: "",
             tables: ALL,
         }
@@ -138,7 +149,9 @@ mod tests {
     use super::*;
     use crate::catalog::facts::Inspection;
     use crate::catalog::{Body, Life, Object, TableBody};
-    use arrow::array::Array;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::Int64Type;
+    use std::collections::BTreeSet;
     use weir_sql::types::{Column, Type};
 
     pub fn facts() -> Facts {
@@ -157,7 +170,8 @@ mod tests {
             Object { id, name: "notes".into(), life: Life::Live, definition, created_at: 0, body: Body::Table(body) };
         catalog.objects.insert(id, object.into());
         let (catalog, inspection) = (Arc::new(catalog), Some(Inspection::default()));
-        Facts { catalog, inspection, users: vec!["root".into()], database: "dev", ..Facts::default() }
+        let (users, functions) = (vec!["root".into()], vec!["format_type"]);
+        Facts { catalog, inspection, users, functions, database: "dev", ..Facts::default() }
     }
 
     #[test]
@@ -176,6 +190,55 @@ mod tests {
             let batch = table.batch(&facts).unwrap_or_else(|e| panic!("{table:?}: {e}"));
             assert_eq!(batch.schema(), table.schema(), "{table:?}");
         }
+    }
+
+    /// The values of columns of numbers, all rows of them.
+    fn numbers(table: &str, columns: &[&str]) -> Vec<i64> {
+        let rows = find("pg_catalog", table).expect("a table").batch(&facts()).expect("rows");
+        assert!(rows.num_rows() > 0, "{table}");
+        let mut found = vec![];
+        for name in columns {
+            let column = rows.column_by_name(name).unwrap_or_else(|| panic!("{table}.{name}"));
+            let values = column.as_list_opt::<i32>().map_or(column, |lists| lists.values());
+            found.extend(values.as_primitive::<Int64Type>().iter().flatten());
+        }
+        found
+    }
+
+    #[test]
+    fn catalogs_name_what_they_show() {
+        let ids = |table| numbers(table, &["oid"]).into_iter().chain([0]).collect::<BTreeSet<_>>();
+        let (types, functions, operators) = (ids("pg_type"), ids("pg_proc"), ids("pg_operator"));
+        let are_of = |known: &BTreeSet<i64>, table, columns: &[&str]| {
+            let lost: Vec<_> = numbers(table, columns).into_iter().filter(|id| !known.contains(id)).collect();
+            assert!(lost.is_empty(), "{columns:?} of {table}: {lost:?}");
+        };
+        are_of(&types, "pg_type", &["typelem", "typarray"]);
+        are_of(&types, "pg_proc", &["provariadic", "prorettype", "proargtypes", "proallargtypes"]);
+        are_of(&types, "pg_operator", &["oprleft", "oprright", "oprresult"]);
+        are_of(&types, "pg_cast", &["castsource", "casttarget"]);
+        are_of(&types, "pg_aggregate", &["aggtranstype", "aggmtranstype"]);
+        are_of(&functions, "pg_type", &["typsubscript", "typinput", "typoutput", "typreceive", "typsend"]);
+        are_of(&functions, "pg_type", &["typmodin", "typmodout", "typanalyze"]);
+        are_of(&functions, "pg_operator", &["oprcode"]);
+        are_of(&functions, "pg_cast", &["castfunc"]);
+        are_of(&functions, "pg_aggregate", &["aggfnoid"]);
+        are_of(&operators, "pg_operator", &["oprcom", "oprnegate"]);
+    }
+
+    #[test]
+    fn functions_are_shown_that_can_be_called() {
+        let functions = numbers("pg_proc", &["oid"]);
+        // abs(integer), now(), count(*), row_number(), int4pl, array_in, format_type.
+        for shown in [1397, 1299, 2803, 3100, 177, 750, 1081] {
+            assert!(functions.contains(&shown), "{shown}");
+        }
+        // area(box), corr, what pg_get_viewdef is unless the server answers it.
+        for absent in [975, 2829, 1640] {
+            assert!(!functions.contains(&absent), "{absent}");
+        }
+        let sorted: BTreeSet<i64> = functions.iter().copied().collect();
+        assert_eq!(sorted.len(), functions.len(), "each once");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! pg_catalog.pg_type, and what the protocol tells about types: oid, length, modifier.
 
 use super::table::{Cell, Facts, Kind::*, OWNER, Table, row};
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+use weir_sql::postgres::types;
 use weir_sql::types::Type;
 
 pub(super) const TABLE: Table = Table {
@@ -19,16 +22,16 @@ pub(super) const TABLE: Table = Table {
         ("typisdefined", Bool),
         ("typdelim", Letter),
         ("typrelid", Oid),
-        ("typsubscript", Text),
+        ("typsubscript", Regproc),
         ("typelem", Oid),
         ("typarray", Oid),
-        ("typinput", Text),
-        ("typoutput", Text),
-        ("typreceive", Text),
-        ("typsend", Text),
-        ("typmodin", Text),
-        ("typmodout", Text),
-        ("typanalyze", Text),
+        ("typinput", Regproc),
+        ("typoutput", Regproc),
+        ("typreceive", Regproc),
+        ("typsend", Regproc),
+        ("typmodin", Regproc),
+        ("typmodout", Regproc),
+        ("typanalyze", Regproc),
         ("typalign", Letter),
         ("typstorage", Letter),
         ("typnotnull", Bool),
@@ -43,73 +46,116 @@ pub(super) const TABLE: Table = Table {
     rows,
 };
 
-/// (oid, name, name in SQL, oid of the array type, category)
-pub const TYPES: &[(u32, &str, &str, u32, &str)] = &[
-    (16, "bool", "boolean", 1000, "B"),
-    (17, "bytea", "bytea", 1001, "U"),
-    (18, "char", "\"char\"", 1002, "Z"),
-    (19, "name", "name", 1003, "S"),
-    (20, "int8", "bigint", 1016, "N"),
-    (21, "int2", "smallint", 1005, "N"),
-    (23, "int4", "integer", 1007, "N"),
-    (25, "text", "text", 1009, "S"),
-    (26, "oid", "oid", 1028, "N"),
-    (114, "json", "json", 199, "U"),
-    (700, "float4", "real", 1021, "N"),
-    (701, "float8", "double precision", 1022, "N"),
-    (1042, "bpchar", "character", 1014, "S"),
-    (1043, "varchar", "character varying", 1015, "S"),
-    (1082, "date", "date", 1182, "D"),
-    (1083, "time", "time without time zone", 1183, "D"),
-    (1114, "timestamp", "timestamp without time zone", 1115, "D"),
-    (1184, "timestamptz", "timestamp with time zone", 1185, "D"),
-    (1186, "interval", "interval", 1187, "T"),
-    (1700, "numeric", "numeric", 1231, "N"),
-    (2950, "uuid", "uuid", 2951, "U"),
-    (3802, "jsonb", "jsonb", 3807, "U"),
+/// Types of which there are values, and arrays of them: those of columns, and those that only catalogs have.
+const HELD: [&str; 23] = [
+    "bool",
+    "bytea",
+    "char",
+    "name",
+    "int8",
+    "int2",
+    "int4",
+    "regproc",
+    "text",
+    "oid",
+    "json",
+    "float4",
+    "float8",
+    "bpchar",
+    "varchar",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "numeric",
+    "uuid",
+    "jsonb",
 ];
 
+/// Only of arguments and results of functions.
+const NAMED: [&str; 13] = [
+    "unknown",
+    "_cstring",
+    "record",
+    "cstring",
+    "any",
+    "anyarray",
+    "void",
+    "internal",
+    "anyelement",
+    "anynonarray",
+    "anycompatible",
+    "anycompatiblearray",
+    "anycompatiblenonarray",
+];
+
+static SHOWN: LazyLock<BTreeSet<types::Oid>> = LazyLock::new(|| {
+    let named = |name| types::named(name).expect("a name of the list");
+    let held = HELD.into_iter().map(named).flat_map(|kind| [kind.oid].into_iter().chain(kind.array));
+    held.chain(NAMED.into_iter().map(|name| named(name).oid)).collect()
+});
+
+pub(super) fn is_shown(oid: types::Oid) -> bool {
+    SHOWN.contains(&oid)
+}
+
+/// What there are values of or what functions name, by number.
+pub(super) fn shown() -> impl Iterator<Item = &'static types::Type> {
+    types::all().iter().filter(|kind| is_shown(kind.oid))
+}
+
 fn rows(_: &Facts) -> Vec<Vec<Cell>> {
-    let one = |oid: u32, name: String, category: &str, element: u32, array: u32| {
-        let (length, io) = (length(oid) as i32, name.clone());
-        row![
-            oid,
-            name,
-            11,
-            OWNER,
-            length,
-            (1..=8).contains(&length),
-            "b",
-            category,
-            false,
-            true,
-            ",",
-            0,
-            "-",
-            element,
-            array,
-            format!("{io}in"),
-            format!("{io}out"),
-            format!("{io}recv"),
-            format!("{io}send"),
-            "-",
-            "-",
-            "-",
-            "i",
-            storage(oid),
-            false,
-            0,
-            -1,
-            0,
-            if category == "S" { 100 } else { 0 },
-            None::<i64>,
-            None::<i64>,
-            None::<i64>,
-        ]
-    };
-    let scalars = TYPES.iter().map(|(oid, name, _, array, category)| one(*oid, name.to_string(), category, 0, *array));
-    let arrays = TYPES.iter().map(|(oid, name, _, array, _)| one(*array, format!("_{name}"), "A", *oid, 0));
-    scalars.chain(arrays).collect()
+    shown().map(one).collect()
+}
+
+fn one(kind: &types::Type) -> Vec<Cell> {
+    let number = |of: Option<types::Oid>| of.filter(|of| is_shown(*of)).map_or(0, |of| of.0);
+    let function = |of: Option<u32>| of.unwrap_or(0);
+    let functions = &kind.functions;
+    row![
+        kind.oid.0,
+        kind.name,
+        11,
+        OWNER,
+        i32::from(kind.length),
+        matches!(kind.length, 1 | 2 | 4 | 8),
+        if kind.kind == types::Kind::Pseudo { "p" } else { "b" },
+        kind.category,
+        kind.is_preferred,
+        true,
+        ",",
+        0,
+        function(functions.subscript),
+        number(kind.element),
+        number(kind.array),
+        function(functions.input),
+        function(functions.output),
+        function(functions.receive),
+        function(functions.send),
+        function(functions.modifier_input),
+        function(functions.modifier_output),
+        function(functions.analyze),
+        kind.alignment,
+        kind.storage,
+        false,
+        0,
+        -1,
+        0,
+        function(kind.collation),
+        None::<i64>,
+        None::<i64>,
+        None::<i64>,
+    ]
+}
+
+/// A type of ours whose values can stand for those of a type that functions name.
+pub(super) fn stand_in(named: types::Oid) -> Option<Type> {
+    Some(match named.entry()?.name {
+        "any" | "anyelement" | "anynonarray" | "anycompatible" | "anycompatiblenonarray" => Type::Int4,
+        "anyarray" | "anycompatiblearray" => Type::Array(Box::new(Type::Int4)),
+        _ => return kind(named.0),
+    })
 }
 
 pub fn oid(kind: &Type) -> u32 {
@@ -139,7 +185,7 @@ pub fn oid(kind: &Type) -> u32 {
 
 /// The oid of the array type over `element`.
 pub fn array(element: u32) -> u32 {
-    TYPES.iter().find(|(oid, ..)| *oid == element).map_or(1009, |(.., array, _)| *array)
+    types::Oid(element).array().map_or(1009, |array| array.0)
 }
 
 /// The type a client means by `oid`; `None` for those without a type of ours (0 and 705 leave it to the server).
@@ -147,7 +193,7 @@ pub fn kind(oid: u32) -> Option<Type> {
     Some(match oid {
         16 => Type::Bool,
         17 => Type::Bytea,
-        20 | 26 => Type::Int8,
+        20 | 24 | 26 => Type::Int8,
         21 => Type::Int2,
         23 => Type::Int4,
         18 | 19 | 25 => Type::Text,
@@ -164,16 +210,13 @@ pub fn kind(oid: u32) -> Option<Type> {
         1700 => Type::Numeric(None),
         2950 => Type::Uuid,
         3802 => Type::Jsonb,
-        array => Type::Array(Box::new(kind(TYPES.iter().find(|(.., a, _)| *a == array)?.0)?)),
+        array => Type::Array(Box::new(kind(types::Oid(array).element()?.0)?)),
     })
 }
 
 /// pg_type.typname
-pub fn name(oid: u32) -> String {
-    let known = |(scalar, name, _, array, _): &(u32, &str, &str, u32, &str)| {
-        (*scalar == oid).then(|| name.to_string()).or_else(|| (*array == oid).then(|| format!("_{name}")))
-    };
-    TYPES.iter().find_map(known).unwrap_or_else(|| "unknown".into())
+pub fn name(oid: u32) -> &'static str {
+    types::Oid(oid).entry().map_or("unknown", |kind| kind.name)
 }
 
 /// The type of either name, an array's with `[]` after it.
@@ -181,30 +224,19 @@ pub fn by_name(written: &str) -> Option<u32> {
     let written = written.trim().to_ascii_lowercase();
     let element = written.strip_suffix("[]");
     let wanted = element.unwrap_or(&written).trim_start_matches("pg_catalog.");
-    let (oid, .., array, _) = TYPES.iter().find(|(_, name, sql, ..)| *name == wanted || *sql == wanted)?;
-    Some(if element.is_some() { *array } else { *oid })
+    let kind = shown().find(|kind| kind.name == wanted || kind.oid.to_string() == wanted)?;
+    let found = if element.is_some() { kind.array? } else { kind.oid };
+    is_shown(found).then_some(found.0)
 }
 
 /// pg_type.typlen
 pub fn length(oid: u32) -> i16 {
-    match oid {
-        16 | 18 => 1,
-        21 => 2,
-        23 | 26 | 700 | 1082 => 4,
-        20 | 701 | 1083 | 1114 | 1184 => 8,
-        1186 | 2950 => 16,
-        19 => 64,
-        _ => -1,
-    }
+    types::Oid(oid).entry().map_or(-1, |kind| kind.length)
 }
 
 /// pg_type.typstorage: how Postgres would store values, which psql shows.
-pub fn storage(oid: u32) -> &'static str {
-    match oid {
-        1700 => "m",
-        _ if length(oid) > 0 => "p",
-        _ => "x",
-    }
+pub fn storage(oid: u32) -> char {
+    types::Oid(oid).entry().map_or('x', |kind| kind.storage)
 }
 
 /// pg_attribute.atttypmod
@@ -219,20 +251,17 @@ pub fn modifier(kind: &Type) -> i32 {
 
 /// `format_type(oid, modifier)`.
 pub fn format(oid: i64, modifier: Option<i64>) -> String {
-    let known = |(scalar, _, sql, array, _): &(u32, &str, &'static str, u32, &str)| {
-        (*scalar as i64 == oid)
-            .then_some((*sql, *scalar, ""))
-            .or((*array as i64 == oid).then_some((*sql, *scalar, "[]")))
-    };
-    let Some((sql, scalar, brackets)) = TYPES.iter().find_map(known) else {
+    let Some(kind) = u32::try_from(oid).ok().and_then(|oid| types::Oid(oid).entry()) else {
         return if oid == 0 { "-".into() } else { "???".into() };
     };
-    let length = match (scalar, modifier) {
+    let element = kind.oid.element();
+    let scalar = element.unwrap_or(kind.oid);
+    let length = match (scalar.0, modifier) {
         (1042 | 1043, Some(modifier)) if modifier >= 4 => format!("({})", modifier - 4),
         (1700, Some(modifier)) if modifier >= 4 => format!("({},{})", (modifier - 4) >> 16, (modifier - 4) & 0x7ff),
         _ => String::new(),
     };
-    format!("{sql}{length}{brackets}")
+    format!("{scalar}{length}{}", if element.is_some() { "[]" } else { "" })
 }
 
 #[cfg(test)]
@@ -241,13 +270,22 @@ mod tests {
 
     #[test]
     fn types_keep_their_oid_there_and_back() {
-        for (scalar, name, _, array_oid, _) in TYPES {
-            assert_eq!(array(*scalar), *array_oid, "{name}");
-            if ![18, 19, 26].contains(scalar) {
-                assert_eq!(oid(&kind(*scalar).expect(name)), *scalar, "{name}");
-                assert_eq!(oid(&kind(*array_oid).expect(name)), *array_oid, "{name}[]");
+        for name in HELD {
+            let scalar = types::named(name).expect(name).oid.0;
+            if !["char", "name", "regproc", "oid"].contains(&name) {
+                assert_eq!(oid(&kind(scalar).expect(name)), scalar, "{name}");
+                assert_eq!(oid(&kind(array(scalar)).expect(name)), array(scalar), "{name}[]");
             }
         }
+    }
+
+    #[test]
+    fn types_are_found_by_the_names_that_they_are_shown_with() {
+        for kind in shown().filter(|kind| kind.oid.element().is_none()) {
+            let written = format(kind.oid.0.into(), None);
+            assert_eq!(by_name(&written), Some(kind.oid.0), "{written}");
+        }
+        assert_eq!((by_name("pg_catalog.int4[]"), by_name("void[]"), by_name("point")), (Some(1007), None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::catalog::facts::{Inspection, Progress, RelationFacts};
 use crate::catalog::{Catalog, Life, Object};
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch,
     RecordBatchOptions, StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
@@ -37,6 +37,8 @@ pub struct Facts {
     pub settings: Vec<Setting>,
     /// The session's named statements.
     pub prepared: Vec<Prepared>,
+    /// Functions that the server answers itself.
+    pub functions: Vec<&'static str>,
     /// The server's version as clients are told.
     pub version: &'static str,
     /// The system tables themselves.
@@ -123,6 +125,8 @@ pub enum Tag {
     Name,
     /// `"char"`: Utf8 of one byte.
     Letter,
+    /// Int64: the number of a function, shown by its name.
+    Regproc,
 }
 
 impl Tag {
@@ -131,11 +135,12 @@ impl Tag {
             Tag::Oid => "oid",
             Tag::Name => "name",
             Tag::Letter => "\"char\"",
+            Tag::Regproc => "regproc",
         }
     }
 
     pub fn of(text: &str) -> Option<Self> {
-        [Tag::Oid, Tag::Name, Tag::Letter].into_iter().find(|tag| tag.text() == text)
+        [Tag::Oid, Tag::Name, Tag::Letter, Tag::Regproc].into_iter().find(|tag| tag.text() == text)
     }
 }
 
@@ -146,6 +151,7 @@ pub(super) enum Kind {
     Int2,
     Int4,
     Int8,
+    Float4,
     Float8,
     Text,
     Jsonb,
@@ -153,6 +159,7 @@ pub(super) enum Kind {
     Oid,
     Name,
     Letter,
+    Regproc,
     Int2s,
     Oids,
     Texts,
@@ -168,6 +175,7 @@ impl Kind {
             Kind::Int2 => Type::Int2.field(name, true),
             Kind::Int4 => Type::Int4.field(name, true),
             Kind::Int8 => Type::Int8.field(name, true),
+            Kind::Float4 => Type::Float4.field(name, true),
             Kind::Float8 => Type::Float8.field(name, true),
             Kind::Text => Type::Text.field(name, true),
             Kind::Jsonb => Type::Jsonb.field(name, true),
@@ -175,6 +183,7 @@ impl Kind {
             Kind::Oid => marked(Type::Int8, Tag::Oid),
             Kind::Name => marked(Type::Text, Tag::Name),
             Kind::Letter => marked(Type::Text, Tag::Letter),
+            Kind::Regproc => marked(Type::Int8, Tag::Regproc),
             Kind::Int2s => Type::Array(Box::new(Type::Int2)).field(name, true),
             Kind::Oids => Type::Array(Box::new(Type::Int8)).field(name, true),
             Kind::Texts => Type::Array(Box::new(Type::Text)).field(name, true),
@@ -191,17 +200,17 @@ impl Kind {
 
     pub(super) fn array(self, cells: Vec<Cell>) -> ArrayRef {
         let ints = || cells.iter().map(|c| if let Cell::Int(i) = c { Some(*i) } else { None });
+        let floats = || cells.iter().map(|c| if let Cell::Float(f) = c { Some(*f) } else { None });
         match self {
             Kind::Bool => Arc::new(BooleanArray::from_iter(
                 cells.iter().map(|c| if let Cell::Bool(b) = c { Some(*b) } else { None }),
             )),
             Kind::Int2 => Arc::new(Int16Array::from_iter(ints().map(|i| i.map(|i| i as i16)))),
             Kind::Int4 => Arc::new(Int32Array::from_iter(ints().map(|i| i.map(|i| i as i32)))),
-            Kind::Int8 | Kind::Oid => Arc::new(Int64Array::from_iter(ints())),
+            Kind::Int8 | Kind::Oid | Kind::Regproc => Arc::new(Int64Array::from_iter(ints())),
             Kind::Timestamptz => Arc::new(TimestampMicrosecondArray::from_iter(ints()).with_timezone("UTC")),
-            Kind::Float8 => Arc::new(Float64Array::from_iter(
-                cells.iter().map(|c| if let Cell::Float(f) = c { Some(*f) } else { None }),
-            )),
+            Kind::Float4 => Arc::new(Float32Array::from_iter(floats().map(|f| f.map(|f| f as f32)))),
+            Kind::Float8 => Arc::new(Float64Array::from_iter(floats())),
             Kind::Text | Kind::Jsonb | Kind::Name | Kind::Letter => Arc::new(StringArray::from_iter(
                 cells.iter().map(|c| if let Cell::Text(t) = c { Some(t.as_str()) } else { None }),
             )),
@@ -263,6 +272,12 @@ impl From<f64> for Cell {
 
 impl From<&str> for Cell {
     fn from(value: &str) -> Self {
+        Cell::Text(value.to_string())
+    }
+}
+
+impl From<char> for Cell {
+    fn from(value: char) -> Self {
         Cell::Text(value.to_string())
     }
 }

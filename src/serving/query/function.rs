@@ -2,7 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::facts::{Inspection, RelationFacts};
-use crate::catalog::system::{self, pg_type};
+use crate::catalog::system::{self, pg_proc, pg_type};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue};
@@ -67,6 +67,11 @@ pub fn measures(name: &str) -> bool {
     FUNCTIONS.iter().any(|(function, answer)| *function == name && matches!(answer, Size(_)))
 }
 
+/// What each is called.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, _)| *name)
+}
+
 /// One line each: name and what it answers.
 const FUNCTIONS: &[(&str, Answer)] = &[
     ("format_type", Text(|_, row| Some(pg_type::format(number(row, 0)?, number(row, 1))))),
@@ -85,8 +90,9 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ),
     ("pg_get_constraintdef", Text(|catalog, row| index(catalog, number(row, 0)?, "PRIMARY KEY"))),
     ("pg_get_expr", Text(|_, _| None)),
-    ("pg_get_function_arguments", Text(|_, _| None)),
-    ("pg_get_function_result", Text(|_, _| None)),
+    ("pg_get_function_arguments", Text(|_, row| pg_proc::arguments(number(row, 0)?))),
+    ("pg_get_function_identity_arguments", Text(|_, row| pg_proc::arguments(number(row, 0)?))),
+    ("pg_get_function_result", Text(|_, row| pg_proc::result(number(row, 0)?))),
     ("pg_get_function_sqlbody", Text(|_, _| None)),
     ("pg_get_statisticsobjdef_columns", Text(|_, _| None)),
     ("pg_get_partkeydef", Text(|_, _| None)),
@@ -103,6 +109,7 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("pg_relation_filepath", Text(|_, _| None)),
     ("pg_size_pretty", Text(|_, row| Some(pretty(number(row, 0)?)))),
     ("to_regtype", Number(|_, row| pg_type::by_name(&text(row, 0)?).map(i64::from))),
+    ("to_regproc", Number(|_, row| pg_proc::by_name(&text(row, 0)?).ok().map(i64::from))),
     ("to_regclass", Number(|catalog, row| relation_id(catalog, &text(row, 0)?))),
     ("pg_relation_size", Size(Sizes::of)),
     ("pg_table_size", Size(Sizes::of)),
@@ -113,6 +120,15 @@ const FUNCTIONS: &[(&str, Answer)] = &[
     ("pg_tablespace_size", Size(|sizes, _, _| Some(sizes.all()))),
     ("pg_my_temp_schema", Number(|_, _| Some(0))),
     ("regclass_name", Text(|catalog, row| name(catalog, row.first()?.as_ref()?))),
+    (
+        "regproc_name",
+        Text(|_, row| {
+            Some(match row.first()?.as_ref()? {
+                Cell::Number(oid) => pg_proc::name(*oid),
+                Cell::Text(name) => name.clone(),
+            })
+        }),
+    ),
     ("pg_table_is_visible", Bool(|_, row| Some(visible(number(row, 0)?)))),
     ("pg_type_is_visible", Bool(|_, _| Some(true))),
     ("pg_function_is_visible", Bool(|_, _| Some(true))),

@@ -48,6 +48,11 @@ use weir_sql::{Error, Result};
 /// Postgres' limit on parameters of a statement.
 const MAX_PARAMETERS: usize = 65_535;
 
+/// Functions of Postgres' catalogs that clients are answered.
+pub fn answered() -> Vec<&'static str> {
+    function::names().chain(rewrite::FUNCTIONS).collect()
+}
+
 /// What plans: a session's DataFusion state and the catalog as of now.
 #[derive(Clone)]
 pub struct Planner {

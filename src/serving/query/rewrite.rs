@@ -3,6 +3,7 @@
 
 use super::function::relation_id;
 use super::template;
+use crate::catalog::system::pg_proc;
 use crate::catalog::{Catalog, system};
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -25,6 +26,18 @@ pub struct Scope<'a> {
     /// A session variable's value.
     pub setting: &'a dyn Fn(&str) -> Option<String>,
 }
+
+/// Functions that are replaced by what they stand for.
+pub const FUNCTIONS: [&str; 8] = [
+    "current_schema",
+    "current_schemas",
+    "version",
+    "pg_backend_pid",
+    "pg_postmaster_start_time",
+    "pg_conf_load_time",
+    "current_setting",
+    "generate_subscripts",
+];
 
 pub fn rewrite(query: &mut Query, scope: &Scope) -> Result<()> {
     match query.visit(&mut Rewriter { scope }) {
@@ -250,12 +263,12 @@ impl Rewriter<'_> {
                 None => return Err(Error::undefined_relation(&written)),
             },
             // A parameter is a name.
-            ("regclass", None) if matches!(&inner, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) => {
-                call("to_regclass", vec![cast(inner, "TEXT")])
-            }
+            ("regclass", None) if is_parameter(&inner) => call("to_regclass", vec![cast(inner, "TEXT")]),
             ("regclass", None) => call("regclass_name", vec![inner]),
-            // Functions are known by their names alone.
-            ("regproc", _) => cast(inner, "TEXT"),
+            ("regproc", Some(written)) => number(pg_proc::by_name(&written)?.into()),
+            ("regproc", None) if is_parameter(&inner) => call("to_regproc", vec![cast(inner, "TEXT")]),
+            ("regproc", None) => call("regproc_name", vec![inner]),
+            ("regprocedure", Some(written)) => number(pg_proc::by_signature(&written)?.into()),
             ("regtype", Some(written)) => text(&written),
             ("regtype", None) => call("format_type", vec![inner, null()]),
             ("regnamespace", Some(written)) => match system::schema_id(&written) {
@@ -274,6 +287,10 @@ impl Rewriter<'_> {
             (name, _) => cast(inner, name),
         }))
     }
+}
+
+fn is_parameter(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
 /// The variable of a name that is not known yet.
@@ -608,6 +625,21 @@ mod tests {
             "SELECT CAST(format_type(a, NULL) AS TEXT) FROM t"
         );
         assert_eq!(rewritten("SELECT x::name FROM t"), "SELECT CAST(x AS TEXT) FROM t");
+        assert_eq!(
+            rewritten("SELECT a::regproc FROM t WHERE a = 'pg_catalog.array_in'::regproc"),
+            "SELECT regproc_name(a) FROM t WHERE a = 750"
+        );
+        assert_eq!(rewritten("SELECT 'abs(integer)'::regprocedure"), "SELECT 1397");
+        assert!(rewritten("SELECT 'abs'::regproc").contains("42725"));
+        assert!(rewritten("SELECT 'nope'::regproc").contains("42883"));
+    }
+
+    #[test]
+    fn functions_that_stand_for_something_are_listed() {
+        for name in FUNCTIONS {
+            let asked = format!("SELECT {name}('timezone')");
+            assert_ne!(rewritten(&asked), asked);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub fn write(out: &mut BytesMut, wire_type: &WireType, array: &dyn Array, row: u
         Type::Int8 => {
             let value = array.as_primitive::<Int64Type>().value(row);
             match wire_type.tag {
-                Some(Tag::Oid) => out.put_u32(value as u32),
+                Some(Tag::Oid | Tag::Regproc) => out.put_u32(value as u32),
                 _ => out.put_i64(value),
             }
         }

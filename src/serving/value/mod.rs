@@ -55,6 +55,7 @@ impl WireType {
             (None, Some(Tag::Oid)) => 26,
             (None, Some(Tag::Name)) => 19,
             (None, Some(Tag::Letter)) => 18,
+            (None, Some(Tag::Regproc)) => 24,
             (None, None) => pg_type::oid(&self.kind),
         }
     }
@@ -86,5 +87,8 @@ mod tests {
         let field = Type::Int8.field("oid", false).with_metadata([(TYPE_KEY.into(), "oid".into())].into());
         let wire_type = WireType::of(&field).expect("a type");
         assert_eq!((wire_type.oid(), wire_type.length()), (26, 4));
+        let field = Type::Int8.field("oprcode", false).with_metadata([(TYPE_KEY.into(), "regproc".into())].into());
+        let wire_type = WireType::of(&field).expect("a type");
+        assert_eq!((wire_type.oid(), wire_type.length()), (24, 4));
     }
 }

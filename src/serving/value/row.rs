@@ -1,8 +1,9 @@
 //! Batches to DataRow messages.
 
 use super::{WireType, binary};
+use crate::catalog::system::{Tag, pg_proc};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Int64Type, Schema};
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use std::ops::Range;
@@ -155,7 +156,17 @@ impl Prepared {
         Ok(match &self.wire_type.kind {
             _ if self.binary => Writer::Binary(self),
             Type::Bool => Writer::Bool(self.array.as_boolean()),
+            Type::Int8 if self.wire_type.tag == Some(Tag::Regproc) => Writer::Text(&self.array, self.functions()),
             _ => Writer::Text(&self.array, printer(self.array.as_ref(), zone)?),
+        })
+    }
+
+    /// Their names for numbers of functions.
+    fn functions(&self) -> Print<'_> {
+        let numbers = self.array.as_primitive::<Int64Type>();
+        Box::new(move |row, out: &mut String| {
+            out.push_str(&pg_proc::name(numbers.value(row)));
+            Ok(())
         })
     }
 }
@@ -209,6 +220,7 @@ mod tests {
     use super::*;
     use arrow::array::{Int64Array, StringViewArray};
     use std::sync::Arc;
+    use weir_sql::types::TYPE_KEY;
 
     #[test]
     fn a_row_is_one_message_whatever_array_holds_its_values() {
@@ -225,6 +237,20 @@ mod tests {
         out.clear();
         encoder.write(&mut out, 1..2).expect("a row");
         assert_eq!(&out[..], b"D\0\0\0\x0f\0\x02\xff\xff\xff\xff\0\0\0\x01y");
+    }
+
+    #[test]
+    fn numbers_of_functions_are_shown_by_their_names() {
+        let field = Type::Int8.field("a", true).with_metadata([(TYPE_KEY.into(), "regproc".into())].into());
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(177), Some(1397), Some(0), None]));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![numbers]).expect("a batch");
+        let columns = columns(&batch.schema()).expect("types");
+        let encoder = Encoder::new(&batch, &columns, &Formats::default(), Zone::UTC).expect("encoder");
+        let (writers, mut text) = (encoder.writers().expect("writers"), String::new());
+        let shown: Vec<Option<String>> =
+            (0..4).map(|row| writers[0].print(row, &mut text).expect("text").then(|| text.clone())).collect();
+        let shown: Vec<Option<&str>> = shown.iter().map(Option::as_deref).collect();
+        assert_eq!(shown, [Some("int4pl"), Some("pg_catalog.abs"), Some("-"), None]);
     }
 
     #[test]
