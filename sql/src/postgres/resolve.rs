@@ -142,11 +142,13 @@ fn candidates(name: &str, count: usize) -> Vec<Candidate<Named>> {
     found
 }
 
+/// Of several candidates, those that are better than the others; all of them, if it has nothing to say.
+type Rule<T> = fn(&[Oid], Vec<Candidate<T>>) -> Vec<Candidate<T>>;
+
 fn choose<T>(inputs: &[Oid], candidates: Vec<Candidate<T>>) -> Choice<T> {
     let fits = |candidate: &Candidate<T>| can_stand(inputs, &candidate.arguments, Context::Implicit);
     let mut left: Vec<Candidate<T>> = candidates.into_iter().filter(fits).collect();
-    let rules: [fn(&[Oid], Vec<Candidate<T>>) -> Vec<Candidate<T>>; 4] =
-        [most_exact, most_preferred, by_category, all_alike];
+    let rules: [Rule<T>; 4] = [most_exact, most_preferred, by_category, all_alike];
     for rule in rules {
         if left.len() < 2 {
             break;
