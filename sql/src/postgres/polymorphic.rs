@@ -119,9 +119,10 @@ impl Found {
         if let Some(range) = found.range {
             settle(&mut found.element, within(range).filter(|_| is(range, Kind::Range))?)?;
         }
+        // There are no enums.
         let is_declared = |kind: Oid| declared.contains(&kind);
         let contradicts = (is_declared(ANYNONARRAY) && found.element.is_some_and(|kind| kind.element().is_some()))
-            || (is_declared(ANYENUM) && found.element.is_some());
+            || is_declared(ANYENUM);
         (!contradicts).then_some(found)
     }
 

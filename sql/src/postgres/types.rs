@@ -145,10 +145,14 @@ impl Oid {
         self.entry().is_some_and(|kind| kind.is_preferred)
     }
 
-    /// Of an array proper: not of what is subscripted in another way.
+    /// Of an array, and of the catalogs' vectors: not of what is subscripted in another way.
     pub fn element(self) -> Option<Oid> {
         let element = self.entry()?.element?;
-        (element.entry()?.array == Some(self)).then_some(element)
+        (self.is_vector() || element.entry()?.array == Some(self)).then_some(element)
+    }
+
+    fn is_vector(self) -> bool {
+        self == INT2VECTOR || self == OIDVECTOR
     }
 
     pub fn array(self) -> Option<Oid> {
@@ -159,7 +163,7 @@ impl Oid {
 /// As SQL writes it: `integer`, `character varying[]`.
 impl fmt::Display for Oid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(element) = self.element() {
+        if let Some(element) = self.element().filter(|_| !self.is_vector()) {
             return write!(f, "{element}[]");
         }
         let Some(kind) = self.entry() else { return write!(f, "type {}", self.0) };
@@ -202,6 +206,7 @@ mod tests {
             let Some(array) = kind.array else { continue };
             assert_eq!(array.element(), Some(kind.oid), "{}", kind.name);
         }
-        assert_eq!(INT2VECTOR.element(), None, "it is subscripted like an array and is none");
+        assert_eq!(INT2VECTOR.element(), Some(of("int2")));
+        assert_eq!(of("point").element(), None, "its coordinates can be subscripted, and it is no array");
     }
 }
