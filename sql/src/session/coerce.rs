@@ -24,7 +24,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Join, Subquery};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Expr, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
+    Between, BinaryExpr, Expr, JoinConstraint, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
+    WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Coerce {
             // Its expressions are numbers of rows.
             LogicalPlan::Limit(_) => plan,
             LogicalPlan::Values(values) => self.values(values.values, &schema)?,
-            plan => self.expressions(plan, &schema)?,
+            plan => self.expressions(group_key::once(plan), &schema)?,
         };
         let plan = match plan {
             LogicalPlan::Join(join) => LogicalPlan::Join(self.join(self.matched_rows(join)?)?),
@@ -643,6 +644,10 @@ impl Coerce {
         for sort in &mut call.params.order_by {
             sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
         }
+        if let Some(first) = call.params.order_by.first() {
+            let kind = kind(&first.expr, schema)?;
+            call.params.window_frame = framed(call.params.window_frame, kind.as_ref())?;
+        }
         Ok(Expr::WindowFunction(Box::new(call)))
     }
 
@@ -681,6 +686,10 @@ impl Coerce {
                 keyed(convert(std::mem::take(side), &common, schema, &self.zone)?, schema)
             };
             (*left, *right) = (side(left, &left_schema)?, side(right, &right_schema)?);
+        }
+        // Its rules take for granted that USING joins by columns. What those are called was settled before.
+        if join.on.iter().any(|(left, right)| [left, right].into_iter().any(|key| key.try_as_col().is_none())) {
+            join.join_constraint = JoinConstraint::On;
         }
         Ok(join)
     }
@@ -748,6 +757,20 @@ impl Coerce {
             }
         }
         Ok(LogicalPlanBuilder::values(rows)?.build()?)
+    }
+}
+
+/// DataFusion knows no ranges of values of some types. Where a frame ends with peers of a row it is the same in groups of peers.
+fn framed(frame: WindowFrame, ordered: Option<&Type>) -> Result<WindowFrame> {
+    let (WindowFrameUnits::Range, Some(kind @ (Type::Numeric(None) | Type::Interval | Type::Bytea))) =
+        (frame.units, ordered)
+    else {
+        return Ok(frame);
+    };
+    let whole = |bound: &WindowFrameBound| *bound == WindowFrameBound::CurrentRow || bound.is_unbounded();
+    match whole(&frame.start_bound) && whole(&frame.end_bound) {
+        true => Ok(WindowFrame::new_bounds(WindowFrameUnits::Groups, frame.start_bound, frame.end_bound)),
+        false => Err(Error::unsupported(format!("RANGE with an offset in the order of values of type {kind}"))),
     }
 }
 

@@ -37,6 +37,20 @@ pub fn by_keys(plan: LogicalPlan, needs: fn(&Field) -> bool) -> Result<LogicalPl
     }
 }
 
+/// GROUP BY with each key once. DataFusion's outputs are so anyway, its keys are not.
+pub fn once(mut plan: LogicalPlan) -> LogicalPlan {
+    if let LogicalPlan::Aggregate(aggregate) = &mut plan {
+        let mut seen = vec![];
+        for group in std::mem::take(&mut aggregate.group_expr) {
+            if !seen.contains(&group) {
+                seen.push(group);
+            }
+        }
+        aggregate.group_expr = seen;
+    }
+    plan
+}
+
 /// What has to be grouped by its key everywhere.
 pub fn everywhere(field: &Field) -> bool {
     field_needs_key(field) && !field.data_type().is_floating()
