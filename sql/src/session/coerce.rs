@@ -124,6 +124,9 @@ impl Coerce {
     fn expression(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
         match expr {
             Expr::Literal(value, None) => Ok(Expr::Literal(narrowed(value), None)),
+            Expr::OuterReferenceColumn(field, column) if field.name() == operators::FIELD => {
+                Err(operators::no_field(&column, schema))
+            }
             Expr::OuterReferenceColumn(_, column) if schema.has_column(&column) => {
                 let field = schema.field_from_column(&column)?.clone();
                 Ok(Expr::OuterReferenceColumn(field, column))
@@ -581,6 +584,12 @@ impl Coerce {
         {
             common::has_extremes(&kind, &name)?;
         }
+        let written = if distinct { call.params.args.clone() } else { vec![] };
+        if distinct && call.params.order_by.iter().any(|sort| !written.contains(&sort.expr)) {
+            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(Error::new("42P10", message));
+        }
+        group_key::different(&mut call.params.order_by, |sort| &sort.expr);
         if name == "string_agg" {
             let ordered = distinct && !call.params.order_by.is_empty();
             call.params.args = self.gathered(call.params.args, ordered, schema)?;
@@ -592,7 +601,12 @@ impl Coerce {
             .map(|arg| self.aggregated(&name, distinct, arg, schema))
             .collect::<Result<_>>()?;
         for sort in &mut call.params.order_by {
-            sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
+            let argument = written.iter().zip(&call.params.args).find(|(written, _)| **written == sort.expr);
+            sort.expr = match argument {
+                // They are sorted by what they put together.
+                Some((_, argument)) if name == "string_agg" => argument.clone(),
+                _ => self.sorted(std::mem::take(&mut sort.expr), schema)?,
+            };
         }
         Ok(Expr::AggregateFunction(call))
     }
@@ -623,8 +637,21 @@ impl Coerce {
         match (name, aggregate::Function::named(name)) {
             // Which of several equal values counts does not matter to these.
             (_, Some(function)) if distinct && function.counts => keyed(arg, schema),
+            ("array_agg", _) if distinct => self.different(arg, schema),
             (_, Some(_)) | ("array_agg" | "first_value" | "last_value", _) => Ok(arg),
             _ => self.plain(arg, schema),
+        }
+    }
+
+    /// Values of which equal ones count once: DataFusion compares their bytes.
+    fn different(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
+        match kind(&arg, schema)? {
+            Some(Type::Float4 | Type::Float8) => keyed(arg, schema),
+            Some(kind) if key::needed(&kind) => {
+                Err(Error::unsupported(format!("array_agg(DISTINCT …) of values of type {kind}"))
+                    .hint("Aggregate a subquery with SELECT DISTINCT."))
+            }
+            _ => Ok(arg),
         }
     }
 
@@ -745,6 +772,12 @@ impl Coerce {
     }
 
     fn values(&self, rows: Vec<Vec<Expr>>, schema: &DFSchema) -> Result<LogicalPlan> {
+        for expr in rows.iter().flatten() {
+            // They are evaluated before any subquery is.
+            if expr.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_))))? {
+                return Err(Error::unsupported("a subquery in VALUES").hint("Write it as SELECT."));
+            }
+        }
         let mut rows: Vec<Vec<Expr>> = rows
             .into_iter()
             .map(|row| row.into_iter().map(|expr| Ok(self.settled(expr, schema)?.0)).collect::<Result<_>>())

@@ -37,18 +37,30 @@ pub fn by_keys(plan: LogicalPlan, needs: fn(&Field) -> bool) -> Result<LogicalPl
     }
 }
 
-/// GROUP BY with each key once. DataFusion's outputs are so anyway, its keys are not.
+/// GROUP BY and DISTINCT ON with each key once. DataFusion's outputs are so anyway, its keys are not.
 pub fn once(mut plan: LogicalPlan) -> LogicalPlan {
-    if let LogicalPlan::Aggregate(aggregate) = &mut plan {
-        let mut seen = vec![];
-        for group in std::mem::take(&mut aggregate.group_expr) {
-            if !seen.contains(&group) {
-                seen.push(group);
+    match &mut plan {
+        LogicalPlan::Aggregate(aggregate) => different(&mut aggregate.group_expr, |group| group),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => {
+            different(&mut distinct.on_expr, |on| on);
+            if let Some(order) = &mut distinct.sort_expr {
+                different(order, |sort| &sort.expr);
             }
         }
-        aggregate.group_expr = seen;
+        _ => {}
     }
     plan
+}
+
+/// Leaves the first of those whose expression is the same.
+pub fn different<T>(items: &mut Vec<T>, expr: fn(&T) -> &Expr) {
+    let mut seen: Vec<T> = vec![];
+    for item in std::mem::take(items) {
+        if !seen.iter().any(|known| expr(known) == expr(&item)) {
+            seen.push(item);
+        }
+    }
+    *items = seen;
 }
 
 /// What has to be grouped by its key everywhere.
