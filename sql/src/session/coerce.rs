@@ -637,21 +637,9 @@ impl Coerce {
         match (name, aggregate::Function::named(name)) {
             // Which of several equal values counts does not matter to these.
             (_, Some(function)) if distinct && function.counts => keyed(arg, schema),
-            ("array_agg", _) if distinct => self.different(arg, schema),
+            ("array_agg", _) if distinct => collected(arg, schema),
             (_, Some(_)) | ("array_agg" | "first_value" | "last_value", _) => Ok(arg),
             _ => self.plain(arg, schema),
-        }
-    }
-
-    /// Values of which equal ones count once: DataFusion compares their bytes.
-    fn different(&self, arg: Expr, schema: &DFSchema) -> Result<Expr> {
-        match kind(&arg, schema)? {
-            Some(Type::Float4 | Type::Float8) => keyed(arg, schema),
-            Some(kind) if key::needed(&kind) => {
-                Err(Error::unsupported(format!("array_agg(DISTINCT …) of values of type {kind}"))
-                    .hint("Aggregate a subquery with SELECT DISTINCT."))
-            }
-            _ => Ok(arg),
         }
     }
 
@@ -790,6 +778,18 @@ impl Coerce {
             }
         }
         Ok(LogicalPlanBuilder::values(rows)?.build()?)
+    }
+}
+
+/// An argument of array_agg of which equal values count once: DataFusion compares their bytes.
+fn collected(arg: Expr, schema: &DFSchema) -> Result<Expr> {
+    match kind(&arg, schema)? {
+        Some(Type::Float4 | Type::Float8) => keyed(arg, schema),
+        Some(kind) if key::needed(&kind) => {
+            Err(Error::unsupported(format!("array_agg(DISTINCT …) of values of type {kind}"))
+                .hint("Aggregate a subquery with SELECT DISTINCT."))
+        }
+        _ => Ok(arg),
     }
 }
 
