@@ -47,7 +47,7 @@ fn convert(error: &DataFusionError) -> Error {
         }
         DataFusionError::ArrowError(inner, _) => from_arrow(inner),
         DataFusionError::SQL(inner, _) => Error::syntax(clean(&inner.to_string())),
-        DataFusionError::NotImplemented(message) => Error::new("0A000", clean(message)),
+        DataFusionError::NotImplemented(message) => unsupported(message),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
         DataFusionError::Plan(message) => from_plan(message),
         DataFusionError::ResourcesExhausted(message) => Error::new("53200", clean(message)),
@@ -88,7 +88,7 @@ fn from_arrow(error: &ArrowError) -> Error {
         ArrowError::InvalidArgumentError(message) if message.contains("precision") => {
             Error::new("22003", "numeric field overflow")
         }
-        ArrowError::NotYetImplemented(message) => Error::new("0A000", clean(message)),
+        ArrowError::NotYetImplemented(message) => unsupported(message),
         ArrowError::OffsetOverflowError(_) => Error::new("54000", "a part of the query is too large")
             .detail("One of its columns has more than 2 GB in rows that are needed together.")
             .hint("Select fewer rows, or fewer of their long values."),
@@ -114,8 +114,58 @@ fn from_schema(error: &SchemaError) -> Error {
     }
 }
 
+/// What DataFusion has no plan for. Its messages may hold parts of plans; those it builds are named as they are written.
+pub fn unsupported(message: &str) -> Error {
+    const LOGICAL: &str = "Physical plan does not support logical expression ";
+    let message = clean(message);
+    match message.strip_prefix(LOGICAL) {
+        Some(dump) => Error::unsupported(format!("{} here", written(dump))),
+        None if message.contains("LIMIT expression") || message.contains("OFFSET expression") => {
+            Error::unsupported("such an expression of LIMIT or OFFSET")
+        }
+        None if holds_plan(&message) => Error::unsupported("such an expression here"),
+        None => Error::new("0A000", message),
+    }
+}
+
+/// Errors of planning that are neither the query's fault nor in words that its author knows.
+pub fn unplanned(message: &str) -> Option<Error> {
+    if message.contains("Internal error") {
+        return Some(Error::internal(clean(message)));
+    }
+    if message.contains("subquery can only be used in") {
+        let correlated = message.starts_with("Correlated scalar");
+        let what = if correlated { "a correlated scalar subquery" } else { "EXISTS or IN (subquery)" };
+        return Some(Error::unsupported(format!("{what} here")));
+    }
+    message.contains("<subquery>").then(|| Error::unsupported("such an expression here"))
+}
+
+fn holds_plan(message: &str) -> bool {
+    ["<subquery>", "Literal(", "Column(", "ScalarFunction(", " { "].iter().any(|part| message.contains(part))
+}
+
+/// DataFusion's expression in SQL's words.
+fn written(dump: &str) -> &'static str {
+    match dump.split(['(', ' ']).next().unwrap_or_default() {
+        "ScalarSubquery" => "a scalar subquery",
+        "InSubquery" => "IN (subquery)",
+        "Exists" => "EXISTS",
+        "SetComparison" => "ANY or ALL (subquery)",
+        "GroupingSet" => "GROUPING SETS, ROLLUP or CUBE of such expressions",
+        "OuterReferenceColumn" => "a column of an outer query",
+        "AggregateFunction" => "an aggregate",
+        "WindowFunction" => "a window function",
+        "Unnest" => "unnest",
+        _ => "such an expression",
+    }
+}
+
 fn from_plan(message: &str) -> Error {
     let message = clean(message);
+    if let Some(error) = unplanned(&message) {
+        return error;
+    }
     if let Some(name) = between(&message, "Invalid function '", "'") {
         return Error::new("42883", format!("function {name} does not exist"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
@@ -183,6 +233,28 @@ mod tests {
         let wrapped = ArrowError::ExternalError(Box::new(DataFusionError::from(ours.clone())));
         let wrapped = DataFusionError::from(wrapped).context("while folding");
         assert_eq!(from_datafusion(wrapped), ours);
+    }
+
+    #[test]
+    fn plans_do_not_get_into_messages() {
+        for (theirs, ours) in [
+            ("Physical plan does not support logical expression ScalarSubquery(<subquery>)", "a scalar subquery here"),
+            (
+                "Physical plan does not support logical expression Exists(Exists { subquery: <subquery> })",
+                "EXISTS here",
+            ),
+            ("Unsupported LIMIT expression: Some(ScalarSubquery(<subquery>))", "such an expression of LIMIT or OFFSET"),
+            ("What is this: Literal(Int32(2), None)", "such an expression here"),
+        ] {
+            let error = from_datafusion(DataFusionError::NotImplemented(theirs.into()));
+            assert_eq!((error.sqlstate, error.message), ("0A000", format!("{ours} is not supported")));
+        }
+        let error = from_datafusion(DataFusionError::Plan("Internal error: Function 'substr' failed".into()));
+        assert_eq!(error.sqlstate, "XX000");
+        let error = from_datafusion(DataFusionError::Plan(
+            "Correlated scalar subquery can only be used in Projection, Filter, Aggregate plan nodes".into(),
+        ));
+        assert_eq!(error.message, "a correlated scalar subquery here is not supported");
     }
 
     #[test]

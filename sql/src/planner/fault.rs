@@ -1,6 +1,7 @@
 //! DataFusion's errors as Postgres clients read them: SQLSTATE, Postgres' words where it has them, and a position.
 
 use crate::error::Error;
+use crate::error::datafusion::{unplanned, unsupported};
 use arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
@@ -24,7 +25,7 @@ pub fn of(error: DataFusionError) -> Error {
         DataFusionError::Collection(mut causes) if !causes.is_empty() => of(causes.swap_remove(0)),
         DataFusionError::SchemaError(error, _) => schema(&error),
         DataFusionError::Plan(message) => plan(&message),
-        DataFusionError::NotImplemented(message) => Error::new("0A000", first_line(&message)),
+        DataFusionError::NotImplemented(message) => unsupported(&message),
         DataFusionError::SQL(error, _) => Error::syntax(error.to_string()),
         DataFusionError::ArrowError(error, _) => arrow(&error),
         DataFusionError::ResourcesExhausted(message) => Error::new("53200", message),
@@ -48,7 +49,7 @@ fn shared(error: &DataFusionError) -> Error {
         DataFusionError::Shared(cause) => shared(cause),
         DataFusionError::SchemaError(error, _) => schema(error),
         DataFusionError::Plan(message) => plan(message),
-        DataFusionError::NotImplemented(message) => Error::new("0A000", first_line(message)),
+        DataFusionError::NotImplemented(message) => unsupported(message),
         DataFusionError::ArrowError(error, _) => arrow(error),
         other => Error::internal(first_line(&other.to_string())),
     }
@@ -85,6 +86,9 @@ fn plan(message: &str) -> Error {
     if let Some(name) = message.strip_prefix("Invalid function '").and_then(|m| m.split('\'').next()) {
         return undefined_function(name);
     }
+    if let Some(error) = unplanned(&message) {
+        return error;
+    }
     let has = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     let state = if has(&["orrelated", "outer reference", "Unsupported Subquery"]) {
         return Error::unsupported("this correlated subquery").detail(message);
@@ -107,7 +111,7 @@ fn arrow(error: &ArrowError) -> Error {
         ArrowError::DivideByZero => Error::new("22012", "division by zero"),
         ArrowError::ArithmeticOverflow(_) => Error::new("22003", "value out of range"),
         ArrowError::CastError(message) | ArrowError::ParseError(message) => Error::new("22P02", first_line(message)),
-        ArrowError::NotYetImplemented(message) => Error::new("0A000", first_line(message)),
+        ArrowError::NotYetImplemented(message) => unsupported(message),
         other => Error::internal(first_line(&other.to_string())),
     }
 }

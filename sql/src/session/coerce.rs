@@ -24,7 +24,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Join, Subquery};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Expr, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
+    Between, BinaryExpr, Expr, JoinConstraint, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
+    WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Coerce {
             // Its expressions are numbers of rows.
             LogicalPlan::Limit(_) => plan,
             LogicalPlan::Values(values) => self.values(values.values, &schema)?,
-            plan => self.expressions(plan, &schema)?,
+            plan => self.expressions(group_key::once(plan), &schema)?,
         };
         let plan = match plan {
             LogicalPlan::Join(join) => LogicalPlan::Join(self.join(self.matched_rows(join)?)?),
@@ -123,6 +124,9 @@ impl Coerce {
     fn expression(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
         match expr {
             Expr::Literal(value, None) => Ok(Expr::Literal(narrowed(value), None)),
+            Expr::OuterReferenceColumn(field, column) if field.name() == operators::FIELD => {
+                Err(operators::no_field(&column, schema))
+            }
             Expr::OuterReferenceColumn(_, column) if schema.has_column(&column) => {
                 let field = schema.field_from_column(&column)?.clone();
                 Ok(Expr::OuterReferenceColumn(field, column))
@@ -580,6 +584,12 @@ impl Coerce {
         {
             common::has_extremes(&kind, &name)?;
         }
+        let written = if distinct { call.params.args.clone() } else { vec![] };
+        if distinct && call.params.order_by.iter().any(|sort| !written.contains(&sort.expr)) {
+            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(Error::new("42P10", message));
+        }
+        group_key::different(&mut call.params.order_by, |sort| &sort.expr);
         if name == "string_agg" {
             let ordered = distinct && !call.params.order_by.is_empty();
             call.params.args = self.gathered(call.params.args, ordered, schema)?;
@@ -591,7 +601,12 @@ impl Coerce {
             .map(|arg| self.aggregated(&name, distinct, arg, schema))
             .collect::<Result<_>>()?;
         for sort in &mut call.params.order_by {
-            sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
+            let argument = written.iter().zip(&call.params.args).find(|(written, _)| **written == sort.expr);
+            sort.expr = match argument {
+                // They are sorted by what they put together.
+                Some((_, argument)) if name == "string_agg" => argument.clone(),
+                _ => self.sorted(std::mem::take(&mut sort.expr), schema)?,
+            };
         }
         Ok(Expr::AggregateFunction(call))
     }
@@ -622,6 +637,7 @@ impl Coerce {
         match (name, aggregate::Function::named(name)) {
             // Which of several equal values counts does not matter to these.
             (_, Some(function)) if distinct && function.counts => keyed(arg, schema),
+            ("array_agg", _) if distinct => collected(arg, schema),
             (_, Some(_)) | ("array_agg" | "first_value" | "last_value", _) => Ok(arg),
             _ => self.plain(arg, schema),
         }
@@ -642,6 +658,10 @@ impl Coerce {
         }
         for sort in &mut call.params.order_by {
             sort.expr = self.sorted(std::mem::take(&mut sort.expr), schema)?;
+        }
+        if let Some(first) = call.params.order_by.first() {
+            let kind = kind(&first.expr, schema)?;
+            call.params.window_frame = framed(call.params.window_frame, kind.as_ref())?;
         }
         Ok(Expr::WindowFunction(Box::new(call)))
     }
@@ -681,6 +701,10 @@ impl Coerce {
                 keyed(convert(std::mem::take(side), &common, schema, &self.zone)?, schema)
             };
             (*left, *right) = (side(left, &left_schema)?, side(right, &right_schema)?);
+        }
+        // Its rules take for granted that USING joins by columns. What those are called was settled before.
+        if join.on.iter().any(|(left, right)| [left, right].into_iter().any(|key| key.try_as_col().is_none())) {
+            join.join_constraint = JoinConstraint::On;
         }
         Ok(join)
     }
@@ -736,6 +760,12 @@ impl Coerce {
     }
 
     fn values(&self, rows: Vec<Vec<Expr>>, schema: &DFSchema) -> Result<LogicalPlan> {
+        for expr in rows.iter().flatten() {
+            // They are evaluated before any subquery is.
+            if expr.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_))))? {
+                return Err(Error::unsupported("a subquery in VALUES").hint("Write it as SELECT."));
+            }
+        }
         let mut rows: Vec<Vec<Expr>> = rows
             .into_iter()
             .map(|row| row.into_iter().map(|expr| Ok(self.settled(expr, schema)?.0)).collect::<Result<_>>())
@@ -748,6 +778,32 @@ impl Coerce {
             }
         }
         Ok(LogicalPlanBuilder::values(rows)?.build()?)
+    }
+}
+
+/// An argument of array_agg of which equal values count once: DataFusion compares their bytes.
+fn collected(arg: Expr, schema: &DFSchema) -> Result<Expr> {
+    match kind(&arg, schema)? {
+        Some(Type::Float4 | Type::Float8) => keyed(arg, schema),
+        Some(kind) if key::needed(&kind) => {
+            Err(Error::unsupported(format!("array_agg(DISTINCT …) of values of type {kind}"))
+                .hint("Aggregate a subquery with SELECT DISTINCT."))
+        }
+        _ => Ok(arg),
+    }
+}
+
+/// DataFusion knows no ranges of values of some types. Where a frame ends with peers of a row it is the same in groups of peers.
+fn framed(frame: WindowFrame, ordered: Option<&Type>) -> Result<WindowFrame> {
+    let (WindowFrameUnits::Range, Some(kind @ (Type::Numeric(None) | Type::Interval | Type::Bytea))) =
+        (frame.units, ordered)
+    else {
+        return Ok(frame);
+    };
+    let whole = |bound: &WindowFrameBound| *bound == WindowFrameBound::CurrentRow || bound.is_unbounded();
+    match whole(&frame.start_bound) && whole(&frame.end_bound) {
+        true => Ok(WindowFrame::new_bounds(WindowFrameUnits::Groups, frame.start_bound, frame.end_bound)),
+        false => Err(Error::unsupported(format!("RANGE with an offset in the order of values of type {kind}"))),
     }
 }
 

@@ -37,6 +37,32 @@ pub fn by_keys(plan: LogicalPlan, needs: fn(&Field) -> bool) -> Result<LogicalPl
     }
 }
 
+/// GROUP BY and DISTINCT ON with each key once. DataFusion's outputs are so anyway, its keys are not.
+pub fn once(mut plan: LogicalPlan) -> LogicalPlan {
+    match &mut plan {
+        LogicalPlan::Aggregate(aggregate) => different(&mut aggregate.group_expr, |group| group),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => {
+            different(&mut distinct.on_expr, |on| on);
+            if let Some(order) = &mut distinct.sort_expr {
+                different(order, |sort| &sort.expr);
+            }
+        }
+        _ => {}
+    }
+    plan
+}
+
+/// Leaves the first of those whose expression is the same.
+pub fn different<T>(items: &mut Vec<T>, expr: fn(&T) -> &Expr) {
+    let mut seen: Vec<T> = vec![];
+    for item in std::mem::take(items) {
+        if !seen.iter().any(|known| expr(known) == expr(&item)) {
+            seen.push(item);
+        }
+    }
+    *items = seen;
+}
+
 /// What has to be grouped by its key everywhere.
 pub fn everywhere(field: &Field) -> bool {
     field_needs_key(field) && !field.data_type().is_floating()

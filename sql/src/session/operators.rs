@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::function::{self, undefined};
 use crate::statement::kind;
 use crate::types::Type;
-use arrow::datatypes::FieldRef;
-use datafusion::common::{DFSchema, DataFusionError};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Column, DFSchema, DataFusionError, TableReference};
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
@@ -42,6 +42,34 @@ impl ExprPlanner for Operators {
 
     fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>, DataFusionError> {
         Ok(PlannerResult::Planned(overload::call("substr", args)))
+    }
+
+    /// `x.y` where x is a column, maybe of the same name as a table outside of the subquery. What is outside is known later.
+    fn plan_compound_identifier(
+        &self,
+        field: &Field,
+        _: Option<&TableReference>,
+        names: &[String],
+    ) -> Result<PlannerResult<Vec<Expr>>, DataFusionError> {
+        if matches!(field.data_type(), DataType::Struct(_)) {
+            return Ok(PlannerResult::Original(vec![]));
+        }
+        let column = Column::new(Some(TableReference::bare(field.name().as_str())), names.join("."));
+        let field = Arc::new(Field::new(FIELD, DataType::Null, true));
+        Ok(PlannerResult::Planned(Expr::OuterReferenceColumn(field, column)))
+    }
+}
+
+/// The name of what is planned for a field of a column: our types have none.
+pub const FIELD: &str = "\u{1}field";
+
+/// Refuses a field of a column. `schema`: with what is outside of the subquery.
+pub fn no_field(named: &Column, schema: &DFSchema) -> Error {
+    let table = named.relation.as_ref().map_or("", TableReference::table);
+    match schema.has_column(named) {
+        true => Error::unsupported(format!("{table}.{} of an outer table beside a column {table}", named.name))
+            .hint("Give the outer table another alias."),
+        false => Error::new("42P01", format!("missing FROM-clause entry for table \"{table}\"")),
     }
 }
 

@@ -6,9 +6,9 @@ use crate::function;
 use crate::statement::call;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, Interval, LimitClause, ObjectNamePart, Query, SetExpr, Subscript, UnaryOperator, Value,
-    ValueWithSpan, Visit, VisitMut, VisitorMut,
+    AccessExpr, CaseWhen, CastKind, DataType, DuplicateTreatment, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, Interval, LimitClause, ObjectNamePart, Query,
+    SetExpr, Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -130,6 +130,13 @@ fn function(function: &mut Function) {
         for arg in &mut list.args {
             if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = arg {
                 guard(argument, filter);
+            }
+        }
+        // With DISTINCT they are the arguments, and have to stay so.
+        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+        for clause in list.clauses.iter_mut().filter(|_| distinct) {
+            if let FunctionArgumentClause::OrderBy(order) = clause {
+                order.iter_mut().for_each(|item| guard(&mut item.expr, filter));
             }
         }
     }

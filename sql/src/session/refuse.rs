@@ -255,6 +255,9 @@ fn select(select: &Select) -> Result<()> {
         return Err(not_ours(word));
     }
     select.projection.iter().try_for_each(item)?;
+    if let GroupByExpr::Expressions(by, _) = &select.group_by {
+        by.iter().try_for_each(sets)?;
+    }
     if ordered(select).is_some() && select.projection.iter().any(collects) {
         return Err(Error::unsupported("an aggregate of rows in the order of a subquery")
             .hint("Write ORDER BY within the aggregate."));
@@ -264,6 +267,19 @@ fn select(select: &Select) -> Result<()> {
         NamedWindowExpr::NamedWindow(_) => refined(true),
     })?;
     joins(select)
+}
+
+/// DataFusion makes one column of each expression in a CUBE or ROLLUP.
+fn sets(group: &Expr) -> Result<()> {
+    let (Expr::Cube(sets) | Expr::Rollup(sets)) = group else { return Ok(()) };
+    let mut seen: Vec<&Expr> = vec![];
+    for expr in sets.iter().flatten() {
+        if seen.contains(&expr) {
+            return Err(Error::unsupported("CUBE or ROLLUP of the same expression twice"));
+        }
+        seen.push(expr);
+    }
+    Ok(())
 }
 
 /// Whether it is an aggregate that shows the order of its rows and does not say it.
