@@ -6,7 +6,7 @@ use crate::numeric::Numeric;
 use crate::scalar::part::Part;
 use crate::types::{NUMERIC_WIDTH, is_numeric};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ExprSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction};
 use datafusion::logical_expr::{
@@ -24,6 +24,7 @@ pub fn corrected(rules: Vec<Rule>) -> Vec<Rule> {
         match rule.name() {
             "decorrelate_predicate_subquery" => all.extend([Arc::new(NotIn) as Rule, rule]),
             "extract_equijoin_predicate" => all.extend([Arc::new(Keys) as Rule, rule]),
+            "eliminate_cross_join" => all.extend([Arc::new(Spread) as Rule, rule]),
             "push_down_filter" => all.extend([Arc::new(Shield) as Rule, rule, Arc::new(Unshield) as Rule]),
             _ => all.push(rule),
         }
@@ -191,6 +192,55 @@ fn never_null(expr: &Expr, schema: &DFSchema) -> Result<Option<[Expr; 2]>> {
         else_expr: Some(Box::new(expr.clone())),
     });
     Ok(Part::of(&null, schema)?.zip(Part::of(&value, schema)?).map(<[Expr; 2]>::from))
+}
+
+/// Inner joins of several relations are put in another order, one relation after the other. A key of which one side names several
+/// relations is lost where the last of them comes after the other side's: it is a condition, too.
+#[derive(Debug)]
+struct Spread;
+
+impl OptimizerRule for Spread {
+    fn name(&self) -> &str {
+        "keys_of_several_relations"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
+        if join.join_type != JoinType::Inner {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        let spread: Vec<Expr> = join
+            .on
+            .iter()
+            .filter(|(l, r)| is_spread(l, &join.left) || is_spread(r, &join.right))
+            .map(|(l, r)| l.clone().eq(r.clone()))
+            .collect();
+        if spread.is_empty() {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        join.filter = conjunction(join.filter.take().into_iter().chain(spread));
+        Ok(Transformed::yes(LogicalPlan::Join(join)))
+    }
+}
+
+/// Whether no relation among those that `side` joins has all columns of `key`.
+fn is_spread(key: &Expr, side: &LogicalPlan) -> bool {
+    let names = key.column_refs();
+    let mut open = if names.len() > 1 { vec![side] } else { vec![] };
+    let mut spread = !open.is_empty();
+    while let Some(plan) = open.pop() {
+        match plan {
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+                open.extend([join.left.as_ref(), join.right.as_ref()]);
+            }
+            relation => spread &= !names.iter().all(|name| relation.schema().has_column(name)),
+        }
+    }
+    spread
 }
 
 /// A condition without columns would be pushed below an aggregate of all rows, which has a row of none. Nothing is pushed below what
