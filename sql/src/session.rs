@@ -4,7 +4,8 @@
 //! SQL goes through it in this order: [`names::name_outputs`] and [`prepare`] on the syntax tree (what DataFusion's planner would
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
 //! its own, then [`sound`], which refuses what the optimizer would get wrong, then any of its optimizers, then [`guard`] on what
-//! is to be run. [`prepare`] refuses, too: syntax by [`refuse`], functions that are not [`checked`]. What it lets pass is [`offered`].
+//! is to be run. Among the optimizer's rules are some of ours ([`mod@corrected`]). [`prepare`] refuses, too: syntax by [`refuse`],
+//! functions that are not [`checked`]. What it lets pass is [`offered`].
 
 mod alias;
 mod bounded;
@@ -14,6 +15,7 @@ mod checked;
 mod clock;
 mod coerce;
 mod common;
+mod corrected;
 mod deep;
 mod group_key;
 mod guard;
@@ -34,6 +36,7 @@ mod tests;
 mod using;
 
 pub use clock::timed;
+pub use corrected::corrected;
 pub use deep::{analyze, optimize};
 pub use offered::{may_apply, may_call};
 pub use prepare::prepare;
@@ -118,7 +121,7 @@ fn replace<F>(functions: &mut Vec<Arc<F>>, ours: Vec<Arc<F>>, names: fn(&F) -> (
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.retain(|rule| rule.name() != SingleDistinctToGroupBy::new().name());
-    rules
+    corrected(rules)
 }
 
 /// All but the rule that pushes filters down: it finds columns by their names alone, which two sides of a join may share, and our

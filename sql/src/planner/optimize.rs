@@ -40,7 +40,7 @@ pub fn run(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn apply(config: &Config, plan: LogicalPlan, rules: Rules) -> Result<LogicalPlan> {
-    session::optimize(&Optimizer::with_rules(rules), plan, config).map_err(fault::of)
+    session::optimize(&Optimizer::with_rules(session::corrected(rules)), plan, config).map_err(fault::of)
 }
 
 /// What the rules ask of a session, for one view: the session itself is of all statements with its settings.

@@ -6,6 +6,8 @@
 //! join that is filled with NULLs. A scalar subquery has one aggregate of all rows at its top, with equalities below it; the joins
 //! count on what it gives for no rows at all.
 
+use super::corrected::may_be_null;
+use super::subquery::of_all_rows;
 use crate::error::{Error, Result};
 use crate::planner::fault;
 use crate::scalar::part::Part;
@@ -14,7 +16,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, JoinType, Result as DataFusionResult};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
-use datafusion::logical_expr::{Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
 #[derive(Debug)]
@@ -93,11 +95,6 @@ fn whole(plan: &LogicalPlan) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Without GROUP BY, or with a grouping set of nothing, there is a group of no rows.
-fn of_all_rows(aggregate: &Aggregate) -> bool {
-    aggregate.group_expr.is_empty() || matches!(aggregate.group_expr[..], [Expr::GroupingSet(_)])
 }
 
 /// A correlated EXISTS or IN: the conditions on outer columns can be taken out of it.
@@ -322,7 +319,7 @@ fn membership(find: &InSubquery, negated: bool, schema: &DFSchema, place: Place)
     // NOT IN of its own in WHERE is a join that knows of NULLs, if it is one condition alone.
     let aware = place == Place::Where && negated && !correlated(&find.subquery);
     let null = if negated { place.negated().inner() } else { place.inner() };
-    if aware || null == Null::False || !may_be_null(find, schema)? {
+    if aware || null == Null::False || !may_be_null(find, schema).map_err(fault::of)? {
         return truth(&find.expr, schema, Place::Else(Null::Kept));
     }
     Err(match negated {
@@ -330,9 +327,4 @@ fn membership(find: &InSubquery, negated: bool, schema: &DFSchema, place: Place)
         false => Error::unsupported("IN (subquery) with a nullable column, other than as a condition of WHERE")
             .hint("Use EXISTS."),
     })
-}
-
-fn may_be_null(find: &InSubquery, schema: &DFSchema) -> Result<bool> {
-    let output = find.subquery.subquery.schema().field(0).is_nullable();
-    Ok(output || find.expr.nullable(schema).map_err(fault::of)?)
 }

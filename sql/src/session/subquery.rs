@@ -4,7 +4,9 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetQuantifier as Quantifier};
-use datafusion::logical_expr::{BinaryExpr, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit};
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
+};
 use std::sync::Arc;
 
 /// EXISTS in a select list becomes `(SELECT count(*) > 0 …)`, which decorrelates; `= ANY` becomes IN, `<> ALL` NOT IN;
@@ -59,7 +61,7 @@ fn membership(find: InSubquery) -> Expr {
 }
 
 /// Whether a query has one row, whatever there is: an aggregate without GROUP BY.
-fn one_row(plan: &LogicalPlan) -> bool {
+pub fn one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => p.schema.fields().len() == 1 && one_row(&p.input),
         LogicalPlan::SubqueryAlias(a) => one_row(&a.input),
@@ -67,6 +69,11 @@ fn one_row(plan: &LogicalPlan) -> bool {
         LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
         _ => false,
     }
+}
+
+/// Without GROUP BY, or with a grouping set of nothing, there is a group of no rows.
+pub fn of_all_rows(aggregate: &Aggregate) -> bool {
+    aggregate.group_expr.is_empty() || matches!(aggregate.group_expr[..], [Expr::GroupingSet(_)])
 }
 
 /// Whether there is a row does not depend on a limit of at least one row.
