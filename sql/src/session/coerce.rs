@@ -4,7 +4,7 @@
 //! ours; arithmetic that DataFusion's planner built itself becomes ours. Values whose equal ones can differ in bytes (numeric,
 //! interval) are compared, joined, grouped and sorted by their key.
 
-use super::common::{self, all, compared, convert, keyed, kind, unified};
+use super::common::{self, all, compared, convert, keyed, kind, ordered, unified};
 use super::overload::Overload;
 use super::{case, chain, group_key, operators, result_types};
 use crate::aggregate;
@@ -250,7 +250,7 @@ impl Coerce {
                 Some(common) => convert(side, common, schema, &self.zone)?,
                 None => side,
             };
-            keyed(side, schema)
+            ordered(side, schema)
         };
         let (low, high) = (side(low)?, side(high)?);
         self.once(side(*expr)?, schema, |value, _| {
@@ -349,6 +349,10 @@ impl Coerce {
         if let Some(operator) = quantified::operator(func.name()) {
             return Ok(func.call(self.elements(operator, args, schema)?));
         }
+        if let name @ (function::CONTAINS | function::CONTAINED) = func.name() {
+            let args = self.arrays(name, args, &given, schema)?;
+            return Ok(func.call(args));
+        }
         // They print what they are given.
         if matches!(func.name(), "format" | "concat" | "concat_ws") {
             args = args.into_iter().map(|arg| self.printed(arg, schema)).collect::<Result<_>>()?;
@@ -438,6 +442,29 @@ impl Coerce {
         }
         let list = Type::Array(Box::new(common.clone()));
         Ok(vec![convert(value, &common, schema, &self.zone)?, convert(array, &list, schema, &self.zone)?])
+    }
+
+    /// Two arrays whose elements are compared with each other, of one type.
+    fn arrays(&self, name: &str, args: Vec<Expr>, given: &[Option<Type>], schema: &DFSchema) -> Result<Vec<Expr>> {
+        let undefined = || function::undefined(name, given);
+        let known = given.iter().flatten().next().ok_or_else(undefined)?.loose();
+        let Type::Array(element) = &known else { return Err(undefined()) };
+        if given.iter().flatten().any(|kind| kind.loose() != known) {
+            return Err(undefined());
+        }
+        let element = match element.as_ref() {
+            Type::Json | Type::Jsonb => {
+                return Err(Error::unsupported(format!("operator {name} of values of type {known}")));
+            }
+            // Blanks at the end mean nothing.
+            Type::Char(_) => Type::Text,
+            element => element.clone(),
+        };
+        let common = match given {
+            [Some(left), Some(right)] if left == right && element != Type::Text => left.clone(),
+            _ => Type::Array(Box::new(element)),
+        };
+        args.into_iter().map(|arg| convert(arg, &common, schema, &self.zone)).collect()
     }
 
     /// `arg` as text, as clients would see it.
@@ -556,7 +583,7 @@ impl Coerce {
         if let Some(kind) = kind(&expr, schema)? {
             common::comparable(&kind, true, "<")?;
         }
-        keyed(expr, schema)
+        ordered(expr, schema)
     }
 
     /// Text and a pattern for it; blanks at the end of char(n) are there for patterns.
