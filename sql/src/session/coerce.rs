@@ -78,14 +78,18 @@ impl Coerce {
     fn expressions(&self, plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
         let names = NamePreserver::new(&plan);
         let sort = matches!(plan, LogicalPlan::Sort(_));
-        let plan = plan.map_expressions(|expr| {
+        let settle = |expr: Expr| -> Result<Transformed<Expr>, DataFusionError> {
             let name = names.save(&expr);
-            let mut expr = self.settled(expr, schema)?.0;
+            let expr = self.settled(expr, schema)?.0;
             if sort {
                 return Ok(Transformed::yes(self.sorted(expr, schema)?));
             }
-            expr = name.restore(apart(expr, schema)?);
-            Ok(Transformed::yes(expr))
+            Ok(Transformed::yes(name.restore(apart(expr, schema)?)))
+        };
+        let plan = plan.map_expressions(|expr| match expr {
+            // Each of its keys is a column. DataFusion knows no alias around all of them.
+            Expr::GroupingSet(_) => expr.map_children(&settle),
+            expr => settle(expr),
         })?;
         Ok(plan.data)
     }
