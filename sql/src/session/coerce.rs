@@ -21,7 +21,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, InSubquery, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::logical_plan::{Join, Subquery};
+use datafusion::logical_expr::logical_plan::{Distinct, DistinctOn, Join, Subquery};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Expr, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
@@ -88,10 +88,30 @@ impl Coerce {
         };
         let plan = plan.map_expressions(|expr| match expr {
             // Each of its keys is a column. DataFusion knows no alias around all of them.
-            Expr::GroupingSet(_) => expr.map_children(&settle),
+            Expr::GroupingSet(_) => expr.map_children(settle),
             expr => settle(expr),
         })?;
-        Ok(plan.data)
+        match plan.data {
+            LogicalPlan::Distinct(Distinct::On(on)) => {
+                Ok(LogicalPlan::Distinct(Distinct::On(self.firsts(on, schema)?)))
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    /// DISTINCT ON: the first row of those that are equal by their keys.
+    fn firsts(&self, mut on: DistinctOn, schema: &DFSchema) -> Result<DistinctOn> {
+        for expr in &mut on.on_expr {
+            if let Some(kind) = kind(expr, schema)? {
+                common::groupable(&kind)?;
+            }
+            // What they are sorted by has to be the same expression.
+            *expr = ordered(std::mem::take(expr).unalias(), schema)?;
+        }
+        for sort in on.sort_expr.iter_mut().flatten() {
+            sort.expr = self.sorted(std::mem::take(&mut sort.expr).unalias(), schema)?;
+        }
+        Ok(on)
     }
 
     /// An expression and all its parts, those that are large as one call each, and how large that is.
