@@ -18,7 +18,9 @@ use crate::types::Type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, ExprSchema, JoinConstraint, JoinType, NullEquality, ScalarValue,
+};
 use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, InSubquery, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Distinct, DistinctOn, Join, Subquery};
@@ -726,6 +728,11 @@ impl Coerce {
             let (left_kind, right_kind) = (kind(left, &left_schema)?, kind(right, &right_schema)?);
             let (Some(left_kind), Some(right_kind)) = (left_kind, right_kind) else { continue };
             common::comparable(&left_kind, false, "=")?;
+            if join.join_constraint == JoinConstraint::Using
+                && matches!(join.join_type, JoinType::Inner | JoinType::Left)
+            {
+                mergeable(&left_kind, &right_kind)?;
+            }
             let common = compared(&left_kind, &right_kind)
                 .ok_or_else(|| function::undefined("=", &[Some(left_kind.clone()), Some(right_kind.clone())]))?;
             let side = |side: &mut Expr, schema: &DFSchema| -> Result<Expr> {
@@ -800,6 +807,17 @@ impl Coerce {
         }
         Ok(LogicalPlanBuilder::values(rows)?.build()?)
     }
+}
+
+/// Refuses to show the left one of two columns for what they are merged to, if that is of another type. Integers are shown alike.
+fn mergeable(left: &Type, right: &Type) -> Result<()> {
+    let integer = |kind: &Type| matches!(kind, Type::Int2 | Type::Int4 | Type::Int8);
+    let merged = unified(left, right);
+    if integer(left) && integer(right) || merged.is_none_or(|merged| merged.loose() == left.loose()) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("USING or NATURAL JOIN of columns of types {left} and {right}"))
+        .hint("Write ON, and CAST where the column is used."))
 }
 
 /// `expr [NOT] IN (list)` for a simplifier that compares lists: NULL beside a list of constants, all else as comparisons.
