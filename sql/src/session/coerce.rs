@@ -168,6 +168,7 @@ impl Coerce {
                     Expr::Literal(ScalarValue::Utf8(Some(_)), None) if to == Type::Text => {
                         Ok(Cast::udf(Type::Text, Type::Text, &self.zone).call(vec![*cast.expr]))
                     }
+                    _ if to == Type::Bytea => convert(common::blanks(*cast.expr, schema)?, &to, schema, &self.zone),
                     _ => convert(*cast.expr, &to, schema, &self.zone),
                 }
             }
@@ -406,6 +407,25 @@ impl Coerce {
                     None => Ok(call),
                 };
             }
+            "make_array" => {
+                let common = all(&args.iter().collect::<Vec<_>>(), schema, "ARRAY", unified)?;
+                let call = func.call(self.matched(args, "ARRAY", unified, schema)?);
+                return Ok(match common {
+                    // DataFusion knows only what holds the elements.
+                    Some(element @ (Type::Char(_) | Type::Varchar(_))) => {
+                        let (text, array) = (Type::Array(Box::new(Type::Text)), Type::Array(Box::new(element)));
+                        Cast::udf(text, array, &self.zone).call(vec![call])
+                    }
+                    _ => call,
+                });
+            }
+            "array_append" | "array_prepend" | "array_concat" | "array_remove"
+                if given.iter().flatten().any(is_padded) =>
+            {
+                return Err(
+                    Error::unsupported("|| and array_remove of arrays of character").hint("CAST to text or text[].")
+                );
+            }
             "nullif" => {
                 let [left, right] =
                     <[Expr; 2]>::try_from(args).map_err(|_| Error::new("42601", "NULLIF takes two arguments"))?;
@@ -463,9 +483,11 @@ impl Coerce {
             [None, None] => Type::Text,
             _ => return Err(function::undefined(operator, &given)),
         };
-        if matches!(common, Type::Json | Type::Jsonb | Type::Char(_) | Type::Array(_)) {
+        if matches!(common, Type::Json | Type::Jsonb | Type::Array(_)) {
             return Err(Error::unsupported(format!("{operator} ANY or ALL (array) of type {common}[]")));
         }
+        // Blanks at the end mean nothing.
+        let common = if matches!(common, Type::Char(_)) { Type::Text } else { common };
         let list = Type::Array(Box::new(common.clone()));
         Ok(vec![convert(value, &common, schema, &self.zone)?, convert(array, &list, schema, &self.zone)?])
     }
@@ -581,6 +603,11 @@ impl Coerce {
     }
 
     fn null_where_equal(&self, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+        // It is compared as text then, and the one that was compared is shown.
+        let left = match (kind(&left, schema)?, kind(&right, schema)?) {
+            (Some(Type::Char(_)), Some(Type::Text)) => convert(left, &Type::Text, schema, &self.zone)?,
+            _ => left,
+        };
         let equal = operators::compare(Operator::Eq, left.clone(), right, schema, &self.zone)?;
         let null = match kind(&left, schema)? {
             Some(kind) => ScalarValue::try_from(&kind.arrow())?,
@@ -876,9 +903,14 @@ fn apart(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
 fn united(inputs: &[&LogicalPlan], construct: &str) -> Result<Vec<Option<Type>>> {
     let width = inputs.first().map_or(0, |input| input.schema().fields().len());
     let mut kinds: Vec<Option<Type>> = vec![None; width];
+    let mut literals = vec![false; width];
     for input in inputs {
-        for (so_far, field) in kinds.iter_mut().zip(input.schema().fields()) {
+        for (column, (so_far, field)) in kinds.iter_mut().zip(input.schema().fields()).enumerate() {
             let Some(kind) = function::given(field)? else { continue };
+            if is_untyped(input, column) {
+                literals[column] = true;
+                continue;
+            }
             *so_far = Some(match so_far.take() {
                 None => kind,
                 Some(known) => unified(&known, &kind).ok_or_else(|| {
@@ -887,7 +919,20 @@ fn united(inputs: &[&LogicalPlan], construct: &str) -> Result<Vec<Option<Type>>>
             });
         }
     }
+    for (kind, _) in kinds.iter_mut().zip(literals).filter(|(_, literal)| *literal) {
+        *kind = Some(kind.as_ref().map_or(Type::Text, Type::loose));
+    }
     Ok(kinds)
+}
+
+/// Whether a column of a SELECT is a string literal, which takes the type of what it is united with.
+fn is_untyped(input: &LogicalPlan, column: usize) -> bool {
+    let LogicalPlan::Projection(projection) = input else { return false };
+    let mut expr = projection.expr.get(column);
+    while let Some(Expr::Alias(alias)) = expr {
+        expr = Some(&alias.expr);
+    }
+    matches!(expr, Some(Expr::Literal(ScalarValue::Utf8(Some(_)), None)))
 }
 
 /// How much DataFusion has to walk: levels, and expressions in all.
@@ -921,6 +966,14 @@ fn closes(expr: &Expr) -> bool {
         Expr::Between(between) => !is_small(&between.expr),
         Expr::Like(like) => !is_small(&like.expr),
         _ => false,
+    }
+}
+
+/// Whether values are shown, or have elements that are shown, with blanks at the end.
+fn is_padded(kind: &Type) -> bool {
+    match kind {
+        Type::Array(element) => is_padded(element),
+        kind => matches!(kind, Type::Char(_)),
     }
 }
 
