@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio_postgres::Client;
 use weir_sql::postgres::casts::Context;
-use weir_sql::postgres::coerce::{can_stand, common};
+use weir_sql::postgres::coerce::{common, fits};
 use weir_sql::postgres::functions::{self, Function, Kind};
 use weir_sql::postgres::operators;
 use weir_sql::postgres::resolve::{self, Call};
@@ -150,7 +150,7 @@ fn values(random: &mut StdRng) -> Asked {
     let sql = format!("SELECT CASE {} ELSE {} END", others.join(" "), value(*last));
     let ours = match common(&kinds) {
         Err(_) => Err("42804".to_string()),
-        Ok(chosen) if kinds.iter().all(|kind| can_stand(&[*kind], &[chosen], Context::Implicit)) => Ok(oid(chosen)),
+        Ok(chosen) if kinds.iter().all(|kind| fits(*kind, chosen, Context::Implicit)) => Ok(oid(chosen)),
         Ok(_) => Err("42846".to_string()),
     };
     Some((sql, ours))

@@ -29,6 +29,7 @@ mod wall;
 pub mod zone;
 
 pub use arithmetic::decimal_of;
+pub(crate) use array::{CONTAINED, CONTAINS};
 pub(crate) use bytes::{ESCAPE, escaped};
 pub use cast::Cast;
 use definition::is_sign;

@@ -118,6 +118,7 @@ pub fn fallible(from: &Type, to: &Type) -> bool {
         (Int4, Int4 | Int8 | Float4 | Float8 | Numeric(None)) => false,
         (Int8, Int8 | Float4 | Float8 | Numeric(None)) => false,
         (Float4, Float8) | (Bool, Int4) | (Int4, Bool) => false,
+        (Array(from), Array(to)) => fallible(from, to),
         (from, to) => from != to,
     }
 }

@@ -17,11 +17,12 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition { name: "jsonb_key", aliases: &[], resolve: resolve_text, call: plain, strict: true, fallible: false },
 ];
 
-/// The function that gives the key of values of this type.
+/// The function that gives the key of values of this type. Arrays have one for their order alone.
 pub fn function(kind: &Type) -> &'static str {
     match kind {
         Type::Char(_) => "char_key",
         Type::Jsonb => "jsonb_key",
+        Type::Array(_) => "array_key",
         _ => "key",
     }
 }

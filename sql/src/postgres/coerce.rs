@@ -1,7 +1,6 @@
 //! Which value can stand for which type, and the type that several values have together.
 
 use super::casts::{self, Context, Method};
-use super::polymorphic;
 use super::types::{ANY, INT2VECTOR, OIDVECTOR, Oid, STRING, TEXT, UNKNOWN};
 
 /// How a value of one type becomes one of another.
@@ -32,14 +31,9 @@ pub fn way(source: Oid, target: Oid, context: Context) -> Option<Way> {
     by_text.then_some(Way::By(Method::Text))
 }
 
-/// Whether values of `inputs` can stand where `targets` are wanted, one for one.
-pub fn can_stand(inputs: &[Oid], targets: &[Oid], context: Context) -> bool {
-    let fits = |(&input, &target): (&Oid, &Oid)| {
-        let as_it_is = input == target || target == ANY || polymorphic::is_polymorphic(target) || input == UNKNOWN;
-        as_it_is || way(input, target, context).is_some()
-    };
-    inputs.iter().zip(targets).all(fits)
-        && (!targets.iter().copied().any(polymorphic::is_polymorphic) || polymorphic::are_consistent(inputs, targets))
+/// Whether a value of `input` can stand where `target` is wanted, which is not polymorphic.
+pub fn fits(input: Oid, target: Oid, context: Context) -> bool {
+    input == target || target == ANY || input == UNKNOWN || way(input, target, context).is_some()
 }
 
 /// The type that values of `kinds` have together: in CASE, UNION, VALUES, ARRAY, IN. On error the two that do not match.
@@ -55,8 +49,8 @@ pub fn common(kinds: &[Oid]) -> Result<Oid, (Oid, Oid)> {
         } else if chosen.category() != next.category() {
             return Err((chosen, next));
         } else if !chosen.is_preferred()
-            && can_stand(&[chosen], &[next], Context::Implicit)
-            && !can_stand(&[next], &[chosen], Context::Implicit)
+            && fits(chosen, next, Context::Implicit)
+            && !fits(next, chosen, Context::Implicit)
         {
             chosen = next;
         }

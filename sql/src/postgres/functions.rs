@@ -1,7 +1,7 @@
 //! PostgreSQL's functions, aggregates and window functions.
 
+use super::list::{lines, number, present};
 use super::types::{Oid, of};
-use super::{lines, number, present};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 

@@ -10,28 +10,10 @@
 pub mod casts;
 pub mod coerce;
 pub mod functions;
+mod list;
 pub mod operators;
 pub mod polymorphic;
 pub mod resolve;
 pub mod types;
 
 pub use types::Oid;
-
-/// The fields of each line of a list.
-fn lines<const N: usize>(list: &'static str) -> impl Iterator<Item = [&'static str; N]> {
-    list.lines().map(|line| {
-        let mut fields = line.split('\t');
-        let found = std::array::from_fn(|_| fields.next().expect("a line has all its fields"));
-        assert!(fields.next().is_none(), "a line has no more fields: {line}");
-        found
-    })
-}
-
-/// A field that may be empty.
-fn present(field: &'static str) -> Option<&'static str> {
-    (field != "-").then_some(field)
-}
-
-fn number<T: std::str::FromStr>(field: &str) -> T {
-    field.parse().ok().expect("a number")
-}

@@ -1,7 +1,7 @@
 //! PostgreSQL's operators.
 
+use super::list::{lines, number, present};
 use super::types::{Oid, of};
-use super::{lines, number, present};
 use std::sync::LazyLock;
 
 /// An operator as pg_operator has it.

@@ -2,7 +2,7 @@
 //! arguments have together.
 
 use super::casts::Context;
-use super::coerce::{can_stand, common};
+use super::coerce::{common, fits};
 use super::types::{Kind, Oid, TEXT, UNKNOWN, named};
 use crate::error::{Error, Result};
 
@@ -147,7 +147,7 @@ impl Found {
             return Some(found);
         }
         let together = common(&kinds).ok()?;
-        if !kinds.iter().all(|kind| can_stand(&[*kind], &[together], Context::Implicit)) {
+        if !kinds.iter().all(|kind| fits(*kind, together, Context::Implicit)) {
             return None;
         }
         let is_bound = found.range.is_none_or(|range| within(range) == Some(together));
@@ -181,8 +181,15 @@ fn of_family<'a>(inputs: &'a [Oid], declared: &[Oid], family: Family) -> impl It
         .filter_map(|(input, part)| Some((input, part?.1)))
 }
 
+/// Whether values of `inputs` can stand where `targets` are wanted, one for one.
+pub fn can_stand(inputs: &[Oid], targets: &[Oid], context: Context) -> bool {
+    let each = |(&input, &target): (&Oid, &Oid)| is_polymorphic(target) || fits(input, target, context);
+    let all = inputs.iter().zip(targets).all(each);
+    all && (!targets.iter().copied().any(is_polymorphic) || are_consistent(inputs, targets))
+}
+
 /// Whether `inputs` can be what is `declared`, as far as that is polymorphic.
-pub(super) fn are_consistent(inputs: &[Oid], declared: &[Oid]) -> bool {
+fn are_consistent(inputs: &[Oid], declared: &[Oid]) -> bool {
     Found::exact(inputs, declared).is_some() && Found::compatible(inputs, declared).is_some()
 }
 

@@ -1,10 +1,10 @@
 //! Which function or operator a name and its arguments mean: the manual's chapter on type conversion, rule by rule.
 
 use super::casts::Context;
-use super::coerce::{Way, can_stand, way};
+use super::coerce::{Way, way};
 use super::functions::{self, Function};
 use super::operators::{self, Operator};
-use super::polymorphic::settled;
+use super::polymorphic::{can_stand, settled};
 use super::types::{self, Oid, STRING, UNKNOWN};
 use crate::error::{Error, Result};
 

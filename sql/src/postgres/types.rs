@@ -1,6 +1,6 @@
 //! PostgreSQL's types: names, numbers, categories.
 
-use super::{lines, number, present};
+use super::list::{lines, number, present};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;

@@ -4,7 +4,7 @@
 //! ours; arithmetic that DataFusion's planner built itself becomes ours. Values whose equal ones can differ in bytes (numeric,
 //! interval) are compared, joined, grouped and sorted by their key.
 
-use super::common::{self, all, compared, convert, keyed, kind, unified};
+use super::common::{self, all, compared, convert, keyed, kind, ordered, unified};
 use super::overload::Overload;
 use super::{case, chain, group_key, operators, result_types};
 use crate::aggregate;
@@ -18,14 +18,16 @@ use crate::types::Type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DataFusionError, ExprSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, ExprSchema, JoinConstraint, JoinType, NullEquality, ScalarValue,
+};
 use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, InSubquery, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::logical_plan::{Join, Subquery};
+use datafusion::logical_expr::logical_plan::{Distinct, DistinctOn, Join, Subquery};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Expr, JoinConstraint, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union,
-    WindowFrame, WindowFrameBound, WindowFrameUnits,
+    Between, BinaryExpr, Expr, Like, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Union, WindowFrame,
+    WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -79,16 +81,40 @@ impl Coerce {
     fn expressions(&self, plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
         let names = NamePreserver::new(&plan);
         let sort = matches!(plan, LogicalPlan::Sort(_));
-        let plan = plan.map_expressions(|expr| {
+        let settle = |expr: Expr| -> Result<Transformed<Expr>, DataFusionError> {
             let name = names.save(&expr);
-            let mut expr = self.settled(expr, schema)?.0;
+            let expr = self.settled(expr, schema)?.0;
             if sort {
                 return Ok(Transformed::yes(self.sorted(expr, schema)?));
             }
-            expr = name.restore(apart(expr, schema)?);
-            Ok(Transformed::yes(expr))
+            Ok(Transformed::yes(name.restore(apart(expr, schema)?)))
+        };
+        let plan = plan.map_expressions(|expr| match expr {
+            // Each of its keys is a column. DataFusion knows no alias around all of them.
+            Expr::GroupingSet(_) => expr.map_children(settle),
+            expr => settle(expr),
         })?;
-        Ok(plan.data)
+        match plan.data {
+            LogicalPlan::Distinct(Distinct::On(on)) => {
+                Ok(LogicalPlan::Distinct(Distinct::On(self.firsts(on, schema)?)))
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    /// DISTINCT ON: the first row of those that are equal by their keys.
+    fn firsts(&self, mut on: DistinctOn, schema: &DFSchema) -> Result<DistinctOn> {
+        for expr in &mut on.on_expr {
+            if let Some(kind) = kind(expr, schema)? {
+                common::groupable(&kind)?;
+            }
+            // What they are sorted by has to be the same expression.
+            *expr = ordered(std::mem::take(expr).unalias(), schema)?;
+        }
+        for sort in on.sort_expr.iter_mut().flatten() {
+            sort.expr = self.sorted(std::mem::take(&mut sort.expr).unalias(), schema)?;
+        }
+        Ok(on)
     }
 
     /// An expression and all its parts, those that are large as one call each, and how large that is.
@@ -146,6 +172,7 @@ impl Coerce {
                     Expr::Literal(ScalarValue::Utf8(Some(_)), None) if to == Type::Text => {
                         Ok(Cast::udf(Type::Text, Type::Text, &self.zone).call(vec![*cast.expr]))
                     }
+                    _ if to == Type::Bytea => convert(common::blanks(*cast.expr, schema)?, &to, schema, &self.zone),
                     _ => convert(*cast.expr, &to, schema, &self.zone),
                 }
             }
@@ -254,7 +281,7 @@ impl Coerce {
                 Some(common) => convert(side, common, schema, &self.zone)?,
                 None => side,
             };
-            keyed(side, schema)
+            ordered(side, schema)
         };
         let (low, high) = (side(low)?, side(high)?);
         self.once(side(*expr)?, schema, |value, _| {
@@ -353,6 +380,10 @@ impl Coerce {
         if let Some(operator) = quantified::operator(func.name()) {
             return Ok(func.call(self.elements(operator, args, schema)?));
         }
+        if let name @ (function::CONTAINS | function::CONTAINED) = func.name() {
+            let args = self.arrays(name, args, &given, schema)?;
+            return Ok(func.call(args));
+        }
         // They print what they are given.
         if matches!(func.name(), "format" | "concat" | "concat_ws") {
             args = args.into_iter().map(|arg| self.printed(arg, schema)).collect::<Result<_>>()?;
@@ -379,6 +410,25 @@ impl Coerce {
                     Some(part) => Ok(part),
                     None => Ok(call),
                 };
+            }
+            "make_array" => {
+                let common = all(&args.iter().collect::<Vec<_>>(), schema, "ARRAY", unified)?;
+                let call = func.call(self.matched(args, "ARRAY", unified, schema)?);
+                return Ok(match common {
+                    // DataFusion knows only what holds the elements.
+                    Some(element @ (Type::Char(_) | Type::Varchar(_))) => {
+                        let (text, array) = (Type::Array(Box::new(Type::Text)), Type::Array(Box::new(element)));
+                        Cast::udf(text, array, &self.zone).call(vec![call])
+                    }
+                    _ => call,
+                });
+            }
+            "array_append" | "array_prepend" | "array_concat" | "array_remove"
+                if given.iter().flatten().any(is_padded) =>
+            {
+                return Err(
+                    Error::unsupported("|| and array_remove of arrays of character").hint("CAST to text or text[].")
+                );
             }
             "nullif" => {
                 let [left, right] =
@@ -437,11 +487,36 @@ impl Coerce {
             [None, None] => Type::Text,
             _ => return Err(function::undefined(operator, &given)),
         };
-        if matches!(common, Type::Json | Type::Jsonb | Type::Char(_) | Type::Array(_)) {
+        if matches!(common, Type::Json | Type::Jsonb | Type::Array(_)) {
             return Err(Error::unsupported(format!("{operator} ANY or ALL (array) of type {common}[]")));
         }
+        // Blanks at the end mean nothing.
+        let common = if matches!(common, Type::Char(_)) { Type::Text } else { common };
         let list = Type::Array(Box::new(common.clone()));
         Ok(vec![convert(value, &common, schema, &self.zone)?, convert(array, &list, schema, &self.zone)?])
+    }
+
+    /// Two arrays whose elements are compared with each other, of one type.
+    fn arrays(&self, name: &str, args: Vec<Expr>, given: &[Option<Type>], schema: &DFSchema) -> Result<Vec<Expr>> {
+        let undefined = || function::undefined(name, given);
+        let known = given.iter().flatten().next().ok_or_else(undefined)?.loose();
+        let Type::Array(element) = &known else { return Err(undefined()) };
+        if given.iter().flatten().any(|kind| kind.loose() != known) {
+            return Err(undefined());
+        }
+        let element = match element.as_ref() {
+            Type::Json | Type::Jsonb => {
+                return Err(Error::unsupported(format!("operator {name} of values of type {known}")));
+            }
+            // Blanks at the end mean nothing.
+            Type::Char(_) => Type::Text,
+            element => element.clone(),
+        };
+        let common = match given {
+            [Some(left), Some(right)] if left == right && element != Type::Text => left.clone(),
+            _ => Type::Array(Box::new(element)),
+        };
+        args.into_iter().map(|arg| convert(arg, &common, schema, &self.zone)).collect()
     }
 
     /// `arg` as text, as clients would see it.
@@ -532,6 +607,11 @@ impl Coerce {
     }
 
     fn null_where_equal(&self, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+        // It is compared as text then, and the one that was compared is shown.
+        let left = match (kind(&left, schema)?, kind(&right, schema)?) {
+            (Some(Type::Char(_)), Some(Type::Text)) => convert(left, &Type::Text, schema, &self.zone)?,
+            _ => left,
+        };
         let equal = operators::compare(Operator::Eq, left.clone(), right, schema, &self.zone)?;
         let null = match kind(&left, schema)? {
             Some(kind) => ScalarValue::try_from(&kind.arrow())?,
@@ -560,7 +640,7 @@ impl Coerce {
         if let Some(kind) = kind(&expr, schema)? {
             common::comparable(&kind, true, "<")?;
         }
-        keyed(expr, schema)
+        ordered(expr, schema)
     }
 
     /// Text and a pattern for it; blanks at the end of char(n) are there for patterns.
@@ -695,6 +775,11 @@ impl Coerce {
             let (left_kind, right_kind) = (kind(left, &left_schema)?, kind(right, &right_schema)?);
             let (Some(left_kind), Some(right_kind)) = (left_kind, right_kind) else { continue };
             common::comparable(&left_kind, false, "=")?;
+            if join.join_constraint == JoinConstraint::Using
+                && matches!(join.join_type, JoinType::Inner | JoinType::Left)
+            {
+                mergeable(&left_kind, &right_kind)?;
+            }
             let common = compared(&left_kind, &right_kind)
                 .ok_or_else(|| function::undefined("=", &[Some(left_kind.clone()), Some(right_kind.clone())]))?;
             let side = |side: &mut Expr, schema: &DFSchema| -> Result<Expr> {
@@ -807,6 +892,17 @@ fn framed(frame: WindowFrame, ordered: Option<&Type>) -> Result<WindowFrame> {
     }
 }
 
+/// Refuses to show the left one of two columns for what they are merged to, if that is of another type. Integers are shown alike.
+fn mergeable(left: &Type, right: &Type) -> Result<()> {
+    let integer = |kind: &Type| matches!(kind, Type::Int2 | Type::Int4 | Type::Int8);
+    let merged = unified(left, right);
+    if integer(left) && integer(right) || merged.is_none_or(|merged| merged.loose() == left.loose()) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("USING or NATURAL JOIN of columns of types {left} and {right}"))
+        .hint("Write ON, and CAST where the column is used."))
+}
+
 /// `expr [NOT] IN (list)` for a simplifier that compares lists: NULL beside a list of constants, all else as comparisons.
 fn listed(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr> {
     /// Comparisons make a tree as deep as there are of them.
@@ -863,9 +959,14 @@ fn apart(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
 fn united(inputs: &[&LogicalPlan], construct: &str) -> Result<Vec<Option<Type>>> {
     let width = inputs.first().map_or(0, |input| input.schema().fields().len());
     let mut kinds: Vec<Option<Type>> = vec![None; width];
+    let mut literals = vec![false; width];
     for input in inputs {
-        for (so_far, field) in kinds.iter_mut().zip(input.schema().fields()) {
+        for (column, (so_far, field)) in kinds.iter_mut().zip(input.schema().fields()).enumerate() {
             let Some(kind) = function::given(field)? else { continue };
+            if is_untyped(input, column) {
+                literals[column] = true;
+                continue;
+            }
             *so_far = Some(match so_far.take() {
                 None => kind,
                 Some(known) => unified(&known, &kind).ok_or_else(|| {
@@ -874,7 +975,20 @@ fn united(inputs: &[&LogicalPlan], construct: &str) -> Result<Vec<Option<Type>>>
             });
         }
     }
+    for (kind, _) in kinds.iter_mut().zip(literals).filter(|(_, literal)| *literal) {
+        *kind = Some(kind.as_ref().map_or(Type::Text, Type::loose));
+    }
     Ok(kinds)
+}
+
+/// Whether a column of a SELECT is a string literal, which takes the type of what it is united with.
+fn is_untyped(input: &LogicalPlan, column: usize) -> bool {
+    let LogicalPlan::Projection(projection) = input else { return false };
+    let mut expr = projection.expr.get(column);
+    while let Some(Expr::Alias(alias)) = expr {
+        expr = Some(&alias.expr);
+    }
+    matches!(expr, Some(Expr::Literal(ScalarValue::Utf8(Some(_)), None)))
 }
 
 /// How much DataFusion has to walk: levels, and expressions in all.
@@ -908,6 +1022,14 @@ fn closes(expr: &Expr) -> bool {
         Expr::Between(between) => !is_small(&between.expr),
         Expr::Like(like) => !is_small(&like.expr),
         _ => false,
+    }
+}
+
+/// Whether values are shown, or have elements that are shown, with blanks at the end.
+fn is_padded(kind: &Type) -> bool {
+    match kind {
+        Type::Array(element) => is_padded(element),
+        kind => matches!(kind, Type::Char(_)),
     }
 }
 

@@ -272,6 +272,14 @@ pub fn keyed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
+/// `expr` by what its values are put in order by: their key, or themselves.
+pub fn ordered(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    match typed(&expr, schema)? {
+        Some(kind @ Type::Array(_)) => key_of(expr, &kind),
+        _ => keyed(expr, schema),
+    }
+}
+
 /// Refuses to group by what has no equality of ours.
 pub fn groupable(kind: &Type) -> Result<()> {
     match kind {
@@ -298,7 +306,7 @@ pub fn has_extremes(kind: &Type, name: &str) -> Result<()> {
 
 pub fn is_key(expr: &Expr) -> bool {
     match expr {
-        Expr::ScalarFunction(call) => ["key", "char_key", "jsonb_key"].contains(&call.func.name()),
+        Expr::ScalarFunction(call) => ["key", "char_key", "jsonb_key", "array_key"].contains(&call.func.name()),
         Expr::Alias(alias) => is_key(&alias.expr),
         _ => false,
     }

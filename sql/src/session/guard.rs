@@ -76,12 +76,16 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::TableScan(_) => Ok(Transformed::no(plan)),
         plan => {
             let names = NamePreserver::new(&plan);
-            let guarded = plan.map_expressions(|expr| {
+            let guard = |expr: Expr| -> Result<Transformed<Expr>> {
                 let name = names.save(&expr);
                 let guarded = value(expr, &schema)?.transform_data(|expr| expr.transform_up(decided))?;
                 let guarded = guarded.transform_data(|expr| bounded::calls(expr, &schema))?;
                 let guarded = guarded.transform_data(bounded::constants)?;
                 Ok(guarded.update_data(|expr| name.restore(expr)))
+            };
+            let guarded = plan.map_expressions(|expr| match expr {
+                Expr::GroupingSet(_) => expr.map_children(guard),
+                expr => guard(expr),
             })?;
             let plan = if guarded.transformed { guarded.data.recompute_schema()? } else { guarded.data };
             Ok(Transformed::yes(group_key::by_keys(plan, group_key::in_select)?))

@@ -1,7 +1,7 @@
 //! Operators and type names while SQL becomes a logical plan.
 //!
-//! Arithmetic becomes calls of our functions at once: they take any types, so nothing is decided here that a later change of a
-//! column's type could make wrong. Comparisons of types that DataFusion cannot compare are converted to a common one.
+//! Arithmetic and what arrays contain become calls of our functions at once: they take any types, so nothing is decided here that a
+//! later change of a column's type could make wrong. Comparisons of types that DataFusion cannot compare are converted to a common one.
 
 use super::{common, overload};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ impl ExprPlanner for Operators {
         raw: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>, DataFusionError> {
-        if let Some(sign) = arithmetic(&raw.op) {
+        if let Some(sign) = called(&raw.op) {
             return Ok(PlannerResult::Planned(call(sign, raw.left, raw.right, schema)?));
         }
         if let Some(operator) = comparison(&raw.op)
@@ -73,7 +73,8 @@ pub fn no_field(named: &Column, schema: &DFSchema) -> Error {
     }
 }
 
-fn arithmetic(op: &BinaryOperator) -> Option<&'static str> {
+/// Our function for it.
+fn called(op: &BinaryOperator) -> Option<&'static str> {
     Some(match op {
         BinaryOperator::Plus => "+",
         BinaryOperator::Minus => "-",
@@ -86,6 +87,8 @@ fn arithmetic(op: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::PGBitwiseXor => "#",
         BinaryOperator::PGBitwiseShiftLeft => "<<",
         BinaryOperator::PGBitwiseShiftRight => ">>",
+        BinaryOperator::AtArrow => function::CONTAINS,
+        BinaryOperator::ArrowAt => function::CONTAINED,
         _ => return None,
     })
 }
@@ -142,7 +145,8 @@ pub fn compare(operator: Operator, left: Expr, right: Expr, schema: &DFSchema, z
     let (mut left, mut right) = (left, right);
     if let Some(common) = common {
         (left, right) = (common::convert(left, &common, schema, zone)?, common::convert(right, &common, schema, zone)?);
-        (left, right) = (common::keyed(left, schema)?, common::keyed(right, schema)?);
+        let key = if ordered { common::ordered } else { common::keyed };
+        (left, right) = (key(left, schema)?, key(right, schema)?);
     }
     Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
 }

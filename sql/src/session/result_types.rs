@@ -31,9 +31,26 @@ const INTEGERS: &[&str] = &[
 pub fn call(call: Expr, name: &str, schema: &DFSchema) -> Result<Expr> {
     // Arguments that DataFusion has yet to convert leave the type open; none of these functions returns a count.
     let Ok((_, field)) = call.to_field(schema) else { return Ok(call) };
+    if let Some(kind) = element(&call, name, schema)?.filter(|kind| kind.arrow() == *field.data_type()) {
+        return Ok(Cast::udf(kind.clone(), kind, "UTC").call(vec![call]));
+    }
     match wanted(&field, name)? {
         Some((from, to)) => Ok(Cast::udf(from, to, "UTC").call(vec![call])),
         None => Ok(call),
+    }
+}
+
+/// The type of an element of an array, where it is text for DataFusion.
+fn element(call: &Expr, name: &str, schema: &DFSchema) -> Result<Option<Type>> {
+    match call {
+        Expr::ScalarFunction(call) if name == "array_element" => {
+            let array = call.args.first().map(|array| common::kind(array, schema)).transpose()?.flatten();
+            Ok(match array {
+                Some(Type::Array(element)) if *element != Type::Text && element.is_text() => Some(*element),
+                _ => None,
+            })
+        }
+        _ => Ok(None),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Columns that a join merges by USING: the one of the left side or else that of the right, shown first.
 //!
-//! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner.
+//! DataFusion takes the left side's alone, which is NULL for the right side's rows without a partner. Of a RIGHT JOIN Postgres shows
+//! the right side's, of the type of both.
 
 use super::join::{column, constraint, name};
 use super::names::folded;
 use crate::statement::call;
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    CaseWhen, ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 
@@ -21,9 +23,12 @@ pub fn merge(select: &mut Select) {
         return;
     };
     let columns: Vec<Ident> = names.iter().filter_map(column).collect();
-    let outer =
-        matches!(join.join_operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_));
-    let mut merged = Merged { columns, left, right, outer, depth: 0 };
+    let shown = match join.join_operator {
+        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => Shown::Right,
+        JoinOperator::FullOuter(_) => Shown::Either,
+        _ => Shown::Left,
+    };
+    let mut merged = Merged { columns, left, right, shown, depth: 0 };
     let mut items = vec![];
     for mut item in std::mem::take(&mut select.projection) {
         match &mut item {
@@ -60,12 +65,19 @@ pub fn merge(select: &mut Select) {
     let _ = select.group_by.visit(&mut merged);
 }
 
+/// The side whose column is shown.
+enum Shown {
+    Left,
+    Right,
+    /// The left one if it has a value.
+    Either,
+}
+
 struct Merged {
     columns: Vec<Ident>,
     left: Ident,
     right: Ident,
-    /// Whether the right side has rows of its own.
-    outer: bool,
+    shown: Shown,
     /// Subqueries around what is visited: names in them may be their own.
     depth: usize,
 }
@@ -76,9 +88,17 @@ impl Merged {
         let Expr::Identifier(name) = expr else { return None };
         let column = self.columns.iter().find(|column| folded(column) == folded(name))?;
         let of = |side: &Ident| Expr::CompoundIdentifier(vec![side.clone(), column.clone()]);
-        let value = match self.outer {
-            true => call("coalesce", vec![of(&self.left), of(&self.right)]),
-            false => of(&self.left),
+        let value = match self.shown {
+            Shown::Left => of(&self.left),
+            Shown::Right => Expr::Case {
+                case_token: AttachedToken::empty(),
+                end_token: AttachedToken::empty(),
+                operand: None,
+                conditions: vec![CaseWhen { condition: Expr::value(Value::Boolean(true)), result: of(&self.right) }],
+                // Never: it is there for its type.
+                else_result: Some(Box::new(of(&self.left))),
+            },
+            Shown::Either => call("coalesce", vec![of(&self.left), of(&self.right)]),
         };
         Some((value, name.clone()))
     }

@@ -373,6 +373,8 @@ mod tests {
         assert_eq!(unquoted("\"No\"\"tes\""), "No\"tes");
         assert_eq!(identifier("a_1"), "a_1");
         assert_eq!(identifier("A"), "\"A\"");
+        assert_eq!(identifier("select"), "\"select\"");
+        assert_eq!(identifier("name"), "name");
     }
 
     #[test]
