@@ -28,6 +28,7 @@ mod precedence;
 mod prepare;
 mod refuse;
 mod result_types;
+mod rowless;
 pub mod shared;
 mod sound;
 mod subquery;
@@ -78,6 +79,7 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
             Arc::new(ResolveGroupingFunction::new()),
             Arc::new(coerce::Coerce::new(&settings.timezone)),
             Arc::new(TypeCoercion::new()),
+            Arc::new(rowless::Rowless),
             Arc::new(sound::Sound),
         ]);
     // The first planner that takes an expression has it.

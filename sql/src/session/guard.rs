@@ -6,17 +6,16 @@
 //! operands.
 
 use super::{bounded, group_key};
-use crate::function::{self, Cast};
 use crate::scalar::Scalar;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{DFSchema, Result};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, Projection, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
@@ -28,35 +27,9 @@ pub struct Planner;
 #[async_trait]
 impl QueryPlanner for Planner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = without_rows(plan.clone())?.transform_up_with_subqueries(node)?.data;
+        let plan = plan.clone().transform_up_with_subqueries(node)?.data;
         DefaultPhysicalPlanner::default().create_physical_plan(&plan, session).await
     }
-}
-
-/// Scalar subqueries that may be NULL, as they all are without a row. DataFusion asks their columns alone.
-fn without_rows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut changed = false;
-    let plan = plan.transform_up_with_subqueries(|plan| {
-        let plan = plan.map_expressions(|expr| expr.transform_up(nullable))?;
-        changed |= plan.transformed;
-        // What is above as well.
-        if changed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
-    })?;
-    Ok(plan.data)
-}
-
-fn nullable(expr: Expr) -> Result<Transformed<Expr>> {
-    let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
-    let (qualifier, field) = subquery.subquery.schema().qualified_field(0);
-    let Some(kind) = function::given(field)?.filter(|_| !field.is_nullable()) else { return Ok(Transformed::no(expr)) };
-    let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-    let there = (Box::new(column.clone().is_not_null()), Box::new(column));
-    let value = Expr::Case(Case { expr: None, when_then_expr: vec![there], else_expr: None });
-    // CASE knows no more than the shape of a type.
-    let value = Cast::udf(kind.clone(), kind, "UTC").call(vec![value]).alias(field.name());
-    let projection = Projection::try_new(vec![value], Arc::clone(&subquery.subquery))?;
-    let subquery = subquery.with_plan(Arc::new(LogicalPlan::Projection(projection)));
-    Ok(Transformed::yes(Expr::ScalarSubquery(subquery)))
 }
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

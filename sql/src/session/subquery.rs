@@ -60,13 +60,14 @@ fn membership(find: InSubquery) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(find.expr, op, value))
 }
 
-/// Whether a query has one row, whatever there is: an aggregate without GROUP BY.
+/// Whether a query has one row, whatever there is: an aggregate without GROUP BY, and a SELECT of nothing.
 pub fn one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => p.schema.fields().len() == 1 && one_row(&p.input),
         LogicalPlan::SubqueryAlias(a) => one_row(&a.input),
         LogicalPlan::Sort(s) => one_row(&s.input),
         LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(none) => none.produce_one_row,
         _ => false,
     }
 }
