@@ -138,6 +138,9 @@ pub fn unplanned(message: &str) -> Option<Error> {
         let what = if correlated { "a correlated scalar subquery" } else { "EXISTS or IN (subquery)" };
         return Some(Error::unsupported(format!("{what} here")));
     }
+    if message.contains("Invalid window frame: frame offsets for RANGE") {
+        return Some(Error::unsupported("RANGE with an offset that is no number"));
+    }
     message.contains("<subquery>").then(|| Error::unsupported("such an expression here"))
 }
 

@@ -5,7 +5,7 @@
 //! change any more, connectives whose later operands can fail become CASE. The rules before keep the order of such
 //! operands.
 
-use super::{bounded, group_key};
+use super::{bounded, group_key, rowless};
 use crate::scalar::Scalar;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -27,7 +27,7 @@ pub struct Planner;
 #[async_trait]
 impl QueryPlanner for Planner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = plan.clone().transform_up_with_subqueries(node)?.data;
+        let plan = rowless::may_be_null(plan.clone())?.transform_up_with_subqueries(node)?.data;
         DefaultPhysicalPlanner::default().create_physical_plan(&plan, session).await
     }
 }

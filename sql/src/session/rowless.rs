@@ -21,15 +21,20 @@ impl AnalyzerRule for Rowless {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let mut changed = false;
-        let plan = plan.transform_up_with_subqueries(|plan| {
-            let plan = plan.map_expressions(|expr| expr.transform_up(nullable))?;
-            changed |= plan.transformed;
-            // What is above as well.
-            if changed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
-        })?;
-        Ok(plan.data)
+        may_be_null(plan)
     }
+}
+
+/// Once more before a plan is made a physical one: what is constant has been worked out.
+pub fn may_be_null(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut changed = false;
+    let plan = plan.transform_up_with_subqueries(|plan| {
+        let plan = plan.map_expressions(|expr| expr.transform_up(nullable))?;
+        changed |= plan.transformed;
+        // What is above as well.
+        if changed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
+    })?;
+    Ok(plan.data)
 }
 
 /// One that names nothing outside of it: others become outer joins, which say so themselves.
