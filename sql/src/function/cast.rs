@@ -86,7 +86,11 @@ impl ScalarUDFImpl for Cast {
             [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(column(array, &self.from, &self.to, zone)?)),
             [ColumnarValue::Scalar(value)] => {
                 let array = column(&value.to_array()?, &self.from, &self.to, zone)?;
-                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
+                // Made of an array, a value forgets what its elements are marked as.
+                Ok(ColumnarValue::Scalar(match array.as_list_opt::<i32>() {
+                    Some(list) => ScalarValue::List(Arc::new(list.clone())),
+                    None => ScalarValue::try_from_array(&array, 0)?,
+                }))
             }
             _ => Err(Error::internal("cast of not one argument").into()),
         }
