@@ -733,12 +733,12 @@ impl Jobs {
     /// What a start finds half done continues in the background.
     pub fn resume(&self, catalog: &Catalog) {
         // What a source has made upstream would stay there for ever: it is announced until a start can read where.
-        let is_known = |object: &&Shared| match (&object.body, self.definition(object)) {
-            (Body::Source(_), Err(error)) => {
+        let is_known = |object: &&Shared| {
+            let unknown = matches!(object.body, Body::Source(_)).then(|| self.definition(object).err()).flatten();
+            if let Some(error) = &unknown {
                 tracing::error!(source = object.name, %error, hint = error.hint, "a source cannot be dropped yet");
-                false
             }
-            _ => true,
+            unknown.is_none()
         };
         let dropping = catalog.objects.values().rev().filter(|o| o.life == Life::Dropping).filter(is_known);
         let dropping: Vec<u32> = dropping.map(|o| o.id).collect();

@@ -359,6 +359,25 @@ struct ReadBack {
     failed: Option<Failure>,
 }
 
+impl ReadBack {
+    /// Nothing was read back: it begins at `upper` with nothing in it.
+    fn empty(workers: usize, upper: Epoch, shape: blueprint::Body) -> Self {
+        Self {
+            arrangements: shape.arrangements(workers),
+            upper,
+            is_table: false,
+            parents: shape.parents(),
+            shape,
+            fresh: true,
+            portion: Portion::ALL,
+            suspended: None,
+            logs: vec![Log::new(); workers],
+            first: None,
+            failed: None,
+        }
+    }
+}
+
 /// A relation of which the store cannot give back what it should hold. A view is rebuilt, one that is being made by its job, which says
 /// in the catalog what it has; a table has failed, with nothing in it.
 fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_storage::Error) -> Option<ReadBack> {
@@ -369,19 +388,8 @@ fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_st
         return None;
     }
     let stopped = Stopped { sqlstate: "58030".into(), message: format!("its state in the store is damaged: {error}") };
-    Some(ReadBack {
-        arrangements: shape.arrangements(workers),
-        upper: manifest.epoch,
-        is_table,
-        parents: shape.parents(),
-        shape,
-        fresh: true,
-        portion: Portion::ALL,
-        suspended: None,
-        logs: vec![Log::new(); workers],
-        first: None,
-        failed: is_table.then(|| stopped.failure(RelationId(object.id))),
-    })
+    let failed = is_table.then(|| stopped.failure(RelationId(object.id)));
+    Some(ReadBack { is_table, failed, ..ReadBack::empty(workers, manifest.epoch, shape) })
 }
 
 /// In the place of a relation whose record cannot be read: it has failed, with its columns and nothing in it. What the store has of it
@@ -389,19 +397,8 @@ fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_st
 fn unread(workers: usize, manifest: &Manifest, object: &Object, cause: Error) -> ReadBack {
     let columns = object.columns().unwrap_or_default().to_vec();
     let shape = blueprint::Body::Table { columns, key: None };
-    ReadBack {
-        arrangements: shape.arrangements(workers),
-        upper: manifest.epoch,
-        is_table: true,
-        parents: vec![],
-        shape,
-        fresh: true,
-        portion: Portion::ALL,
-        suspended: None,
-        logs: vec![Log::new(); workers],
-        first: None,
-        failed: Some(Failure { of: RelationId(object.id), cause }),
-    }
+    let failed = Some(Failure { of: RelationId(object.id), cause });
+    ReadBack { is_table: true, failed, ..ReadBack::empty(workers, manifest.epoch, shape) }
 }
 
 /// What the manifest has of a relation, if it has all of it at one epoch; nothing of one that is going.

@@ -1,6 +1,6 @@
 //! PostgreSQL's functions, aggregates and window functions.
 
-use super::list::{lines, number, present};
+use super::list::{self, lines, number, present};
 use super::types::{Oid, of};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -96,9 +96,7 @@ pub fn by_oid(oid: u32) -> Option<&'static Function> {
 
 /// Those of a name that statements can call, none if there is none.
 pub fn named(name: &str) -> &'static [Function] {
-    let from = FUNCTIONS.partition_point(|function| function.name < name);
-    let to = from + FUNCTIONS[from..].partition_point(|function| function.name == name);
-    &FUNCTIONS[from..to]
+    list::named(&FUNCTIONS, |function| function.name, name)
 }
 
 #[cfg(test)]

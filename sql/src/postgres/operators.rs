@@ -1,6 +1,6 @@
 //! PostgreSQL's operators.
 
-use super::list::{lines, number, present};
+use super::list::{self, lines, number, present};
 use super::types::{Oid, of};
 use std::sync::LazyLock;
 
@@ -49,9 +49,7 @@ pub fn all() -> &'static [Operator] {
 
 /// Those of a name, none if there is none.
 pub fn named(name: &str) -> &'static [Operator] {
-    let from = OPERATORS.partition_point(|operator| operator.name < name);
-    let to = from + OPERATORS[from..].partition_point(|operator| operator.name == name);
-    &OPERATORS[from..to]
+    list::named(&OPERATORS, |operator| operator.name, name)
 }
 
 #[cfg(test)]
