@@ -10,9 +10,12 @@
 //! No I/O, no clock, no async. Knows nothing of storage.
 
 pub mod aggregate;
+pub mod bind;
+pub mod bound;
 pub mod catalog;
 pub mod error;
 pub mod function;
+pub mod logical;
 pub mod numeric;
 pub mod plan;
 pub mod planner;

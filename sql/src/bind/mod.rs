@@ -1,0 +1,71 @@
+//! Syntax trees to bound queries ([`crate::bound`]): what names, types, functions and operators mean, by PostgreSQL's rules and lists
+//! ([`crate::postgres`]). Pure: it asks [`Relations`] what a relation is, and nobody else.
+//!
+//! A query is bound wholly or not at all. What Weir's binder does not know is [`NotYet`](crate::bound::Unbound), with the construct's name; who asked
+//! then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and the end.
+//!
+//! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins),
+//! [`scope`] (what names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates),
+//! [`expression`] (expressions), [`literal`], [`operator`], [`call`], [`convert`] (casts, implicit and written), [`parameter`].
+
+pub mod call;
+pub mod convert;
+pub mod expression;
+pub mod from;
+pub mod group;
+pub mod literal;
+pub mod operator;
+pub mod parameter;
+pub mod query;
+pub mod scope;
+pub mod select;
+
+use crate::bound::{Bound, ColumnId, Kind, Query};
+use crate::session::Settings;
+use datafusion::logical_expr::TableSource;
+use datafusion::sql::sqlparser::ast;
+use parameter::Parameters;
+use std::sync::Arc;
+
+/// What a relation's name means.
+pub trait Relations {
+    /// `Err(NotYet)` of relations that are planned in another way, `Err(Wrong)` of those that there are not.
+    fn relation(&self, schema: Option<&str>, name: &str) -> Bound<Relation>;
+}
+
+/// A relation that can be read.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    pub name: String,
+    pub columns: Vec<(String, Kind)>,
+    /// Places of the columns of a unique key without NULLs, if there is one.
+    pub key: Option<Vec<usize>>,
+    pub table: Arc<dyn TableSource>,
+}
+
+/// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
+pub fn query(
+    query: &ast::Query,
+    declared: &[Kind],
+    relations: &dyn Relations,
+    settings: &Settings,
+) -> Bound<Query> {
+    let mut binder = Binder { relations, settings, parameters: Parameters::new(declared), columns: 0 };
+    binder.whole(query)
+}
+
+/// The work on one statement.
+pub struct Binder<'a> {
+    pub relations: &'a dyn Relations,
+    pub settings: &'a Settings,
+    pub parameters: Parameters,
+    columns: u32,
+}
+
+impl Binder<'_> {
+    /// A column that there was not before.
+    pub fn column(&mut self) -> ColumnId {
+        self.columns += 1;
+        ColumnId(self.columns)
+    }
+}

@@ -1,0 +1,179 @@
+//! Expressions whose names and types are settled.
+
+use super::{ColumnId, Kind};
+use crate::postgres::functions::Function;
+use crate::postgres::operators::Operator;
+use crate::postgres::types::BOOL;
+use std::sync::Arc;
+
+/// An expression over the columns of a node's inputs.
+#[derive(Clone, Debug)]
+pub enum Expr {
+    Column {
+        id: ColumnId,
+        kind: Kind,
+    },
+    /// The value as PostgreSQL prints it, moments in UTC; `None` is NULL. Of UNKNOWN it is a literal as it was written.
+    Constant {
+        value: Option<Arc<str>>,
+        kind: Kind,
+    },
+    /// From 1.
+    Parameter {
+        number: usize,
+        kind: Kind,
+    },
+    /// Arguments have the types the function declares; those that a variadic function takes one by one are as many as were given.
+    Call {
+        function: &'static Function,
+        arguments: Vec<Expr>,
+        kind: Kind,
+    },
+    /// One operand, or two. They have the operator's types.
+    Operation {
+        operator: &'static Operator,
+        operands: Vec<Expr>,
+        kind: Kind,
+    },
+    Cast {
+        argument: Box<Expr>,
+        kind: Kind,
+        how: How,
+    },
+    /// Two or more.
+    And(Vec<Expr>),
+    Or(Vec<Expr>),
+    Not(Box<Expr>),
+    Is {
+        argument: Box<Expr>,
+        what: Test,
+        negated: bool,
+    },
+    /// IS [NOT] DISTINCT FROM, by the equality of `operator`.
+    Distinct {
+        operator: &'static Operator,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        negated: bool,
+    },
+    /// The result of the first pair whose condition is true, else `otherwise`, else NULL. With an operand, conditions name it as
+    /// [`Expr::Operand`].
+    Case {
+        operand: Option<Box<Expr>>,
+        pairs: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+        kind: Kind,
+    },
+    /// The operand of the innermost CASE around it.
+    Operand {
+        kind: Kind,
+    },
+    /// The first that is not NULL; those after it are not evaluated.
+    Coalesce {
+        arguments: Vec<Expr>,
+        kind: Kind,
+    },
+    /// GREATEST, or else LEAST: NULLs do not count.
+    Extreme {
+        greatest: bool,
+        arguments: Vec<Expr>,
+        kind: Kind,
+    },
+    /// NULL where `operator`, an equality, holds; else the first operand, of type `kind`.
+    NullIf {
+        operator: &'static Operator,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        kind: Kind,
+    },
+    /// IN over a list: `operator`, an equality, with each of `list`.
+    In {
+        operator: &'static Operator,
+        argument: Box<Expr>,
+        list: Vec<Expr>,
+        negated: bool,
+    },
+    /// `left operator ANY (array)`, or ALL.
+    Quantified {
+        operator: &'static Operator,
+        left: Box<Expr>,
+        array: Box<Expr>,
+        all: bool,
+    },
+    /// ARRAY[…]; all elements have one type.
+    Array {
+        elements: Vec<Expr>,
+        kind: Kind,
+    },
+    /// `array[index]`, from 1; NULL beyond its ends.
+    Subscript {
+        array: Box<Expr>,
+        index: Box<Expr>,
+        kind: Kind,
+    },
+}
+
+/// How a cast converts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Nobody wrote it.
+    Implicit,
+    Explicit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Test {
+    Null,
+    True,
+    False,
+    Unknown,
+}
+
+impl Expr {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Expr::Column { kind, .. }
+            | Expr::Constant { kind, .. }
+            | Expr::Parameter { kind, .. }
+            | Expr::Call { kind, .. }
+            | Expr::Operation { kind, .. }
+            | Expr::Cast { kind, .. }
+            | Expr::Case { kind, .. }
+            | Expr::Operand { kind }
+            | Expr::Coalesce { kind, .. }
+            | Expr::Extreme { kind, .. }
+            | Expr::NullIf { kind, .. }
+            | Expr::Array { kind, .. }
+            | Expr::Subscript { kind, .. } => *kind,
+            Expr::And(_)
+            | Expr::Or(_)
+            | Expr::Not(_)
+            | Expr::Is { .. }
+            | Expr::Distinct { .. }
+            | Expr::In { .. }
+            | Expr::Quantified { .. } => BOOL.into(),
+        }
+    }
+
+    /// The expressions it is directly made of.
+    pub fn children(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Column { .. } | Expr::Constant { .. } | Expr::Parameter { .. } | Expr::Operand { .. } => vec![],
+            Expr::Call { arguments, .. } | Expr::Coalesce { arguments, .. } | Expr::Extreme { arguments, .. } => {
+                arguments.iter().collect()
+            }
+            Expr::Operation { operands, .. } | Expr::And(operands) | Expr::Or(operands) => operands.iter().collect(),
+            Expr::Cast { argument, .. } | Expr::Is { argument, .. } => vec![argument],
+            Expr::Not(argument) => vec![argument],
+            Expr::Distinct { left, right, .. } | Expr::NullIf { left, right, .. } => vec![left, right],
+            Expr::Case { operand, pairs, otherwise, .. } => {
+                let pairs = pairs.iter().flat_map(|(when, then)| [when, then]);
+                operand.as_deref().into_iter().chain(pairs).chain(otherwise.as_deref()).collect()
+            }
+            Expr::In { argument, list, .. } => std::iter::once(argument.as_ref()).chain(list).collect(),
+            Expr::Quantified { left, array, .. } => vec![left, array],
+            Expr::Array { elements, .. } => elements.iter().collect(),
+            Expr::Subscript { array, index, .. } => vec![array, index],
+        }
+    }
+}

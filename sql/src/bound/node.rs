@@ -1,0 +1,111 @@
+//! What gives rows.
+
+use super::{ColumnId, Expr, Kind};
+use crate::postgres::functions::Function;
+use datafusion::logical_expr::TableSource;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// One row without columns.
+    Unit,
+    /// A relation's columns, by their places in it.
+    Scan {
+        /// How errors and plans call it.
+        name: String,
+        table: Arc<dyn TableSource>,
+        columns: Vec<(ColumnId, usize, Kind)>,
+    },
+    /// Rows of as many expressions as there are columns; the expressions name no columns.
+    Values {
+        columns: Vec<(ColumnId, Kind)>,
+        rows: Vec<Vec<Expr>>,
+    },
+    /// Rows for which `condition` is true.
+    Filter {
+        input: Box<Node>,
+        condition: Expr,
+    },
+    /// The input's columns, and these beside them.
+    Extend {
+        input: Box<Node>,
+        columns: Vec<(ColumnId, Expr)>,
+    },
+    /// The columns of both sides. `on` is true for pairs that match.
+    Join {
+        kind: Join,
+        left: Box<Node>,
+        right: Box<Node>,
+        on: Option<Expr>,
+    },
+    /// A row for each group: the keys and aggregates, no other columns. Without keys there is one row, also of nothing.
+    Group {
+        input: Box<Node>,
+        keys: Vec<(ColumnId, Expr)>,
+        aggregates: Vec<(ColumnId, Aggregate)>,
+        /// Which keys each grouping set has, by their places. `None`: one set of all.
+        sets: Option<Vec<Vec<usize>>>,
+    },
+    /// Rows that differ in `columns`, with these alone.
+    Distinct {
+        input: Box<Node>,
+        columns: Vec<(ColumnId, Kind)>,
+    },
+    /// The first row, in `order`, of those that are equal in `on`; all columns.
+    DistinctOn {
+        input: Box<Node>,
+        on: Vec<Expr>,
+        order: Vec<Order>,
+    },
+    Sort {
+        input: Box<Node>,
+        order: Vec<Order>,
+    },
+    /// Numbers of rows, of type int8; NULL is as if it was not written.
+    Limit {
+        input: Box<Node>,
+        skip: Option<Expr>,
+        fetch: Option<Expr>,
+    },
+    /// Both sides have as many columns as it has, of the same types, in order.
+    Combine {
+        set: Set,
+        all: bool,
+        left: (Box<Node>, Vec<ColumnId>),
+        right: (Box<Node>, Vec<ColumnId>),
+        columns: Vec<(ColumnId, Kind)>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    Inner,
+    Left,
+    Right,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    Union,
+    Intersect,
+    Except,
+}
+
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    pub function: &'static Function,
+    /// None of `count(*)`.
+    pub arguments: Vec<Expr>,
+    pub distinct: bool,
+    pub filter: Option<Expr>,
+    pub order: Vec<Order>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub by: Expr,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
