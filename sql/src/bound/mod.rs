@@ -8,6 +8,7 @@
 //! inputs and no others.
 
 mod expression;
+mod held;
 mod node;
 
 pub use expression::{Expr, How, Test};
