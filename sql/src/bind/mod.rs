@@ -20,12 +20,10 @@ pub mod query;
 pub mod scope;
 pub mod select;
 
-use crate::bound::{Bound, ColumnId, Kind, Query};
+use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::session::Settings;
-use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
-use std::sync::Arc;
 
 /// What a relation's name means.
 pub trait Relations {
@@ -40,16 +38,11 @@ pub struct Relation {
     pub columns: Vec<(String, Kind)>,
     /// Places of the columns of a unique key without NULLs, if there is one.
     pub key: Option<Vec<usize>>,
-    pub table: Arc<dyn TableSource>,
+    pub table: Table,
 }
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
-pub fn query(
-    query: &ast::Query,
-    declared: &[Kind],
-    relations: &dyn Relations,
-    settings: &Settings,
-) -> Bound<Query> {
+pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
     let mut binder = Binder { relations, settings, parameters: Parameters::new(declared), columns: 0 };
     binder.whole(query)
 }

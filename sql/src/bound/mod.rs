@@ -12,7 +12,7 @@ mod held;
 mod node;
 
 pub use expression::{Expr, How, Test};
-pub use node::{Aggregate, Join, Node, Order, Set};
+pub use node::{Aggregate, Join, Node, Order, Set, Table};
 
 use crate::error::Error;
 use crate::postgres::types::{Oid, TEXT, UNKNOWN};

@@ -3,7 +3,18 @@
 use super::{ColumnId, Expr, Kind};
 use crate::postgres::functions::Function;
 use datafusion::logical_expr::TableSource;
+use std::fmt;
 use std::sync::Arc;
+
+/// What DataFusion asks about a relation.
+#[derive(Clone)]
+pub struct Table(pub Arc<dyn TableSource>);
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+}
 
 #[derive(Clone, Debug)]
 pub enum Node {
@@ -13,7 +24,7 @@ pub enum Node {
     Scan {
         /// How errors and plans call it.
         name: String,
-        table: Arc<dyn TableSource>,
+        table: Table,
         columns: Vec<(ColumnId, usize, Kind)>,
     },
     /// Rows of as many expressions as there are columns; the expressions name no columns.
