@@ -24,7 +24,7 @@ pub mod names;
 mod offered;
 mod operators;
 mod overload;
-mod precedence;
+pub(crate) mod precedence;
 mod prepare;
 mod refuse;
 mod result_types;

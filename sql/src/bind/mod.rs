@@ -4,26 +4,44 @@
 //! A query is bound wholly or not at all. What Weir's binder does not know is [`NotYet`](crate::bound::Unbound), with the construct's name; who asked
 //! then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and the end.
 //!
-//! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins),
-//! [`scope`] (what names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates),
-//! [`expression`] (expressions), [`literal`], [`operator`], [`call`], [`convert`] (casts, implicit and written), [`parameter`].
+//! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
+//! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations and
+//! joins), [`scope`] (what names mean), [`select`] (SELECT), [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses
+//! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
+//! [`expression`] (expressions), [`literal`], [`operator`], [`call`], [`convert`] (casts, implicit and written), [`parameter`],
+//! [`position`] and [`occurrence`] (where in a text it stands).
 
+pub mod body;
 pub mod call;
+pub mod common;
 pub mod convert;
 pub mod expression;
 pub mod from;
 pub mod group;
+pub mod keys;
 pub mod literal;
+pub mod occurrence;
 pub mod operator;
+pub mod order;
+pub mod output;
 pub mod parameter;
+pub mod position;
 pub mod query;
+pub mod rows;
 pub mod scope;
 pub mod select;
+pub mod set;
+pub mod targets;
+pub mod using;
+pub mod values;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::session::Settings;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
+use rows::Common;
+use scope::Entry;
+use std::rc::Rc;
 
 /// What a relation's name means.
 pub trait Relations {
@@ -43,7 +61,16 @@ pub struct Relation {
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    let mut binder = Binder { relations, settings, parameters: Parameters::new(declared), columns: 0 };
+    let mut binder = Binder {
+        relations,
+        settings,
+        parameters: Parameters::new(declared),
+        common: vec![],
+        future: vec![],
+        around: vec![],
+        queries: 0,
+        columns: 0,
+    };
     binder.whole(query)
 }
 
@@ -52,6 +79,13 @@ pub struct Binder<'a> {
     pub relations: &'a dyn Relations,
     pub settings: &'a Settings,
     pub parameters: Parameters,
+    /// Queries of WITH that can be read by name, the innermost at the end; and the names of those that come after what is being bound.
+    pub common: Vec<Common>,
+    pub future: Vec<String>,
+    /// What FROM of the queries around reads.
+    pub around: Vec<Rc<Entry>>,
+    /// How many have been bound.
+    pub queries: usize,
     columns: u32,
 }
 

@@ -1,7 +1,32 @@
 //! Expressions as Postgres' precedences group them, where sqlparser's differ. What is in parentheses is a node of its own, so
 //! whatever an operator holds without them was put there by precedence alone.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value, VisitMut, VisitorMut};
+use std::ops::ControlFlow;
+
+/// Regroups all expressions in a tree of the parser's.
+pub fn settle<T: VisitMut>(tree: &mut T) {
+    // Nothing breaks off.
+    let _ = tree.visit(&mut Settle);
+}
+
+struct Settle;
+
+impl VisitorMut for Settle {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::BinaryOp { .. } = expr {
+            lower(expr);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        regroup(expr);
+        ControlFlow::Continue(())
+    }
+}
 
 /// Regroups an expression whose parts are regrouped already.
 pub fn regroup(expr: &mut Expr) {
