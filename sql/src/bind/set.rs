@@ -63,7 +63,7 @@ impl Binder<'_> {
         let mut columns = vec![];
         let (mut left_values, mut right_values) = (vec![], vec![]);
         for (left, right) in left.items.into_iter().zip(right.items) {
-            let ([left_value, right_value], kind, position) = self.alike(&left, &right, word)?;
+            let ([left_value, right_value], kind, position) = self.unified(&left, &right, word)?;
             if set != Set::Union || !all {
                 self.groupable(kind).map_err(|error| at(error, position))?;
             }
@@ -80,7 +80,7 @@ impl Binder<'_> {
     }
 
     /// Two columns as one type, and where errors say that the column is.
-    fn alike(&mut self, left: &Item, right: &Item, word: &str) -> Bound<([Expr; 2], Kind, Option<usize>)> {
+    fn unified(&mut self, left: &Item, right: &Item, word: &str) -> Bound<([Expr; 2], Kind, Option<usize>)> {
         let (of_left, of_right) = (left.value.kind().oid, right.value.kind().oid);
         let together = self.together(vec![left.value.clone(), right.value.clone()], word);
         let (values, kind) = together.map_err(|error| {
