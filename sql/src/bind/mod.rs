@@ -6,16 +6,21 @@
 //!
 //! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins),
 //! [`scope`] (what names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates),
-//! [`expression`] (expressions), [`literal`], [`operator`], [`call`], [`convert`] (casts, implicit and written), [`parameter`].
+//! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
+//! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`].
 
 pub mod call;
+mod conditional;
 pub mod convert;
 pub mod expression;
+mod form;
 pub mod from;
 pub mod group;
+pub mod kind;
 pub mod literal;
 pub mod operator;
 pub mod parameter;
+pub mod position;
 pub mod query;
 pub mod scope;
 pub mod select;
@@ -24,6 +29,7 @@ use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::session::Settings;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
+use position::Literals;
 
 /// What a relation's name means.
 pub trait Relations {
@@ -43,7 +49,13 @@ pub struct Relation {
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    let mut binder = Binder { relations, settings, parameters: Parameters::new(declared), columns: 0 };
+    let mut binder = Binder {
+        relations,
+        settings,
+        parameters: Parameters::new(declared),
+        literals: Literals::default(),
+        columns: 0,
+    };
     binder.whole(query)
 }
 
@@ -52,6 +64,7 @@ pub struct Binder<'a> {
     pub relations: &'a dyn Relations,
     pub settings: &'a Settings,
     pub parameters: Parameters,
+    literals: Literals,
     columns: u32,
 }
 
