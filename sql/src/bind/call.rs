@@ -78,6 +78,7 @@ pub struct Written<'a> {
     pub position: Option<usize>,
     /// The name is one word without quotes, so that it may be one of grammar.
     is_word: bool,
+    is_qualified: bool,
     pub arguments: Vec<&'a ast::Expr>,
     /// `f(*)`
     pub star: bool,
@@ -123,6 +124,7 @@ pub fn written(function: &ast::Function) -> Bound<Written<'_>> {
         name: folded(word),
         position: position::of_name(name),
         is_word: word.quote_style.is_none() && !is_qualified,
+        is_qualified,
         arguments: vec![],
         star: false,
         distinct: *duplicate_treatment == Some(DuplicateTreatment::Distinct),
@@ -168,6 +170,20 @@ impl Written<'_> {
         self.wrong("42803", message)
     }
 
+    /// Why there is no such function, as of what is written.
+    fn missing(&self, why: Unbound) -> Unbound {
+        let why = match why {
+            Unbound::Wrong(mut error) if self.is_qualified => {
+                if let Some(rest) = error.message.strip_prefix("function ") {
+                    error.message = format!("function pg_catalog.{rest}");
+                }
+                Unbound::Wrong(error)
+            }
+            other => other,
+        };
+        position::located(why, self.position)
+    }
+
     fn wrong(&self, sqlstate: &'static str, message: String) -> Unbound {
         Unbound::Wrong(position::placed(Error::new(sqlstate, message), self.position))
     }
@@ -194,7 +210,7 @@ impl Binder<'_> {
             (.., Some(_)) => Some("FILTER".into()),
             _ => None,
         };
-        let expr = self.function(name, arguments).map_err(|why| position::located(why, written.position))?;
+        let expr = self.function(name, arguments).map_err(|why| written.missing(why))?;
         match given {
             Some(given) => {
                 Err(written.wrong("42809", format!("{given} specified, but {name} is not an aggregate function")))
@@ -235,7 +251,7 @@ impl Binder<'_> {
         order: Vec<Order>,
     ) -> Bound<Aggregate> {
         let name = &written.name;
-        let at = |why| position::located(why, written.position);
+        let at = |why| written.missing(why);
         let kinds: Vec<Oid> = arguments.iter().map(|argument| argument.kind().oid).collect();
         let chosen = match resolved(name, &kinds).map_err(at)? {
             resolve::Call::Function { function, arguments: wanted, result, .. } => {

@@ -24,9 +24,11 @@ pub mod position;
 pub mod query;
 pub mod scope;
 pub mod select;
+#[cfg(test)]
+mod tests;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
-use crate::session::Settings;
+use crate::session::{Settings, group};
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
 use position::Literals;
@@ -56,7 +58,10 @@ pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, s
         literals: Literals::default(),
         columns: 0,
     };
-    binder.whole(query)
+    // As PostgreSQL's precedences have it.
+    let mut query = query.clone();
+    group(&mut query);
+    binder.whole(&query)
 }
 
 /// The work on one statement.

@@ -2,7 +2,7 @@
 
 use crate::bound::Unbound;
 use crate::error::Error;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{CastKind, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub fn of(expr: &Expr) -> Option<usize> {
             | Expr::AllOp { left: inner, .. }
             | Expr::AtTimeZone { timestamp: inner, .. }
             | Expr::Collate { expr: inner, .. }
+            | Expr::Cast { kind: CastKind::DoubleColon, expr: inner, .. }
             | Expr::CompoundFieldAccess { root: inner, .. } => inner,
             Expr::Identifier(name) => return of_word(name),
             Expr::CompoundIdentifier(names) => return names.first().and_then(of_word),
