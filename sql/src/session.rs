@@ -24,7 +24,7 @@ pub mod names;
 mod offered;
 mod operators;
 mod overload;
-pub(crate) mod precedence;
+mod precedence;
 mod prepare;
 mod refuse;
 mod result_types;
@@ -40,6 +40,7 @@ pub use clock::timed;
 pub use corrected::corrected;
 pub use deep::{analyze, optimize};
 pub use offered::{may_apply, may_call};
+pub use precedence::group;
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 

@@ -2,12 +2,12 @@
 
 use super::Binder;
 use super::expression::Place;
+use super::form::bare;
 use super::group::{Grouped, Groups};
 use super::occurrence;
-use super::order::at;
-use super::position::placed;
+use super::position::{located, placed};
 use super::scope::Scope;
-use super::targets::{Target, bare};
+use super::targets::Target;
 use crate::bound::{Bound, Expr, Node, Unbound, not_yet};
 use crate::error::Error;
 use crate::session::names::folded;
@@ -119,7 +119,7 @@ impl Binder<'_> {
             let error = Error::new("42803", "aggregate functions are not allowed in GROUP BY");
             return Err(Unbound::Wrong(placed(error, syntax.and_then(occurrence::first_aggregate))));
         }
-        self.groupable(value.kind()).map_err(|error| at(error, *position))?;
+        self.groupable(value.kind()).map_err(|why| located(why, *position))?;
         let place = reader.keys.iter().position(|key| *key == target);
         Ok(place.unwrap_or_else(|| {
             reader.keys.push(target);

@@ -8,17 +8,21 @@
 //! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations and
 //! joins), [`scope`] (what names mean), [`select`] (SELECT), [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses
 //! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
-//! [`expression`] (expressions), [`literal`], [`operator`], [`call`], [`convert`] (casts, implicit and written), [`parameter`],
-//! [`position`] and [`occurrence`] (where in a text it stands).
+//! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
+//! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and
+//! [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;
 pub mod common;
+mod conditional;
 pub mod convert;
 pub mod expression;
+mod form;
 pub mod from;
 pub mod group;
 pub mod keys;
+pub mod kind;
 pub mod literal;
 pub mod occurrence;
 pub mod operator;
@@ -32,13 +36,16 @@ pub mod scope;
 pub mod select;
 pub mod set;
 pub mod targets;
+#[cfg(test)]
+mod tests;
 pub mod using;
 pub mod values;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
-use crate::session::Settings;
+use crate::session::{Settings, group};
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
+use position::Literals;
 use rows::Common;
 use scope::Entry;
 use std::rc::Rc;
@@ -61,17 +68,10 @@ pub struct Relation {
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    let mut binder = Binder {
-        relations,
-        settings,
-        parameters: Parameters::new(declared),
-        common: vec![],
-        future: vec![],
-        around: vec![],
-        queries: 0,
-        columns: 0,
-    };
-    binder.whole(query)
+    // As PostgreSQL's precedences have it.
+    let mut query = query.clone();
+    group(&mut query);
+    Binder::new(declared, relations, settings).whole(&query)
 }
 
 /// The work on one statement.
@@ -79,6 +79,7 @@ pub struct Binder<'a> {
     pub relations: &'a dyn Relations,
     pub settings: &'a Settings,
     pub parameters: Parameters,
+    literals: Literals,
     /// Queries of WITH that can be read by name, the innermost at the end; and the names of those that come after what is being bound.
     pub common: Vec<Common>,
     pub future: Vec<String>,
@@ -89,7 +90,21 @@ pub struct Binder<'a> {
     columns: u32,
 }
 
-impl Binder<'_> {
+impl<'a> Binder<'a> {
+    pub fn new(declared: &[Kind], relations: &'a dyn Relations, settings: &'a Settings) -> Self {
+        Self {
+            relations,
+            settings,
+            parameters: Parameters::new(declared),
+            literals: Literals::default(),
+            common: vec![],
+            future: vec![],
+            around: vec![],
+            queries: 0,
+            columns: 0,
+        }
+    }
+
     /// A column that there was not before.
     pub fn column(&mut self) -> ColumnId {
         self.columns += 1;

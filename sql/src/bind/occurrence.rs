@@ -1,21 +1,12 @@
 //! Where in an expression's text columns and aggregates stand.
 
+use super::call;
 use super::position;
 use super::scope::Scope;
 use crate::bound::{ColumnId, Expr};
-use crate::postgres::functions::{self, Kind};
 use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{self, Ident, Visit, Visitor};
 use std::ops::ControlFlow;
-
-/// The first column that is named, whatever it is.
-pub fn first_column(expr: &ast::Expr) -> Option<usize> {
-    let found = ast::visit_expressions(expr, |expr| match name(expr) {
-        [first, ..] => ControlFlow::Break(position::of_word(first)),
-        [] => ControlFlow::Continue(()),
-    });
-    found.break_value().flatten()
-}
 
 /// The first aggregate.
 pub fn first_aggregate(expr: &ast::Expr) -> Option<usize> {
@@ -85,7 +76,6 @@ fn name(expr: &ast::Expr) -> &[Ident] {
 
 fn is_aggregate(expr: &ast::Expr) -> bool {
     let ast::Expr::Function(function) = expr else { return false };
-    let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
-    let is_aggregate = |kind| matches!(kind, Kind::Aggregate | Kind::OrderedSet(_) | Kind::Hypothetical(_));
-    functions::named(&name).iter().any(|function| is_aggregate(function.kind))
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded);
+    name.is_some_and(|name| call::is_aggregate(&name))
 }

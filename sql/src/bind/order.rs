@@ -2,13 +2,11 @@
 
 use super::Binder;
 use super::expression::Place;
-use super::occurrence;
-use super::position::placed;
+use super::position::located;
 use super::rows::Limit;
 use super::scope::Scope;
 use super::targets::Target;
-use crate::bound::{Bound, Expr, Kind, Order, Unbound, not_yet};
-use crate::error::Error;
+use crate::bound::{Bound, Expr, Kind, Order, not_yet};
 use crate::postgres::types;
 use datafusion::sql::sqlparser::ast::{self, OrderByExpr, OrderByOptions};
 
@@ -58,7 +56,7 @@ impl Binder<'_> {
             }
             let OrderByOptions { asc, nulls_first } = options;
             let target = self.target(expr, targets, place)?;
-            self.sortable(targets[target].value.kind()).map_err(|error| at(error, targets[target].position))?;
+            self.sortable(targets[target].value.kind()).map_err(|why| located(why, targets[target].position))?;
             let descending = *asc == Some(false);
             // What has been sorted by already makes no difference any more.
             if sorted.iter().all(|by| by.target != target) {
@@ -71,35 +69,18 @@ impl Binder<'_> {
     /// OFFSET and LIMIT, over what `scope` says, though it must not be named there.
     pub fn limit(&mut self, tail: &Tail, scope: &Scope) -> Bound<Limit> {
         let skip = match tail.skip {
-            Some(skip) => Some(self.row_count(skip, scope, "OFFSET")?),
+            Some(skip) => Some(self.number(skip, &mut Place { scope, clause: "OFFSET", groups: None })?),
             None => None,
         };
         let fetch = match tail.fetch {
             Fetch::All => None,
             Fetch::One => Some(Expr::Constant { value: Some("1".into()), kind: int8() }),
-            Fetch::Number(number) => Some(self.row_count(number, scope, "LIMIT")?),
+            Fetch::Number(number) => Some(self.number(number, &mut Place { scope, clause: "LIMIT", groups: None })?),
         };
         Ok(Limit { skip, fetch })
-    }
-
-    fn row_count(&mut self, number: &ast::Expr, scope: &Scope, clause: &'static str) -> Bound<Expr> {
-        let value = self.number(number, &mut Place { scope, clause, groups: None })?;
-        if value.any(&|part| matches!(part, Expr::Column { .. })) {
-            let error = Error::new("42P10", format!("argument of {clause} must not contain variables"));
-            return Err(Unbound::Wrong(placed(error, occurrence::first_column(number))));
-        }
-        Ok(value)
     }
 }
 
 fn int8() -> Kind {
     types::named("int8").expect("PostgreSQL has it").oid.into()
-}
-
-/// What is wrong, with a position unless it has one.
-pub fn at(error: Unbound, position: Option<usize>) -> Unbound {
-    match error {
-        Unbound::Wrong(error) => Unbound::Wrong(placed(error, position)),
-        other => other,
-    }
 }

@@ -1,7 +1,8 @@
 //! Where in a statement's text what is written stands, as errors say it: the character, from 1. `None` where a syntax tree does not tell.
 
+use crate::bound::Unbound;
 use crate::error::Error;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{CastKind, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub fn of(expr: &Expr) -> Option<usize> {
             | Expr::AllOp { left: inner, .. }
             | Expr::AtTimeZone { timestamp: inner, .. }
             | Expr::Collate { expr: inner, .. }
+            | Expr::Cast { kind: CastKind::DoubleColon, expr: inner, .. }
             | Expr::CompoundFieldAccess { root: inner, .. } => inner,
             Expr::Identifier(name) => return of_word(name),
             Expr::CompoundIdentifier(names) => return names.first().and_then(of_word),
@@ -61,6 +63,14 @@ pub fn placed(error: Error, position: Option<usize>) -> Error {
     match (error.position, position) {
         (None, Some(position)) => error.at(position),
         _ => error,
+    }
+}
+
+/// The same of why something was not bound.
+pub fn located(why: Unbound, position: Option<usize>) -> Unbound {
+    match why {
+        Unbound::Wrong(error) => Unbound::Wrong(placed(error, position)),
+        other => other,
     }
 }
 

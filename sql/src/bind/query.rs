@@ -6,7 +6,6 @@ use super::position::{self, placed};
 use super::rows::{Nested, Rows};
 use crate::bound::{Bound, Query, Unbound, not_yet};
 use crate::error::Error;
-use crate::session::precedence;
 use datafusion::sql::sqlparser::ast::{self, LimitClause, Offset, OrderBy, OrderByKind, SetExpr};
 
 /// Queries of a statement, those of WITH as often as they are read: a plan is as deep as they are nested.
@@ -18,9 +17,7 @@ const STACK: usize = 4 << 20;
 impl Binder<'_> {
     /// A statement.
     pub fn whole(&mut self, query: &ast::Query) -> Bound<Query> {
-        let mut query = query.clone();
-        precedence::settle(&mut query);
-        let Rows { node, items, .. } = self.nested(&query)?.sorted();
+        let Rows { node, items, .. } = self.nested(query)?.sorted();
         let (root, outputs) = self.outputs(node, items)?;
         Ok(Query { root, outputs, parameters: self.parameters.finish() })
     }

@@ -4,8 +4,8 @@ use super::Binder;
 use super::expression::Place;
 use super::group::Groups;
 use super::keys::Having;
-use super::order::{By, Tail, at};
-use super::position::{self, placed};
+use super::order::{By, Tail};
+use super::position::{self, located, placed};
 use super::rows::{Input, Rows};
 use super::scope::{Named, Scope};
 use super::targets::Target;
@@ -228,7 +228,7 @@ impl Binder<'_> {
                 }
                 for target in targets.iter_mut().filter(|target| target.is_shown) {
                     target.value = self.settled(target.value.clone())?;
-                    self.groupable(target.value.kind()).map_err(|error| at(error, target.position))?;
+                    self.groupable(target.value.kind()).map_err(|why| located(why, target.position))?;
                 }
                 Ok(Differing::Shown)
             }
@@ -237,7 +237,7 @@ impl Binder<'_> {
                 for expr in exprs {
                     let mut place = Place { scope, clause: "DISTINCT ON", groups: Some(groups) };
                     let target = self.target(expr, targets, &mut place)?;
-                    self.groupable(targets[target].value.kind()).map_err(|error| at(error, position::of(expr)))?;
+                    self.groupable(targets[target].value.kind()).map_err(|why| located(why, position::of(expr)))?;
                     on.push(target);
                 }
                 match unsorted(&on, order) {

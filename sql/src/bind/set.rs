@@ -3,8 +3,8 @@
 use super::Binder;
 use super::expression::Place;
 use super::group::Groups;
-use super::order::{By, Tail, at};
-use super::position::placed;
+use super::order::{By, Tail};
+use super::position::{located, placed};
 use super::rows::{Item, Nested, Rows};
 use super::scope::{Column, Named, Scope};
 use super::targets::Target;
@@ -65,7 +65,7 @@ impl Binder<'_> {
         for (left, right) in left.items.into_iter().zip(right.items) {
             let ([left_value, right_value], kind, position) = self.unified(&left, &right, word)?;
             if set != Set::Union || !all {
-                self.groupable(kind).map_err(|error| at(error, position))?;
+                self.groupable(kind).map_err(|why| located(why, position))?;
             }
             let id = self.column();
             columns.push((id, kind));
@@ -85,7 +85,7 @@ impl Binder<'_> {
         let together = self.together(vec![left.value.clone(), right.value.clone()], word);
         let (values, kind) = together.map_err(|error| {
             let is_unmatched = matches!(&error, Unbound::Wrong(error) if error.sqlstate == "42804");
-            at(error, if of_left == UNKNOWN && !is_unmatched { left.position } else { right.position })
+            located(error, if of_left == UNKNOWN && !is_unmatched { left.position } else { right.position })
         })?;
         let is_left = of_left == kind.oid || of_right != kind.oid;
         let position = if is_left { left.position } else { right.position };

@@ -2,6 +2,7 @@
 
 use super::Binder;
 use super::expression::Place;
+use super::form::bare;
 use super::position::{self, placed};
 use super::rows::Item;
 use super::scope::is_function;
@@ -63,14 +64,6 @@ impl Binder<'_> {
         targets[at].value = self.settled(targets[at].value.clone())?;
         Ok(at)
     }
-}
-
-/// Without parentheses around it.
-pub fn bare(mut expr: &ast::Expr) -> &ast::Expr {
-    while let ast::Expr::Nested(inner) = expr {
-        expr = inner;
-    }
-    expr
 }
 
 /// The one of the select list that is called so.

@@ -3,10 +3,8 @@
 use super::Binder;
 use super::rows::Source;
 use super::scope::{Column, Named};
-use crate::bound::{Bound, Expr, Join, Node, Unbound};
+use crate::bound::{Bound, Expr, Join, Node};
 use crate::error::Error;
-use crate::postgres::casts::Context;
-use crate::postgres::resolve;
 
 impl Binder<'_> {
     /// Rows of both sides that are equal in the columns called `names`. These come first, once each; then what else the left side shows, and
@@ -23,7 +21,8 @@ impl Binder<'_> {
         }
         let mut conditions = vec![];
         for (l, r) in &pairs {
-            conditions.push(self.matched(left_columns[*l].value.clone(), right_columns[*r].value.clone())?);
+            let (l, r) = (left_columns[*l].value.clone(), right_columns[*r].value.clone());
+            conditions.push(self.operation("=", Some(l), r)?);
         }
         let mut columns = vec![];
         for (name, (l, r)) in names.iter().zip(&pairs) {
@@ -44,22 +43,6 @@ impl Binder<'_> {
         let mut relations: Vec<Named> = sides.map(|relation| Named { is_shown: false, ..relation }).collect();
         relations.push(Named { name: None, is_plain: false, is_shown: true, columns });
         Ok(Source { node, relations, order: vec![] })
-    }
-
-    fn matched(&mut self, left: Expr, right: Expr) -> Bound<Expr> {
-        let applied = resolve::operator("=", Some(left.kind().oid), right.kind().oid)?;
-        let mut operands = vec![];
-        for (operand, oid) in [left, right].into_iter().zip(applied.operands) {
-            let from = operand.kind();
-            let operand = match from.oid == oid {
-                true => Some(operand),
-                false => self.converted(operand, oid.into(), Context::Implicit)?,
-            };
-            let impossible =
-                || Unbound::Wrong(Error::internal(format!("{from} is no operand of an equality of {oid}")));
-            operands.push(operand.ok_or_else(impossible)?);
-        }
-        Ok(Expr::Operation { operator: applied.operator, operands, kind: applied.result.into() })
     }
 
     /// The value of both sides' column: the one that is there in every row, or the first that is.

@@ -4,15 +4,15 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
 
-/// Regroups all expressions in a tree of the parser's.
-pub fn settle<T: VisitMut>(tree: &mut T) {
+/// Regroups every expression of `tree`.
+pub fn group<T: VisitMut>(tree: &mut T) {
     // Nothing breaks off.
-    let _ = tree.visit(&mut Settle);
+    let _ = tree.visit(&mut Groups);
 }
 
-struct Settle;
+struct Groups;
 
-impl VisitorMut for Settle {
+impl VisitorMut for Groups {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
@@ -140,10 +140,8 @@ fn is_other(op: &BinaryOperator) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::sql::sqlparser::ast::visit_expressions_mut;
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
-    use std::ops::ControlFlow;
 
     /// With parentheses around what belongs together.
     fn grouped(expr: &Expr) -> String {
@@ -175,11 +173,7 @@ mod tests {
         ] {
             let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(written).unwrap();
             let mut expr = parser.parse_expr().unwrap();
-            lower(&mut expr);
-            let _ = visit_expressions_mut(&mut expr, |expr| {
-                regroup(expr);
-                ControlFlow::<()>::Continue(())
-            });
+            group(&mut expr);
             assert_eq!(grouped(&expr), expected, "{written}");
         }
     }
