@@ -99,10 +99,10 @@ impl Binder<'_> {
                 self.relation(name, alias.as_ref(), known)
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
-                let outside = self.around.len();
-                self.around.extend(known.entries.iter().cloned());
+                let around = known.entries.iter().chain(&self.around).cloned().collect();
+                let outside = std::mem::replace(&mut self.around, around);
                 let rows = self.nested(subquery);
-                self.around.truncate(outside);
+                self.around = outside;
                 self.derived(rows?, None, alias.as_ref(), known)
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
@@ -164,7 +164,8 @@ impl Binder<'_> {
         known.entries.push(Rc::new(Entry {
             name: called.clone(),
             relation: Some(last),
-            columns: columns.iter().map(|(name, id, _)| (name.clone(), *id)).collect(),
+            columns: columns.iter().map(|(name, id, _)| (name.clone(), Some(*id))).collect(),
+            is_around: true,
             key,
         }));
         let columns = columns.into_iter().map(|(name, id, kind)| Column { name, value: Expr::Column { id, kind } });
@@ -181,17 +182,18 @@ impl Binder<'_> {
         alias: Option<&TableAlias>,
         known: &mut Scope,
     ) -> Bound<Source> {
-        let (node, outputs) = self.outputs(rows.node, rows.items)?;
+        let (node, outputs) = self.distinct_outputs(rows.node, rows.items)?;
         let (name, names) = self::alias(alias)?;
         let name = name.or(called.map(str::to_string));
         // PostgreSQL's own name for what has none.
         let told = name.clone().unwrap_or_else(|| "unnamed_subquery".into());
         available("table", &told, outputs.len(), names.len())?;
         let mut columns = vec![];
-        let mut entry = Entry { name: told, relation: called.map(str::to_string), columns: vec![], key: vec![] };
+        let mut entry =
+            Entry { name: told, relation: called.map(str::to_string), columns: vec![], is_around: true, key: vec![] };
         for (at, output) in outputs.into_iter().enumerate() {
             let name = names.get(at).cloned().unwrap_or(output.name);
-            entry.columns.push((name.clone(), output.column));
+            entry.columns.push((name.clone(), Some(output.column)));
             columns.push(Column { name, value: Expr::Column { id: output.column, kind: output.kind } });
         }
         known.entries.push(Rc::new(entry));
@@ -217,7 +219,13 @@ fn renamed(source: Source, alias: &TableAlias, known: &mut Scope) -> Bound<Sourc
     for (column, name) in columns.iter_mut().zip(names) {
         column.name = name;
     }
-    known.entries.push(Rc::new(Entry { name: name.clone(), relation: None, columns: vec![], key: vec![] }));
+    known.entries.push(Rc::new(Entry {
+        name: name.clone(),
+        relation: None,
+        columns: vec![],
+        is_around: true,
+        key: vec![],
+    }));
     let named = Named { name: Some(name), is_plain: false, is_shown: true, columns };
     Ok(Source { node: source.node, relations: vec![named], order: vec![] })
 }
@@ -254,8 +262,8 @@ fn available(what: &str, name: &str, has: usize, named: usize) -> Bound<()> {
 /// 42712 if a name stands for two relations.
 fn apart(left: &[Named], right: &[Named]) -> Bound<()> {
     let names = |relations: &[Named]| relations.iter().filter_map(|relation| relation.name.clone()).collect::<Vec<_>>();
-    let left = names(left);
-    match names(right).into_iter().find(|name| left.contains(name)) {
+    let right = names(right);
+    match names(left).into_iter().find(|name| right.contains(name)) {
         Some(name) => Err(Error::new("42712", format!("table name \"{name}\" specified more than once")).into()),
         None => Ok(()),
     }

@@ -6,7 +6,7 @@
 //!
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
 //! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations and
-//! joins), [`scope`] (what names mean), [`select`] (SELECT), [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses
+//! joins), [`scope`] (what names mean), `suggest` (what may have been meant), [`select`] (SELECT), [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses
 //! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
 //! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
 //! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and
@@ -35,6 +35,7 @@ pub mod rows;
 pub mod scope;
 pub mod select;
 pub mod set;
+mod suggest;
 pub mod targets;
 #[cfg(test)]
 mod tests;
@@ -83,7 +84,7 @@ pub struct Binder<'a> {
     /// Queries of WITH that can be read by name, the innermost at the end; and the names of those that come after what is being bound.
     pub common: Vec<Common>,
     pub future: Vec<String>,
-    /// What FROM of the queries around reads.
+    /// What FROM of the queries around reads, and the parts before of a UNION; the nearest first.
     pub around: Vec<Rc<Entry>>,
     /// How many have been bound.
     pub queries: usize,

@@ -4,6 +4,7 @@ use super::Binder;
 use super::rows::Item;
 use crate::bound::{Bound, Expr, Node, Output};
 use crate::postgres::types::UNKNOWN;
+use std::collections::HashSet;
 
 impl Binder<'_> {
     /// Makes columns, beside those of `node`, of the values that are none; what is UNKNOWN is left.
@@ -37,5 +38,21 @@ impl Binder<'_> {
             other => unreachable!("no column was made of {other:?}"),
         };
         Ok((node, names.into_iter().zip(values).map(output).collect()))
+    }
+
+    /// The same, no two of them as one column: another query can tell them apart.
+    pub fn distinct_outputs(&mut self, node: Node, items: Vec<Item>) -> Bound<(Node, Vec<Output>)> {
+        let (node, mut outputs) = self.outputs(node, items)?;
+        let mut seen = HashSet::new();
+        let mut columns = vec![];
+        for output in &mut outputs {
+            if !seen.insert(output.column) {
+                let id = self.column();
+                let same = Expr::Column { id: std::mem::replace(&mut output.column, id), kind: output.kind };
+                columns.push((id, same));
+            }
+        }
+        let node = if columns.is_empty() { node } else { Node::Extend { input: Box::new(node), columns } };
+        Ok((node, outputs))
     }
 }

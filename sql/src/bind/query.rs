@@ -3,16 +3,13 @@
 use super::Binder;
 use super::order::{Fetch, Tail};
 use super::position::{self, placed};
-use super::rows::{Nested, Rows};
+use super::rows::{Nested, RED_ZONE, Rows, STACK};
 use crate::bound::{Bound, Query, Unbound, not_yet};
 use crate::error::Error;
 use datafusion::sql::sqlparser::ast::{self, LimitClause, Offset, OrderBy, OrderByKind, SetExpr};
 
 /// Queries of a statement, those of WITH as often as they are read: a plan is as deep as they are nested.
 const QUERIES: usize = 500;
-/// Stack that a query takes at most until the next one within it, and how much is taken at once if there is less.
-const RED_ZONE: usize = 256 << 10;
-const STACK: usize = 4 << 20;
 
 impl Binder<'_> {
     /// A statement.

@@ -1,9 +1,11 @@
 //! What names mean at a place of a query: relations by their names, columns by theirs.
 
 use super::position::{of_word, placed};
+use super::suggest;
 use crate::bound::{Bound, ColumnId, Expr, Unbound, not_yet};
 use crate::error::Error;
-use crate::postgres::functions;
+use crate::postgres::resolve::{self, Call};
+use crate::postgres::types::RECORD;
 use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::Ident;
 use std::rc::Rc;
@@ -43,7 +45,7 @@ pub struct Scope {
     pub relations: Vec<Named>,
     /// All of FROM that is left of this place, whether it can be named here or not.
     pub entries: Vec<Rc<Entry>>,
-    /// The same of the queries around.
+    /// The same of the queries around, the nearest first.
     pub around: Vec<Rc<Entry>>,
 }
 
@@ -70,7 +72,10 @@ pub struct Entry {
     pub name: String,
     /// Its own name, if it is a relation or a query of WITH.
     pub relation: Option<String>,
-    pub columns: Vec<(String, ColumnId)>,
+    /// Of a part of a UNION they have no identity.
+    pub columns: Vec<(String, Option<ColumnId>)>,
+    /// It may be named from within, by LATERAL. A part of a UNION may not.
+    pub is_around: bool,
     /// The columns of a unique key without NULLs; none if there is no such key.
     pub key: Vec<ColumnId>,
 }
@@ -82,7 +87,7 @@ impl Scope {
         match name {
             [column] if is_function(column) => not_yet(folded(column)),
             [column] => self.find(column)?.ok_or_else(|| self.unknown(column)),
-            [relation @ .., column] => within(self.relation(relation)?, relation, column),
+            [relation @ .., column] => self.within(self.relation(relation)?, relation, column),
             [] => not_yet("a name without words"),
         }
     }
@@ -122,21 +127,17 @@ impl Scope {
         if self.relations.iter().any(|relation| relation.name.as_ref() == Some(&column)) {
             return Unbound::NotYet("whole rows".into());
         }
-        let has = |entry: &&Rc<Entry>| entry.columns.iter().any(|(name, _)| *name == column);
-        if self.around.iter().any(|entry| has(&entry) || entry.is_called(&column)) {
+        let has = |entry: &Rc<Entry>| entry.columns.iter().any(|(name, _)| *name == column);
+        if self.around.iter().any(|entry| entry.is_around && (has(entry) || entry.is_called(&column))) {
             return Unbound::NotYet("columns of a query around".into());
         }
-        let mut error = Error::new("42703", format!("column \"{column}\" does not exist"));
-        let hidden: Vec<&Rc<Entry>> = self.entries.iter().filter(has).collect();
-        if let [entry] = hidden[..] {
-            let there = format!("There is a column named \"{column}\" in table \"{}\"", entry.name);
-            error = error.detail(format!("{there}, but it cannot be referenced from this part of the query."));
-        } else if !hidden.is_empty() {
-            let there = format!("There are columns named \"{column}\", but they are in tables");
-            error = error.detail(format!("{there} that cannot be referenced from this part of the query."));
-            error = error.hint("Try using a table-qualified name.");
-        }
+        let error = Error::new("42703", format!("column \"{column}\" does not exist"));
+        let error = suggest::column(error, None, &column, self.all());
         Unbound::Wrong(placed(error, of_word(name)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(&self.around).map(|entry| entry.as_ref())
     }
 
     /// 42P01
@@ -154,7 +155,7 @@ impl Scope {
                     error.detail(format!("{there}, but it cannot be referenced from this part of the query."))
                 }
             }
-            None if self.around.iter().any(|entry| entry.is_called(&written)) => {
+            None if self.around.iter().any(|entry| entry.is_around && entry.is_called(&written)) => {
                 return Unbound::NotYet("columns of a query around".into());
             }
             None => Error::new("42P01", format!("missing FROM-clause entry for table \"{written}\"")),
@@ -162,10 +163,26 @@ impl Scope {
         Unbound::Wrong(placed(error, of_word(name)))
     }
 
+    /// The column of `relation`, which was named by `qualifier`.
+    fn within(&self, relation: &Named, qualifier: &[Ident], column: &Ident) -> Bound<Expr> {
+        let (name, position) = (folded(column), qualifier.first().and_then(of_word));
+        if let Some(value) = one(relation.columns.iter(), &name, position)? {
+            return Ok(value);
+        }
+        // `t.f` may be `f(t)`, but no cast.
+        if SYSTEM.contains(&name.as_str()) || matches!(resolve::function(&name, &[RECORD]), Ok(Call::Function { .. })) {
+            return not_yet(format!("{name} of a whole row"));
+        }
+        let table = qualifier.last().map(folded).unwrap_or_default();
+        let error = Error::new("42703", format!("column {table}.{name} does not exist"));
+        let error = suggest::column(error, Some(&table), &name, self.all());
+        Err(Unbound::Wrong(placed(error, position)))
+    }
+
     /// What errors call a column, with its relation.
     pub fn name_of(&self, id: ColumnId) -> Option<String> {
         self.entries.iter().find_map(|entry| {
-            let (name, _) = entry.columns.iter().find(|(_, column)| *column == id)?;
+            let (name, _) = entry.columns.iter().find(|(_, column)| *column == Some(id))?;
             Some(format!("{}.{name}", entry.name))
         })
     }
@@ -175,21 +192,6 @@ impl Entry {
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.relation.as_deref() == Some(name)
     }
-}
-
-/// The column of `relation`, which was named by `qualifier`.
-fn within(relation: &Named, qualifier: &[Ident], column: &Ident) -> Bound<Expr> {
-    let (name, position) = (folded(column), qualifier.first().and_then(of_word));
-    if let Some(value) = one(relation.columns.iter(), &name, position)? {
-        return Ok(value);
-    }
-    // `t.f` may be `f(t)`.
-    if SYSTEM.contains(&name.as_str()) || !functions::named(&name).is_empty() {
-        return not_yet(format!("{name} of a whole row"));
-    }
-    let table = qualifier.last().map(folded).unwrap_or_default();
-    let error = Error::new("42703", format!("column {table}.{name} does not exist"));
-    Err(Unbound::Wrong(placed(error, position)))
 }
 
 fn one<'a>(columns: impl Iterator<Item = &'a Column>, name: &str, position: Option<usize>) -> Bound<Option<Expr>> {

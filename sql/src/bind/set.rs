@@ -5,22 +5,25 @@ use super::expression::Place;
 use super::group::Groups;
 use super::order::{By, Tail};
 use super::position::{located, placed};
-use super::rows::{Item, Nested, Rows};
-use super::scope::{Column, Named, Scope};
+use super::rows::{Item, Nested, RED_ZONE, Rows, STACK};
+use super::scope::{Column, Entry, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Set, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::types::UNKNOWN;
-use datafusion::sql::sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, SetOperator, SetQuantifier};
+use std::rc::Rc;
 
 impl Binder<'_> {
     /// A body of which other ones are parts; `tail` stands after all of them.
     pub fn combined(&mut self, body: &SetExpr, tail: &Tail) -> Bound<Rows> {
-        let Rows { node, items, .. } = self.combination(body)?;
+        let outside = self.around.clone();
+        let Rows { node, items, .. } = self.combination(body, &mut 0)?;
+        let around = std::mem::replace(&mut self.around, outside);
         let column = |item: &Item| Column { name: item.name.clone(), value: item.value.clone() };
         let columns = items.iter().map(column).collect();
         let shown = Named { name: None, is_plain: false, is_shown: true, columns };
-        let scope = Scope { relations: vec![shown], entries: vec![], around: self.around.clone() };
+        let scope = Scope { relations: vec![shown], entries: vec![], around };
         let target = |Item { name, value, position }| Target { name, value, syntax: None, position, is_shown: true };
         let mut targets: Vec<Target> = items.into_iter().map(target).collect();
         let count = targets.len();
@@ -39,8 +42,16 @@ impl Binder<'_> {
         Ok(Rows { node, items, order, is_sorted: false }.limited(limit))
     }
 
-    fn combination(&mut self, body: &SetExpr) -> Bound<Rows> {
-        let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return self.part(body) };
+    /// `parts` are how many there have been.
+    fn combination(&mut self, body: &SetExpr, parts: &mut usize) -> Bound<Rows> {
+        match bare(body) {
+            body @ SetExpr::SetOperation { .. } => stacker::maybe_grow(RED_ZONE, STACK, || self.pair(body, parts)),
+            part => self.part(part, parts),
+        }
+    }
+
+    fn pair(&mut self, body: &SetExpr, parts: &mut usize) -> Bound<Rows> {
+        let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return self.part(body, parts) };
         let (set, word) = match op {
             SetOperator::Union => (Set::Union, "UNION"),
             SetOperator::Intersect => (Set::Intersect, "INTERSECT"),
@@ -54,7 +65,7 @@ impl Binder<'_> {
                 return not_yet("BY NAME");
             }
         };
-        let (left, right) = (self.combination(left)?, self.combination(right)?);
+        let (left, right) = (self.combination(left, parts)?, self.combination(right, parts)?);
         if left.items.len() != right.items.len() {
             let error = Error::syntax(format!("each {word} query must have the same number of columns"));
             return Err(Unbound::Wrong(placed(error, right.items.iter().find_map(|item| item.position))));
@@ -103,10 +114,36 @@ impl Binder<'_> {
     }
 
     /// One that has no parts, or clauses of its own.
-    fn part(&mut self, body: &SetExpr) -> Bound<Rows> {
-        match body {
+    fn part(&mut self, body: &SetExpr, parts: &mut usize) -> Bound<Rows> {
+        let rows = match body {
             SetExpr::Query(query) => self.nested(query),
             body => self.simple(body, &Tail::default()),
-        }
+        }?;
+        *parts += 1;
+        // PostgreSQL's own name for it, which errors of later parts say.
+        let name = format!("*SELECT* {parts}");
+        let columns = rows.items.iter().map(|item| (item.name.clone(), None)).collect();
+        self.around.insert(0, Rc::new(Entry { name, relation: None, columns, is_around: false, key: vec![] }));
+        Ok(rows)
+    }
+}
+
+/// Without parentheses that have nothing else in them.
+fn bare(body: &SetExpr) -> &SetExpr {
+    let SetExpr::Query(query) = body else { return body };
+    match query.as_ref() {
+        Query {
+            with: None,
+            body,
+            order_by: None,
+            limit_clause: None,
+            fetch: None,
+            locks,
+            for_clause: None,
+            settings: None,
+            format_clause: None,
+            pipe_operators,
+        } if locks.is_empty() && pipe_operators.is_empty() => bare(body),
+        _ => body,
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::statement::{is_chain, type_name};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, TrimWhereField,
 };
 use std::collections::HashMap;
 
@@ -123,34 +123,51 @@ fn is_column(expr: &Expr) -> bool {
 
 /// Postgres' name for a column that computes `expr`.
 pub fn of(expr: &Expr) -> String {
-    name(expr).unwrap_or_else(|| "?column?".into())
+    name(expr).map_or_else(|| UNNAMED.into(), |Name { text, .. }| text)
 }
 
-fn name(expr: &Expr) -> Option<String> {
-    let fixed = |name: &str| Some(name.to_string());
+const UNNAMED: &str = "?column?";
+
+struct Name {
+    text: String,
+    /// A type's, or `case`: a cast or a CASE around it has a name of its own.
+    is_weak: bool,
+}
+
+fn name(expr: &Expr) -> Option<Name> {
+    let strong = |text: String| Some(Name { text, is_weak: false });
+    let weak = |text: String| Some(Name { text, is_weak: true });
+    let fixed = |text: &str| strong(text.into());
     match expr {
-        Expr::Identifier(ident) => Some(folded(ident)),
-        Expr::CompoundIdentifier(idents) => idents.last().map(folded),
+        Expr::Identifier(ident) => strong(folded(ident)),
+        Expr::CompoundIdentifier(idents) => idents.last().map(folded).and_then(strong),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name(inner),
         Expr::CompoundFieldAccess { root, .. } => name(root),
         Expr::Function(function) if is_chain(function) => None,
-        Expr::Function(function) => function.name.0.last().and_then(|part| part.as_ident()).map(folded),
-        Expr::Cast { expr, data_type, .. } => name(expr).or_else(|| type_name(data_type)),
-        Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Value(value) => match value.value {
-            Value::Boolean(_) => fixed("bool"),
-            _ => None,
+        Expr::Function(function) => {
+            function.name.0.last().and_then(|part| part.as_ident()).map(folded).and_then(strong)
+        }
+        Expr::Cast { expr, data_type, .. } => match name(expr) {
+            Some(inner) if !inner.is_weak => Some(inner),
+            inner => type_name(data_type).and_then(weak).or(inner),
         },
-        Expr::Interval(_) => fixed("interval"),
-        Expr::Case { else_result, .. } => else_result.as_ref().and_then(|e| name(e)).or_else(|| fixed("case")),
+        Expr::TypedString(typed) => type_name(&typed.data_type).and_then(weak),
+        Expr::Interval(_) => weak("interval".into()),
+        Expr::Case { else_result, .. } => match else_result.as_ref().and_then(|result| name(result)) {
+            Some(inner) if !inner.is_weak => Some(inner),
+            _ => weak("case".into()),
+        },
         Expr::Exists { .. } => fixed("exists"),
-        Expr::Subquery(query) => first_name(&query.body),
+        Expr::Subquery(query) => strong(first_name(&query.body).unwrap_or_else(|| UNNAMED.into())),
         Expr::Extract { .. } => fixed("extract"),
         Expr::Ceil { .. } => fixed("ceil"),
         Expr::Floor { .. } => fixed("floor"),
         Expr::Position { .. } => fixed("position"),
+        Expr::Substring { shorthand: true, .. } => fixed("substr"),
         Expr::Substring { .. } => fixed("substring"),
         Expr::Overlay { .. } => fixed("overlay"),
+        Expr::Trim { trim_where: Some(TrimWhereField::Leading), .. } => fixed("ltrim"),
+        Expr::Trim { trim_where: Some(TrimWhereField::Trailing), .. } => fixed("rtrim"),
         Expr::Trim { .. } => fixed("btrim"),
         Expr::Array(_) => fixed("array"),
         Expr::Tuple(_) => fixed("row"),
@@ -162,7 +179,7 @@ fn name(expr: &Expr) -> Option<String> {
 fn first_name(body: &SetExpr) -> Option<String> {
     match body {
         SetExpr::Select(select) => match select.projection.first()? {
-            SelectItem::UnnamedExpr(expr) => name(expr),
+            SelectItem::UnnamedExpr(expr) => Some(of(expr)),
             SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
             _ => None,
         },
