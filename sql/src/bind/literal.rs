@@ -46,7 +46,6 @@ impl Binder<'_> {
                 Err(Unbound::Wrong(position::placed(error, position)))
             }
             1..=MOST => {
-                self.parameters.see(number, position);
                 let kind = self.parameters.used(number);
                 let kind = if kind == Kind::UNKNOWN { kind } else { held(kind)? };
                 Ok(Expr::Parameter { number, kind })
