@@ -63,12 +63,7 @@ impl Binder<'_> {
             Form::CompoundIdentifier(names) => place.scope.column(names),
             Form::Nested(inner) => self.expression(inner, place),
             Form::Value(value) => self.literal(value),
-            Form::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }) => {
-                let to = kind::of(data_type)?;
-                let Some(text) = literal::text(&value.value) else { return not_yet(format!("literal {expr}")) };
-                let text = self.unknown(text, position::at(value.span));
-                self.cast(text, to)
-            }
+            Form::TypedString(typed) => self.typed(typed),
             Form::Interval(interval) => {
                 let text = self.unknown(&literal::amount(interval)?, position::of(&interval.value));
                 self.cast(text, Kind::of(&Type::Interval))
@@ -122,6 +117,18 @@ impl Binder<'_> {
                 Some(call) => self.formed(call, place),
                 None => self.predicate(other, place),
             },
+        }
+    }
+
+    fn typed(&mut self, written: &TypedString) -> Bound<Expr> {
+        let TypedString { data_type, value, uses_odbc_syntax } = written;
+        let to = kind::of(data_type)?;
+        match literal::text(&value.value) {
+            Some(text) if !uses_odbc_syntax => {
+                let text = self.unknown(text, position::at(value.span));
+                self.cast(text, to)
+            }
+            _ => not_yet(format!("literal {written}")),
         }
     }
 
