@@ -101,6 +101,11 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     builder.build()
 }
 
+/// The time zone of a session.
+pub fn zone(state: &SessionState) -> &str {
+    state.config_options().execution.time_zone.as_deref().unwrap_or("UTC")
+}
+
 /// What types' names mean. A session knows it, but does not tell.
 pub fn types() -> Arc<dyn TypePlanner> {
     Arc::new(operators::Types)
