@@ -3,7 +3,7 @@
 use super::{WireType, binary};
 use crate::catalog::system::{Tag, pg_proc};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use std::ops::Range;
@@ -90,11 +90,7 @@ pub(super) enum Writer<'a> {
 impl Encoder {
     pub fn new(batch: &RecordBatch, columns: &[Column], formats: &Formats, zone: Zone) -> Result<Self> {
         let prepare = |(i, (column, array)): (usize, (&Column, &ArrayRef))| {
-            let wanted = match &column.wire_type.kind {
-                // Any precision and scale prints itself.
-                Type::Numeric(_) if array.data_type().is_decimal() => wide_decimal(array),
-                kind => kind.arrow(),
-            };
+            let wanted = printed(&column.wire_type.kind, array.data_type());
             let array = if *array.data_type() == wanted {
                 array.clone()
             } else {
@@ -156,7 +152,7 @@ impl Prepared {
         Ok(match &self.wire_type.kind {
             _ if self.binary => Writer::Binary(self),
             Type::Bool => Writer::Bool(self.array.as_boolean()),
-            Type::Int8 if self.wire_type.tag == Some(Tag::Regproc) => Writer::Text(&self.array, self.functions()),
+            Type::Int8 if self.wire_type.is(Tag::Regproc) => Writer::Text(&self.array, self.functions()),
             _ => Writer::Text(&self.array, printer(self.array.as_ref(), zone)?),
         })
     }
@@ -171,11 +167,18 @@ impl Prepared {
     }
 }
 
-fn wide_decimal(array: &ArrayRef) -> arrow::datatypes::DataType {
-    use arrow::datatypes::DataType::*;
-    match *array.data_type() {
-        Decimal32(p, s) | Decimal64(p, s) => Decimal128(p, s),
-        ref wide => wide.clone(),
+/// The Arrow type in which values of `kind` that are held as `held` are printed: the one of `kind`, but any precision and scale prints
+/// itself.
+fn printed(kind: &Type, held: &DataType) -> DataType {
+    match (kind, held) {
+        (Type::Numeric(_), DataType::Decimal32(p, s) | DataType::Decimal64(p, s)) => DataType::Decimal128(*p, *s),
+        (Type::Numeric(_), DataType::Decimal128(..) | DataType::Decimal256(..)) => held.clone(),
+        (Type::Array(element), DataType::List(items))
+            if matches!(element.as_ref(), Type::Numeric(_)) && items.data_type().is_decimal() =>
+        {
+            held.clone()
+        }
+        _ => kind.arrow(),
     }
 }
 
