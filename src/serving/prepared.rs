@@ -51,9 +51,9 @@ impl Prepared {
     fn bytes(&self) -> usize {
         const SMALL: usize = 1 << 10;
         let Some(parsed) = &self.parsed else { return SMALL };
-        let weight = weir_sql::statement::weight(&parsed.text);
+        let weight = parsed.text.len() + weir_sql::statement::weight(&parsed.text);
         let plan = if matches!(parsed.statement, Statement::Query(_)) { weight } else { 0 };
-        SMALL + parsed.text.len() + weight + plan
+        SMALL + weight + plan
     }
 }
 

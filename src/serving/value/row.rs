@@ -221,7 +221,8 @@ pub(super) fn value(out: &mut BytesMut, writer: &Writer, row: usize, text: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::{Decimal128Array, Int64Array, ListArray, StringViewArray};
+    use arrow::datatypes::Decimal128Type;
     use std::sync::Arc;
     use weir_sql::types::TYPE_KEY;
 
@@ -254,6 +255,23 @@ mod tests {
             (0..4).map(|row| writers[0].print(row, &mut text).expect("text").then(|| text.clone())).collect();
         let shown: Vec<Option<&str>> = shown.iter().map(Option::as_deref).collect();
         assert_eq!(shown, [Some("int4pl"), Some("pg_catalog.abs"), Some("-"), None]);
+    }
+
+    #[test]
+    fn decimals_are_shown_as_they_are_held_whatever_is_told_of_them() {
+        let scalars = Decimal128Array::from(vec![150]).with_precision_and_scale(10, 2).expect("decimals");
+        let lists = ListArray::from_iter_primitive::<Decimal128Type, _, _>([Some([Some(15_000_000_000)])]);
+        let batch =
+            RecordBatch::try_from_iter([("a", Arc::new(scalars) as ArrayRef), ("b", Arc::new(lists) as ArrayRef)]);
+        let kinds = [Type::Numeric(None), Type::Array(Box::new(Type::Numeric(None)))];
+        let columns = kinds.map(|kind| Column { name: "n".into(), wire_type: WireType::from(kind) });
+        let encoder =
+            Encoder::new(&batch.expect("a batch"), &columns, &Formats::default(), Zone::UTC).expect("encoder");
+        let mut text = String::new();
+        for (writer, expected) in encoder.writers().expect("writers").iter().zip(["1.50", "{1.5000000000}"]) {
+            assert!(writer.print(0, &mut text).expect("text"));
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]
