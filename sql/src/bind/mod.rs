@@ -28,10 +28,13 @@ pub mod select;
 mod tests;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
+use crate::catalog;
 use crate::session::{Settings, group};
+use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
 use position::Literals;
+use std::sync::Arc;
 
 /// What a relation's name means.
 pub trait Relations {
@@ -47,6 +50,16 @@ pub struct Relation {
     /// Places of the columns of a unique key without NULLs, if there is one.
     pub key: Option<Vec<usize>>,
     pub table: Table,
+}
+
+impl Relation {
+    /// `relation` of a catalog, read as `table`.
+    pub fn of(relation: &catalog::Relation, table: Arc<dyn TableSource>) -> Self {
+        let has_null = |key: &[usize]| key.iter().any(|&column| relation.columns[column].nullable);
+        let key = relation.key.as_ref().filter(|key| !key.is_empty() && !has_null(key)).cloned();
+        let columns = Kind::columns(&relation.columns);
+        Self { name: relation.name.clone(), columns, key, table: Table(table) }
+    }
 }
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
