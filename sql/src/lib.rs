@@ -1,11 +1,12 @@
 //! Weir's SQL: statements, types, Postgres' functions, and the planner from SQL to incremental plans.
 //!
-//! In reading order: [`types`] (Postgres types and their Arrow shapes), [`numeric`] (exact decimals of varying scale),
-//! [`statement`] (what a client can say), [`catalog`] (what the planner asks about relations), [`function`] (Postgres' scalar
-//! functions for DataFusion), [`total`] (what is kept of groups of values), [`aggregate`] (what is made of it), [`session`] (a
-//! DataFusion session with our semantics), [`scalar`] (stored expressions and their evaluation row-error by row-error), [`plan`]
-//! (the incremental plan), [`planner`] (SQL to plan), [`stop`] (of planning that nobody waits for), [`room`] (how much a function
-//! may make at once).
+//! In reading order: [`types`] (Postgres types and their Arrow shapes), [`numeric`] (exact decimals of varying scale), [`statement`] (what
+//! a client can say), [`catalog`] (what the planner asks about relations), [`postgres`] (what PostgreSQL has: lists, and the rules of
+//! choosing from them), [`bound`] (a query whose names and types are settled), [`bind`] (syntax trees to that), [`function`] (Postgres'
+//! scalar functions for DataFusion), [`total`] (what is kept of groups of values), [`aggregate`] (what is made of it), [`logical`] (bound
+//! queries to DataFusion's logical plans), [`session`] (a DataFusion session with our semantics, and the way of queries that are not
+//! bound), [`scalar`] (stored expressions and their evaluation row-error by row-error), [`plan`] (the incremental plan), [`planner`] (SQL
+//! to plan), [`stop`] (of planning that nobody waits for), [`room`] (how much a function may make at once).
 //!
 //! No I/O, no clock, no async. Knows nothing of storage.
 

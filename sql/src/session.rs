@@ -5,7 +5,8 @@
 //! name otherwise, refuse or misread), then its planner with our operators and types, then the analyzer with our coercion before
 //! its own, then [`sound`], which refuses what the optimizer would get wrong, then any of its optimizers, then [`guard`] on what
 //! is to be run. Among the optimizer's rules are some of ours ([`mod@corrected`]). [`prepare`] refuses, too: syntax by [`refuse`],
-//! functions that are not [`checked`]. What it lets pass is [`offered`].
+//! functions that are not [`checked`]. What it lets pass is [`offered`]. Of a query that was bound ([`crate::bind`]) there is a plan
+//! without all that: it begins with the analyzer.
 
 mod alias;
 mod bounded;
@@ -100,6 +101,11 @@ pub fn state(settings: &Settings, now: Option<i64>) -> SessionState {
     let functions = builder.aggregate_functions().get_or_insert_default();
     replace(functions, select::all(), |function| (function.name(), function.aliases()));
     builder.build()
+}
+
+/// The time zone of a session.
+pub fn zone(state: &SessionState) -> &str {
+    state.config_options().execution.time_zone.as_deref().unwrap_or("UTC")
 }
 
 /// What types' names mean. A session knows it, but does not tell.

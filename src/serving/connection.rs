@@ -494,7 +494,8 @@ async fn execute(
                 attended(&server, outgoing, session.execute(parsed, &arguments)).await?
             }
             (Life::Ready, None) => {
-                as_described(session.execute(parsed, &arguments).await?, statement.columns.as_deref())?
+                let outcome = session.execute_prepared(&statement, parsed, &arguments).await?;
+                as_described(outcome, statement.columns.as_deref())?
             }
             (state, _) => {
                 session.usable(false)?;

@@ -2,9 +2,9 @@
 //!
 //! In reading order: this file (accepting), [`server`] (what all sessions share), [`wire`] and [`decode`] (messages), [`doors`],
 //! [`startup`], [`auth`], [`scram`] and [`cancel`] (who connects), [`connection`] (the simple and the extended protocol), [`session`] (one
-//! client's state; planning and pinning), [`variable`], [`transaction`] and [`kept`] (transactions), [`holding`] (what they take of the
-//! queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`] (types
-//! on the wire), [`http`] and [`metrics`], [`ordeal`] (for tests).
+//! client's state, and pinning), [`planning`], [`variable`], [`transaction`] and [`kept`] (transactions), [`holding`] (what they take of
+//! the queries' memory), [`prepared`], [`statement`] (what each statement does), [`query`] (SELECT), [`pool`] (its threads), [`value`]
+//! (types on the wire), [`http`] and [`metrics`], [`ordeal`] (for tests).
 
 mod arguments;
 pub mod auth;
@@ -17,6 +17,7 @@ pub mod http;
 pub mod kept;
 pub mod metrics;
 pub mod ordeal;
+mod planning;
 pub mod pool;
 pub mod prepared;
 pub mod query;

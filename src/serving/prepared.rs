@@ -3,14 +3,16 @@
 use super::arguments::Arguments;
 use super::holding::Holding;
 use super::pool::Pool;
-use super::query::apart;
 use super::query::run::Rows;
+use super::query::{Planned, Planner, apart};
 use super::statement::Tag;
 use super::value::row::{Column, Formats};
+use crate::catalog::Catalog;
 use datafusion::execution::memory_pool::MemoryPool;
 use std::collections::HashMap;
-use std::sync::Arc;
-use weir_sql::statement::Parsed;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use weir_sql::session::Settings;
+use weir_sql::statement::{Parsed, Statement};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
@@ -20,13 +22,61 @@ pub struct Prepared {
     pub parameters: Vec<Type>,
     /// `None`: yields no rows.
     pub columns: Option<Vec<Column>>,
+    /// The plan that was made of it last, if another execution may use it.
+    kept: Mutex<Option<Kept>>,
 }
 
 impl Prepared {
-    /// Bytes that it takes, roughly.
+    pub fn new(
+        parsed: Option<Parsed>,
+        parameters: Vec<Type>,
+        columns: Option<Vec<Column>>,
+        kept: Option<Kept>,
+    ) -> Self {
+        Self { parsed, parameters, columns, kept: Mutex::new(kept) }
+    }
+
+    /// Its plan, if `planner` would make the same.
+    pub fn kept(&self, planner: &Planner) -> Option<Planned> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|kept| kept.holds(planner)).map(|kept| kept.planned.clone())
+    }
+
+    /// Uses `kept` from now on.
+    pub fn keep(&self, kept: Option<Kept>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    /// Bytes that it takes, roughly, with a plan if it may come to have one.
     fn bytes(&self) -> usize {
         const SMALL: usize = 1 << 10;
-        SMALL + self.parsed.as_ref().map_or(0, |parsed| parsed.text.len() + weir_sql::statement::weight(&parsed.text))
+        let Some(parsed) = &self.parsed else { return SMALL };
+        let weight = parsed.text.len() + weir_sql::statement::weight(&parsed.text);
+        let plan = if matches!(parsed.statement, Statement::Query(_)) { weight } else { 0 };
+        SMALL + weight + plan
+    }
+}
+
+/// A plan and what it was made of.
+pub struct Kept {
+    planned: Planned,
+    /// Every change makes another one. It is not kept alive.
+    catalog: Weak<Catalog>,
+    settings: Settings,
+}
+
+impl Kept {
+    /// `planned` by `planner`; `None` of what is of its time.
+    pub fn of(planner: &Planner, planned: &Planned) -> Option<Self> {
+        planned.is_lasting().then(|| Self {
+            planned: planned.clone(),
+            catalog: Arc::downgrade(planner.catalog()),
+            settings: planner.settings().clone(),
+        })
+    }
+
+    fn holds(&self, planner: &Planner) -> bool {
+        std::ptr::eq(self.catalog.as_ptr(), Arc::as_ptr(planner.catalog())) && self.settings == *planner.settings()
     }
 }
 

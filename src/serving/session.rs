@@ -1,12 +1,12 @@
-//! One client's session: its variables, its transaction, and how a statement is planned, bound to an epoch and run.
+//! One client's session: its variables, its transaction, and how a plan is bound to an epoch and run.
 
 use super::Server;
 use super::arguments::Arguments;
 use super::prepared::{Portal, Statements};
 use super::query::bound::{Bound, PinnedRelation};
 use super::query::run::{self, Rows};
-use super::query::time_travel::{self, Past};
-use super::query::{self, Ground, Planned, Planner, names, rewrite, template};
+use super::query::time_travel::Past;
+use super::query::{self, Planned, Planner, names};
 use super::transaction::{Block, Finished, Room, Transaction};
 use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
@@ -14,7 +14,6 @@ use crate::catalog::system::{self, Facts};
 use crate::coordinator::request::{Inspection, Request};
 use crate::coordinator::told::told;
 use crate::dataflow::relations::{Unreadable, Wanted};
-use datafusion::sql::sqlparser::ast;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +22,7 @@ use tokio::sync::oneshot;
 use weir_sql::catalog::RelationId;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
-use weir_storage::history::{At, Found, Snapshot};
+use weir_storage::history::Snapshot;
 
 /// System tables that need nothing of the coordinator's answer without it rather than not at all.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,92 +137,6 @@ impl Session {
         Transaction::new(config.env.clock.now(), self.variables.on("default_transaction_read_only"), room)
     }
 
-    /// A planner over the catalog as of now.
-    pub fn planner(&mut self) -> Result<Planner> {
-        let now = self.transaction()?.started;
-        let server = &self.server;
-        let session = server.handle.sessions.of(&self.variables.settings());
-        let ground = Ground::new(session, now, self.catalog(), server.config.functions.clone());
-        let pool = server.config.pool.clone();
-        Ok(Planner::new(ground, pool).with_search_path(self.variables.search_path()))
-    }
-
-    /// Brings a query into the form that can be planned. Its tables are read as they are: [`Session::read`] reads the past, too.
-    pub fn readable(&self, query: &ast::Query) -> Result<ast::Query> {
-        time_travel::refuse(query)?;
-        self.rewritten(query.clone())
-    }
-
-    fn rewritten(&self, mut query: ast::Query) -> Result<ast::Query> {
-        // Before calls that are named after their functions are replaced.
-        weir_sql::session::names::name_results(&mut query);
-        let catalog = self.catalog();
-        let search_path = self.variables.search_path();
-        let scope = rewrite::Scope {
-            catalog: &catalog,
-            user: &self.user,
-            pid: self.pid,
-            version: VERSION,
-            search_path: &search_path,
-            setting: &|name| self.setting(name).ok(),
-        };
-        rewrite::rewrite(&mut query, &scope)?;
-        Ok(query)
-    }
-
-    /// Plans and starts a query.
-    pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
-        let (query, planner) = self.read(query).await?;
-        let planned = planner.plan(&query, &arguments.types).await?;
-        self.open(&planner, planned, arguments, Epoch::ZERO).await
-    }
-
-    /// A query in the form that can be planned, and the planner for it: over what is, or over what was at the time that it names.
-    pub async fn read(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
-        let mut query = query.clone();
-        let times = time_travel::take(&mut query)?;
-        let (query, planner) = (self.rewritten(query)?, self.planner()?);
-        let mut asked = vec![];
-        for time in times {
-            asked.push(self.time(&planner, time).await?);
-        }
-        asked.dedup();
-        match asked.as_slice() {
-            [] => Ok((query, planner)),
-            [at] => Ok((query, planner.as_of(self.past(*at).await?))),
-            _ => Err(Error::unsupported("reading relations as of different times in one query")
-                .hint("Write FOR SYSTEM_TIME AS OF with the same time after each of them.")),
-        }
-    }
-
-    /// What a constant after FOR SYSTEM_TIME AS OF means.
-    async fn time(&self, planner: &Planner, time: ast::Expr) -> Result<At> {
-        let query = |time: ast::Expr| self.rewritten(template::constant(time)?);
-        let (_, columns) = planner.describe(&query(time.clone())?, &[]).await?;
-        let kind = columns.first().ok_or_else(|| Error::internal("a time without a column"))?;
-        let time = query(rewrite::cast(time, time_travel::cast_to(&kind.wire_type.kind)?))?;
-        time_travel::at(&planner.evaluate(&time).await?.ok_or_else(time_travel::not_constant)?)
-    }
-
-    async fn past(&self, at: At) -> Result<Arc<Past>> {
-        let (env, progress) = (&self.server.config.env, self.server.handle.progress.borrow().clone());
-        if let Some(error) = progress.stopped {
-            return Err(error);
-        }
-        let future = match at {
-            At::Epoch(epoch) => epoch > progress.closed,
-            At::Time(time) => time > env.clock.now(),
-        };
-        if future {
-            return Err(time_travel::not_yet());
-        }
-        let found = self.server.handle.history.open(env, at).await;
-        match found.map_err(|e| Error::new("58030", format!("the past cannot be read: {e}")))? {
-            Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(*snapshot))?)),
-            Found::Later(oldest) => Err(time_travel::too_old(oldest)),
-        }
-    }
-
     /// Starts a planned query at an epoch of at least `at_least`.
     pub async fn open(
         &mut self,
@@ -243,8 +156,8 @@ impl Session {
         let catalog = self.catalog();
         bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
         let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
-        let server = &self.server;
-        run::start(planner.state().clone(), plan, bound, server.runtime.clone(), &server.config.pool).await
+        let (server, columns) = (&self.server, planned.columns);
+        run::start(planner.state().clone(), plan, columns, bound, server.runtime.clone(), &server.config.pool).await
     }
 
     /// A block's own writes are not readable before COMMIT. Statements that were only sent together see each other: what came

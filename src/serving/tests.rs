@@ -605,6 +605,39 @@ fn a_prepared_statement_whose_columns_changed_is_refused() {
 }
 
 #[test]
+fn a_prepared_query_means_what_it_means_when_it_runs() {
+    threads(async {
+        let world = World::start().await;
+        let client = world.client().await;
+        client.check(NOTES, "(0)").await;
+        let statement = client.prepare("SELECT id FROM notes WHERE id >= $1 ORDER BY id").await.expect("prepares");
+        let moment = client.prepare("SELECT '2020-01-01 00:00'::timestamptz::text").await.expect("prepares");
+        let found = async |least: i32| {
+            let rows = client.query(&statement, &[&least]).await;
+            let code =
+                |error: tokio_postgres::Error| error.code().expect("an error of the server's").code().to_string();
+            rows.map(|rows| rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>()).map_err(code)
+        };
+        assert_eq!(found(0).await, Ok(vec![]));
+        client.check("INSERT INTO notes VALUES (1, 'a'), (2, 'b')", "(2)").await;
+        assert_eq!(found(2).await, Ok(vec![2]), "rows and arguments of this execution");
+        client.check("SET search_path = elsewhere", "(0)").await;
+        assert_eq!(found(0).await, Err("42P01".into()), "no relation of that name is found");
+        client.check("RESET search_path", "(0)").await;
+        client.check("CREATE TABLE other (id INT PRIMARY KEY)", "(0)").await;
+        assert_eq!(found(0).await, Ok(vec![1, 2]), "the catalog is another one");
+        client.check("DROP TABLE notes", "(0)").await;
+        assert_eq!(found(0).await, Err("42P01".into()));
+        client.check(NOTES, "(0)").await;
+        assert_eq!(found(0).await, Ok(vec![]), "another table of that name");
+        for (zone, shown) in [("UTC", "2020-01-01 00:00:00+00"), ("Asia/Tokyo", "2020-01-01 00:00:00+09")] {
+            client.check(&format!("SET timezone = '{zone}'"), "(0)").await;
+            assert_eq!(client.query_one(&moment, &[]).await.expect("a row").get::<_, String>(0), shown);
+        }
+    });
+}
+
+#[test]
 fn a_portal_gives_as_many_rows_as_asked() {
     threads(async {
         let world = World::start().await;

@@ -11,6 +11,7 @@ use crate::session::names::folded;
 use crate::statement::is_chain;
 use datafusion::sql::sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, OrderByExpr,
+    OrderByOptions,
 };
 
 /// Functions that are not immutable for PostgreSQL, because they go by the session's time zone or by output functions, and that are the
@@ -172,20 +173,28 @@ impl Written<'_> {
 
     /// Why there is no such function, as of what is written.
     fn missing(&self, why: Unbound) -> Unbound {
-        let why = match why {
-            Unbound::Wrong(mut error) if self.is_qualified => {
-                if let Some(rest) = error.message.strip_prefix("function ") {
-                    error.message = format!("function pg_catalog.{rest}");
-                }
-                Unbound::Wrong(error)
-            }
-            other => other,
-        };
-        position::located(why, self.position)
+        match why {
+            Unbound::Wrong(ref error) if !matches!(error.sqlstate, "42883" | "42725" | "42809") => why,
+            why if self.is_qualified => position::located(qualified(why), self.position),
+            why => position::located(why, self.position),
+        }
     }
 
     fn wrong(&self, sqlstate: &'static str, message: String) -> Unbound {
         Unbound::Wrong(position::placed(Error::new(sqlstate, message), self.position))
+    }
+}
+
+/// Why there is no function of pg_catalog's.
+pub fn qualified(why: Unbound) -> Unbound {
+    match why {
+        Unbound::Wrong(mut error) => {
+            if let Some(rest) = error.message.strip_prefix("function ") {
+                error.message = format!("function pg_catalog.{rest}");
+            }
+            Unbound::Wrong(error)
+        }
+        other => other,
     }
 }
 
@@ -225,8 +234,9 @@ impl Binder<'_> {
         let mut arguments = arguments;
         match resolved(name, &kinds)? {
             resolve::Call::Cast(target) => match arguments.pop() {
+                // Of a literal it is a cast, of a parameter a call.
+                Some(Expr::Parameter { kind: Kind::UNKNOWN, .. }) | None => not_yet(format!("function {name}")),
                 Some(argument) => self.cast(argument, target.into()),
-                None => not_yet(format!("function {name} of nothing")),
             },
             resolve::Call::Function { function, arguments: wanted, result, .. } => {
                 let Chosen { function, arguments, kind } = self.chosen(function, arguments, wanted, result)?;
@@ -242,13 +252,12 @@ impl Binder<'_> {
         }
     }
 
-    /// The aggregate that is called, of arguments that are bound for it.
+    /// The aggregate that is called, of arguments that are bound for it, in no order yet.
     pub(super) fn aggregated(
         &mut self,
         written: &Written,
         arguments: Vec<Expr>,
         filter: Option<Expr>,
-        order: Vec<Order>,
     ) -> Bound<Aggregate> {
         let name = &written.name;
         let at = |why| written.missing(why);
@@ -267,20 +276,39 @@ impl Binder<'_> {
             let message = format!("{name}(*) must be used to call a parameterless aggregate function");
             return Err(written.wrong("42809", message));
         }
-        if written.distinct {
-            for (argument, written) in arguments.iter().zip(&written.arguments) {
-                self.groupable(argument.kind()).map_err(|why| position::located(why, position::of(written)))?;
-            }
+        Ok(Aggregate { function, arguments, distinct: written.distinct, filter, order: vec![], kind })
+    }
+
+    /// The order of an aggregate's rows by `by`, which is written so: one of its arguments is what it became.
+    pub(super) fn ordered(
+        &mut self,
+        aggregate: &Aggregate,
+        call: &Written,
+        by: Expr,
+        written: &OrderByExpr,
+    ) -> Bound<Order> {
+        let OrderByExpr { expr, options: OrderByOptions { asc, nulls_first }, with_fill: None } = written else {
+            return not_yet("WITH FILL");
+        };
+        let same = call.arguments.iter().position(|argument| *argument == expr && by.kind() != Kind::UNKNOWN);
+        let by = match same {
+            Some(at) => aggregate.arguments[at].clone(),
+            None => self.settled(by)?,
+        };
+        self.sortable(by.kind()).map_err(|why| position::located(why, position::of(expr)))?;
+        if aggregate.distinct && same.is_none() {
+            return not_yet("DISTINCT and another ORDER BY in an aggregate");
         }
-        let mut aggregate = Aggregate { function, arguments, distinct: written.distinct, filter, order, kind };
-        for (order, by) in aggregate.order.iter_mut().zip(written.order) {
-            match written.arguments.iter().position(|argument| **argument == by.expr) {
-                Some(at) => order.by = aggregate.arguments[at].clone(),
-                None if written.distinct => return not_yet("DISTINCT and another ORDER BY in an aggregate"),
-                None => {}
-            }
+        let descending = *asc == Some(false);
+        Ok(Order { by, descending, nulls_first: nulls_first.unwrap_or(descending) })
+    }
+
+    /// 42883 if DISTINCT cannot tell arguments apart.
+    pub(super) fn told_apart(&self, aggregate: &Aggregate, call: &Written) -> Bound<()> {
+        for (argument, written) in aggregate.arguments.iter().zip(&call.arguments).filter(|_| aggregate.distinct) {
+            self.groupable(argument.kind()).map_err(|why| position::located(why, position::of(written)))?;
         }
-        Ok(aggregate)
+        Ok(())
     }
 
     /// A function with arguments of the types it takes.

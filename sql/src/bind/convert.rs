@@ -13,9 +13,12 @@ use crate::session::names::folded;
 use crate::types::Type;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
+/// An expression with where it is written.
+pub(super) type Placed = (Expr, Option<usize>);
+
 impl Binder<'_> {
-    /// `expr` as a value of `to`, by what `context` allows. UNKNOWN constants are read as `to` (22P02 and its like are errors of now, not of
-    /// a row), UNKNOWN parameters become of it. Length and precision of `to` apply. `None` if PostgreSQL has no such conversion there.
+    /// `expr` as a value of `to`, by what `context` allows. UNKNOWN constants are read as `to` (22P02 and its like are errors of now, not
+    /// of a row), UNKNOWN parameters become of it. Length and precision of `to` apply. `None` if PostgreSQL has no such conversion there.
     pub fn converted(&mut self, expr: Expr, to: Kind, context: Context) -> Bound<Option<Expr>> {
         if to.oid == ANY {
             return self.settled(expr).map(Some);
@@ -104,26 +107,37 @@ impl Binder<'_> {
     /// All values as one type; `construct` is what an error says: `CASE types integer and text cannot be matched` (42804). The modifier is
     /// kept where all have the same.
     pub fn together(&mut self, exprs: Vec<Expr>, construct: &str) -> Bound<(Vec<Expr>, Kind)> {
-        let oids: Vec<Oid> = exprs.iter().map(|expr| expr.kind().oid).collect();
+        self.alike(exprs.into_iter().map(|expr| (expr, None)).collect(), construct, |_| construct)
+    }
+
+    /// The same of what is written somewhere, to which errors point; the part at a place of them is called `part` there.
+    pub(super) fn alike<'c>(
+        &mut self,
+        all: Vec<Placed>,
+        construct: &str,
+        part: impl Fn(usize) -> &'c str,
+    ) -> Bound<(Vec<Expr>, Kind)> {
+        let oids: Vec<Oid> = all.iter().map(|(expr, _)| expr.kind().oid).collect();
         let oid = common(&oids).map_err(|(one, other)| {
-            Error::new("42804", format!("{construct} types {one} and {other} cannot be matched"))
+            let at = (1..oids.len()).find(|at| common(&oids[..=*at]).is_err());
+            let message = format!("{construct} types {one} and {other} cannot be matched");
+            position::placed(Error::new("42804", message), at.and_then(|at| all[at].1))
         })?;
-        let mut found = Vec::with_capacity(exprs.len());
-        for expr in exprs {
+        let mut found = Vec::with_capacity(all.len());
+        for (at, (expr, place)) in all.into_iter().enumerate() {
             let from = expr.kind();
             match self.converted(expr, oid.into(), Context::Implicit)? {
                 Some(expr) => found.push(expr),
                 None => {
-                    let message = format!("{construct} could not convert type {from} to {oid}");
-                    return Err(Unbound::Wrong(Error::new("42846", message)));
+                    let message = format!("{} could not convert type {from} to {oid}", part(at));
+                    return Err(Unbound::Wrong(position::placed(Error::new("42846", message), place)));
                 }
             }
         }
         let modifier = found.first().map_or(-1, |first| first.kind().modifier);
-        let is_alike = found.iter().all(|expr| expr.kind().modifier == modifier);
-        let kind = Kind { oid, modifier: if is_alike { modifier } else { -1 } };
-        let as_one = |expr: Expr| if expr.kind() == kind { expr } else { cast(expr, kind, Context::Implicit) };
-        Ok((found.into_iter().map(as_one).collect(), kind))
+        let is_one = found.iter().all(|expr| expr.kind().modifier == modifier);
+        let kind = Kind { oid, modifier: if is_one { modifier } else { -1 } };
+        Ok((found.into_iter().map(|expr| relabelled(expr, kind)).collect(), kind))
     }
 
     /// 42883 `could not identify an equality operator for type json` of what cannot be told apart, for GROUP BY, DISTINCT, UNION.
@@ -150,10 +164,9 @@ impl Binder<'_> {
     }
 }
 
-/// Where `exprs` that have no type together begin not to: the position of that one.
-pub(super) fn clash(exprs: &[Oid], positions: &[Option<usize>]) -> Option<usize> {
-    let at = (1..exprs.len()).find(|at| common(&exprs[..=*at]).is_err())?;
-    positions.get(at).copied().flatten()
+/// `expr`, whose type is that of `kind`, without the length or precision that `kind` has not.
+pub(super) fn relabelled(expr: Expr, kind: Kind) -> Expr {
+    if expr.kind() == kind { expr } else { cast(expr, kind, Context::Implicit) }
 }
 
 /// Whether values of a type can be compared so; arrays as far as their elements can.

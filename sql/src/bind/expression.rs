@@ -2,17 +2,17 @@
 //! parts that are bound.
 
 use super::call::{self, Written};
-use super::conditional::{self, Placed};
+use super::conditional;
+use super::convert::Placed;
 use super::form::{self, Argument, bare, first_name, is_null};
 use super::group::Groups;
 use super::scope::Scope;
 use super::{Binder, kind, literal, operator, position};
-use crate::bound::{Bound, Expr, Kind, Order, Test, Unbound, not_yet};
+use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::types::Type;
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, BinaryOperator, CaseWhen, CastKind, OrderByExpr, OrderByOptions, Subscript, TypedString,
-    UnaryOperator, ValueWithSpan,
+    self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, TypedString, UnaryOperator, ValueWithSpan,
 };
 
 /// Stack that must be left for a level, and what is taken if it is not.
@@ -63,12 +63,7 @@ impl Binder<'_> {
             Form::CompoundIdentifier(names) => place.scope.column(names),
             Form::Nested(inner) => self.expression(inner, place),
             Form::Value(value) => self.literal(value),
-            Form::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }) => {
-                let to = kind::of(data_type)?;
-                let Some(text) = literal::text(&value.value) else { return not_yet(format!("literal {expr}")) };
-                let text = self.unknown(text, position::at(value.span));
-                self.cast(text, to)
-            }
+            Form::TypedString(typed) => self.typed(typed),
             Form::Interval(interval) => {
                 let text = self.unknown(&literal::amount(interval)?, position::of(&interval.value));
                 self.cast(text, Kind::of(&Type::Interval))
@@ -95,7 +90,7 @@ impl Binder<'_> {
             Form::BinaryOp { left, op, right } => match op {
                 BinaryOperator::And | BinaryOperator::Or => self.connected(expr, op, place),
                 BinaryOperator::PGCustomBinaryOperator(parts) => {
-                    let name = operator::named(parts, left, right)?;
+                    let name = operator::named(parts)?;
                     // An error would say the name as it is written.
                     self.binary(name, left, right, place).or_else(|_| not_yet(format!("operator {op}")))
                 }
@@ -110,8 +105,10 @@ impl Binder<'_> {
             }
             Form::CompoundFieldAccess { root, access_chain } => match &access_chain[..] {
                 [AccessExpr::Subscript(Subscript::Index { index })] => {
-                    let (array, index) = (self.placed(root, place)?, self.placed(index, place)?);
-                    self.subscript(array, index)
+                    let array = self.placed(root, place)?;
+                    let (array, element) = self.subscripted(array)?;
+                    let index = self.placed(index, place)?;
+                    self.subscript(array, element, index)
                 }
                 _ => not_yet("fields, slices and several subscripts"),
             },
@@ -120,6 +117,18 @@ impl Binder<'_> {
                 Some(call) => self.formed(call, place),
                 None => self.predicate(other, place),
             },
+        }
+    }
+
+    fn typed(&mut self, written: &TypedString) -> Bound<Expr> {
+        let TypedString { data_type, value, uses_odbc_syntax } = written;
+        let to = kind::of(data_type)?;
+        match literal::text(&value.value) {
+            Some(text) if !uses_odbc_syntax => {
+                let text = self.unknown(text, position::at(value.span));
+                self.cast(text, to)
+            }
+            _ => not_yet(format!("literal {written}")),
         }
     }
 
@@ -209,7 +218,7 @@ impl Binder<'_> {
         let mut pattern = self.expression(pattern, place)?;
         if let Some(escape) = escape {
             let escape = self.literal(escape)?;
-            pattern = self.function("like_escape", vec![pattern, escape])?;
+            pattern = self.function("like_escape", vec![pattern, escape]).map_err(call::qualified)?;
         }
         self.operation(name, Some(value), pattern)
     }
@@ -308,7 +317,8 @@ impl Binder<'_> {
                 Argument::Text(text) => self.unknown(&text, None),
             });
         }
-        self.function(call.name, arguments)
+        let called = self.function(call.name, arguments);
+        called.map_err(|why| if call.is_plain { why } else { call::qualified(why) })
     }
 
     fn written_call(&mut self, written: &Written, place: &mut Place) -> Bound<Expr> {
@@ -331,30 +341,21 @@ impl Binder<'_> {
         for argument in &written.arguments {
             arguments.push(self.expression(argument, &mut inside)?);
         }
-        let mut order = vec![];
-        for by in written.order {
-            order.push(self.order(by, &mut inside)?);
-        }
         inside.clause = "FILTER";
         let filter = written.filter.map(|filter| self.condition(filter, &mut inside)).transpose()?;
-        let aggregate = self.aggregated(written, arguments, filter, order)?;
+        let mut aggregate = self.aggregated(written, arguments, filter)?;
+        inside.clause = clause;
+        for by in written.order {
+            let bound = self.expression(&by.expr, &mut inside)?;
+            let order = self.ordered(&aggregate, written, bound, by)?;
+            aggregate.order.push(order);
+        }
+        self.told_apart(&aggregate, written)?;
         let kind = aggregate.kind;
         let fresh = self.column();
         match place.groups.as_deref_mut() {
             Some(groups) => Ok(Expr::Column { id: groups.add(aggregate, fresh), kind }),
             None => Err(written.misplaced(place.clause)),
         }
-    }
-
-    /// The order in which an aggregate takes its rows.
-    fn order(&mut self, written: &OrderByExpr, place: &mut Place) -> Bound<Order> {
-        let OrderByExpr { expr, options: OrderByOptions { asc, nulls_first }, with_fill: None } = written else {
-            return not_yet("WITH FILL");
-        };
-        let by = self.expression(expr, place)?;
-        let by = self.settled(by)?;
-        self.sortable(by.kind()).map_err(|why| position::located(why, position::of(expr)))?;
-        let descending = *asc == Some(false);
-        Ok(Order { by, descending, nulls_first: nulls_first.unwrap_or(descending) })
     }
 }

@@ -1,5 +1,5 @@
-//! Calls that PostgreSQL's grammar writes in words of their own: EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, AT TIME ZONE, CEIL;
-//! and what can be said of syntax without knowing what it means.
+//! Calls that PostgreSQL's grammar writes in words of their own: EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, AT TIME ZONE, CEIL; and what
+//! can be said of syntax without knowing what it means.
 
 use super::position;
 use crate::bound::{Bound, not_yet};
@@ -12,6 +12,8 @@ use std::ops::ControlFlow;
 /// A call of a function by its name in pg_proc.
 pub struct Call<'a> {
     pub name: &'static str,
+    /// Without words of grammar in it: of the functions that a name means, not only those of pg_catalog.
+    pub is_plain: bool,
     pub arguments: Vec<Argument<'a>>,
 }
 
@@ -28,6 +30,7 @@ use Argument::{Integer, One, Text, Written};
 
 /// The call that `expr` stands for, if it is such a form.
 pub fn call(expr: &Expr) -> Bound<Option<Call<'_>>> {
+    let mut is_plain = false;
     let (name, arguments) = match expr {
         Expr::AtTimeZone { timestamp, time_zone } => ("timezone", vec![Written(time_zone), Written(timestamp)]),
         Expr::Extract { field, syntax: ExtractSyntax::From, expr } => {
@@ -35,9 +38,11 @@ pub fn call(expr: &Expr) -> Bound<Option<Call<'_>>> {
         }
         Expr::Position { expr, r#in } => ("position", vec![Written(r#in), Written(expr)]),
         Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+            is_plain = true;
             ("ceil", vec![Written(expr)])
         }
         Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+            is_plain = true;
             ("floor", vec![Written(expr)])
         }
         Expr::Substring { expr, substring_from, substring_for, special, shorthand } => {
@@ -48,6 +53,7 @@ pub fn call(expr: &Expr) -> Bound<Option<Call<'_>>> {
                 (None, Some(length)) if !special => arguments.extend([One, Integer(length)]),
                 _ => {}
             }
+            is_plain = *special || arguments.len() == 1;
             (if *shorthand { "substr" } else { "substring" }, arguments)
         }
         Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
@@ -67,7 +73,7 @@ pub fn call(expr: &Expr) -> Bound<Option<Call<'_>>> {
         }
         _ => return Ok(None),
     };
-    Ok(Some(Call { name, arguments }))
+    Ok(Some(Call { name, is_plain, arguments }))
 }
 
 /// What EXTRACT takes of a moment.

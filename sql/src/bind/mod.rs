@@ -1,16 +1,17 @@
 //! Syntax trees to bound queries ([`crate::bound`]): what names, types, functions and operators mean, by PostgreSQL's rules and lists
 //! ([`crate::postgres`]). Pure: it asks [`Relations`] what a relation is, and nobody else.
 //!
-//! A query is bound wholly or not at all. What Weir's binder does not know is [`NotYet`](crate::bound::Unbound), with the construct's name; who asked
-//! then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and the end.
+//! A query is bound wholly or not at all. What Weir's binder does not know is [`NotYet`](crate::bound::Unbound), with the construct's name;
+//! who asked then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and
+//! the end.
 //!
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
-//! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations and
-//! joins), [`scope`] (what names mean), `suggest` (what may have been meant), [`select`] (SELECT), [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses
-//! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
-//! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
-//! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and
-//! [`occurrence`] (where in a text it stands).
+//! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations
+//! and joins), [`scope`] (what names mean), [`suggest`] (what may have been meant), [`select`] (SELECT), [`values`] (VALUES), [`targets`]
+//! (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and
+//! aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`],
+//! [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they
+//! are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;
@@ -43,13 +44,16 @@ pub mod using;
 pub mod values;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
+use crate::catalog;
 use crate::session::{Settings, group};
+use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
 use position::Literals;
 use rows::Common;
 use scope::Entry;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a relation's name means.
 pub trait Relations {
@@ -65,6 +69,16 @@ pub struct Relation {
     /// Places of the columns of a unique key without NULLs, if there is one.
     pub key: Option<Vec<usize>>,
     pub table: Table,
+}
+
+impl Relation {
+    /// `relation` of a catalog, read as `table`.
+    pub fn of(relation: &catalog::Relation, table: Arc<dyn TableSource>) -> Self {
+        let has_null = |key: &[usize]| key.iter().any(|&column| relation.columns[column].nullable);
+        let key = relation.key.as_ref().filter(|key| !key.is_empty() && !has_null(key)).cloned();
+        let columns = Kind::columns(&relation.columns);
+        Self { name: relation.name.clone(), columns, key, table: Table(table) }
+    }
 }
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.

@@ -1,6 +1,7 @@
 //! Operators between operands that are bound: what their names mean, and what comparisons with lists and arrays are made of.
 
 use super::Binder;
+use super::convert::relabelled;
 use super::kind::held;
 use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
@@ -8,7 +9,7 @@ use crate::postgres::casts::Context;
 use crate::postgres::coerce::{common, fits};
 use crate::postgres::resolve::{self, Applied};
 use crate::postgres::types::{BOOL, Oid, UNKNOWN};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, UnaryOperator};
 
 /// Parts of an expression that is evaluated more than once, at most: copies of copies would be without end.
 const COPIED: usize = 1_000;
@@ -27,8 +28,8 @@ impl Binder<'_> {
     pub(super) fn prefixed(&mut self, name: &str, operand: Expr) -> Bound<Expr> {
         match self.operation(name, None, operand)? {
             // It changes nothing.
-            Expr::Operation { operator, mut operands, .. } if operator.name == "+" && operands.len() == 1 => {
-                Ok(operands.remove(0))
+            Expr::Operation { operator, mut operands, kind } if operator.name == "+" && operands.len() == 1 => {
+                Ok(relabelled(operands.remove(0), kind))
             }
             other => Ok(other),
         }
@@ -226,17 +227,12 @@ pub fn name(written: &BinaryOperator) -> Bound<&'static str> {
     })
 }
 
-/// The name in `OPERATOR(pg_catalog.+)`. The parser gives it another precedence than PostgreSQL: both sides have to be operands in any.
-pub fn named<'a>(parts: &'a [String], left: &ast::Expr, right: &ast::Expr) -> Bound<&'a str> {
-    use ast::Expr;
-    let is_whole = |side: &Expr| {
-        matches!(side, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Nested(_))
-            || matches!(side, Expr::Function(_) | Expr::Cast { .. })
-    };
+/// The name in `OPERATOR(pg_catalog.+)`.
+pub fn named(parts: &[String]) -> Bound<&str> {
     match parts {
-        [name] if is_whole(left) && is_whole(right) => Ok(name),
-        [schema, name] if schema == "pg_catalog" && is_whole(left) && is_whole(right) => Ok(name),
-        _ => not_yet("this use of OPERATOR()"),
+        [name] => Ok(name),
+        [schema, name] if schema == "pg_catalog" => Ok(name),
+        _ => not_yet("this OPERATOR()"),
     }
 }
 

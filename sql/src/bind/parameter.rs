@@ -1,6 +1,5 @@
 //! `$1`, `$2`, …: of the types the client gave them, or else of what they first stand for.
 
-use super::position::placed;
 use crate::bound::Kind;
 use crate::error::{Error, Result};
 use crate::postgres::types::{Oid, UNKNOWN};
@@ -12,38 +11,29 @@ pub const MOST: usize = 65_535;
 #[derive(Clone, Debug)]
 pub struct Parameters {
     kinds: Vec<Kind>,
-    /// Where each was seen last.
-    places: Vec<Option<usize>>,
 }
 
 impl Parameters {
     /// UNKNOWN is not given.
     pub fn new(declared: &[Kind]) -> Self {
-        Self { kinds: declared.to_vec(), places: vec![None; declared.len()] }
-    }
-
-    /// One is used at `position`.
-    pub fn see(&mut self, number: usize, position: Option<usize>) {
-        self.used(number);
-        self.places[number - 1] = position;
+        Self { kinds: declared.to_vec() }
     }
 
     /// The type so far of the one of a number, from 1 to [`MOST`].
     pub fn used(&mut self, number: usize) -> Kind {
         if self.kinds.len() < number {
             self.kinds.resize(number, Kind::UNKNOWN);
-            self.places.resize(number, None);
         }
         self.kinds[number - 1]
     }
 
-    /// One that was UNKNOWN where it was used stands for a value of `target`. Error 42P08: it stood for one of another type in the meantime.
+    /// One that was UNKNOWN where it was used stands for a value of `target`. Error 42P08: it stood for one of another type in the
+    /// meantime.
     pub fn stand_for(&mut self, number: usize, target: Oid) -> Result<()> {
         let kind = self.used(number);
         if kind.oid != UNKNOWN && kind.oid != target {
-            let error = Error::new("42P08", format!("inconsistent types deduced for parameter ${number}"));
-            let error = error.detail(format!("{kind} versus {target}"));
-            return Err(placed(error, self.places[number - 1]));
+            return Err(Error::new("42P08", format!("inconsistent types deduced for parameter ${number}"))
+                .detail(format!("{kind} versus {target}")));
         }
         if kind.oid == UNKNOWN {
             self.kinds[number - 1] = target.into();

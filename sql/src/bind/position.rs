@@ -2,6 +2,8 @@
 
 use crate::bound::Unbound;
 use crate::error::Error;
+use crate::postgres::types;
+use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashMap;
@@ -51,11 +53,17 @@ pub fn of(expr: &Expr) -> Option<usize> {
             Expr::CompoundIdentifier(names) => return names.first().and_then(of_word),
             Expr::Value(value) => return at(value.span),
             Expr::TypedString(typed) => return at(typed.value.span),
+            // What is a cast may be nothing but its argument.
+            Expr::Function(function) if is_type(&function.name) => return None,
             Expr::Function(function) => return of_name(&function.name),
             Expr::Case { case_token, .. } => return at(case_token.0.span),
             _ => return None,
         };
     }
+}
+
+fn is_type(name: &ObjectName) -> bool {
+    name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| types::named(&folded(name)).is_some())
 }
 
 /// `error` with a position, unless it has one or none is known.

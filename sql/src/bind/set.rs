@@ -10,7 +10,6 @@ use super::scope::{Column, Entry, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Set, Unbound, not_yet};
 use crate::error::Error;
-use crate::postgres::types::UNKNOWN;
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, SetOperator, SetQuantifier};
 use std::rc::Rc;
 
@@ -93,11 +92,8 @@ impl Binder<'_> {
     /// Two columns as one type, and where errors say that the column is.
     fn unified(&mut self, left: &Item, right: &Item, word: &str) -> Bound<([Expr; 2], Kind, Option<usize>)> {
         let (of_left, of_right) = (left.value.kind().oid, right.value.kind().oid);
-        let together = self.together(vec![left.value.clone(), right.value.clone()], word);
-        let (values, kind) = together.map_err(|error| {
-            let is_unmatched = matches!(&error, Unbound::Wrong(error) if error.sqlstate == "42804");
-            located(error, if of_left == UNKNOWN && !is_unmatched { left.position } else { right.position })
-        })?;
+        let values = [left, right].map(|item| (item.value.clone(), item.position));
+        let (values, kind) = self.alike(values.into(), word, |_| word)?;
         let is_left = of_left == kind.oid || of_right != kind.oid;
         let position = if is_left { left.position } else { right.position };
         let values = <[Expr; 2]>::try_from(values).expect("as many values come back as were given");

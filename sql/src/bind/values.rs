@@ -1,17 +1,16 @@
 //! VALUES: rows of expressions.
 
 use super::Binder;
-use super::convert::clash;
+use super::convert::Placed;
 use super::expression::Place;
 use super::group::Groups;
 use super::order::{By, Tail};
-use super::position::{self, located, placed};
+use super::position::{self, placed};
 use super::rows::Rows;
 use super::scope::{Column, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Unbound, not_yet};
 use crate::error::Error;
-use crate::postgres::types::Oid;
 use datafusion::sql::sqlparser::ast;
 
 impl Binder<'_> {
@@ -27,11 +26,12 @@ impl Binder<'_> {
             return not_yet("VALUES without columns");
         }
         let mut scope = Scope { around: self.around.clone(), ..Scope::default() };
-        let mut columns: Vec<Vec<Expr>> = vec![Vec::with_capacity(rows.len()); width];
+        let mut columns: Vec<Vec<Placed>> = vec![Vec::with_capacity(rows.len()); width];
         for row in &rows {
             let mut bound = vec![];
             for expr in *row {
-                bound.push(self.expression(expr, &mut Place { scope: &scope, clause: "VALUES", groups: None })?);
+                let value = self.expression(expr, &mut Place { scope: &scope, clause: "VALUES", groups: None })?;
+                bound.push((value, position::of(expr)));
             }
             if bound.len() != width {
                 let error = Error::syntax("VALUES lists must all be the same length");
@@ -44,12 +44,7 @@ impl Binder<'_> {
         let mut kinds = vec![];
         let mut bound: Vec<Vec<Expr>> = rows.iter().map(|_| Vec::with_capacity(width)).collect();
         for column in columns {
-            let oids: Vec<Oid> = column.iter().map(|value| value.kind().oid).collect();
-            let together = self.together(column, "VALUES").map_err(|why| {
-                let positions: Vec<Option<usize>> = rows.iter().map(|row| position::of(&row[kinds.len()])).collect();
-                located(why, clash(&oids, &positions))
-            });
-            let (column, kind) = together?;
+            let (column, kind) = self.alike(column, "VALUES", |_| "VALUES")?;
             kinds.push((self.column(), kind));
             for (row, value) in bound.iter_mut().zip(column) {
                 row.push(value);

@@ -1,6 +1,8 @@
-//! What DataFusion's SQL planner asks: relations from our catalog, functions from a session.
+//! What the binder and DataFusion's SQL planner ask: relations from our catalog, functions from a session.
 
 use super::fault;
+use crate::bind;
+use crate::bound::Bound;
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, Result};
 use crate::session;
@@ -16,7 +18,7 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
 
-/// A relation as DataFusion sees it while it plans.
+/// A relation as DataFusion sees it while it plans, and as [`super::lower`] finds it.
 pub struct Table {
     pub relation: Relation,
     schema: SchemaRef,
@@ -79,6 +81,17 @@ impl<'a> Context<'a> {
             default_null_ordering: sql.default_null_ordering.as_str().into(),
         };
         SqlToRel::new_with_options(self, options).sql_statement_to_plan(statement)
+    }
+}
+
+impl bind::Relations for Context<'_> {
+    fn relation(&self, schema: Option<&str>, name: &str) -> Bound<bind::Relation> {
+        let written = match schema {
+            Some(schema) => TableReference::partial(schema, name),
+            None => TableReference::bare(name),
+        };
+        let relation = resolve(&written, self.catalog)?;
+        Ok(bind::Relation::of(&relation, Arc::new(Table::new(relation.clone()))))
     }
 }
 

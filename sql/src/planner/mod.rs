@@ -1,9 +1,10 @@
-//! From SQL to an incremental plan: DataFusion's logical plan, checked, optimised, then lowered node by node. What cannot be
-//! maintained is 0A000 with the construct's name; never a wrong result.
+//! From SQL to an incremental plan: a query that is bound ([`crate::bind`]), or that DataFusion's planner has to plan, as DataFusion's
+//! logical plan, checked, optimised, then lowered node by node. What cannot be maintained is 0A000 with the construct's name; never a
+//! wrong result.
 //!
-//! In reading order: [`context`] (what DataFusion asks about relations and functions), [`check`] (what views refuse beyond what
-//! every statement does), [`optimize`] (which of DataFusion's rules run), [`lower`] (logical plan to incremental plan),
-//! [`mod@explain`], [`fault`] (DataFusion's errors as Postgres clients read them).
+//! In reading order: [`context`] (what is asked about relations and functions), [`check`] (what views refuse beyond what every
+//! statement does), [`optimize`] (which of DataFusion's rules run), [`lower`] (logical plan to incremental plan), [`mod@explain`],
+//! [`fault`] (DataFusion's errors as Postgres clients read them).
 
 mod check;
 pub mod context;
@@ -12,10 +13,13 @@ pub mod fault;
 mod lower;
 mod optimize;
 
+use crate::bind;
+use crate::bound::{Bound, Unbound};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::logical;
 use crate::plan::Plan;
-use crate::session;
+use crate::session::{self, Settings};
 use crate::types::Column;
 use context::Context;
 use datafusion::execution::context::SessionState;
@@ -36,29 +40,51 @@ pub struct Planned {
 /// without a time, as [`session::shared::Sessions`] has them.
 pub fn plan(query: &ast::Query, names: &[String], catalog: &dyn Catalog, state: &SessionState) -> Result<Planned> {
     check::syntax(query)?;
-    let logical = analyzed(state, query, catalog)?;
+    let context = Context::new(state, catalog);
+    let Analyzed { plan, outputs } = match bound(query, &context, state) {
+        Ok(analyzed) => analyzed,
+        Err(Unbound::NotYet(_)) => unbound(query, &context, state)?,
+        Err(Unbound::Wrong(error)) => return Err(error),
+    };
     let mut notices = vec![];
-    check::constructs(&logical, &mut notices)?;
-    let outputs = output_names(&logical, names)?;
-    let optimized = optimize::run(state, logical)?;
+    check::constructs(&plan, &mut notices)?;
+    let outputs = output_names(outputs, names)?;
+    let optimized = optimize::run(state, plan)?;
     let (root, key) = lower::lower(&optimized, &outputs)?;
     let columns = root.columns.clone();
     Ok(Planned { plan: Plan { root, key }, columns, notices })
 }
 
-/// SQL to a logical plan with all names and types resolved.
-fn analyzed(state: &SessionState, query: &ast::Query, catalog: &dyn Catalog) -> Result<LogicalPlan> {
+/// A logical plan with all names and types resolved, and what its columns are called.
+struct Analyzed {
+    plan: LogicalPlan,
+    outputs: Vec<String>,
+}
+
+/// By the binder. Relations of a view are found without a search path.
+fn bound(query: &ast::Query, context: &Context, state: &SessionState) -> Bound<Analyzed> {
+    let settings = Settings { timezone: session::zone(state).into(), ..Settings::default() };
+    let query = bind::query(query, &[], context, &settings)?;
+    let planned = logical::plan(&query, &settings.timezone)?;
+    let plan = session::analyze(state, planned.plan).map_err(fault::of)?;
+    Ok(Analyzed { plan, outputs: query.outputs.into_iter().map(|output| output.name).collect() })
+}
+
+/// By DataFusion's planner.
+fn unbound(query: &ast::Query, context: &Context, state: &SessionState) -> Result<Analyzed> {
     let mut query = query.clone();
     session::names::name_outputs(&mut query);
     session::prepare(&mut query)?;
-    let plan = Context::new(state, catalog).plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
+    let plan = context.plan(ast::Statement::Query(Box::new(query))).map_err(fault::of)?;
     let plan = session::rewrite_subqueries(plan).map_err(fault::of)?;
-    session::analyze(state, plan).map_err(fault::of)
+    let plan = session::analyze(state, plan).map_err(fault::of)?;
+    let fields = plan.schema().fields();
+    let outputs = fields.iter().map(|field| session::names::shown(field.name()).to_string()).collect();
+    Ok(Analyzed { plan, outputs })
 }
 
-fn output_names(plan: &LogicalPlan, names: &[String]) -> Result<Vec<String>> {
-    let mut outputs: Vec<String> =
-        plan.schema().fields().iter().map(|f| session::names::shown(f.name()).to_string()).collect();
+/// What the view's columns are called: `names` and, where there are none, as the query calls them.
+fn output_names(mut outputs: Vec<String>, names: &[String]) -> Result<Vec<String>> {
     if outputs.is_empty() {
         return Err(Error::unsupported("a view without columns"));
     }

@@ -6,6 +6,9 @@ use crate::plan::Operator;
 use crate::session::Settings;
 use crate::statement::{Statement, parse};
 use crate::types::Type;
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{LogicalPlanBuilder, col, ident};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 struct One;
@@ -52,6 +55,18 @@ fn a_plan_is_the_same_whatever_was_planned_before() {
     let again = made();
     assert_eq!(serde_json::to_string(&again).unwrap(), serde_json::to_string(&first).unwrap());
     assert_eq!(explain(&again), explain(&first));
+}
+
+#[test]
+fn what_nobody_has_named_is_called_after_what_it_is() {
+    let unnamed = |number| session::names::hidden("", number);
+    let table = Arc::new(context::Table::new(One.relation("t").unwrap()));
+    let scan = LogicalPlanBuilder::scan("t", table, None).unwrap();
+    let rows = scan.project([col("t.a").alias(unnamed(1)), col("t.s").is_null().alias(unnamed(2))]).unwrap();
+    let groups = rows.aggregate([ident(unnamed(1))], [count(ident(unnamed(2)))]).unwrap().build().unwrap();
+    let (root, key) = lower::lower(&groups, &["x".into(), "n".into()]).unwrap();
+    let text = explain(&Plan { root, key });
+    assert!(text.contains("Reduce group: [a] aggregates: [count(s IS NULL)]"), "{text}");
 }
 
 /// Statements of `count` terms, calls or parentheses.

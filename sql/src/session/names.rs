@@ -18,7 +18,8 @@ pub fn shown(field: &str) -> &str {
     field.split(MARK).next().unwrap_or(field)
 }
 
-/// `name` for the `index`th column where another one has it already: not to be referred to, and shown as it is.
+/// `name` for the `index`th column where another one has it already: not to be referred to, and shown as it is. Without a name it is what
+/// nobody has named.
 pub fn hidden(name: &str, index: usize) -> String {
     format!("{name}{MARK}{index}")
 }

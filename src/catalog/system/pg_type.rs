@@ -3,6 +3,7 @@
 use super::table::{Cell, Facts, Kind::*, OWNER, Table, row};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use weir_sql::bound::Kind;
 use weir_sql::postgres::types;
 use weir_sql::types::Type;
 
@@ -159,59 +160,21 @@ pub(super) fn stand_in(named: types::Oid) -> Option<Type> {
 }
 
 pub fn oid(kind: &Type) -> u32 {
-    match kind {
-        Type::Bool => 16,
-        Type::Bytea => 17,
-        Type::Int8 => 20,
-        Type::Int2 => 21,
-        Type::Int4 => 23,
-        Type::Text => 25,
-        Type::Json => 114,
-        Type::Float4 => 700,
-        Type::Float8 => 701,
-        Type::Char(_) => 1042,
-        Type::Varchar(_) => 1043,
-        Type::Date => 1082,
-        Type::Time => 1083,
-        Type::Timestamp => 1114,
-        Type::Timestamptz => 1184,
-        Type::Interval => 1186,
-        Type::Numeric(_) => 1700,
-        Type::Uuid => 2950,
-        Type::Jsonb => 3802,
-        Type::Array(element) => array(oid(element)),
-    }
+    Kind::of(kind).oid.0
 }
 
-/// The oid of the array type over `element`.
-pub fn array(element: u32) -> u32 {
-    types::Oid(element).array().map_or(1009, |array| array.0)
-}
-
-/// The type a client means by `oid`; `None` for those without a type of ours (0 and 705 leave it to the server).
+/// The type a client means by `oid`; `None` for those without a type of ours (0 and 705 leave it to the server). Those that only catalogs
+/// have are numbers and text.
 pub fn kind(oid: u32) -> Option<Type> {
-    Some(match oid {
-        16 => Type::Bool,
-        17 => Type::Bytea,
-        20 | 24 | 26 => Type::Int8,
-        21 => Type::Int2,
-        23 => Type::Int4,
-        18 | 19 | 25 => Type::Text,
-        114 => Type::Json,
-        700 => Type::Float4,
-        701 => Type::Float8,
-        1042 => Type::Char(0),
-        1043 => Type::Varchar(None),
-        1082 => Type::Date,
-        1083 => Type::Time,
-        1114 => Type::Timestamp,
-        1184 => Type::Timestamptz,
-        1186 => Type::Interval,
-        1700 => Type::Numeric(None),
-        2950 => Type::Uuid,
-        3802 => Type::Jsonb,
-        array => Type::Array(Box::new(kind(types::Oid(array).element()?.0)?)),
-    })
+    let oid = types::Oid(oid);
+    if let Some(element) = oid.element() {
+        return Some(Type::Array(Box::new(kind(element.0)?)));
+    }
+    match oid.0 {
+        24 | 26 => Some(Type::Int8),
+        18 | 19 => Some(Type::Text),
+        _ => Kind::from(oid).held(),
+    }
 }
 
 /// pg_type.typname
@@ -241,12 +204,7 @@ pub fn storage(oid: u32) -> char {
 
 /// pg_attribute.atttypmod
 pub fn modifier(kind: &Type) -> i32 {
-    match kind {
-        Type::Varchar(Some(n)) | Type::Char(n) => *n as i32 + 4,
-        Type::Numeric(Some((precision, scale))) => ((*precision as i32) << 16 | *scale as i32 & 0x7ff) + 4,
-        Type::Array(element) => modifier(element),
-        _ => -1,
-    }
+    Kind::of(kind).modifier
 }
 
 /// `format_type(oid, modifier)`.
@@ -271,10 +229,11 @@ mod tests {
     #[test]
     fn types_keep_their_oid_there_and_back() {
         for name in HELD {
-            let scalar = types::named(name).expect(name).oid.0;
+            let listed = types::named(name).expect(name);
             if !["char", "name", "regproc", "oid"].contains(&name) {
-                assert_eq!(oid(&kind(scalar).expect(name)), scalar, "{name}");
-                assert_eq!(oid(&kind(array(scalar)).expect(name)), array(scalar), "{name}[]");
+                for number in [listed.oid, listed.array.expect(name)] {
+                    assert_eq!(oid(&kind(number.0).expect(name)), number.0, "{number}");
+                }
             }
         }
     }

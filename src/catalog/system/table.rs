@@ -10,6 +10,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::fmt;
 use std::sync::Arc;
+use weir_sql::postgres::types;
 use weir_sql::types::{TYPE_KEY, Type};
 use weir_sql::{Error, Result};
 
@@ -137,6 +138,15 @@ impl Tag {
             Tag::Letter => "\"char\"",
             Tag::Regproc => "regproc",
         }
+    }
+
+    pub fn oid(self) -> types::Oid {
+        types::Oid(match self {
+            Tag::Oid => 26,
+            Tag::Name => 19,
+            Tag::Letter => 18,
+            Tag::Regproc => 24,
+        })
     }
 
     pub fn of(text: &str) -> Option<Self> {

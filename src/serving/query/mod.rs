@@ -1,9 +1,10 @@
-//! SELECT: SQL over relations and system tables, planned and run by DataFusion at one epoch.
+//! SELECT: SQL over relations and system tables, run by DataFusion at one epoch. What it means is settled by Weir's binder or, if that does
+//! not know something of it, by DataFusion's planner.
 //!
-//! In reading order: [`apart`] (planning is work for the queries' threads), [`time_travel`] (FOR SYSTEM_TIME AS OF), [`rewrite`] (what
-//! Postgres' clients write and DataFusion does not read), [`names`] (what names mean), this file (planning, parameters), [`bound`]
-//! (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements), [`system`] (system tables), [`run`]
-//! (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`]
+//! In reading order: [`apart`] (planning is work for the queries' threads), [`time_travel`] (FOR SYSTEM_TIME AS OF), [`names`] (what names
+//! mean), this file (planning, parameters), [`settled`] (by the binder), [`rewrite`] (what Postgres' clients write and DataFusion does not
+//! read), [`bound`] (the pinned epoch and the error check), [`relation`] and [`scan`] (reading arrangements), [`system`] (system tables),
+//! [`run`] (running, batch by batch), [`pieces`] (rows that are wide), [`function`] (functions of Postgres' catalogs), [`template`]
 //! (queries of ours), [`failure`] (errors).
 
 pub mod apart;
@@ -16,6 +17,7 @@ pub mod relation;
 pub mod rewrite;
 pub mod run;
 pub mod scan;
+pub mod settled;
 pub mod system;
 pub mod template;
 pub mod time_travel;
@@ -38,10 +40,14 @@ use datafusion::sql::sqlparser::ast;
 use failure::failure;
 use function::Functions;
 use names::Names;
+use settled::{Settled, settled};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use time_travel::Past;
+use tracing::debug;
+use weir_sql::bound::Unbound;
 use weir_sql::catalog::RelationId;
+use weir_sql::session::Settings;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
@@ -57,7 +63,7 @@ pub fn answered() -> Vec<&'static str> {
 #[derive(Clone)]
 pub struct Planner {
     ground: Arc<Ground>,
-    search_path: Vec<String>,
+    settings: Settings,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
     past: Option<Arc<Past>>,
     pool: Pool,
@@ -83,6 +89,8 @@ impl Ground {
 #[derive(Clone)]
 pub struct Planned {
     pub plan: LogicalPlan,
+    /// As the binder has settled them; `None` of DataFusion's planner, whose plans have their columns once they are analyzed.
+    pub columns: Option<Vec<Column>>,
     /// Types of `$1`, `$2`, …
     pub parameters: Vec<Type>,
     pub relations: Vec<RelationId>,
@@ -90,15 +98,17 @@ pub struct Planned {
     pub system: bool,
 }
 
-impl Planner {
-    /// It works on the threads of `pool`.
-    pub fn new(ground: Ground, pool: Pool) -> Self {
-        Self { ground: Arc::new(ground), search_path: vec!["public".into()], extra: vec![], past: None, pool }
+impl Planned {
+    /// Whether it holds for as long as the catalog and the settings are the same: nothing in a bound query knows a time.
+    pub fn is_lasting(&self) -> bool {
+        self.columns.is_some()
     }
+}
 
-    pub fn with_search_path(mut self, search_path: Vec<String>) -> Self {
-        self.search_path = search_path;
-        self
+impl Planner {
+    /// It works on the threads of `pool`. `settings`: those that the ground's session is of.
+    pub fn new(ground: Ground, settings: Settings, pool: Pool) -> Self {
+        Self { ground: Arc::new(ground), settings, extra: vec![], past: None, pool }
     }
 
     /// Lets the statement read `table` by `name`.
@@ -126,23 +136,42 @@ impl Planner {
         &self.ground.session
     }
 
-    /// Plans `query`. `declared` are the types the client gave to parameters, which may be fewer than there are. A type that neither
-    /// the client nor the query tells is text, as in Postgres.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.ground.catalog
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Plans `query`, as it was written, by the binder; `None`: there is something in it that the binder does not know. `declared` are the
+    /// types the client gave to parameters, which may be fewer than there are.
+    pub async fn settle(&self, query: Arc<ast::Query>, declared: &[Option<Type>]) -> Result<Option<Planned>> {
+        let (planner, declared) = (self.clone(), declared.to_vec());
+        apart::run(&self.pool, move |waited| planner.settled(&query, &declared, waited)).await
+    }
+
+    /// Plans `query`, brought into the form that DataFusion's planner reads, by that. A type of a parameter that neither the client nor the
+    /// query tells is text, as in Postgres.
     pub async fn plan(&self, query: &ast::Query, declared: &[Option<Type>]) -> Result<Planned> {
         let (planner, query, declared) = (self.clone(), query.clone(), declared.to_vec());
         apart::run(&self.pool, move |waited| planner.planned(&query, &declared, waited)).await
     }
 
-    /// The same and the columns it yields.
-    pub async fn describe(&self, query: &ast::Query, declared: &[Option<Type>]) -> Result<(Planned, Vec<Column>)> {
-        let (planner, query, declared) = (self.clone(), query.clone(), declared.to_vec());
-        apart::run(&self.pool, move |waited| {
-            let planned = planner.planned(&query, &declared, waited)?;
-            waited.check()?;
-            let columns = planner.columns(&planned.plan)?;
-            Ok((planned, columns))
-        })
-        .await
+    /// The columns of `query`, which is one for [`Planner::plan`] and has no parameters.
+    pub async fn describe(&self, query: &ast::Query) -> Result<Vec<Column>> {
+        let planned = self.plan(query, &[]).await?;
+        self.columns(&planned).await
+    }
+
+    /// The columns that a plan will yield.
+    pub async fn columns(&self, planned: &Planned) -> Result<Vec<Column>> {
+        if let Some(columns) = &planned.columns {
+            return Ok(columns.clone());
+        }
+        let (planner, plan) = (self.clone(), planned.plan.clone());
+        // After our rules have settled their types.
+        apart::run(&self.pool, move |_| row::columns(planner.analyzed(&plan)?.schema().as_arrow())).await
     }
 
     /// What the one expression of `query`, which reads no relation, gives; `None` if that differs from time to time.
@@ -151,11 +180,24 @@ impl Planner {
         apart::run(&self.pool, move |waited| planner.constant(&planner.planned(&query, &[], waited)?.plan)).await
     }
 
-    fn planned(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Planned> {
-        let count = rewrite::parameters(query).max(declared.len());
-        if count > MAX_PARAMETERS {
-            return Err(Error::new("54023", format!("at most {MAX_PARAMETERS} parameters are allowed")));
+    fn settled(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Option<Planned>> {
+        parameters(query, declared)?;
+        let names = self.names();
+        match settled(query, declared, &names, &self.settings, waited) {
+            Ok(Settled { plan, columns, parameters }) => {
+                let (relations, system) = names.used();
+                Ok(Some(Planned { plan, columns: Some(columns), parameters, relations, system }))
+            }
+            Err(Unbound::NotYet(construct)) => {
+                debug!(%construct, "planned by DataFusion's planner");
+                Ok(None)
+            }
+            Err(Unbound::Wrong(error)) => Err(error),
         }
+    }
+
+    fn planned(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Planned> {
+        let count = parameters(query, declared)?;
         let mut known: Vec<Option<Type>> = declared.to_vec();
         known.resize(count, None);
         if known.iter().all(Option::is_some) {
@@ -176,10 +218,14 @@ impl Planner {
         }
     }
 
-    fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
+    fn names(&self) -> Names<'_> {
         let Ground { session, catalog, functions } = &*self.ground;
-        let names = Names::new(session, catalog, functions, &self.search_path, &self.extra);
-        let names = names.as_of(self.past.as_deref());
+        let names = Names::new(session, catalog, functions, &self.settings.search_path, &self.extra);
+        names.as_of(self.past.as_deref())
+    }
+
+    fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
+        let names = self.names();
         let mut query = query.clone();
         weir_sql::session::prepare(&mut query)?;
         let statement = ast::Statement::Query(Box::new(query));
@@ -191,7 +237,7 @@ impl Planner {
             .map_err(failure)?;
         let (relations, system) = names.used();
         let parameters = parameters.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect();
-        Ok(Planned { plan, parameters, relations, system })
+        Ok(Planned { plan, columns: None, parameters, relations, system })
     }
 
     fn options(&self) -> ParserOptions {
@@ -224,10 +270,13 @@ impl Planner {
     fn analyzed(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
         weir_sql::session::analyze(self.state(), plan.clone()).map_err(failure)
     }
+}
 
-    /// The columns a plan will yield, after our rules have settled their types.
-    fn columns(&self, plan: &LogicalPlan) -> Result<Vec<Column>> {
-        row::columns(self.analyzed(plan)?.schema().as_arrow())
+/// How many there are.
+fn parameters(query: &ast::Query, declared: &[Option<Type>]) -> Result<usize> {
+    match rewrite::parameters(query).max(declared.len()) {
+        count @ ..=MAX_PARAMETERS => Ok(count),
+        _ => Err(Error::new("54023", format!("at most {MAX_PARAMETERS} parameters are allowed"))),
     }
 }
 

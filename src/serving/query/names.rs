@@ -19,6 +19,8 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use weir_sql::Error;
+use weir_sql::bind::{self, Relations};
+use weir_sql::bound::{Bound, not_yet};
 use weir_sql::catalog::{Catalog as _, Relation, RelationId};
 
 /// The one database.
@@ -36,6 +38,13 @@ pub struct Names<'a> {
     past: Option<&'a Past>,
     used: RefCell<Vec<RelationId>>,
     system: Cell<bool>,
+}
+
+/// What a relation's name means.
+enum Meant<'a> {
+    Extra(&'a Arc<dyn TableProvider>),
+    Relation(Relation),
+    System(&'static system::Table),
 }
 
 impl<'a> Names<'a> {
@@ -70,25 +79,33 @@ impl<'a> Names<'a> {
     }
 
     fn find(&self, schema: Option<&str>, name: &str) -> Result<Arc<dyn TableProvider>, Error> {
+        Ok(match self.meant(schema, name)? {
+            Meant::Extra(table) => table.clone(),
+            Meant::Relation(relation) => self.table(&relation),
+            Meant::System(table) => self.system(table),
+        })
+    }
+
+    fn meant(&self, schema: Option<&str>, name: &str) -> Result<Meant<'a>, Error> {
         if schema.is_none()
             && let Some((_, table)) = self.extra.iter().find(|(extra, _)| extra == name)
         {
-            return Ok(table.clone());
+            return Ok(Meant::Extra(table));
         }
         // As in Postgres, pg_catalog comes first; rw_catalog comes last, so that it shadows nothing of the user's.
-        let table = match schema {
+        let meant = match schema {
             None => {
                 let searched = self.search_path.iter().any(|s| s == "public");
-                let public = || if searched { self.relation(name).transpose() } else { None };
-                let system = |schema| system::find(schema, name).map(|t| Ok(self.system(t)));
+                let public = || if searched { self.of_now(name).transpose() } else { None };
+                let system = |schema| system::find(schema, name).map(|table| Ok(Meant::System(table)));
                 system("pg_catalog").or_else(public).or_else(|| system("rw_catalog")).transpose()?
             }
-            Some("public") => self.relation(name)?,
-            Some(time_travel::SCHEMA) if self.past.is_some() => self.relation_of_past(name)?,
-            Some(schema) if system::SCHEMAS.contains(&schema) => system::find(schema, name).map(|t| self.system(t)),
+            Some("public") => self.of_now(name)?,
+            Some(time_travel::SCHEMA) if self.past.is_some() => self.of_past(name)?,
+            Some(schema) if system::SCHEMAS.contains(&schema) => system::find(schema, name).map(Meant::System),
             Some(schema) => return Err(Error::new("3F000", format!("schema \"{schema}\" does not exist"))),
         };
-        table.ok_or_else(|| self.missing(schema, name))
+        meant.ok_or_else(|| self.missing(schema, name))
     }
 
     fn missing(&self, schema: Option<&str>, name: &str) -> Error {
@@ -102,18 +119,18 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn relation(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+    fn of_now(&self, name: &str) -> Result<Option<Meant<'a>>, Error> {
         let Some(relation) = self.catalog.relation(name) else { return Ok(None) };
         if self.past.is_some() {
             return Err(Error::unsupported(format!("reading \"{name}\" as it is and another relation as it was"))
                 .hint("Write FOR SYSTEM_TIME AS OF with the same time after each of them."));
         }
-        Ok(Some(self.table(&relation)))
+        Ok(Some(Meant::Relation(relation)))
     }
 
-    fn relation_of_past(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+    fn of_past(&self, name: &str) -> Result<Option<Meant<'a>>, Error> {
         match self.past.and_then(|past| past.object(name)).and_then(Object::relation) {
-            Some(relation) => Ok(Some(self.table(&relation))),
+            Some(relation) => Ok(Some(Meant::Relation(relation))),
             None if system::SCHEMAS.iter().any(|schema| system::find(schema, name).is_some()) => {
                 Err(time_travel::system_table(name))
             }
@@ -137,6 +154,18 @@ impl<'a> Names<'a> {
     }
 }
 
+/// For the binder: it does not know tables that are made for a statement, nor system tables and what their types are.
+impl Relations for Names<'_> {
+    fn relation(&self, schema: Option<&str>, name: &str) -> Bound<bind::Relation> {
+        match self.meant(schema, name)? {
+            Meant::Relation(relation) => Ok(bind::Relation::of(&relation, provider_as_source(self.table(&relation)))),
+            Meant::Extra(_) => not_yet(format!("table {name} of this statement")),
+            Meant::System(_) => not_yet(format!("system table {name}")),
+        }
+    }
+}
+
+/// For DataFusion's planner.
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let found = match name.catalog() {

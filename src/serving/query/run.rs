@@ -134,10 +134,12 @@ impl Rows {
     }
 }
 
-/// Starts `plan` over what `bound` holds; returns when its first rows or its error are there.
+/// Starts `plan` over what `bound` holds; returns when its first rows or its error are there. `columns`: as clients know them; `None`: they
+/// are as they come out.
 pub async fn start(
     mut state: SessionState,
     plan: LogicalPlan,
+    columns: Option<Vec<Column>>,
     bound: Arc<Bound>,
     runtime: Arc<RuntimeEnv>,
     pool: &Pool,
@@ -156,7 +158,7 @@ pub async fn start(
             Ok(()) => Err(Error::internal("a query without a shape")),
         };
     };
-    let columns = row::columns(&schema)?;
+    let columns = columns.map_or_else(|| row::columns(&schema), Ok)?;
     let mut rows = Rows { columns, ready: VecDeque::new(), rest: Rest::Coming(running) };
     // Most errors show before the first row: then the client gets nothing but the error.
     if let Some(first) = rows.next().await? {
@@ -256,7 +258,8 @@ mod tests {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(4));
         let bound = Arc::new(Bound::default());
         let plan = plan.build().expect("a plan");
-        let mut rows = start(context.state(), plan, bound, context.runtime_env(), &Pool::of(Handle::current())).await?;
+        let pool = Pool::of(Handle::current());
+        let mut rows = start(context.state(), plan, None, bound, context.runtime_env(), &pool).await?;
         let mut count = 0;
         loop {
             match rows.next().await {

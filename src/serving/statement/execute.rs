@@ -1,7 +1,6 @@
 //! PREPARE, EXECUTE and DEALLOCATE as statements. EXECUTE puts its arguments into the statement's text.
 
 use super::Outcome;
-use crate::serving::prepared::Prepared;
 use crate::serving::query::rewrite::cast;
 use crate::serving::query::template;
 use crate::serving::session::Session;
@@ -33,9 +32,8 @@ impl Session {
             update @ ast::Statement::Update(_) => Statement::Update(Box::new(update)),
             _ => return Err(Error::syntax("only SELECT, INSERT, UPDATE and DELETE can be prepared")),
         };
-        let (parameters, columns) = super::prepare::described(self, &statement, &declared).await?;
-        let parsed = Some(Parsed { statement, text, offset: 0 });
-        self.prepared.insert(name, Prepared { parsed, parameters, columns })?;
+        let prepared = self.described(Parsed { statement, text, offset: 0 }, &declared).await?;
+        self.prepared.insert(name, prepared)?;
         Ok(Outcome::Done("PREPARE".into()))
     }
 
@@ -44,7 +42,7 @@ impl Session {
         let value = cast(Expr::Value(Value::Null.into()), &kind.to_string());
         let query = self.readable(&template::constant(value)?)?;
         let planner = self.planner()?;
-        let (_, columns) = planner.describe(&query, &[]).await?;
+        let columns = planner.describe(&query).await?;
         let column = columns.into_iter().next().ok_or_else(|| Error::internal("a cast without a column"))?;
         Ok(column.wire_type.kind)
     }

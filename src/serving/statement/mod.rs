@@ -18,6 +18,7 @@ mod update;
 pub use outcome::{Outcome, Tag};
 
 use super::arguments::Arguments;
+use super::prepared::Prepared;
 use super::session::Session;
 use super::transaction::Block;
 use datafusion::sql::sqlparser::ast;
@@ -66,6 +67,18 @@ impl Session {
             | Statement::Drop { .. } => self.ddl(parsed).await,
             Statement::Other(other) => self.other(other).await,
         }
+    }
+
+    /// The same of a statement that was prepared: `parsed` is its text.
+    pub async fn execute_prepared(
+        &mut self,
+        prepared: &Prepared,
+        parsed: &Parsed,
+        arguments: &Arguments,
+    ) -> Result<Outcome> {
+        let Statement::Query(query) = &parsed.statement else { return self.execute(parsed, arguments).await };
+        self.usable(false)?;
+        Ok(Outcome::Rows(self.select_prepared(prepared, query, arguments).await?, Tag::Select))
     }
 
     /// Refuses everything but the end of a block that failed, and everything once the server has stopped.

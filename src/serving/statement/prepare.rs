@@ -1,11 +1,10 @@
 //! What can be said of a statement before it runs.
 
 use super::show;
-use crate::serving::prepared::{Prepared, offset, parsed};
+use crate::serving::prepared::{Kept, Prepared, offset, parsed};
 use crate::serving::session::Session;
-use crate::serving::value::row::Column;
 use datafusion::sql::sqlparser::ast;
-use weir_sql::statement::Statement;
+use weir_sql::statement::{Parsed, Statement};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 
@@ -16,35 +15,31 @@ impl Session {
         if statements.len() > 1 {
             return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
         }
-        let Some(parsed) = statements.pop() else {
-            return Ok(Prepared { parsed: None, parameters: vec![], columns: None });
-        };
-        let (parameters, columns) =
-            described(self, &parsed.statement, &declared).await.map_err(|error| offset(error, parsed.offset))?;
-        Ok(Prepared { parsed: Some(parsed), parameters, columns })
+        let Some(parsed) = statements.pop() else { return Ok(Prepared::new(None, vec![], None, None)) };
+        let before = parsed.offset;
+        self.described(parsed, &declared).await.map_err(|error| offset(error, before))
     }
-}
 
-/// Types of the parameters and, if the statement yields rows, its columns.
-pub(super) async fn described(
-    session: &mut Session,
-    statement: &Statement,
-    declared: &[Option<Type>],
-) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
-    let nothing = || declared.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect::<Vec<_>>();
-    match statement {
-        Statement::Query(query) => {
-            let (query, planner) = session.read(query).await?;
-            let (planned, columns) = planner.describe(&query, declared).await?;
-            Ok((planned.parameters, Some(columns)))
-        }
-        Statement::Insert(insert) => session.describe_insert(insert, declared).await,
-        Statement::Update(update) => match update.as_ref() {
-            ast::Statement::Update(update) => session.describe_update(update, declared).await,
-            other => Err(Error::unsupported(first_word(other))),
-        },
-        Statement::Delete(delete) => session.describe_delete(delete, declared).await,
-        other => Ok((nothing(), show::columns(other))),
+    /// A statement with the types of its parameters and, if it yields rows, its columns.
+    pub(super) async fn described(&mut self, parsed: Parsed, declared: &[Option<Type>]) -> Result<Prepared> {
+        let nothing = || declared.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect::<Vec<_>>();
+        let mut kept = None;
+        let (parameters, columns) = match &parsed.statement {
+            Statement::Query(query) => {
+                let (planner, planned) = self.plan(query, declared).await?;
+                let columns = planner.columns(&planned).await?;
+                kept = Kept::of(&planner, &planned);
+                (planned.parameters, Some(columns))
+            }
+            Statement::Insert(insert) => self.describe_insert(insert, declared).await?,
+            Statement::Update(update) => match update.as_ref() {
+                ast::Statement::Update(update) => self.describe_update(update, declared).await?,
+                other => return Err(Error::unsupported(first_word(other))),
+            },
+            Statement::Delete(delete) => self.describe_delete(delete, declared).await?,
+            other => (nothing(), show::columns(other)),
+        };
+        Ok(Prepared::new(Some(parsed), parameters, columns, kept))
     }
 }
 

@@ -46,8 +46,7 @@ pub(super) async fn columns_of(
     let Some(items) = returning else { return Ok(None) };
     let query = session.readable(&query(items, target, alias)?)?;
     let planner = over(session.planner()?, target, &[])?;
-    let (_, columns) = planner.describe(&query, &[]).await?;
-    Ok(Some(columns))
+    planner.describe(&query).await.map(Some)
 }
 
 fn over(planner: Planner, target: &Target, rows: &[RecordBatch]) -> Result<Planner> {

@@ -23,9 +23,9 @@ pub fn write(out: &mut BytesMut, wire_type: &WireType, array: &dyn Array, row: u
         Type::Int4 => out.put_i32(array.as_primitive::<Int32Type>().value(row)),
         Type::Int8 => {
             let value = array.as_primitive::<Int64Type>().value(row);
-            match wire_type.tag {
-                Some(Tag::Oid | Tag::Regproc) => out.put_u32(value as u32),
-                _ => out.put_i64(value),
+            match wire_type.is(Tag::Oid) || wire_type.is(Tag::Regproc) {
+                true => out.put_u32(value as u32),
+                false => out.put_i64(value),
             }
         }
         Type::Float4 => out.put_f32(array.as_primitive::<Float32Type>().value(row)),

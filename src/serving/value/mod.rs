@@ -12,6 +12,7 @@ pub mod row;
 use crate::catalog::system::{Tag, pg_type};
 use arrow::datatypes::{DataType, Field};
 use weir_sql::Result;
+use weir_sql::bound::Kind;
 use weir_sql::types::{TYPE_KEY, Type};
 
 /// Days from 1970-01-01 to 2000-01-01, where Postgres begins to count.
@@ -21,43 +22,45 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// A column's type as clients know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireType {
+    /// How values are held.
     pub kind: Type,
-    pub tag: Option<Tag>,
+    /// What clients are told of them.
+    pub told: Kind,
 }
 
 impl From<Type> for WireType {
     fn from(kind: Type) -> Self {
-        Self { kind, tag: None }
+        Self { told: Kind::of(&kind), kind }
     }
 }
 
 impl WireType {
     pub fn of(field: &Field) -> Result<Self> {
-        let kind = Type::of(field)?;
-        let marked = match field.data_type() {
-            DataType::List(element) => element.metadata().get(TYPE_KEY),
-            _ => field.metadata().get(TYPE_KEY),
+        let mut wire_type = WireType::from(Type::of(field)?);
+        let (marked, is_array) = match field.data_type() {
+            DataType::List(element) => (element.metadata().get(TYPE_KEY), true),
+            _ => (field.metadata().get(TYPE_KEY), false),
         };
-        Ok(Self { tag: marked.and_then(|tag| Tag::of(tag)), kind })
+        if let Some(tag) = marked.and_then(|tag| Tag::of(tag)) {
+            wire_type.told.oid = if is_array { tag.oid().array().unwrap_or(tag.oid()) } else { tag.oid() };
+        }
+        Ok(wire_type)
     }
 
     /// For an array, its element's.
     fn element(&self) -> Option<WireType> {
-        match &self.kind {
-            Type::Array(element) => Some(WireType { kind: element.as_ref().clone(), tag: self.tag }),
-            _ => None,
-        }
+        let Type::Array(element) = &self.kind else { return None };
+        let oid = self.told.oid.element().unwrap_or(Kind::of(element).oid);
+        Some(WireType { kind: element.as_ref().clone(), told: Kind { oid, modifier: self.told.modifier } })
+    }
+
+    /// Whether it is a type that only catalogs have.
+    fn is(&self, tag: Tag) -> bool {
+        self.told.oid == tag.oid()
     }
 
     pub fn oid(&self) -> u32 {
-        match (self.element(), self.tag) {
-            (Some(element), _) => pg_type::array(element.oid()),
-            (None, Some(Tag::Oid)) => 26,
-            (None, Some(Tag::Name)) => 19,
-            (None, Some(Tag::Letter)) => 18,
-            (None, Some(Tag::Regproc)) => 24,
-            (None, None) => pg_type::oid(&self.kind),
-        }
+        self.told.oid.0
     }
 
     /// pg_type.typlen
@@ -67,7 +70,7 @@ impl WireType {
 
     /// pg_attribute.atttypmod
     pub fn modifier(&self) -> i32 {
-        pg_type::modifier(&self.kind)
+        self.told.modifier
     }
 }
 

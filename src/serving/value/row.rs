@@ -3,7 +3,7 @@
 use super::{WireType, binary};
 use crate::catalog::system::{Tag, pg_proc};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use std::ops::Range;
@@ -90,11 +90,7 @@ pub(super) enum Writer<'a> {
 impl Encoder {
     pub fn new(batch: &RecordBatch, columns: &[Column], formats: &Formats, zone: Zone) -> Result<Self> {
         let prepare = |(i, (column, array)): (usize, (&Column, &ArrayRef))| {
-            let wanted = match &column.wire_type.kind {
-                // Any precision and scale prints itself.
-                Type::Numeric(_) if array.data_type().is_decimal() => wide_decimal(array),
-                kind => kind.arrow(),
-            };
+            let wanted = printed(&column.wire_type.kind, array.data_type());
             let array = if *array.data_type() == wanted {
                 array.clone()
             } else {
@@ -156,7 +152,7 @@ impl Prepared {
         Ok(match &self.wire_type.kind {
             _ if self.binary => Writer::Binary(self),
             Type::Bool => Writer::Bool(self.array.as_boolean()),
-            Type::Int8 if self.wire_type.tag == Some(Tag::Regproc) => Writer::Text(&self.array, self.functions()),
+            Type::Int8 if self.wire_type.is(Tag::Regproc) => Writer::Text(&self.array, self.functions()),
             _ => Writer::Text(&self.array, printer(self.array.as_ref(), zone)?),
         })
     }
@@ -171,11 +167,18 @@ impl Prepared {
     }
 }
 
-fn wide_decimal(array: &ArrayRef) -> arrow::datatypes::DataType {
-    use arrow::datatypes::DataType::*;
-    match *array.data_type() {
-        Decimal32(p, s) | Decimal64(p, s) => Decimal128(p, s),
-        ref wide => wide.clone(),
+/// The Arrow type in which values of `kind` that are held as `held` are printed: the one of `kind`, but any precision and scale prints
+/// itself.
+fn printed(kind: &Type, held: &DataType) -> DataType {
+    match (kind, held) {
+        (Type::Numeric(_), DataType::Decimal32(p, s) | DataType::Decimal64(p, s)) => DataType::Decimal128(*p, *s),
+        (Type::Numeric(_), DataType::Decimal128(..) | DataType::Decimal256(..)) => held.clone(),
+        (Type::Array(element), DataType::List(items))
+            if matches!(element.as_ref(), Type::Numeric(_)) && items.data_type().is_decimal() =>
+        {
+            held.clone()
+        }
+        _ => kind.arrow(),
     }
 }
 
@@ -218,7 +221,8 @@ pub(super) fn value(out: &mut BytesMut, writer: &Writer, row: usize, text: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::{Decimal128Array, Int64Array, ListArray, StringViewArray};
+    use arrow::datatypes::Decimal128Type;
     use std::sync::Arc;
     use weir_sql::types::TYPE_KEY;
 
@@ -251,6 +255,23 @@ mod tests {
             (0..4).map(|row| writers[0].print(row, &mut text).expect("text").then(|| text.clone())).collect();
         let shown: Vec<Option<&str>> = shown.iter().map(Option::as_deref).collect();
         assert_eq!(shown, [Some("int4pl"), Some("pg_catalog.abs"), Some("-"), None]);
+    }
+
+    #[test]
+    fn decimals_are_shown_as_they_are_held_whatever_is_told_of_them() {
+        let scalars = Decimal128Array::from(vec![150]).with_precision_and_scale(10, 2).expect("decimals");
+        let lists = ListArray::from_iter_primitive::<Decimal128Type, _, _>([Some([Some(15_000_000_000)])]);
+        let batch =
+            RecordBatch::try_from_iter([("a", Arc::new(scalars) as ArrayRef), ("b", Arc::new(lists) as ArrayRef)]);
+        let kinds = [Type::Numeric(None), Type::Array(Box::new(Type::Numeric(None)))];
+        let columns = kinds.map(|kind| Column { name: "n".into(), wire_type: WireType::from(kind) });
+        let encoder =
+            Encoder::new(&batch.expect("a batch"), &columns, &Formats::default(), Zone::UTC).expect("encoder");
+        let mut text = String::new();
+        for (writer, expected) in encoder.writers().expect("writers").iter().zip(["1.50", "{1.5000000000}"]) {
+            assert!(writer.print(0, &mut text).expect("text"));
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

@@ -219,12 +219,15 @@ impl Draft {
         }
     }
 
-    /// Shape of output column `i`, called as the logical plan calls it; what the plan does not know, after its value.
+    /// Shape of output column `i`, called as the logical plan calls it; what has no name there, as the node's column that it is, or after
+    /// its value.
     fn column(&self, i: usize, value: &Scalar) -> Result<Column> {
         let expr = &self.project[i];
-        let name = match i < width(&self.schema) {
-            true => shown(self.schema.field(i).name()).to_string(),
-            false => expression(value, &self.node.columns),
+        let known = if i < width(&self.schema) { shown(self.schema.field(i).name()) } else { "" };
+        let name = match (known, as_position(expr)) {
+            ("", Some(column)) => self.node.columns[column].name.clone(),
+            ("", None) => expression(value, &self.node.columns),
+            (known, _) => known.to_string(),
         };
         Ok(Column { name, kind: self.kind_of(expr)?, nullable: nullable(expr, &self.base) })
     }

@@ -12,6 +12,7 @@ mod values;
 use crate::error::{Error, Result};
 use crate::plan::{Node, Operator};
 use crate::planner::context::Table;
+use crate::session::names::shown;
 use crate::types::{Column, Type};
 use datafusion::logical_expr::{self as logical, LogicalPlan};
 use draft::Draft;
@@ -76,7 +77,7 @@ fn union(union: &logical::Union) -> Result<Draft> {
     for (i, field) in union.schema.fields().iter().enumerate() {
         let kinds = drafts.iter().map(|d| d.kind(i)).collect::<Result<Vec<_>>>()?;
         let common = if kinds.windows(2).all(|w| w[0] == w[1]) { kinds[0].clone() } else { Type::of(field)? };
-        columns.push(Column { name: field.name().clone(), kind: common, nullable: false });
+        columns.push(Column { name: shown(field.name()).into(), kind: common, nullable: false });
     }
     let drafts = drafts.into_iter().map(|draft| draft.cast(&columns)).collect::<Result<Vec<_>>>()?;
     let mut inputs = vec![];
@@ -84,6 +85,9 @@ fn union(union: &logical::Union) -> Result<Draft> {
         let (input, _) = draft.finish()?;
         for (column, from) in columns.iter_mut().zip(&input.columns) {
             column.nullable |= from.nullable;
+            if column.name.is_empty() {
+                column.name.clone_from(&from.name);
+            }
         }
         inputs.push(input);
     }

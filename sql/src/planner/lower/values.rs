@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::plan::{Node, Operator};
 use crate::planner::fault;
 use crate::scalar::Scalar;
+use crate::session::names::shown;
 use crate::types::{Column, Type};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::{self as logical, Expr, ExprSchemable, cast, lit};
@@ -31,7 +32,11 @@ pub fn empty(empty: &logical::EmptyRelation) -> Result<Draft> {
 fn columns(schema: &DFSchemaRef) -> Result<Vec<Column>> {
     let column = |i: usize| {
         let field = schema.field(i);
-        Ok(Column { name: field.name().clone(), kind: Type::of(field)?, nullable: true })
+        let name = match shown(field.name()) {
+            "" => format!("column{}", i + 1),
+            name => name.into(),
+        };
+        Ok(Column { name, kind: Type::of(field)?, nullable: true })
     };
     (0..width(schema)).map(column).collect()
 }
