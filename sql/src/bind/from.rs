@@ -1,10 +1,11 @@
 //! FROM: relations, queries and joins, to rows and to what can be named.
 
 use super::Binder;
+use super::entry::Entry;
 use super::expression::Place;
 use super::position::{of_name, placed};
 use super::rows::{Input, Nested, Rows, Source};
-use super::scope::{Column, DATABASE, Entry, Named, Scope};
+use super::scope::{Column, DATABASE, Named, Scope};
 use crate::bound::{Bound, Expr, Join, Kind, Node, Unbound, not_yet};
 use crate::error::Error;
 use crate::session::names::folded;

@@ -7,7 +7,7 @@
 //!
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
 //! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations
-//! and joins), [`scope`] (what names mean), [`suggest`] (what may have been meant), [`select`] (SELECT), [`values`] (VALUES), [`targets`]
+//! and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what may have been meant), [`select`] (SELECT), [`values`] (VALUES), [`targets`]
 //! (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and
 //! aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`],
 //! [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they
@@ -18,6 +18,7 @@ pub mod call;
 pub mod common;
 mod conditional;
 pub mod convert;
+pub mod entry;
 pub mod expression;
 mod form;
 pub mod from;
@@ -48,10 +49,10 @@ use crate::catalog;
 use crate::session::{Settings, group};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
+use entry::Entry;
 use parameter::Parameters;
 use position::Literals;
 use rows::Common;
-use scope::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 

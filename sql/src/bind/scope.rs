@@ -1,5 +1,6 @@
 //! What names mean at a place of a query: relations by their names, columns by theirs.
 
+use super::entry::Entry;
 use super::position::{of_word, placed};
 use super::suggest;
 use crate::bound::{Bound, ColumnId, Expr, Unbound, not_yet};
@@ -64,20 +65,6 @@ pub struct Named {
 pub struct Column {
     pub name: String,
     pub value: Expr,
-}
-
-/// What FROM reads, by the name that errors call it.
-#[derive(Debug)]
-pub struct Entry {
-    pub name: String,
-    /// Its own name, if it is a relation or a query of WITH.
-    pub relation: Option<String>,
-    /// Of a part of a UNION they have no identity.
-    pub columns: Vec<(String, Option<ColumnId>)>,
-    /// It may be named from within, by LATERAL. A part of a UNION may not.
-    pub is_around: bool,
-    /// The columns of a unique key without NULLs; none if there is no such key.
-    pub key: Vec<ColumnId>,
 }
 
 impl Scope {
@@ -185,12 +172,6 @@ impl Scope {
             let (name, _) = entry.columns.iter().find(|(_, column)| *column == Some(id))?;
             Some(format!("{}.{name}", entry.name))
         })
-    }
-}
-
-impl Entry {
-    fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.relation.as_deref() == Some(name)
     }
 }
 

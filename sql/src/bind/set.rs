@@ -1,12 +1,13 @@
 //! UNION, INTERSECT and EXCEPT.
 
 use super::Binder;
+use super::entry::Entry;
 use super::expression::Place;
 use super::group::Groups;
 use super::order::{By, Tail};
 use super::position::{located, placed};
 use super::rows::{Item, Nested, RED_ZONE, Rows, STACK};
-use super::scope::{Column, Entry, Named, Scope};
+use super::scope::{Column, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Set, Unbound, not_yet};
 use crate::error::Error;

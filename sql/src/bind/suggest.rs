@@ -1,6 +1,6 @@
 //! What PostgreSQL has to say of a column that cannot be found: where there is one of that name, or which one is nearly called so.
 
-use super::scope::Entry;
+use super::entry::Entry;
 use crate::error::Error;
 
 /// A name may differ by so many letters.
