@@ -41,6 +41,7 @@ pub use clock::timed;
 pub use corrected::corrected;
 pub use deep::{analyze, optimize};
 pub use offered::{may_apply, may_call};
+pub use precedence::group;
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;
 

@@ -6,26 +6,34 @@
 //!
 //! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins),
 //! [`scope`] (what names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates),
-//! [`expression`] (expressions), [`literal`], [`operator`], [`call`], [`convert`] (casts, implicit and written), [`parameter`].
+//! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
+//! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`].
 
 pub mod call;
+mod conditional;
 pub mod convert;
 pub mod expression;
+mod form;
 pub mod from;
 pub mod group;
+pub mod kind;
 pub mod literal;
 pub mod operator;
 pub mod parameter;
+pub mod position;
 pub mod query;
 pub mod scope;
 pub mod select;
+#[cfg(test)]
+mod tests;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::catalog;
-use crate::session::Settings;
+use crate::session::{Settings, group};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
+use position::Literals;
 use std::sync::Arc;
 
 /// What a relation's name means.
@@ -56,8 +64,17 @@ impl Relation {
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    let mut binder = Binder { relations, settings, parameters: Parameters::new(declared), columns: 0 };
-    binder.whole(query)
+    let mut binder = Binder {
+        relations,
+        settings,
+        parameters: Parameters::new(declared),
+        literals: Literals::default(),
+        columns: 0,
+    };
+    // As PostgreSQL's precedences have it.
+    let mut query = query.clone();
+    group(&mut query);
+    binder.whole(&query)
 }
 
 /// The work on one statement.
@@ -65,6 +82,7 @@ pub struct Binder<'a> {
     pub relations: &'a dyn Relations,
     pub settings: &'a Settings,
     pub parameters: Parameters,
+    literals: Literals,
     columns: u32,
 }
 

@@ -1,7 +1,32 @@
 //! Expressions as Postgres' precedences group them, where sqlparser's differ. What is in parentheses is a node of its own, so
 //! whatever an operator holds without them was put there by precedence alone.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value, VisitMut, VisitorMut};
+use std::ops::ControlFlow;
+
+/// Regroups every expression of `tree`.
+pub fn group<T: VisitMut>(tree: &mut T) {
+    // Nothing breaks off.
+    let _ = tree.visit(&mut Groups);
+}
+
+struct Groups;
+
+impl VisitorMut for Groups {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::BinaryOp { .. } = expr {
+            lower(expr);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        regroup(expr);
+        ControlFlow::Continue(())
+    }
+}
 
 /// Regroups an expression whose parts are regrouped already.
 pub fn regroup(expr: &mut Expr) {
@@ -115,10 +140,8 @@ fn is_other(op: &BinaryOperator) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::sql::sqlparser::ast::visit_expressions_mut;
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
-    use std::ops::ControlFlow;
 
     /// With parentheses around what belongs together.
     fn grouped(expr: &Expr) -> String {
@@ -150,11 +173,7 @@ mod tests {
         ] {
             let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(written).unwrap();
             let mut expr = parser.parse_expr().unwrap();
-            lower(&mut expr);
-            let _ = visit_expressions_mut(&mut expr, |expr| {
-                regroup(expr);
-                ControlFlow::<()>::Continue(())
-            });
+            group(&mut expr);
             assert_eq!(grouped(&expr), expected, "{written}");
         }
     }

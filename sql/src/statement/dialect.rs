@@ -2,7 +2,7 @@
 //!
 //! There a function's argument is first read as if it were the name of one, `f(expression: value)`, and then once more as what it
 //! is, and what begins with a word like CAST but has an error is read once more as a call of that name: nested, either takes 2^n
-//! steps. Here only a word can be the name of an argument, as in PostgreSQL; everything else is sqlparser's.
+//! steps. Here only a word can be the name of an argument, as in PostgreSQL; but for some precedences everything else is sqlparser's.
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
@@ -81,8 +81,21 @@ impl Dialect for Postgres {
         })
     }
 
+    /// Matches, and operators by their whole name, bind as closely as `||`, not as `=`.
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        THEIRS.get_next_precedence(parser)
+        let other = match &parser.peek_token_ref().token {
+            Token::Tilde
+            | Token::TildeAsterisk
+            | Token::ExclamationMarkTilde
+            | Token::ExclamationMarkTildeAsterisk
+            | Token::DoubleTilde
+            | Token::DoubleTildeAsterisk
+            | Token::ExclamationMarkDoubleTilde
+            | Token::ExclamationMarkDoubleTildeAsterisk => true,
+            Token::Word(Word { keyword: Keyword::OPERATOR, .. }) => parser.peek_nth_token_ref(1).token == Token::LParen,
+            _ => false,
+        };
+        if other { Some(Ok(self.prec_value(Precedence::PgOther))) } else { THEIRS.get_next_precedence(parser) }
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
@@ -128,7 +141,32 @@ impl Dialect for Postgres {
 
 #[cfg(test)]
 mod tests {
-    use crate::statement::parse;
+    use crate::statement::{Statement, parse};
+    use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn matches_bind_as_closely_as_other_operators() {
+        for (written, grouped) in [
+            ("a = b ~ c", "a = (b ~ c)"),
+            ("a ~ b || c", "(a ~ b) || c"),
+            ("a !~~* b IN (c)", "(a !~~* b) IN (c)"),
+            ("a = b OPERATOR(pg_catalog.+) c", "a = (b OPERATOR(pg_catalog.+) c)"),
+        ] {
+            let tree = |sql: &str| {
+                let parsed = parse(&format!("SELECT {sql}")).expect("fine").remove(0).statement;
+                let Statement::Query(mut query) = parsed else { panic!("{sql} is a query") };
+                let _ = visit_expressions_mut(&mut query, |expr| {
+                    if let Expr::Nested(inner) = expr {
+                        *expr = std::mem::replace(inner, Expr::value(Value::Null));
+                    }
+                    ControlFlow::<()>::Continue(())
+                });
+                query
+            };
+            assert_eq!(tree(written), tree(grouped), "{written}");
+        }
+    }
 
     #[test]
     fn nested_calls_are_read_once_also_if_something_in_them_is_wrong() {
