@@ -37,7 +37,11 @@ pub fn call(aggregate: &Aggregate, expressions: &Expressions) -> Bound<Call> {
         (Some(function), [] | [_]) => {
             let kind = (function.result)(kinds.first().copied()).ok().filter(|kind| alike(kind, &result));
             match kind {
-                Some(kind) if has_value(name, kinds.first().copied()) => (select::named(function), kind, None),
+                Some(kind) if has_value(name, kinds.first().copied()) => {
+                    // One of the values is as all of them.
+                    let own = kinds.first().filter(|_| matches!(name, "min" | "max"));
+                    (select::named(function), own.map_or(kind, |own| (*own).clone()), None)
+                }
                 _ => return unknown(),
             }
         }

@@ -6,6 +6,9 @@ use crate::function::cast;
 use crate::function::zone::Zone;
 use crate::types::Type;
 use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::i256;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
 use std::sync::Arc;
 
 /// Digits of a decimal, at most.
@@ -19,6 +22,10 @@ pub fn constant(value: Option<&str>, kind: Kind) -> Bound<Value> {
         Type::Numeric(None) => Type::Numeric(decimal(text)),
         kind => kind,
     };
+    if let Type::Numeric(Some((precision @ 39.., scale))) = kind {
+        let digits = i256::from_string(&text.replace('.', ""));
+        return Ok(Value::new(Expr::Literal(ScalarValue::Decimal256(digits, precision, scale), None), kind));
+    }
     let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
     match cast::column(&array, &Type::Text, &kind, Zone::UTC) {
         Ok(array) => Value::constant(&array, kind),

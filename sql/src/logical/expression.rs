@@ -86,7 +86,7 @@ impl<'a> Expressions<'a> {
             }
             Expr::Extreme { greatest, arguments, kind } => self.extreme(*greatest, arguments, *kind),
             Expr::NullIf { operator, left, right, .. } => {
-                let (left, right) = operator::sides(operator, self.value(left)?, self.value(right)?)?;
+                let (left, right) = operator::sides(operator, self.value(left)?, self.value(right)?, self.zone)?;
                 Ok(Value::new(function("nullif")?.call(vec![left.expr, right.expr]), left.kind))
             }
             Expr::In { operator, argument, list, negated } => self.one_of(operator, argument, list, *negated),
@@ -109,14 +109,14 @@ impl<'a> Expressions<'a> {
     }
 
     fn distinct(&self, operator: &Operator, left: &Expr, right: &Expr, negated: bool) -> Bound<Value> {
-        let (left, right) = operator::sides(operator, self.value(left)?, self.value(right)?)?;
+        let (left, right) = operator::sides(operator, self.value(left)?, self.value(right)?, self.zone)?;
         let op = if negated { logical::Operator::IsNotDistinctFrom } else { logical::Operator::IsDistinctFrom };
         Ok(Value::truth(binary(left.expr, op, right.expr)))
     }
 
     fn one_of(&self, operator: &Operator, argument: &Expr, list: &[Expr], negated: bool) -> Bound<Value> {
         let argument = self.value(argument)?;
-        let item = |item: &Expr| Ok(operator::sides(operator, argument.clone(), self.value(item)?)?.1.expr);
+        let item = |item: &Expr| Ok(operator::compared(operator, argument.clone(), self.value(item)?)?.1.expr);
         let list = list.iter().map(item).collect::<Bound<Vec<_>>>()?;
         Ok(Value::truth(logical::Expr::InList(InList::new(Box::new(argument.expr), list, negated))))
     }
@@ -165,7 +165,7 @@ impl<'a> Expressions<'a> {
             {
                 let left = inner.value(left)?;
                 let right = equalities.iter().map(|(operator, _, right)| {
-                    Ok(operator::sides(operator, left.clone(), self.value(right)?)?.1.expr)
+                    Ok(operator::compared(operator, left.clone(), self.value(right)?)?.1.expr)
                 });
                 let right = right.collect::<Bound<_>>()?;
                 Ok((Some(left.expr), right))

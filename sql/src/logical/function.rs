@@ -81,7 +81,7 @@ fn takes(function: &Function, taken: &[&str]) -> bool {
     taken.contains(&names.collect::<Vec<_>>().join(" ").as_str())
 }
 
-/// A call of the function of ours that is called `name`; `None` if there is none, or none for such values: it converts none itself.
+/// A call of the function of ours that is called `name`; `None` if there is none, or none for such values.
 pub fn ours(name: &str, arguments: Vec<Value>) -> Bound<Option<Value>> {
     let Some(function) = function::lookup(name) else { return Ok(None) };
     let Some(definition) = function::definition(&function) else { return Ok(None) };
@@ -91,7 +91,11 @@ pub fn ours(name: &str, arguments: Vec<Value>) -> Bound<Option<Value>> {
         given.push(None);
     }
     let Ok(resolved) = (definition.resolve)(&given) else { return Ok(None) };
-    let as_given = |(argument, wanted): (&Value, &Type)| alike(&argument.kind, wanted);
+    let as_given = |(argument, wanted): (&Value, &Type)| match (&argument.kind, wanted) {
+        // What is added to a date is added to its first moment.
+        (Type::Date, Type::Timestamp) => true,
+        (given, wanted) => alike(given, wanted),
+    };
     if !PRINTING.contains(&name) && !arguments.iter().zip(&resolved.arguments).all(as_given) {
         return Ok(None);
     }

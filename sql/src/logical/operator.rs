@@ -55,7 +55,7 @@ fn prefix(operator: &Operator, operand: Value) -> Bound<Option<Value>> {
 
 fn infix(operator: &Operator, left: Value, right: Value, result: &Type, zone: &str) -> Bound<Option<Value>> {
     if let Some(op) = comparison(operator.name) {
-        let (left, right) = sides(operator, left, right)?;
+        let (left, right) = sides(operator, left, right, zone)?;
         return Ok(Some(Value::truth(binary(left, op, right))));
     }
     match operator.name {
@@ -99,8 +99,20 @@ fn comparison(name: &str) -> Option<Theirs> {
     })
 }
 
-/// The sides of a comparison, if what the analyzer makes of it compares them as `operator` does.
-pub fn sides(operator: &Operator, left: Value, right: Value) -> Bound<(Value, Value)> {
+/// The sides of a comparison that stands by itself: numbers of one scale do not meet others there.
+pub fn sides(operator: &Operator, left: Value, right: Value, zone: &str) -> Bound<(Value, Value)> {
+    let (left, right) = compared(operator, left, right)?;
+    match (&left.kind, &right.kind) {
+        (Type::Numeric(None), Type::Numeric(Some(_))) | (Type::Numeric(Some(_)), Type::Numeric(None)) => {
+            let wide = Type::Numeric(None);
+            Ok((left.converted(&wide, zone)?, right.converted(&wide, zone)?))
+        }
+        _ => Ok((left, right)),
+    }
+}
+
+/// What is compared, if what the analyzer makes of it compares as `operator` does.
+pub fn compared(operator: &Operator, left: Value, right: Value) -> Bound<(Value, Value)> {
     let unknown = || not_yet(format!("operator {} of types {} and {}", operator.name, left.kind, right.kind));
     let Some(op) = comparison(operator.name) else { return unknown() };
     let is_ordered = !matches!(op, Theirs::Eq | Theirs::NotEq);
@@ -109,7 +121,7 @@ pub fn sides(operator: &Operator, left: Value, right: Value) -> Bound<(Value, Va
     if !known || session::compared(&left.kind, &right.kind).is_none() {
         return unknown();
     }
-    let (left, right) = (fitted(left, &right.kind), right);
+    let left = fitted(left, &right.kind);
     let right = fitted(right, &left.kind);
     Ok((left, right))
 }

@@ -12,7 +12,6 @@ fn constants_are_of_their_types() {
         ("int4", lit("int4 7"), "7"),
         ("int8", lit("int8 7"), "7"),
         ("text", lit("text a b"), "a b"),
-        ("unknown", lit("unknown x"), "x"),
         ("null", lit("int8"), "∅"),
         ("numeric", lit("numeric 1.50"), "1.50"),
         (
@@ -59,7 +58,7 @@ fn operators_compute() {
         ("1 / 0", binary(lit("int4 1"), "/", lit("int4 0")), "(22012)"),
         ("d + 1", binary(c("d"), "+", numeric(lit("int4 1"))), "2.50|-12345677.90|∅"),
         ("d * d", binary(c("d"), "*", c("d")), "2.2500|152415787501905.2100|∅"),
-        ("d * i4", binary(c("d"), "*", numeric(c("i2"))), "1.50|-404520350512.30|∅"),
+        ("d * i4", binary(c("d"), "*", numeric(c("i2"))), "1.50|-404530860516.30|∅"),
         ("n + d", binary(c("n"), "+", c("d")), "3.00|-12345677.40|∅"),
         ("d / 3", binary(c("d"), "/", numeric(lit("int4 3"))), "0.50000000000000000000|-4115226.300000000000|∅"),
         (

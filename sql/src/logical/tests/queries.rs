@@ -203,7 +203,14 @@ fn relations_are_joined() {
             ),
             ("cross", joined(Join::Inner, None), "a x|a y|a z|b x|b y|b z|c x|c y|c z|d x|d y|d z"),
             ("never", joined(Join::Left, Some(lit("bool f"))), "a ∅|b ∅|c ∅|d ∅"),
-            ("of numerics, with itself", select(twice, vec![c("i2"), of(50, "i2")]), "1 1|1 32767|32767 1|32767 32767"),
+            (
+                "of numerics, with itself",
+                select(
+                    sort(twice, vec![by(c("i2"), false, false), by(of(50, "i2"), false, false)]),
+                    vec![c("i2"), of(50, "i2")],
+                ),
+                "1 1|1 32767|32767 1|32767 32767",
+            ),
             ("of char", select(char_and_text, vec![c("i2")]), ""),
         ],
     );
@@ -306,7 +313,7 @@ fn rows_are_grouped() {
                     ],
                     None,
                 ),
-                "1 1.50",
+                "1 1.5",
             ),
             ("min of bytea", group(t(0), vec![], vec![aggregate("min(bytea)", vec![c("y")])], None), "?aggregate min"),
             (
@@ -373,7 +380,7 @@ fn values_are_collected() {
                     ],
                     None,
                 ),
-                "{1,2,NULL} a!,b!,c!,d! {NULL,2,1}",
+                "{1,2,NULL} a!,b!,c!,d! {2,1,NULL}",
             ),
             (
                 "of types that are held as text",
@@ -536,7 +543,7 @@ fn sets_of_rows_are_combined() {
                 select(sort(numbers, vec![by(new(300, "numeric"), false, false)]), vec![new(300, "numeric")]),
                 "-12345678.90|1.50|1.50|1.5|∅|∅",
             ),
-            ("types", count(types), "5"),
+            ("types", count(types), "4"),
         ],
     );
 }
