@@ -6,8 +6,8 @@ use crate::postgres::operators::Operator;
 use crate::postgres::types::BOOL;
 use std::sync::Arc;
 
-/// An expression over the columns of a node's inputs. Equal ones have equal values, row by row, if nothing in them is volatile.
-#[derive(Clone, Debug, PartialEq)]
+/// An expression over the columns of a node's inputs.
+#[derive(Clone, Debug)]
 pub enum Expr {
     Column {
         id: ColumnId,

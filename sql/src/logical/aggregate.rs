@@ -33,6 +33,9 @@ pub fn call(aggregate: &Aggregate, expressions: &Expressions) -> Bound<Call> {
     let filter = aggregate.filter.as_ref().map(|filter| expressions.condition(filter)).transpose()?;
     let arguments = expressions.all(&aggregate.arguments)?;
     let kinds: Vec<&Type> = arguments.iter().map(|argument| &argument.kind).collect();
+    if aggregate.distinct && kinds.iter().any(|kind| session::groupable(kind).is_err()) {
+        return unknown();
+    }
     let (function, kind, wanted) = match (Function::named(name), &kinds[..]) {
         (Some(function), [] | [_]) => {
             let kind = (function.result)(kinds.first().copied()).ok().filter(|kind| alike(kind, &result));

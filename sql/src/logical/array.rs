@@ -1,7 +1,7 @@
 //! Arrays: made of values, one of their elements, and whether one of these is like a value.
 
 use super::constant::constant;
-use super::operator::compared;
+use super::operator::beside;
 use super::value::{Value, function, held, together};
 use crate::bound::{Bound, Kind, not_yet};
 use crate::function;
@@ -63,6 +63,6 @@ pub fn quantified(operator: &Operator, left: Value, array: Value, all: bool) -> 
         return unknown();
     }
     // As each of them is compared.
-    compared(operator, left.clone(), Value::new(array.expr.clone(), element.as_ref().clone()))?;
+    beside(operator, &left, Value::new(array.expr.clone(), element.as_ref().clone()))?;
     Ok(Value::truth(function.call(vec![left.expr, array.expr])))
 }

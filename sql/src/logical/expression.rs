@@ -3,7 +3,7 @@
 use super::constant::constant;
 use super::value::{Value, function, held, together};
 use super::{array, cast, function as functions, operator};
-use crate::bound::{Bound, ColumnId, Expr, Kind, Test, Unbound, not_yet};
+use crate::bound::{Bound, ColumnId, Expr, How, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::operators::Operator;
 use crate::session::{self, names};
@@ -116,7 +116,7 @@ impl<'a> Expressions<'a> {
 
     fn one_of(&self, operator: &Operator, argument: &Expr, list: &[Expr], negated: bool) -> Bound<Value> {
         let argument = self.value(argument)?;
-        let item = |item: &Expr| Ok(operator::compared(operator, argument.clone(), self.value(item)?)?.1.expr);
+        let item = |item: &Expr| Ok(operator::beside(operator, &argument, self.value(item)?)?.expr);
         let list = list.iter().map(item).collect::<Bound<Vec<_>>>()?;
         Ok(Value::truth(logical::Expr::InList(InList::new(Box::new(argument.expr), list, negated))))
     }
@@ -152,26 +152,24 @@ impl<'a> Expressions<'a> {
         }
         let equalities = pairs.iter().map(|(when, _)| match when {
             Expr::Operation { operator, operands, .. } if operator.name == "=" => match &operands[..] {
-                [left, right] if is_operand(left) => Some((*operator, left, right)),
+                [left, right] => Some((*operator, conversion(left)?, left, right)),
                 _ => None,
             },
             _ => None,
         });
-        let equalities = equalities.collect::<Option<Vec<_>>>();
-        let first = equalities.as_ref().and_then(|equalities| equalities.first()).map(|(_, left, _)| *left);
-        match (equalities, first) {
-            (Some(equalities), Some(left))
-                if equalities.iter().all(|(_, other, _)| *other == left) && !operand.expr.is_volatile() =>
-            {
-                let left = inner.value(left)?;
-                let right = equalities.iter().map(|(operator, _, right)| {
-                    Ok(operator::compared(operator, left.clone(), self.value(right)?)?.1.expr)
-                });
-                let right = right.collect::<Bound<_>>()?;
-                Ok((Some(left.expr), right))
-            }
-            _ => not_yet("CASE of such an expression"),
+        let equalities = equalities.collect::<Option<Vec<_>>>().unwrap_or_default();
+        let Some((_, first, left, _)) = equalities.first().copied() else {
+            return not_yet("CASE of such an expression");
+        };
+        if equalities.iter().any(|(_, conversion, _, _)| *conversion != first) || operand.expr.is_volatile() {
+            return not_yet("CASE of such an expression");
         }
+        let left = inner.value(left)?;
+        let right = equalities
+            .iter()
+            .map(|(operator, _, _, right)| Ok(operator::beside(operator, &left, self.value(right)?)?.expr));
+        let right = right.collect::<Bound<_>>()?;
+        Ok((Some(left.expr), right))
     }
 
     /// Equal values may be shown differently, and some are not ordered by their bytes: of those one is chosen by comparisons.
@@ -200,12 +198,14 @@ impl<'a> Expressions<'a> {
     }
 }
 
-/// Whether it is the operand of a CASE, or that converted.
-fn is_operand(expr: &Expr) -> bool {
+/// What the operand of a CASE is converted to, if `expr` is nothing but that.
+fn conversion(expr: &Expr) -> Option<Option<(Kind, How)>> {
     match expr {
-        Expr::Operand { .. } => true,
-        Expr::Cast { argument, .. } => matches!(argument.as_ref(), Expr::Operand { .. }),
-        _ => false,
+        Expr::Operand { .. } => Some(None),
+        Expr::Cast { argument, kind, how } if matches!(argument.as_ref(), Expr::Operand { .. }) => {
+            Some(Some((*kind, *how)))
+        }
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::value::{Value, alike, held};
 use crate::bound::{Bound, Kind, not_yet};
-use crate::function::{self, Cast};
+use crate::function;
 use crate::postgres::casts::{self, Method};
 use crate::postgres::functions::{Function, Kind as Sort};
 use crate::session;
@@ -116,7 +116,9 @@ pub fn overloaded(name: &str, arguments: Vec<Value>, result: &Type) -> Bound<Opt
     let call = function.call(arguments.into_iter().map(|argument| argument.expr).collect());
     Ok(Some(match name {
         // For them it is a text.
-        "uuid" => Value::new(Cast::udf(Type::Text, Type::Uuid, "UTC").call(vec![call]), Type::Uuid),
+        "uuid" => Value::new(call, Type::Text).marked(&Type::Uuid),
+        // Theirs is text in another shape.
+        "left" | "right" | "md5" => Value::new(call, kind).marked(&Type::Text),
         _ => Value::new(call, kind),
     }))
 }

@@ -2,7 +2,7 @@
 
 use super::aggregate::{self, Call};
 use super::expression::{Expressions, column, name};
-use super::needed::Needed;
+use super::needed::{self, Needed};
 use super::rows::{Columns, Rows, cast, order};
 use super::value::planned;
 use crate::bound::{Aggregate, Bound, ColumnId, Expr, Order, not_yet};
@@ -26,11 +26,12 @@ pub fn group(
     zone: &str,
 ) -> Bound<Rows> {
     let expressions = Expressions::new(columns, zone);
-    let asked = aggregates.iter().filter(|(id, _)| needed.contains(id));
-    let calls = asked.map(|(id, call)| Ok((*id, aggregate::call(call, &expressions)?)));
-    let calls = calls.collect::<Bound<Vec<_>>>()?;
-    let mut values = vec![];
-    let mut kinds = vec![];
+    let (mut calls, mut below) = (vec![], Needed::new());
+    for (id, aggregate) in aggregates.iter().filter(|(id, _)| needed.contains(id)) {
+        needed::add_aggregate(aggregate, &mut below);
+        calls.push((*id, aggregate::call(aggregate, &expressions)?));
+    }
+    let (mut values, mut kinds) = (vec![], vec![]);
     for (id, key) in keys {
         let value = expressions.value(key)?;
         groupable(&value.kind, sets.is_some())?;
@@ -40,8 +41,8 @@ pub fn group(
     let input = match keys {
         [] => input,
         _ => {
-            let others = input.columns.iter().map(|id| (*id, column(*id)));
-            let values = others.chain(values).collect();
+            below.retain(|id| !keys.iter().any(|(key, _)| key == id));
+            let values = input.kept(&below).into_iter().chain(values).collect();
             input.projected(values)?
         }
     };
@@ -110,13 +111,14 @@ fn finished(
 
 /// The rows that differ in `columns`.
 pub fn distinct(input: Rows, distinct: &[ColumnId], columns: &Columns) -> Bound<Rows> {
-    for id in distinct {
+    let different: Needed = distinct.iter().copied().collect();
+    for id in &different {
         columns.get(id).map_or(Ok(()), |kind| groupable(kind, false))?;
     }
-    if distinct.is_empty() {
+    if different.is_empty() {
         return not_yet("DISTINCT of no columns");
     }
-    let Rows { plan, columns } = input.projected(distinct.iter().map(|id| (*id, column(*id))).collect())?;
+    let Rows { plan, columns } = input.projected(different.iter().map(|id| (*id, column(*id))).collect())?;
     Ok(Rows { plan: LogicalPlan::Distinct(Distinct::All(Arc::new(plan))), columns })
 }
 

@@ -6,7 +6,7 @@ use super::group;
 use super::needed::{self, Needed};
 use super::rows::{Columns, Rows, order};
 use super::set::{self, Side};
-use super::value::{Value, held, planned, together};
+use super::value::{Value, alike, held, planned, together};
 use crate::bound::{Aggregate, Bound, ColumnId, Expr, Join, Kind, Node, Order, Set, Table, Unbound, not_yet};
 use crate::error::Error;
 use crate::stop;
@@ -65,10 +65,12 @@ impl Nodes<'_> {
         columns: &[(ColumnId, usize, Kind)],
         needed: &Needed,
     ) -> Bound<Rows> {
-        let is_needed = |(id, _, _): &&(ColumnId, usize, Kind)| needed.contains(id);
-        let mut columns: Vec<_> = columns.iter().filter(is_needed).chain(columns.first()).collect();
-        // Rows without columns would be hard to count.
-        columns.truncate(columns.len().saturating_sub(1).max(1));
+        let needed = columns.iter().filter(|(id, _, _)| needed.contains(id));
+        let mut columns: Vec<_> = needed.chain(columns.first()).collect();
+        if columns.len() > 1 {
+            // Rows without any columns would be hard to count; otherwise nobody needs that one.
+            columns.pop();
+        }
         let fields = table.0.schema();
         let mut places: Vec<usize> = columns.iter().map(|(_, place, _)| *place).collect();
         places.sort_unstable();
@@ -76,11 +78,13 @@ impl Nodes<'_> {
         let reference = TableReference::bare(table_name);
         let scan = TableScanBuilder::new(reference.clone(), table.0.clone()).with_projection(Some(places));
         let mut values = vec![];
-        for (id, place, _) in columns {
+        for (id, place, kind) in columns {
             let Some(field) = fields.fields().get(*place) else {
                 return Err(Unbound::Wrong(Error::internal(format!("no column {place} of {table_name}"))));
             };
-            self.columns.insert(*id, Type::of(field)?);
+            let own = Type::of(field).ok().filter(|own| held(*kind).is_ok_and(|kind| alike(own, &kind)));
+            let Some(own) = own else { return not_yet(format!("a column of type {kind}")) };
+            self.columns.insert(*id, own);
             let column = Column::new(Some(reference.clone()), field.name());
             values.push((*id, logical::Expr::Column(column)));
         }

@@ -112,18 +112,22 @@ pub fn sides(operator: &Operator, left: Value, right: Value, zone: &str) -> Boun
 }
 
 /// What is compared, if what the analyzer makes of it compares as `operator` does.
-pub fn compared(operator: &Operator, left: Value, right: Value) -> Bound<(Value, Value)> {
+fn compared(operator: &Operator, left: Value, right: Value) -> Bound<(Value, Value)> {
+    let right = beside(operator, &left, right)?;
+    Ok((fitted(left, &right.kind), right))
+}
+
+/// `right`, if the analyzer makes of a comparison with `left` what `operator` is.
+pub fn beside(operator: &Operator, left: &Value, right: Value) -> Bound<Value> {
     let unknown = || not_yet(format!("operator {} of types {} and {}", operator.name, left.kind, right.kind));
     let Some(op) = comparison(operator.name) else { return unknown() };
     let is_ordered = !matches!(op, Theirs::Eq | Theirs::NotEq);
     let can = |kind: &Type| session::comparable(kind, is_ordered, operator.name).is_ok();
-    let known = declared(operator, &left, &right) && can(&left.kind) && can(&right.kind);
-    if !known || session::compared(&left.kind, &right.kind).is_none() {
-        return unknown();
+    let known = declared(operator, left, &right) && can(&left.kind) && can(&right.kind);
+    match known && session::compared(&left.kind, &right.kind).is_some() {
+        true => Ok(fitted(right, &left.kind)),
+        false => unknown(),
     }
-    let left = fitted(left, &right.kind);
-    let right = fitted(right, &left.kind);
-    Ok((left, right))
 }
 
 /// A constant of no length as char(n), if there is such a value: then it is compared as values are held.

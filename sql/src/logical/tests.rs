@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 mod calls;
 mod expressions;
+mod groups;
 mod queries;
 
 /// A row each of the columns of `t`; ∅ is NULL.
@@ -187,9 +188,7 @@ fn rows(planned: Planned, zone: &str) -> Result<String, Error> {
     let fields = analyzed.schema().fields().clone();
     assert_eq!(names, fields.iter().map(|field| field.name().clone()).collect::<Vec<_>>());
     for (field, kind) in fields.iter().zip(&planned.types) {
-        if (&Type::of(field)?, field.data_type()) != (kind, &kind.arrow()) {
-            eprintln!("XXX {field} {kind} {analyzed}");
-        }
+        assert_eq!((&Type::of(field)?, field.data_type()), (kind, &kind.arrow()), "{analyzed}");
     }
     let optimized = session::optimize(state.optimizer(), analyzed, &state)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -239,4 +238,52 @@ fn check(cases: Vec<(&str, Expr, &str)>) {
         select(if named.is_empty() { Node::Unit } else { t(0) }, vec![expr])
     };
     check_in("UTC", cases.into_iter().map(|(name, expr, expected)| (name, query(expr), expected)).collect());
+}
+
+/// Columns that there is nothing of yet.
+fn new(at: u32, name: &str) -> Expr {
+    Expr::Column { id: ColumnId(at), kind: kind(name) }
+}
+
+/// Rows of int4 and text.
+fn pairs(first: u32, rows: &[(&str, &str)]) -> Node {
+    let value = |name: &str, text: &str| if text == "∅" { lit(name) } else { lit(&format!("{name} {text}")) };
+    let rows = rows.iter().map(|(number, text)| vec![value("int4", number), value("text", text)]).collect();
+    Node::Values { columns: vec![(ColumnId(first), kind("int4")), (ColumnId(first + 1), kind("text"))], rows }
+}
+
+fn left() -> Node {
+    pairs(100, &[("1", "a"), ("2", "b"), ("2", "c"), ("∅", "d")])
+}
+
+fn right() -> Node {
+    pairs(200, &[("2", "x"), ("3", "y"), ("∅", "z")])
+}
+
+fn filter(input: Node, condition: Expr) -> Node {
+    Node::Filter { input: Box::new(input), condition }
+}
+
+fn by(by: Expr, descending: bool, nulls_first: bool) -> Order {
+    Order { by, descending, nulls_first }
+}
+
+fn sort(input: Node, order: Vec<Order>) -> Node {
+    Node::Sort { input: Box::new(input), order }
+}
+
+fn aggregate(written: &str, arguments: Vec<Expr>) -> Aggregate {
+    let function = function(written);
+    Aggregate { function, arguments, distinct: false, filter: None, order: vec![], kind: function.result.into() }
+}
+
+fn group(input: Node, keys: Vec<Expr>, aggregates: Vec<Aggregate>, sets: Option<Vec<Vec<usize>>>) -> Query {
+    let named = |base: u32, at: usize| ColumnId(base + at as u32);
+    let mut outputs: Vec<Expr> = vec![];
+    let keys: Vec<_> = keys.into_iter().enumerate().map(|(at, key)| (named(400, at), key)).collect();
+    outputs.extend(keys.iter().map(|(id, key)| Expr::Column { id: *id, kind: key.kind() }));
+    let aggregates: Vec<_> = aggregates.into_iter().enumerate().map(|(at, call)| (named(500, at), call)).collect();
+    outputs.extend(aggregates.iter().map(|(id, call)| Expr::Column { id: *id, kind: call.kind }));
+    let order = outputs.iter().map(|key| by(key.clone(), false, false)).take(keys.len()).collect();
+    select(sort(Node::Group { input: Box::new(input), keys, aggregates, sets }, order), outputs)
 }

@@ -46,8 +46,7 @@ pub fn call(expr: &mut ast::Expr) {
     *expr = statement::call(Ident::with_quote('"', CASE), arguments);
 }
 
-/// A CASE whose parts have types already, as a call if there are more than few within each other: how many others are at most within
-/// each other in it.
+/// A CASE as a call, if too many others are within each other in it.
 pub fn nested(case: Case) -> Expr {
     let parts = case.when_then_expr.iter().flat_map(|(when, then)| [when, then]);
     let deepest = parts.chain(&case.expr).chain(&case.else_expr).map(|part| depth(part)).max();

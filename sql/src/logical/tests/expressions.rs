@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn boxed(expr: Expr) -> Box<Expr> {
-    Box::new(expr)
-}
-
 #[test]
 fn constants_are_of_their_types() {
     check(vec![
@@ -112,8 +108,8 @@ fn comparisons_are_by_value() {
     let text = |name| implicit(c(name), "text");
     let is_distinct = |left: Expr, right: Expr, negated| Expr::Distinct {
         operator: operator("=", &[left.clone(), right.clone()]),
-        left: boxed(left),
-        right: boxed(right),
+        left: Box::new(left),
+        right: Box::new(right),
         negated,
     };
     check(vec![
@@ -158,16 +154,16 @@ fn comparisons_are_by_value() {
 
 #[test]
 fn truth_has_three_values() {
-    let is = |argument: Expr, what, negated| Expr::Is { argument: boxed(argument), what, negated };
+    let is = |argument: Expr, what, negated| Expr::Is { argument: Box::new(argument), what, negated };
     let fails = binary(binary(lit("int4 10"), "/", binary(c("i4"), "-", lit("int4 7"))), "=", lit("int4 0"));
     let seven = binary(c("i4"), "<>", lit("int4 7"));
     let many = |count: usize| (0..count).map(|at| binary(c("i4"), "=", lit(&format!("int4 {at}")))).collect();
     check(vec![
         ("AND", Expr::And(vec![c("b"), lit("bool"), lit("bool t")]), "∅|false|∅"),
         ("OR", Expr::Or(vec![c("b"), lit("bool")]), "true|∅|∅"),
-        ("NOT", Expr::Not(boxed(c("b"))), "false|true|∅"),
+        ("NOT", Expr::Not(Box::new(c("b"))), "false|true|∅"),
         ("guarded AND", Expr::And(vec![seven.clone(), fails.clone()]), "false|true|∅"),
-        ("guarded OR", Expr::Or(vec![Expr::Not(boxed(seven)), fails]), "true|true|∅"),
+        ("guarded OR", Expr::Or(vec![Expr::Not(Box::new(seven)), fails]), "true|true|∅"),
         ("many", Expr::Or(many(3000)), "true|false|∅"),
         ("IS NULL", is(c("s"), Test::Null, false), "false|false|true"),
         ("IS NOT NULL", is(c("s"), Test::Null, true), "true|true|false"),
@@ -183,7 +179,7 @@ fn truth_has_three_values() {
 fn case(operand: Option<Expr>, pairs: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
     let kind = pairs[0].1.kind();
     let kind = Kind { modifier: -1, ..kind };
-    Expr::Case { operand: operand.map(boxed), pairs, otherwise: otherwise.map(boxed), kind }
+    Expr::Case { operand: operand.map(Box::new), pairs, otherwise: otherwise.map(Box::new), kind }
 }
 
 #[test]
@@ -241,7 +237,7 @@ fn the_greatest_is_found() {
     let null_if = |left: Expr, right: Expr| {
         let operator = operator("=", &[left.clone(), right.clone()]);
         let kind = left.kind();
-        Expr::NullIf { operator, left: boxed(left), right: boxed(right), kind }
+        Expr::NullIf { operator, left: Box::new(left), right: Box::new(right), kind }
     };
     check(vec![
         ("greatest", extreme(true, vec![c("i4"), lit("int4 100")]), "100|2147483647|100"),
@@ -261,7 +257,7 @@ fn the_greatest_is_found() {
 fn lists_and_arrays_are_searched() {
     let one_of = |argument: Expr, list: Vec<Expr>, negated| Expr::In {
         operator: operator("=", &[argument.clone(), list[0].clone()]),
-        argument: boxed(argument),
+        argument: Box::new(argument),
         list,
         negated,
     };
@@ -269,12 +265,12 @@ fn lists_and_arrays_are_searched() {
         let element: Kind = array.kind().oid.element().unwrap().into();
         let item = Expr::Constant { value: None, kind: element };
         let operator = operator(name, &[left.clone(), item]);
-        Expr::Quantified { operator, left: boxed(left), array: boxed(array), all }
+        Expr::Quantified { operator, left: Box::new(left), array: Box::new(array), all }
     };
     let array = |elements: Vec<Expr>, name: &str| Expr::Array { elements, kind: kind(name) };
     let at = |array: Expr, index: Expr, name: &str| Expr::Subscript {
-        array: boxed(array),
-        index: boxed(index),
+        array: Box::new(array),
+        index: Box::new(index),
         kind: kind(name),
     };
     check(vec![

@@ -2,48 +2,12 @@
 
 use super::*;
 
-fn boxed(node: Node) -> Box<Node> {
-    Box::new(node)
-}
-
-/// Columns that there is nothing of yet.
-fn new(at: u32, name: &str) -> Expr {
-    Expr::Column { id: ColumnId(at), kind: kind(name) }
-}
-
-/// Rows of int4 and text.
-fn pairs(first: u32, rows: &[(&str, &str)]) -> Node {
-    let value = |name: &str, text: &str| if text == "∅" { lit(name) } else { lit(&format!("{name} {text}")) };
-    let rows = rows.iter().map(|(number, text)| vec![value("int4", number), value("text", text)]).collect();
-    Node::Values { columns: vec![(ColumnId(first), kind("int4")), (ColumnId(first + 1), kind("text"))], rows }
-}
-
-fn left() -> Node {
-    pairs(100, &[("1", "a"), ("2", "b"), ("2", "c"), ("∅", "d")])
-}
-
-fn right() -> Node {
-    pairs(200, &[("2", "x"), ("3", "y"), ("∅", "z")])
-}
-
-fn filter(input: Node, condition: Expr) -> Node {
-    Node::Filter { input: boxed(input), condition }
-}
-
-fn by(by: Expr, descending: bool, nulls_first: bool) -> Order {
-    Order { by, descending, nulls_first }
-}
-
-fn sort(input: Node, order: Vec<Order>) -> Node {
-    Node::Sort { input: boxed(input), order }
-}
-
 fn limit(input: Node, skip: Option<&str>, fetch: Option<&str>) -> Node {
-    Node::Limit { input: boxed(input), skip: skip.map(lit), fetch: fetch.map(lit) }
+    Node::Limit { input: Box::new(input), skip: skip.map(lit), fetch: fetch.map(lit) }
 }
 
 fn numbered(rows: Node, names: [u32; 2]) -> (Box<Node>, Vec<ColumnId>) {
-    (boxed(rows), names.map(ColumnId).to_vec())
+    (Box::new(rows), names.map(ColumnId).to_vec())
 }
 
 fn combined(set: Set, all: bool, left: Node, right: Node) -> Node {
@@ -103,7 +67,7 @@ fn rows_are_filtered_sorted_and_counted() {
     let order = || vec![by(number(), true, true), by(new(101, "text"), true, false)];
     let all = || vec![number(), new(101, "text")];
     let computed = |input: Node| Node::Extend {
-        input: boxed(input),
+        input: Box::new(input),
         columns: vec![
             (ColumnId(110), binary(number(), "*", lit("int4 2"))),
             (ColumnId(111), binary(lit("int4 1"), "/", lit("int4 0"))),
@@ -113,7 +77,7 @@ fn rows_are_filtered_sorted_and_counted() {
         parameters: vec![kind("int8")],
         ..select(
             Node::Limit {
-                input: boxed(left()),
+                input: Box::new(left()),
                 skip: None,
                 fetch: Some(Expr::Parameter { number: 1, kind: kind("int8") }),
             },
@@ -143,7 +107,7 @@ fn rows_are_filtered_sorted_and_counted() {
                 "computed",
                 select(
                     Node::Limit {
-                        input: boxed(left()),
+                        input: Box::new(left()),
                         skip: None,
                         fetch: Some(explicit(binary(lit("int4 1"), "+", lit("int4 1")), "int8")),
                     },
@@ -169,7 +133,7 @@ fn rows_are_filtered_sorted_and_counted() {
 #[test]
 fn relations_are_joined() {
     let joined = |kind, on: Option<Expr>| {
-        let join = Node::Join { kind, left: boxed(left()), right: boxed(right()), on };
+        let join = Node::Join { kind, left: Box::new(left()), right: Box::new(right()), on };
         let order = [100, 101, 200].map(|at| by(new(at, if at == 101 { "text" } else { "int4" }), false, false));
         select(sort(join, order.to_vec()), vec![new(101, "text"), new(201, "text")])
     };
@@ -177,14 +141,14 @@ fn relations_are_joined() {
     let both = || Expr::And(vec![equal(), binary(new(101, "text"), "=", lit("text b"))]);
     let twice = Node::Join {
         kind: Join::Inner,
-        left: boxed(t(0)),
-        right: boxed(t(50)),
+        left: Box::new(t(0)),
+        right: Box::new(t(50)),
         on: Some(binary(c("n"), "=", of(50, "n"))),
     };
     let char_and_text = Node::Join {
         kind: Join::Inner,
-        left: boxed(t(0)),
-        right: boxed(t(50)),
+        left: Box::new(t(0)),
+        right: Box::new(t(50)),
         on: Some(binary(implicit(c("c"), "text"), "=", binary(of(50, "s"), "||", lit("text ")))),
     };
     check_in(
@@ -216,251 +180,10 @@ fn relations_are_joined() {
     );
 }
 
-fn aggregate(written: &str, arguments: Vec<Expr>) -> Aggregate {
-    let function = function(written);
-    Aggregate { function, arguments, distinct: false, filter: None, order: vec![], kind: function.result.into() }
-}
-
-fn group(input: Node, keys: Vec<Expr>, aggregates: Vec<Aggregate>, sets: Option<Vec<Vec<usize>>>) -> Query {
-    let named = |base: u32, at: usize| ColumnId(base + at as u32);
-    let mut outputs: Vec<Expr> = vec![];
-    let keys: Vec<_> = keys.into_iter().enumerate().map(|(at, key)| (named(400, at), key)).collect();
-    outputs.extend(keys.iter().map(|(id, key)| Expr::Column { id: *id, kind: key.kind() }));
-    let aggregates: Vec<_> = aggregates.into_iter().enumerate().map(|(at, call)| (named(500, at), call)).collect();
-    outputs.extend(aggregates.iter().map(|(id, call)| Expr::Column { id: *id, kind: call.kind }));
-    let order = outputs.iter().map(|key| by(key.clone(), false, false)).take(keys.len()).collect();
-    select(sort(Node::Group { input: boxed(input), keys, aggregates, sets }, order), outputs)
-}
-
-#[test]
-fn rows_are_grouped() {
-    let count = || aggregate("count()", vec![]);
-    let number = || new(100, "int4");
-    let text = || new(101, "text");
-    let nothing = || filter(left(), lit("bool f"));
-    let ten = || binary(lit("int4 10"), "/", binary(number(), "-", lit("int4 1")));
-    let other = || binary(number(), "<>", lit("int4 1"));
-    let filtered = |call: Aggregate| Aggregate { filter: Some(other()), ..call };
-    let distinct = |call: Aggregate| Aggregate { distinct: true, ..call };
-    check_in(
-        "UTC",
-        vec![
-            ("count", group(left(), vec![], vec![count()], None), "4"),
-            (
-                "of nothing",
-                group(nothing(), vec![], vec![count(), aggregate("sum(int4)", vec![number()])], None),
-                "0 ∅",
-            ),
-            ("no group", group(nothing(), vec![number()], vec![count()], None), ""),
-            ("by key", group(left(), vec![number()], vec![count()], None), "1 1|2 2|∅ 1"),
-            ("keys alone", group(left(), vec![number()], vec![], None), "1|2|∅"),
-            (
-                "by an expression",
-                group(
-                    left(),
-                    vec![binary(number(), "%", lit("int4 2"))],
-                    vec![aggregate("max(text)", vec![text()])],
-                    None,
-                ),
-                "0 c|1 a|∅ d",
-            ),
-            ("by numerics", group(t(0), vec![c("n")], vec![count()], None), "1.5 2|∅ 1"),
-            (
-                "by jsonb",
-                select(
-                    Node::Group {
-                        input: boxed(t(0)),
-                        keys: vec![(ColumnId(400), c("j"))],
-                        aggregates: vec![(ColumnId(401), count())],
-                        sets: None,
-                    },
-                    vec![new(401, "int8")],
-                ),
-                "2|1",
-            ),
-            (
-                "many",
-                group(
-                    t(0),
-                    vec![],
-                    vec![
-                        aggregate("count(any)", vec![c("s")]),
-                        aggregate("sum(int8)", vec![c("i8")]),
-                        aggregate("sum(numeric)", vec![c("d")]),
-                        aggregate("avg(int2)", vec![c("i2")]),
-                        aggregate("min(text)", vec![implicit(c("v"), "text")]),
-                        aggregate("max(bpchar)", vec![c("c")]),
-                        aggregate("bool_or(bool)", vec![c("b")]),
-                        aggregate("max(interval)", vec![c("iv")]),
-                    ],
-                    None,
-                ),
-                "2 9223372036854775804 -12345677.40 16384.000000000000 abc abcd true 1 mon",
-            ),
-            (
-                "filtered",
-                group(left(), vec![], vec![filtered(aggregate("sum(int4)", vec![ten()])), filtered(count())], None),
-                "20 2",
-            ),
-            (
-                "distinct",
-                group(
-                    t(0),
-                    vec![],
-                    vec![
-                        distinct(aggregate("count(any)", vec![c("n")])),
-                        distinct(aggregate("sum(numeric)", vec![c("n")])),
-                    ],
-                    None,
-                ),
-                "1 1.5",
-            ),
-            ("min of bytea", group(t(0), vec![], vec![aggregate("min(bytea)", vec![c("y")])], None), "?aggregate min"),
-            (
-                "corr",
-                group(t(0), vec![], vec![aggregate("corr(float8 float8)", vec![c("f8"), c("f8")])], None),
-                "?aggregate corr",
-            ),
-            (
-                "none needed",
-                select(
-                    Node::Group {
-                        input: boxed(left()),
-                        keys: vec![],
-                        aggregates: vec![(ColumnId(500), count())],
-                        sets: None,
-                    },
-                    vec![lit("int4 1")],
-                ),
-                "1",
-            ),
-        ],
-    );
-}
-
-#[test]
-fn values_are_collected() {
-    let text = || new(101, "text");
-    let array_agg = |argument: Expr| {
-        let array: Kind = argument.kind().oid.array().unwrap().into();
-        Aggregate { kind: array, ..aggregate("array_agg(anynonarray)", vec![argument]) }
-    };
-    let string_agg = |argument: Expr| aggregate("string_agg(text text)", vec![argument, lit("text ,")]);
-    let ordered = |call: Aggregate, order: Vec<Order>| Aggregate { order, ..call };
-    let distinct = |call: Aggregate| Aggregate { distinct: true, ..call };
-    let other = binary(new(100, "int4"), "=", lit("int4 2"));
-    let filtered = |call: Aggregate| Aggregate { filter: Some(other.clone()), ..call };
-    let backwards = |expr: Expr| vec![by(expr, true, false)];
-    check_in(
-        "UTC",
-        vec![
-            (
-                "in order",
-                group(
-                    left(),
-                    vec![],
-                    vec![
-                        ordered(array_agg(new(100, "int4")), backwards(text())),
-                        ordered(string_agg(text()), backwards(text())),
-                        filtered(array_agg(binary(new(100, "int4"), "+", lit("int4 1")))),
-                    ],
-                    None,
-                ),
-                "{NULL,2,2,1} d,c,b,a {3,3}",
-            ),
-            (
-                "different ones",
-                group(
-                    left(),
-                    vec![],
-                    vec![
-                        distinct(array_agg(new(100, "int4"))),
-                        distinct(string_agg(binary(text(), "||", lit("text !")))),
-                        ordered(distinct(array_agg(new(100, "int4"))), backwards(new(100, "int4"))),
-                    ],
-                    None,
-                ),
-                "{1,2,NULL} a!,b!,c!,d! {2,1,NULL}",
-            ),
-            (
-                "of types that are held as text",
-                group(
-                    t(0),
-                    vec![],
-                    vec![array_agg(c("v")), array_agg(c("c")), array_agg(c("u")), array_agg(c("j")), array_agg(c("n"))],
-                    None,
-                ),
-                "{abc,b,NULL} {\"ab  \",abcd,NULL} {a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,NULL,NULL} \
-                 {\"{\\\"a\\\": 1.0}\",\"{\\\"a\\\": 1}\",NULL} {1.50,1.5,NULL}",
-            ),
-            (
-                "of bytes",
-                group(t(0), vec![], vec![aggregate("string_agg(bytea bytea)", vec![c("y"), lit("bytea \\x00")])], None),
-                "\\x01ff00",
-            ),
-            (
-                "of nothing",
-                group(filter(t(0), lit("bool f")), vec![], vec![array_agg(c("v")), string_agg(c("s"))], None),
-                "∅ ∅",
-            ),
-            (
-                "different numerics",
-                group(t(0), vec![], vec![distinct(array_agg(c("n")))], None),
-                "?aggregate array_agg",
-            ),
-            (
-                "in the order of a subquery",
-                group(sort(left(), backwards(text())), vec![], vec![array_agg(text())], None),
-                "?an aggregate of rows in the order of a subquery",
-            ),
-        ],
-    );
-}
-
-#[test]
-fn there_may_be_several_sets_of_keys() {
-    let keys = || vec![new(100, "int4"), new(101, "text")];
-    let count = || aggregate("count()", vec![]);
-    let sum = || aggregate("sum(int4)", vec![new(100, "int4")]);
-    let nothing = || filter(left(), lit("bool f"));
-    check_in(
-        "UTC",
-        vec![
-            (
-                "sets",
-                group(left(), keys(), vec![count(), sum()], Some(vec![vec![0], vec![1], vec![]])),
-                "1 ∅ 1 1|2 ∅ 2 4|∅ a 1 1|∅ b 1 2|∅ c 1 2|∅ d 1 ∅|∅ ∅ 1 ∅|∅ ∅ 4 5",
-            ),
-            ("one", group(left(), vec![new(100, "int4")], vec![count()], Some(vec![vec![0]])), "1 1|2 2|∅ 1"),
-            ("none", group(nothing(), vec![], vec![count()], Some(vec![vec![]])), "0"),
-            (
-                "empty ones",
-                group(left(), vec![], vec![count()], Some(vec![vec![], vec![]])),
-                "?GROUPING SETS without a key",
-            ),
-            (
-                "rows of nothing",
-                group(nothing(), vec![new(100, "int4")], vec![count()], Some(vec![vec![0], vec![]])),
-                "∅ 0",
-            ),
-            (
-                "twice",
-                group(left(), vec![new(100, "int4")], vec![count()], Some(vec![vec![0], vec![0]])),
-                "1 1|1 1|2 2|2 2|∅ 1|∅ 1",
-            ),
-            (
-                "of numerics",
-                group(t(0), vec![c("n"), c("i2")], vec![count()], Some(vec![vec![0], vec![1]])),
-                "?GROUPING SETS of type numeric",
-            ),
-        ],
-    );
-}
-
 #[test]
 fn equal_rows_are_told_apart() {
     let distinct = |input: Node, columns: &[Expr]| Node::Distinct {
-        input: boxed(input),
+        input: Box::new(input),
         columns: columns.iter().map(|column| (id(column), column.kind())).collect(),
     };
     let sorted = |input: Node, columns: Vec<Expr>| {
@@ -468,7 +191,7 @@ fn equal_rows_are_told_apart() {
         select(sort(input, order), columns)
     };
     let first = |on: Vec<Expr>, order: Vec<Order>| {
-        let rows = Node::DistinctOn { input: boxed(left()), on, order };
+        let rows = Node::DistinctOn { input: Box::new(left()), on, order };
         sorted(rows, vec![new(100, "int4"), new(101, "text")])
     };
     let (number, text) = (|| new(100, "int4"), || new(101, "text"));
@@ -479,6 +202,18 @@ fn equal_rows_are_told_apart() {
             ("of numerics", sorted(distinct(t(0), &[c("n")]), vec![c("n")]), "1.5|∅"),
             ("of char", sorted(distinct(t(0), &[c("c"), c("u")]), vec![c("c")]), "ab  |abcd|∅"),
             ("on", first(vec![number()], vec![by(number(), false, false), by(text(), true, false)]), "1 a|2 c|∅ d"),
+            (
+                "on numerics",
+                sorted(
+                    Node::DistinctOn {
+                        input: Box::new(t(0)),
+                        on: vec![c("n")],
+                        order: vec![by(c("n"), false, false), by(c("i2"), true, false)],
+                    },
+                    vec![c("i2"), c("v"), c("u")],
+                ),
+                "32767 b ∅|∅ ∅ ∅",
+            ),
             ("on, unordered", first(vec![number()], vec![]), "1 a|2 b|∅ d"),
             ("on two, by one", first(vec![text(), number()], vec![by(number(), true, true)]), "1 a|2 b|2 c|∅ d"),
             (
@@ -510,15 +245,15 @@ fn sets_of_rows_are_combined() {
     let numbers = Node::Combine {
         set: Set::Union,
         all: true,
-        left: (boxed(t(0)), vec![id(&c("d"))]),
-        right: (boxed(t(50)), vec![id(&of(50, "n"))]),
+        left: (Box::new(t(0)), vec![id(&c("d"))]),
+        right: (Box::new(t(50)), vec![id(&of(50, "n"))]),
         columns: vec![(ColumnId(300), kind("numeric"))],
     };
     let types = Node::Combine {
         set: Set::Union,
         all: false,
-        left: (boxed(t(0)), ["s", "u", "j", "c"].iter().map(|name| id(&c(name))).collect()),
-        right: (boxed(t(50)), ["v", "u", "j", "c"].iter().map(|name| id(&of(50, name))).collect()),
+        left: (Box::new(t(0)), ["s", "u", "j", "c"].iter().map(|name| id(&c(name))).collect()),
+        right: (Box::new(t(50)), ["v", "u", "j", "c"].iter().map(|name| id(&of(50, name))).collect()),
         columns: ["text", "uuid", "jsonb", "bpchar"]
             .iter()
             .enumerate()
