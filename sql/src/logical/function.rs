@@ -56,6 +56,10 @@ pub fn call(function: &Function, arguments: Vec<Value>, kind: Kind, zone: &str) 
     {
         return argument.clone().converted(&result, zone);
     }
+    // Its elements may be the arguments that are meant.
+    if function.variadic.is_some() && arguments.last().is_some_and(|last| matches!(last.kind, Type::Array(_))) {
+        return unknown();
+    }
     if let Some((_, _, theirs)) =
         THEIRS.iter().find(|(name, taken, _)| *name == function.name && takes(function, taken))
     {

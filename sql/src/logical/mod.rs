@@ -29,7 +29,8 @@ mod value;
 use crate::bound::{Bound, Output, Query, not_yet};
 use crate::session::names;
 use crate::types::Type;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use expression::column;
 use node::Nodes;
 use std::collections::HashSet;
@@ -65,6 +66,11 @@ pub fn plan(query: &Query, zone: &str) -> Bound<Planned> {
         values.push(value.expr.alias(name));
     }
     Ok(Planned { plan: rows::project(rows.plan, values)?, types, parameters })
+}
+
+/// What stands in a plan for a parameter of type `kind`: a value that the analyzer takes for no other type.
+pub fn argument(value: ScalarValue, kind: Type) -> Expr {
+    Value::literal(value, kind).expr
 }
 
 /// An output as its type is held. Whatever the scale of a numeric, it prints itself.

@@ -8,6 +8,7 @@ use crate::bound::{Bound, Kind, Unbound, not_yet};
 use crate::error::Error;
 use crate::function::zone::Zone;
 use crate::function::{self, Cast, cast};
+use crate::postgres::types::INT2VECTOR;
 use crate::session;
 use crate::types::Type;
 use arrow::array::{ArrayRef, AsArray};
@@ -52,7 +53,8 @@ impl Value {
         Ok(Self::literal(value, kind))
     }
 
-    fn literal(value: ScalarValue, kind: Type) -> Self {
+    /// `value`, which is held as `kind` is.
+    pub fn literal(value: ScalarValue, kind: Type) -> Self {
         let marks = kind.field("", true).metadata().clone();
         // Without marks the analyzer takes text for a literal of no type, and reads small numbers as integer.
         let is_open = matches!(value, ScalarValue::Utf8(_) | ScalarValue::Int64(_));
@@ -136,7 +138,8 @@ pub fn held(kind: Kind) -> Bound<Type> {
             digits == i32::from(precision) && (1..=76).contains(&precision) && (0..=precision as i8).contains(&scale)
         }
         Some(Type::Numeric(None) | Type::Varchar(_) | Type::Char(_)) => true,
-        _ => kind.modifier < 0,
+        // Vectors of the catalogs are shown in another way than arrays.
+        _ => kind.modifier < 0 && kind.oid != INT2VECTOR,
     };
     match kind.held().filter(|_| counted) {
         Some(held) => Ok(held),

@@ -41,6 +41,7 @@ fn functions_are_ours_or_compared() {
         ),
         ("concat_ws", call("concat_ws(text any)", vec![lit("text -"), s(), c("d")]), "abc-1.50|--12345678.90|"),
         ("format", call("format(text any)", vec![lit("text %s/%s"), c("i4"), c("c")]), "7/ab  |2147483647/abcd|/"),
+        ("concat of an array", call("concat(any)", vec![lit("_int4 {1}")]), "?function concat"),
         ("to_hex", call("to_hex(int4)", vec![lit("int4 255")]), "ff"),
         ("abs", call("abs(int8)", vec![c("i8")]), "3|9223372036854775807|∅"),
         ("round", call("round(numeric int4)", vec![c("d"), lit("int4 1")]), "1.5|-12345678.9|∅"),

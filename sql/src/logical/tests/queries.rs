@@ -1,6 +1,9 @@
 //! Nodes of every kind.
 
 use super::*;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 
 fn limit(input: Node, skip: Option<&str>, fetch: Option<&str>) -> Node {
     Node::Limit { input: Box::new(input), skip: skip.map(lit), fetch: fetch.map(lit) }
@@ -281,4 +284,49 @@ fn sets_of_rows_are_combined() {
             ("types", count(types), "4"),
         ],
     );
+}
+
+/// `planned` with `arguments` in the place of its parameters.
+fn with(planned: Planned, arguments: &[(ScalarValue, Type)]) -> Planned {
+    assert_eq!(planned.parameters, arguments.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>());
+    let replace = |expr: logical_expr::Expr| match &expr {
+        logical_expr::Expr::Placeholder(place) => {
+            let number: usize = place.id.strip_prefix('$').unwrap().parse().unwrap();
+            let (value, kind) = arguments[number - 1].clone();
+            Ok(Transformed::yes(argument(value, kind)))
+        }
+        _ => Ok(Transformed::no(expr)),
+    };
+    let replaced = planned.plan.transform_up(|node| {
+        let names = NamePreserver::new(&node);
+        let replaced = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(replace)?.update_data(|expr| name.restore(expr)))
+        })?;
+        if replaced.transformed { replaced.map_data(logical_expr::LogicalPlan::recompute_schema) } else { Ok(replaced) }
+    });
+    Planned { plan: replaced.unwrap().data, ..planned }
+}
+
+#[test]
+fn parameters_stay_what_they_are() {
+    let parameter = |number, name: &str| Expr::Parameter { number, kind: kind(name) };
+    let small = (ScalarValue::Int64(Some(1)), Type::Int8);
+    let text = (ScalarValue::from("7"), Type::Text);
+    let arguments = [small, text];
+    for (root, output, expected) in [
+        (Node::Unit, binary(parameter(1, "int8"), "+", lit("int4 2147483647")), "2147483648"),
+        (Node::Unit, call("concat(any)", vec![parameter(2, "text"), parameter(1, "int8")]), "71"),
+        (filter(t(0), binary(c("i2"), "=", parameter(1, "int8"))), c("s"), "abc"),
+        (limit(t(0), None, None), implicit(parameter(1, "int8"), "numeric"), "1|1|1"),
+        (
+            Node::Limit { input: Box::new(t(0)), skip: None, fetch: Some(parameter(1, "int8")) },
+            binary(c("s"), "||", parameter(2, "text")),
+            "abc7",
+        ),
+    ] {
+        let query = Query { parameters: vec![kind("int8"), kind("text")], ..select(root, vec![output.clone()]) };
+        let planned = with(plan(&query, "UTC").unwrap(), &arguments);
+        assert_eq!(rows(planned, "UTC").unwrap(), expected, "{output:?}");
+    }
 }
