@@ -17,8 +17,8 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 pub(super) type Placed = (Expr, Option<usize>);
 
 impl Binder<'_> {
-    /// `expr` as a value of `to`, by what `context` allows. UNKNOWN constants are read as `to` (22P02 and its like are errors of now, not of
-    /// a row), UNKNOWN parameters become of it. Length and precision of `to` apply. `None` if PostgreSQL has no such conversion there.
+    /// `expr` as a value of `to`, by what `context` allows. UNKNOWN constants are read as `to` (22P02 and its like are errors of now, not
+    /// of a row), UNKNOWN parameters become of it. Length and precision of `to` apply. `None` if PostgreSQL has no such conversion there.
     pub fn converted(&mut self, expr: Expr, to: Kind, context: Context) -> Bound<Option<Expr>> {
         if to.oid == ANY {
             return self.settled(expr).map(Some);

@@ -1,5 +1,5 @@
-//! Calls that PostgreSQL's grammar writes in words of their own: EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, AT TIME ZONE, CEIL;
-//! and what can be said of syntax without knowing what it means.
+//! Calls that PostgreSQL's grammar writes in words of their own: EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, AT TIME ZONE, CEIL; and what
+//! can be said of syntax without knowing what it means.
 
 use super::position;
 use crate::bound::{Bound, not_yet};

@@ -129,8 +129,8 @@ pub fn amount(written: &Interval) -> Bound<String> {
     }
 }
 
-/// `text` as a value of `kind`, without length or precision, in the form in which it is printed, moments in UTC. Errors: 22P02 and
-/// 22003 where PostgreSQL has them for certain, else NotYet: it reads forms that are not read here, some by the clock.
+/// `text` as a value of `kind`, without length or precision, in the form in which it is printed, moments in UTC. Errors: 22P02 and 22003
+/// where PostgreSQL has them for certain, else NotYet: it reads forms that are not read here, some by the clock.
 pub fn read(text: &str, kind: &Type, zone: Zone) -> Bound<Arc<str>> {
     if kind.is_text() {
         return Ok(text.into());

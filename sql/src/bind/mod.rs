@@ -1,13 +1,14 @@
 //! Syntax trees to bound queries ([`crate::bound`]): what names, types, functions and operators mean, by PostgreSQL's rules and lists
 //! ([`crate::postgres`]). Pure: it asks [`Relations`] what a relation is, and nobody else.
 //!
-//! A query is bound wholly or not at all. What Weir's binder does not know is [`NotYet`](crate::bound::Unbound), with the construct's name; who asked
-//! then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and the end.
+//! A query is bound wholly or not at all. What Weir's binder does not know is [`NotYet`](crate::bound::Unbound), with the construct's name;
+//! who asked then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and
+//! the end.
 //!
-//! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins),
-//! [`scope`] (what names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates),
-//! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
-//! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`].
+//! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins), [`scope`] (what
+//! names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates), [`expression`] (expressions),
+//! [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
+//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`].
 
 pub mod call;
 mod conditional;

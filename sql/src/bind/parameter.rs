@@ -27,7 +27,8 @@ impl Parameters {
         self.kinds[number - 1]
     }
 
-    /// One that was UNKNOWN where it was used stands for a value of `target`. Error 42P08: it stood for one of another type in the meantime.
+    /// One that was UNKNOWN where it was used stands for a value of `target`. Error 42P08: it stood for one of another type in the
+    /// meantime.
     pub fn stand_for(&mut self, number: usize, target: Oid) -> Result<()> {
         let kind = self.used(number);
         if kind.oid != UNKNOWN && kind.oid != target {

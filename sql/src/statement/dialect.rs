@@ -1,8 +1,8 @@
 //! sqlparser's dialect of PostgreSQL, without what makes it read the same text again and again.
 //!
-//! There a function's argument is first read as if it were the name of one, `f(expression: value)`, and then once more as what it
-//! is, and what begins with a word like CAST but has an error is read once more as a call of that name: nested, either takes 2^n
-//! steps. Here only a word can be the name of an argument, as in PostgreSQL; but for some precedences everything else is sqlparser's.
+//! There a function's argument is first read as if it were the name of one, `f(expression: value)`, and then once more as what it is, and
+//! what begins with a word like CAST but has an error is read once more as a call of that name: nested, either takes 2^n steps. Here only a
+//! word can be the name of an argument, as in PostgreSQL; but for some precedences everything else is sqlparser's.
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
