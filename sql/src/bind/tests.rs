@@ -1,9 +1,9 @@
 //! Expressions and what they are bound as, or PostgreSQL's error; without names of columns.
 
+mod queries;
+
 use super::expression::Place;
 use super::group::Groups;
-use super::parameter::Parameters;
-use super::position::Literals;
 use super::scope::Scope;
 use super::{Binder, Relation, Relations};
 use crate::bound::{Bound, Expr, How, Kind, Test, Unbound, not_yet};
