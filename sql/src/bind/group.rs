@@ -69,13 +69,17 @@ impl Grouped<'_> {
         else {
             return not_yet("a column that FROM does not tell of");
         };
-        let is_key =
-            |id: &ColumnId| self.keys.iter().any(|(_, key)| matches!(key, Expr::Column { id: key, .. } if key == id));
-        let depends = !entry.key.is_empty() && entry.key.iter().all(is_key);
-        match depends && self.sets.is_some() {
-            true => not_yet("a column that depends on a key, beside grouping sets"),
-            false => Ok(depends),
-        }
+        let is_key = |id: &ColumnId| {
+            let place = self.keys.iter().position(|(_, key)| matches!(key, Expr::Column { id: key, .. } if key == id));
+            place.is_some_and(|place| self.sets.iter().flatten().all(|set| set.contains(&place)))
+        };
+        Ok(!entry.key.is_empty() && entry.key.iter().all(is_key))
+    }
+
+    /// One more key, of every grouping set.
+    pub fn add(&mut self, id: ColumnId, key: Expr) {
+        self.sets.iter_mut().flatten().for_each(|set| set.push(self.keys.len()));
+        self.keys.push((id, key));
     }
 
     /// 42803 of a column in `value`, which `syntax` says.

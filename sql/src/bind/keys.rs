@@ -5,7 +5,7 @@ use super::expression::Place;
 use super::form::bare;
 use super::group::{Grouped, Groups};
 use super::occurrence;
-use super::position::{located, placed};
+use super::position::{self, located, placed};
 use super::scope::Scope;
 use super::targets::Target;
 use crate::bound::{Bound, Expr, Node, Unbound, not_yet};
@@ -114,12 +114,12 @@ impl Binder<'_> {
     fn group_key<'q>(&mut self, expr: &'q ast::Expr, reader: &mut Reader<'_, 'q>) -> Bound<usize> {
         let mut place = Place { scope: reader.scope, clause: "GROUP BY", groups: None };
         let target = self.target(expr, reader.targets, &mut place)?;
-        let Target { value, syntax, position, .. } = &reader.targets[target];
+        let Target { value, syntax, .. } = &reader.targets[target];
         if reader.groups.are_in(value) {
             let error = Error::new("42803", "aggregate functions are not allowed in GROUP BY");
             return Err(Unbound::Wrong(placed(error, syntax.and_then(occurrence::first_aggregate))));
         }
-        self.groupable(value.kind()).map_err(|why| located(why, *position))?;
+        self.groupable(value.kind()).map_err(|why| located(why, position::of(expr)))?;
         let place = reader.keys.iter().position(|key| *key == target);
         Ok(place.unwrap_or_else(|| {
             reader.keys.push(target);
@@ -173,7 +173,7 @@ impl Binder<'_> {
             if !grouped.depends(id)? {
                 return Err(grouped.wrong(id, value, syntax, position));
             }
-            grouped.keys.push((self.column(), column));
+            grouped.add(self.column(), column);
         }
         Ok(())
     }

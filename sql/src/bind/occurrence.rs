@@ -54,7 +54,8 @@ impl Visitor for Columns<'_> {
             && self.aggregates == 0
             && let Ok(value) = self.scope.column(name)
         {
-            let position = position::of_word(first);
+            // What a join has made of two columns stands nowhere.
+            let position = if let Expr::Column { .. } = value { position::of_word(first) } else { None };
             self.found.extend(std::iter::repeat_n(position, count(&value, self.id)));
         }
         ControlFlow::Continue(())

@@ -2,7 +2,7 @@
 
 use super::Binder;
 use super::expression::Place;
-use super::position::located;
+use super::position::{self, located};
 use super::rows::Limit;
 use super::scope::Scope;
 use super::targets::Target;
@@ -56,7 +56,7 @@ impl Binder<'_> {
             }
             let OrderByOptions { asc, nulls_first } = options;
             let target = self.target(expr, targets, place)?;
-            self.sortable(targets[target].value.kind()).map_err(|why| located(why, targets[target].position))?;
+            self.sortable(targets[target].value.kind()).map_err(|why| located(why, position::of(expr)))?;
             let descending = *asc == Some(false);
             // What has been sorted by already makes no difference any more.
             if sorted.iter().all(|by| by.target != target) {

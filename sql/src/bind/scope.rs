@@ -3,7 +3,8 @@
 use super::position::{of_word, placed};
 use crate::bound::{Bound, ColumnId, Expr, Unbound, not_yet};
 use crate::error::Error;
-use crate::postgres::functions;
+use crate::postgres::resolve::{self, Call};
+use crate::postgres::types::RECORD;
 use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::Ident;
 use std::rc::Rc;
@@ -183,8 +184,8 @@ fn within(relation: &Named, qualifier: &[Ident], column: &Ident) -> Bound<Expr> 
     if let Some(value) = one(relation.columns.iter(), &name, position)? {
         return Ok(value);
     }
-    // `t.f` may be `f(t)`.
-    if SYSTEM.contains(&name.as_str()) || !functions::named(&name).is_empty() {
+    // `t.f` may be `f(t)`, but no cast.
+    if SYSTEM.contains(&name.as_str()) || matches!(resolve::function(&name, &[RECORD]), Ok(Call::Function { .. })) {
         return not_yet(format!("{name} of a whole row"));
     }
     let table = qualifier.last().map(folded).unwrap_or_default();

@@ -1,15 +1,17 @@
 //! VALUES: rows of expressions.
 
 use super::Binder;
+use super::convert::clash;
 use super::expression::Place;
 use super::group::Groups;
 use super::order::{By, Tail};
-use super::position::{self, placed};
+use super::position::{self, located, placed};
 use super::rows::Rows;
 use super::scope::{Column, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Unbound, not_yet};
 use crate::error::Error;
+use crate::postgres::types::Oid;
 use datafusion::sql::sqlparser::ast;
 
 impl Binder<'_> {
@@ -42,7 +44,12 @@ impl Binder<'_> {
         let mut kinds = vec![];
         let mut bound: Vec<Vec<Expr>> = rows.iter().map(|_| Vec::with_capacity(width)).collect();
         for column in columns {
-            let (column, kind) = self.together(column, "VALUES")?;
+            let oids: Vec<Oid> = column.iter().map(|value| value.kind().oid).collect();
+            let together = self.together(column, "VALUES").map_err(|why| {
+                let positions: Vec<Option<usize>> = rows.iter().map(|row| position::of(&row[kinds.len()])).collect();
+                located(why, clash(&oids, &positions))
+            });
+            let (column, kind) = together?;
             kinds.push((self.column(), kind));
             for (row, value) in bound.iter_mut().zip(column) {
                 row.push(value);
