@@ -1,6 +1,12 @@
-//! GROUP BY and aggregates: keys, what is computed of each group, and what may be said of a group.
+//! The aggregates of a SELECT, and what may be said of its groups.
 
-use crate::bound::{Aggregate, ColumnId};
+use super::occurrence;
+use super::position::placed;
+use super::scope::Scope;
+use crate::bound::{Aggregate, Bound, ColumnId, Expr, Unbound, not_yet};
+use crate::error::Error;
+use crate::postgres::functions::Volatility;
+use datafusion::sql::sqlparser::ast;
 
 /// The aggregates of one SELECT, each with the column that it is to those who name it.
 #[derive(Debug, Default)]
@@ -11,7 +17,109 @@ pub struct Groups {
 impl Groups {
     /// The column of `aggregate`: of an equal one, if it is there already, else `fresh`.
     pub fn add(&mut self, aggregate: Aggregate, fresh: ColumnId) -> ColumnId {
+        let is_volatile = expressions(&aggregate).any(|expr| expr.any(&volatile));
+        let equal = self.aggregates.iter().find(|(_, other)| *other == aggregate && !is_volatile);
+        if let Some((column, _)) = equal {
+            return *column;
+        }
         self.aggregates.push((fresh, aggregate));
         fresh
+    }
+
+    /// Whether an aggregate stands in `value`.
+    pub fn are_in(&self, value: &Expr) -> bool {
+        value.any(&|part| matches!(part, Expr::Column { id, .. } if self.has(*id)))
+    }
+
+    fn has(&self, id: ColumnId) -> bool {
+        self.aggregates.iter().any(|(column, _)| *column == id)
+    }
+}
+
+fn expressions(aggregate: &Aggregate) -> impl Iterator<Item = &Expr> {
+    let order = aggregate.order.iter().map(|order| &order.by);
+    aggregate.arguments.iter().chain(&aggregate.filter).chain(order)
+}
+
+fn volatile(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call { function, .. } if function.volatility == Volatility::Volatile)
+}
+
+/// What is known of each group: its keys, and its aggregates.
+pub struct Grouped<'a> {
+    pub keys: Vec<(ColumnId, Expr)>,
+    pub sets: Option<Vec<Vec<usize>>>,
+    pub groups: Groups,
+    pub scope: &'a Scope,
+}
+
+impl Grouped<'_> {
+    /// The first column in `value` that is no group's.
+    pub fn ungrouped(&self, value: &Expr) -> Option<Expr> {
+        match value {
+            _ if self.key(value).is_some() => None,
+            Expr::Column { id, .. } => (!self.groups.has(*id)).then(|| value.clone()),
+            _ => value.children().into_iter().find_map(|child| self.ungrouped(child)),
+        }
+    }
+
+    /// Whether a relation's column has one value in each group, since the relation's key does.
+    pub fn depends(&self, id: ColumnId) -> Bound<bool> {
+        let Some(entry) = self.scope.entries.iter().find(|entry| entry.columns.iter().any(|(_, column)| *column == id))
+        else {
+            return not_yet("a column that FROM does not tell of");
+        };
+        let is_key = |id: &ColumnId| {
+            let place = self.keys.iter().position(|(_, key)| matches!(key, Expr::Column { id: key, .. } if key == id));
+            place.is_some_and(|place| self.sets.iter().flatten().all(|set| set.contains(&place)))
+        };
+        Ok(!entry.key.is_empty() && entry.key.iter().all(is_key))
+    }
+
+    /// One more key, of every grouping set.
+    pub fn add(&mut self, id: ColumnId, key: Expr) {
+        self.sets.iter_mut().flatten().for_each(|set| set.push(self.keys.len()));
+        self.keys.push((id, key));
+    }
+
+    /// 42803 of a column in `value`, which `syntax` says.
+    pub fn wrong(&self, id: ColumnId, value: &Expr, syntax: Option<&ast::Expr>, position: Option<usize>) -> Unbound {
+        let Some(name) = self.scope.name_of(id) else {
+            return Unbound::NotYet("a column that FROM does not tell of".into());
+        };
+        let text = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        let mut before = 0;
+        self.reached(id, value, &mut before);
+        let position = match syntax {
+            Some(syntax) => occurrence::of_column(syntax, self.scope, id, before, value),
+            None => position,
+        };
+        Unbound::Wrong(placed(Error::new("42803", text), position))
+    }
+
+    /// Whether the first ungrouped place of the column is in `value`; `before` counts its places before that.
+    fn reached(&self, id: ColumnId, value: &Expr, before: &mut usize) -> bool {
+        match value {
+            _ if self.key(value).is_some() => {
+                *before += occurrence::count(value, id);
+                false
+            }
+            Expr::Column { id: column, .. } => *column == id,
+            _ => value.children().into_iter().any(|child| self.reached(id, child, before)),
+        }
+    }
+
+    /// `value` over what is known of a group.
+    pub fn replace(&self, value: &mut Expr) {
+        if let Some(id) = self.key(value) {
+            *value = Expr::Column { id, kind: value.kind() };
+            return;
+        }
+        value.children_mut().into_iter().for_each(|child| self.replace(child));
+    }
+
+    /// The column of the key that `value` is.
+    fn key(&self, value: &Expr) -> Option<ColumnId> {
+        self.keys.iter().find(|(_, key)| key == value).map(|(id, _)| *id)
     }
 }

@@ -5,28 +5,42 @@
 //! who asked then has the query planned by DataFusion's planner. What is wrong is [`Wrong`](crate::bound::Unbound): PostgreSQL's error, and
 //! the end.
 //!
-//! In reading order: this file (what is asked and answered), [`query`] (a query's clauses), [`from`] (relations and joins), [`scope`] (what
-//! names mean), [`select`] (select lists and what columns are called), [`group`] (groups and aggregates), [`expression`] (expressions),
-//! [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
-//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`].
+//! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
+//! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations and
+//! joins), [`scope`] (what names mean), [`select`] (SELECT), [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses
+//! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
+//! [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`],
+//! [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and
+//! [`occurrence`] (where in a text it stands).
 
+pub mod body;
 pub mod call;
+pub mod common;
 mod conditional;
 pub mod convert;
 pub mod expression;
 mod form;
 pub mod from;
 pub mod group;
+pub mod keys;
 pub mod kind;
 pub mod literal;
+pub mod occurrence;
 pub mod operator;
+pub mod order;
+pub mod output;
 pub mod parameter;
 pub mod position;
 pub mod query;
+pub mod rows;
 pub mod scope;
 pub mod select;
+pub mod set;
+pub mod targets;
 #[cfg(test)]
 mod tests;
+pub mod using;
+pub mod values;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::catalog;
@@ -35,6 +49,9 @@ use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 use parameter::Parameters;
 use position::Literals;
+use rows::Common;
+use scope::Entry;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What a relation's name means.
@@ -65,17 +82,10 @@ impl Relation {
 
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    let mut binder = Binder {
-        relations,
-        settings,
-        parameters: Parameters::new(declared),
-        literals: Literals::default(),
-        columns: 0,
-    };
     // As PostgreSQL's precedences have it.
     let mut query = query.clone();
     group(&mut query);
-    binder.whole(&query)
+    Binder::new(declared, relations, settings).whole(&query)
 }
 
 /// The work on one statement.
@@ -84,10 +94,31 @@ pub struct Binder<'a> {
     pub settings: &'a Settings,
     pub parameters: Parameters,
     literals: Literals,
+    /// Queries of WITH that can be read by name, the innermost at the end; and the names of those that come after what is being bound.
+    pub common: Vec<Common>,
+    pub future: Vec<String>,
+    /// What FROM of the queries around reads.
+    pub around: Vec<Rc<Entry>>,
+    /// How many have been bound.
+    pub queries: usize,
     columns: u32,
 }
 
-impl Binder<'_> {
+impl<'a> Binder<'a> {
+    pub fn new(declared: &[Kind], relations: &'a dyn Relations, settings: &'a Settings) -> Self {
+        Self {
+            relations,
+            settings,
+            parameters: Parameters::new(declared),
+            literals: Literals::default(),
+            common: vec![],
+            future: vec![],
+            around: vec![],
+            queries: 0,
+            columns: 0,
+        }
+    }
+
     /// A column that there was not before.
     pub fn column(&mut self) -> ColumnId {
         self.columns += 1;

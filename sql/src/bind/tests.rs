@@ -1,9 +1,9 @@
 //! Expressions and what they are bound as, or PostgreSQL's error; without names of columns.
 
+mod queries;
+
 use super::expression::Place;
 use super::group::Groups;
-use super::parameter::Parameters;
-use super::position::Literals;
 use super::scope::Scope;
 use super::{Binder, Relation, Relations};
 use crate::bound::{Bound, Expr, How, Kind, Test, Unbound, not_yet};
@@ -36,13 +36,7 @@ fn syntax(text: &str) -> ast::Expr {
 /// What `bind` makes of an expression, and the types of parameters after it; or the error with its position in `text`.
 fn told(text: &str, zone: &str, bind: fn(&mut Binder, &ast::Expr, &mut Place) -> Bound<Expr>) -> String {
     let settings = Settings { timezone: zone.into(), ..Settings::default() };
-    let mut binder = Binder {
-        relations: &Nothing,
-        settings: &settings,
-        parameters: Parameters::new(&[]),
-        literals: Literals::default(),
-        columns: 0,
-    };
+    let mut binder = Binder::new(&[], &Nothing, &settings);
     let (scope, mut groups) = (Scope::default(), Groups::default());
     let mut place = Place { scope: &scope, clause: "WHERE", groups: Some(&mut groups) };
     match bind(&mut binder, &syntax(text), &mut place) {

@@ -103,7 +103,7 @@ pub enum Set {
     Except,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     pub function: &'static Function,
     /// None of `count(*)`.
@@ -114,7 +114,7 @@ pub struct Aggregate {
     pub kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Order {
     pub by: Expr,
     pub descending: bool,

@@ -43,6 +43,12 @@ pub struct Function {
     pub arguments: Vec<Oid>,
 }
 
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid
+    }
+}
+
 static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| read(include_str!("functions.txt")));
 
 static INTERNALS: LazyLock<Vec<Function>> = LazyLock::new(|| read(include_str!("internals.txt")));

@@ -23,6 +23,12 @@ pub struct Operator {
     pub can_hash: bool,
 }
 
+impl PartialEq for Operator {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid
+    }
+}
+
 static OPERATORS: LazyLock<Vec<Operator>> = LazyLock::new(|| {
     let read = |fields: [&'static str; 10]| {
         let [oid, name, left, right, result, function, commutator, negator, merges, hashes] = fields;

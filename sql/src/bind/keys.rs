@@ -1,0 +1,216 @@
+//! GROUP BY and HAVING.
+
+use super::Binder;
+use super::expression::Place;
+use super::form::bare;
+use super::group::{Grouped, Groups};
+use super::occurrence;
+use super::position::{self, located, placed};
+use super::scope::Scope;
+use super::targets::Target;
+use crate::bound::{Bound, Expr, Node, Unbound, not_yet};
+use crate::error::Error;
+use crate::session::names::folded;
+use datafusion::sql::sqlparser::ast::{self, GroupByExpr};
+
+/// PostgreSQL's own limit.
+const SETS: usize = 4096;
+/// Likewise of the elements of a CUBE.
+const ELEMENTS: usize = 12;
+
+/// What rows are grouped by.
+#[derive(Default)]
+pub struct Keys {
+    /// Places of targets.
+    pub targets: Vec<usize>,
+    /// Of each grouping set the places of its keys; `None`: one set of all.
+    pub sets: Option<Vec<Vec<usize>>>,
+}
+
+/// A condition on groups, as it is written and as it is bound.
+pub struct Having<'q> {
+    pub syntax: &'q ast::Expr,
+    pub condition: Expr,
+}
+
+/// What GROUP BY reads, and the keys that it has found.
+struct Reader<'r, 'q> {
+    targets: &'r mut Vec<Target<'q>>,
+    groups: &'r Groups,
+    scope: &'r Scope,
+    keys: Vec<usize>,
+}
+
+impl Binder<'_> {
+    /// `None` without GROUP BY.
+    pub fn group_by<'q>(
+        &mut self,
+        by: &'q GroupByExpr,
+        targets: &mut Vec<Target<'q>>,
+        groups: &Groups,
+        scope: &Scope,
+    ) -> Bound<Option<Keys>> {
+        let GroupByExpr::Expressions(list, modifiers) = by else { return not_yet("GROUP BY ALL") };
+        if !modifiers.is_empty() {
+            return not_yet("modifiers of GROUP BY");
+        }
+        if list.is_empty() {
+            return Ok(None);
+        }
+        let mut reader = Reader { targets, groups, scope, keys: vec![] };
+        let (mut sets, mut is_one) = (vec![vec![]], true);
+        for element in list {
+            let more = match element {
+                ast::Expr::GroupingSets(list) => self.grouping_sets(list, &mut reader)?,
+                ast::Expr::Rollup(list) => {
+                    let elements = self.grouping_elements(list, &mut reader)?;
+                    (0..=elements.len()).rev().map(|count| elements[..count].concat()).collect()
+                }
+                ast::Expr::Cube(list) => subsets(&self.grouping_elements(list, &mut reader)?)?,
+                ast::Expr::Tuple(list) if list.is_empty() => vec![vec![]],
+                expr => vec![self.grouping_set(std::slice::from_ref(expr), &mut reader)?],
+            };
+            is_one &= more.len() == 1;
+            sets = product(&sets, &more)?;
+        }
+        let keys = reader.keys;
+        is_one &= sets.iter().all(|set| set.len() == keys.len());
+        Ok(Some(Keys { targets: keys, sets: (!is_one).then_some(sets) }))
+    }
+
+    fn grouping_sets<'q>(&mut self, list: &'q [Vec<ast::Expr>], reader: &mut Reader<'_, 'q>) -> Bound<Vec<Vec<usize>>> {
+        list.iter().map(|set| self.grouping_set(set, reader)).collect()
+    }
+
+    /// Those of a ROLLUP or a CUBE, none of which is empty.
+    fn grouping_elements<'q>(
+        &mut self,
+        list: &'q [Vec<ast::Expr>],
+        reader: &mut Reader<'_, 'q>,
+    ) -> Bound<Vec<Vec<usize>>> {
+        match list.iter().any(Vec::is_empty) {
+            true => not_yet("() within ROLLUP or CUBE"),
+            false => self.grouping_sets(list, reader),
+        }
+    }
+
+    /// A set of keys, which may be written in parentheses, some or all.
+    fn grouping_set<'q>(&mut self, list: &'q [ast::Expr], reader: &mut Reader<'_, 'q>) -> Bound<Vec<usize>> {
+        let mut set = vec![];
+        for expr in list {
+            match bare(expr) {
+                ast::Expr::Tuple(list) if !list.is_empty() => set.extend(self.grouping_set(list, reader)?),
+                ast::Expr::Tuple(_) | ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_) => {
+                    return not_yet("nested grouping sets");
+                }
+                ast::Expr::Function(function) if is_sets(&function.name) => return not_yet("nested grouping sets"),
+                expr => set.push(self.group_key(expr, reader)?),
+            }
+        }
+        Ok(distinct(set))
+    }
+
+    /// The place of a key.
+    fn group_key<'q>(&mut self, expr: &'q ast::Expr, reader: &mut Reader<'_, 'q>) -> Bound<usize> {
+        let mut place = Place { scope: reader.scope, clause: "GROUP BY", groups: None };
+        let target = self.target(expr, reader.targets, &mut place)?;
+        let Target { value, syntax, .. } = &reader.targets[target];
+        if reader.groups.are_in(value) {
+            let error = Error::new("42803", "aggregate functions are not allowed in GROUP BY");
+            return Err(Unbound::Wrong(placed(error, syntax.and_then(occurrence::first_aggregate))));
+        }
+        self.groupable(value.kind()).map_err(|why| located(why, position::of(expr)))?;
+        let place = reader.keys.iter().position(|key| *key == target);
+        Ok(place.unwrap_or_else(|| {
+            reader.keys.push(target);
+            reader.keys.len() - 1
+        }))
+    }
+
+    /// The groups of `node`'s rows for which HAVING is true. `targets` are over these from then on; what is neither key nor aggregate in them
+    /// is 42803.
+    pub fn grouped(
+        &mut self,
+        node: Node,
+        keys: Keys,
+        groups: Groups,
+        targets: &mut [Target],
+        having: Option<Having>,
+        scope: &Scope,
+    ) -> Bound<Node> {
+        let Keys { targets: places, sets } = keys;
+        let keys = places.iter().map(|place| (self.column(), targets[*place].value.clone())).collect();
+        let mut grouped = Grouped { keys, sets, groups, scope };
+        for Target { value, syntax, position, .. } in &*targets {
+            self.make_grouped(&mut grouped, value, *syntax, *position)?;
+        }
+        if let Some(Having { syntax, condition }) = &having {
+            self.make_grouped(&mut grouped, condition, Some(syntax), None)?;
+        }
+        targets.iter_mut().for_each(|target| grouped.replace(&mut target.value));
+        let condition = having.map(|Having { mut condition, .. }| {
+            grouped.replace(&mut condition);
+            condition
+        });
+        let Grouped { keys, sets, groups, .. } = grouped;
+        let node = Node::Group { input: Box::new(node), keys, aggregates: groups.aggregates, sets };
+        Ok(match condition {
+            Some(condition) => Node::Filter { input: Box::new(node), condition },
+            None => node,
+        })
+    }
+
+    /// Makes keys of columns in `value` that are the same in all rows of a group.
+    fn make_grouped(
+        &mut self,
+        grouped: &mut Grouped,
+        value: &Expr,
+        syntax: Option<&ast::Expr>,
+        position: Option<usize>,
+    ) -> Bound<()> {
+        while let Some(column) = grouped.ungrouped(value) {
+            let Expr::Column { id, .. } = column else { return Ok(()) };
+            if !grouped.depends(id)? {
+                return Err(grouped.wrong(id, value, syntax, position));
+            }
+            grouped.add(self.column(), column);
+        }
+        Ok(())
+    }
+}
+
+/// A function in the tree, grouping sets in what was written.
+fn is_sets(name: &ast::ObjectName) -> bool {
+    let name = name.0.last().and_then(|part| part.as_ident()).filter(|name| name.quote_style.is_none());
+    name.is_some_and(|name| ["cube", "grouping", "rollup"].contains(&folded(name).as_str()))
+}
+
+fn distinct(set: Vec<usize>) -> Vec<usize> {
+    let mut kept = vec![];
+    for key in set {
+        if !kept.contains(&key) {
+            kept.push(key);
+        }
+    }
+    kept
+}
+
+/// Each of one with each of the other.
+fn product(sets: &[Vec<usize>], more: &[Vec<usize>]) -> Bound<Vec<Vec<usize>>> {
+    if sets.len().saturating_mul(more.len()) > SETS {
+        return not_yet("so many grouping sets");
+    }
+    let pairs = sets.iter().flat_map(|set| more.iter().map(move |other| set.iter().chain(other).copied()));
+    Ok(pairs.map(|pair| distinct(pair.collect())).collect())
+}
+
+fn subsets(elements: &[Vec<usize>]) -> Bound<Vec<Vec<usize>>> {
+    if elements.len() > ELEMENTS {
+        return not_yet("so many elements of CUBE");
+    }
+    let subset = |mask: usize| {
+        let chosen = elements.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0);
+        chosen.flat_map(|(_, element)| element.clone()).collect()
+    };
+    Ok((0..1 << elements.len()).rev().map(subset).collect())
+}

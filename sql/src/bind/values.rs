@@ -1,0 +1,95 @@
+//! VALUES: rows of expressions.
+
+use super::Binder;
+use super::convert::clash;
+use super::expression::Place;
+use super::group::Groups;
+use super::order::{By, Tail};
+use super::position::{self, located, placed};
+use super::rows::Rows;
+use super::scope::{Column, Named, Scope};
+use super::targets::Target;
+use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Unbound, not_yet};
+use crate::error::Error;
+use crate::postgres::types::Oid;
+use datafusion::sql::sqlparser::ast;
+
+impl Binder<'_> {
+    /// Columns are `column1`, `column2`, …; each has the type that its values have together.
+    pub fn values(&mut self, values: &ast::Values, tail: &Tail) -> Bound<Rows> {
+        let ast::Values { explicit_row, value_keyword, rows } = values;
+        if *explicit_row || *value_keyword {
+            return not_yet("this form of VALUES");
+        }
+        let rows: Vec<&[ast::Expr]> = rows.iter().map(|row| row.content.as_slice()).collect();
+        let width = rows.first().map_or(0, |row| row.len());
+        if width == 0 {
+            return not_yet("VALUES without columns");
+        }
+        let mut scope = Scope { around: self.around.clone(), ..Scope::default() };
+        let mut columns: Vec<Vec<Expr>> = vec![Vec::with_capacity(rows.len()); width];
+        for row in &rows {
+            let mut bound = vec![];
+            for expr in *row {
+                bound.push(self.expression(expr, &mut Place { scope: &scope, clause: "VALUES", groups: None })?);
+            }
+            if bound.len() != width {
+                let error = Error::syntax("VALUES lists must all be the same length");
+                return Err(Unbound::Wrong(placed(error, row.iter().find_map(position::of))));
+            }
+            for (column, value) in columns.iter_mut().zip(bound) {
+                column.push(value);
+            }
+        }
+        let mut kinds = vec![];
+        let mut bound: Vec<Vec<Expr>> = rows.iter().map(|_| Vec::with_capacity(width)).collect();
+        for column in columns {
+            let oids: Vec<Oid> = column.iter().map(|value| value.kind().oid).collect();
+            let together = self.together(column, "VALUES").map_err(|why| {
+                let positions: Vec<Option<usize>> = rows.iter().map(|row| position::of(&row[kinds.len()])).collect();
+                located(why, clash(&oids, &positions))
+            });
+            let (column, kind) = together?;
+            kinds.push((self.column(), kind));
+            for (row, value) in bound.iter_mut().zip(column) {
+                row.push(value);
+            }
+        }
+        scope.relations = vec![named(&kinds)];
+        let node = Node::Values { columns: kinds, rows: bound };
+        self.ordered_values(node, scope, rows[0], tail)
+    }
+
+    fn ordered_values<'q>(&mut self, node: Node, scope: Scope, first: &'q [ast::Expr], tail: &Tail<'q>) -> Bound<Rows> {
+        let columns = scope.relations.iter().flat_map(|relation| &relation.columns);
+        let target = |(column, expr): (&Column, &ast::Expr)| Target {
+            name: column.name.clone(),
+            value: column.value.clone(),
+            syntax: None,
+            position: position::of(expr),
+            is_shown: true,
+        };
+        let mut targets: Vec<Target> = columns.zip(first).map(target).collect();
+        let mut groups = Groups::default();
+        let mut place = Place { scope: &scope, clause: "ORDER BY", groups: Some(&mut groups) };
+        let by = self.sort_by(tail.order, &mut targets, &mut place)?;
+        if !groups.aggregates.is_empty() {
+            return not_yet("aggregates in ORDER BY of VALUES");
+        }
+        let limit = self.limit(tail, &scope)?;
+        let node = self.extended(node, targets.iter_mut().map(|target| &mut target.value));
+        let order = by.iter().map(|by: &By| by.order(&targets)).collect();
+        let items = targets.into_iter().filter_map(Target::item).collect();
+        Ok(Rows { node, items, order, is_sorted: false }.limited(limit))
+    }
+}
+
+/// PostgreSQL's own name for them.
+fn named(columns: &[(ColumnId, Kind)]) -> Named {
+    let column = |(at, (id, kind)): (usize, &(ColumnId, Kind))| Column {
+        name: format!("column{}", at + 1),
+        value: Expr::Column { id: *id, kind: *kind },
+    };
+    let columns = columns.iter().enumerate().map(column).collect();
+    Named { name: Some("*VALUES*".into()), is_plain: false, is_shown: true, columns }
+}
