@@ -1,17 +1,15 @@
 //! VALUES: rows of expressions.
 
 use super::Binder;
-use super::convert::clash;
 use super::expression::Place;
 use super::group::Groups;
 use super::order::{By, Tail};
-use super::position::{self, located, placed};
+use super::position::{self, placed};
 use super::rows::Rows;
 use super::scope::{Column, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Unbound, not_yet};
 use crate::error::Error;
-use crate::postgres::types::Oid;
 use datafusion::sql::sqlparser::ast;
 
 impl Binder<'_> {
@@ -44,12 +42,8 @@ impl Binder<'_> {
         let mut kinds = vec![];
         let mut bound: Vec<Vec<Expr>> = rows.iter().map(|_| Vec::with_capacity(width)).collect();
         for column in columns {
-            let oids: Vec<Oid> = column.iter().map(|value| value.kind().oid).collect();
-            let together = self.together(column, "VALUES").map_err(|why| {
-                let positions: Vec<Option<usize>> = rows.iter().map(|row| position::of(&row[kinds.len()])).collect();
-                located(why, clash(&oids, &positions))
-            });
-            let (column, kind) = together?;
+            let positions = rows.iter().map(|row| position::of(&row[kinds.len()]));
+            let (column, kind) = self.alike(column.into_iter().zip(positions).collect(), "VALUES", |_| "VALUES")?;
             kinds.push((self.column(), kind));
             for (row, value) in bound.iter_mut().zip(column) {
                 row.push(value);
