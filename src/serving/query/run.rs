@@ -157,13 +157,14 @@ pub async fn start(
         };
         apart::run(&threads, work).await
     };
-    execute(planned, context, pool).await
+    execute(planned, columns, context, pool).await
 }
 
-/// Runs what `planned` comes to, in a task of its own; returns when its first rows or its error are there. A panic in the task is the
-/// error of whoever takes its rows, and lets go of all that it held.
+/// Runs what `planned` comes to, in a task of its own; returns when its first rows or its error are there. `columns`: as of [`start`]. A
+/// panic in the task is the error of whoever takes its rows, and lets go of all that it held.
 pub async fn execute(
     planned: impl Future<Output = Result<Arc<dyn ExecutionPlan>>> + Send + 'static,
+    columns: Option<Vec<Column>>,
     context: Arc<TaskContext>,
     pool: &Pool,
 ) -> Result<Rows> {

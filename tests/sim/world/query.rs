@@ -151,7 +151,7 @@ async fn select(
 ) -> weir_sql::Result<Rows> {
     let _held = bound;
     let pool = Pool::of(Handle::current());
-    let mut rows = run::execute(std::future::ready(Ok(plan)), Arc::new(TaskContext::default()), &pool).await?;
+    let mut rows = run::execute(std::future::ready(Ok(plan)), None, Arc::new(TaskContext::default()), &pool).await?;
     let (mut all, mut taken) = (Rows::new(), 0);
     while let Some(batch) = rows.next().await? {
         add(&mut all, &Delta::uniform(batch, 1)).map_err(Error::internal)?;
