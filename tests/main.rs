@@ -25,6 +25,7 @@ mod cdc;
 mod chaos;
 mod copy;
 mod damage;
+mod described;
 mod drivers;
 mod faults;
 mod first;
