@@ -27,6 +27,7 @@ mod copy;
 mod damage;
 mod described;
 mod drivers;
+mod errors;
 mod faults;
 mod first;
 mod full;
