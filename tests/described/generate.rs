@@ -183,8 +183,12 @@ impl Generator<'_> {
     }
 
     fn group_by(&mut self, keys: &[Column]) -> Node {
+        let named = keys.iter().all(|key| !key.name.is_empty());
         let keys = Node::list(", ", keys.iter().map(|key| key.node.clone()).collect());
-        let (head, tail) = if self.chance(0.1) { (" GROUP BY ROLLUP (", ")") } else { (" GROUP BY ", "") };
+        let (head, tail) = match named && self.chance(0.15) {
+            true => (" GROUP BY ROLLUP (", ")"),
+            false => (" GROUP BY ", ""),
+        };
         Node::row(Role::Optional, [Node::text(head), keys, Node::text(tail)])
     }
 
@@ -393,6 +397,8 @@ impl Generator<'_> {
     /// A template with an expression in each of its places.
     fn instance(&mut self, text: &'static str, kind: Name, scope: &[Column], depth: usize) -> Node {
         let chosen = if self.chance(0.1) { self.kind("any") } else { self.kind("ordered") };
+        // BETWEEN ends its first bound in ways of its own.
+        let is_open = self.chance(0.06) && !text.contains("BETWEEN");
         let mut parts = vec![];
         let mut rest = text;
         while let Some((before, place)) = rest.split_once('{') {
@@ -413,7 +419,8 @@ impl Generator<'_> {
                 "X" => chosen,
                 _ => self.kind(word),
             };
-            parts.push(self.place(kind, scope, depth, typed));
+            let inner = self.place(kind, scope, depth, typed);
+            parts.push(if is_open { inner } else { inner.enclosed() });
             rest = after;
         }
         parts.push(Node::text(rest));
@@ -427,7 +434,7 @@ impl Generator<'_> {
         if typed && inner.is_untyped() {
             return Node::row(Role::Expression, [inner, Node::text(format!("::{}", self::kind(kind).declared))]);
         }
-        if self.chance(0.95) { inner.enclosed() } else { inner }
+        inner
     }
 
     /// `kind`, or with some probability one that it has a common type with.

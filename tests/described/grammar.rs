@@ -323,7 +323,6 @@ bool        {X} IS DISTINCT FROM {X}
 bool        {number} IS NOT DISTINCT FROM {number}
 bool        {X} BETWEEN {X} AND {X}
 bool        {number} NOT BETWEEN {number} AND {number}
-bool        {X} BETWEEN SYMMETRIC {X} AND {X}
 bool        {X} IN ({X})
 bool        {X} IN ({X}, {X}, {X})
 bool        {number} IN (1, {number})
