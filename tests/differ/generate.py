@@ -112,9 +112,9 @@ class Generator:
         ways = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST", " ASC"]
         # All of them or none: with less, a limit would leave open which rows come.
         order = ", ".join(f"{place}{self.random.choice(ways)}" for place in places)
-        most = self.random.randint(0, 12)
+        most = str(self.random.randint(0, 12))
         limit = self.one_of(
-            (3, ""), (3, f" LIMIT {self.parameter(str(most)) if self.has_parameters else most}"), (1, f" OFFSET {self.random.randint(0, 5)}"),
+            (3, ""), (3, f" LIMIT {self.parameter(most) if self.has_parameters else most}"), (1, f" OFFSET {self.random.randint(0, 5)}"),
             (1, f" LIMIT {self.random.randint(1, 5)} OFFSET {self.random.randint(0, 3)}"), (1, " FETCH FIRST 3 ROWS ONLY"),
         )
         node = Node(query.node, Node(" ORDER BY ", order, Node(limit, optional=True), optional=True), kind="query")
@@ -163,7 +163,8 @@ class Generator:
         items, kinds = self.items(scope, 2, None, NESTING)
         way = self.one_of((2, ""), (1, " DESC"), (1, " NULLS FIRST"))
         by = Node("(", self.expression(self.kind("ordered"), scope, 2, NESTING), ")", way)
-        order = Node(" ORDER BY ", Several(", ", [by, *scope.ids], least=1 + len(scope.ids)), self.one_of((1, ""), (1, " LIMIT 7"), (1, " LIMIT 5 OFFSET 2")))
+        limit = self.one_of((1, ""), (1, " LIMIT 7"), (1, " LIMIT 5 OFFSET 2"))
+        order = Node(" ORDER BY ", Several(", ", [by, *scope.ids], least=1 + len(scope.ids)), limit)
         node = Node("SELECT ", self.named(items), " FROM ", source, self.where(scope, NESTING), order, kind="query")
         return Query(node, kinds, ordered=True)
 
