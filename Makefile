@@ -37,7 +37,8 @@ sim:
 mutants:
 	python3 tests/sim/mutate.py $(CACHE)/mutants
 
-# Random queries beside PostgreSQL: QUERIES=n of them, SEED=n. What differs is made smaller and printed. WEIR=program instead of a build.
+# Random queries beside PostgreSQL: QUERIES=n of them, SEED=n. What differs is made smaller and printed. WEIR=program instead of a build;
+# COLUMNS=1 for types and names of columns, too.
 differ: postgres $(VENV)/ready
 	$(if $(WEIR),,cargo build --workspace --bin weir)
 	@WEIR=$(or $(WEIR),$(CARGO_TARGET_DIR)/debug/weir) $(VENV)/bin/python tests/differ/run.py

@@ -123,7 +123,8 @@ impl Options {
     fn ordeals(&self) -> Vec<(String, Ordeal)> {
         let slow = self.slow_view.iter().map(|(name, rest)| (name, Ordeal { rest: *rest, ..Ordeal::default() }));
         let panics = self.panics.iter().map(|(name, at)| (name, Ordeal { panics_at: Some(*at), ..Ordeal::default() }));
-        let unsealable = self.unsealable.iter().map(|name| (name, Ordeal { is_unsealable: true, ..Ordeal::default() }));
+        let never_sealed = Ordeal { unsealable: Some((0, u64::MAX)), ..Ordeal::default() };
+        let unsealable = self.unsealable.iter().map(|name| (name, never_sealed));
         slow.chain(panics).chain(unsealable).map(|(name, ordeal)| (name.clone(), ordeal)).collect()
     }
 

@@ -37,10 +37,13 @@ mod subquery;
 mod tests;
 mod using;
 
+pub(crate) use case::nested;
 pub use clock::timed;
+pub(crate) use common::{comparable, compared, groupable, has_extremes, unified};
 pub use corrected::corrected;
 pub use deep::{analyze, optimize};
 pub use offered::{may_apply, may_call};
+pub(crate) use overload::overloaded;
 pub use precedence::group;
 pub use prepare::prepare;
 pub use subquery::rewrite_subqueries;

@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use crate::catalog::{Catalog, Object};
 use crate::dataflow::relations::{Readable, Relations};
 use crate::dataflow::steps::readable_at_or_after;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_storage::Epoch;
@@ -75,15 +75,10 @@ impl Lagging {
     /// Detaches views whose history has grown too large, and reads on for those that are detached. Where a view is cut it stops, by its
     /// steps, from here on: workers choose them meanwhile.
     pub fn tend(&mut self, facts: &Facts<'_>) -> Vec<Action> {
-        let mut actions = vec![];
+        let mut actions = self.let_go(facts);
         for relation in facts.relations.over(self.history_limit) {
             let id = relation.id;
-            if self.detached.contains_key(&id) {
-                continue;
-            }
-            if relation.has_failed() {
-                self.detached.insert(id, Detached { at: Epoch::NEVER, reading: None });
-                actions.push(Action::LetGo { id });
+            if relation.has_failed() || self.detached.contains_key(&id) {
                 continue;
             }
             // What comes after it is going to be read from the store, which does not tell apart what was before a portion and after it.
@@ -98,6 +93,20 @@ impl Lagging {
         let ids: Vec<RelationId> = self.detached.keys().copied().collect();
         actions.extend(ids.into_iter().filter_map(|id| self.read_on(id, facts)));
         actions
+    }
+
+    /// Views that have failed and for which something is kept in memory or would be read: for them checkpoints keep no change log.
+    fn let_go(&mut self, facts: &Facts<'_>) -> Vec<Action> {
+        let detached = self.detached.keys().filter_map(|id| facts.relations.get(*id));
+        let with_much = facts.relations.over(self.history_limit);
+        let failed: BTreeSet<RelationId> =
+            with_much.into_iter().chain(detached).filter(|relation| relation.has_failed()).map(|it| it.id).collect();
+        let is_new = |id: &RelationId| self.detached.get(id).is_none_or(|detached| detached.at != Epoch::NEVER);
+        let failed: Vec<RelationId> = failed.into_iter().filter(is_new).collect();
+        for id in &failed {
+            self.detached.insert(*id, Detached { at: Epoch::NEVER, reading: None });
+        }
+        failed.into_iter().map(|id| Action::LetGo { id }).collect()
     }
 
     /// The next range, if the view has come to the end of the last and there is one.
@@ -311,6 +320,21 @@ mod tests {
         world.view.history.add(2000);
         let mut lagging = Lagging::new(1000, u64::MAX);
         assert_eq!(lagging.tend(&world.facts()), [Action::LetGo { id: VIEW }]);
+        assert_eq!(lagging.tend(&world.facts()), []);
+    }
+
+    #[test]
+    fn for_a_view_that_fails_between_two_ranges_no_other_is_read() {
+        let world = World::new([50, 50, 50, 150, 300]);
+        world.view.history.add(2000);
+        let mut lagging = Lagging::new(1000, u64::MAX);
+        assert_eq!(lagging.tend(&world.facts()), detach(20));
+        world.view.reach(0, epoch(20));
+        assert_eq!(lagging.tend(&world.facts()), read(20, 40));
+        world.view.fail(Failure { of: VIEW, cause: Error::internal("it cannot be sealed") });
+        assert_eq!(lagging.tend(&world.facts()), [Action::LetGo { id: VIEW }]);
+        assert!(!lagging.awaits(VIEW, epoch(40)), "what is being read comes to nobody");
+        world.view.reach(0, epoch(40));
         assert_eq!(lagging.tend(&world.facts()), []);
     }
 

@@ -218,10 +218,12 @@ impl Coordinator {
         let content = self.checkpoints.seal(&self.ledger, self.engine.relations());
         let Some(Content { mut draft, sealed, kept, needed }) = content else { return };
         draft.kept.extend(self.arrangements(&kept));
+        let now = self.env.clock.monotonic();
         for (id, to) in &sealed {
             let (Some(held), Some(entry)) = (self.held.get(id), self.ledger.get(*id)) else { continue };
             let since = needed.get(id).map_or(*to, |lowest| *lowest.min(to));
-            let panics = self.catalog.get(id.0).is_some_and(|object| self.engine.ordeal(&object.name).is_unsealable);
+            let ordeal = self.catalog.get(id.0).map(|object| self.engine.ordeal(&object.name));
+            let panics = ordeal.is_some_and(|ordeal| ordeal.is_unsealable(now));
             let relation = *id;
             for ((role, id), handles) in held.ids.by_role().zip(held.arrangements.iter()) {
                 let since = match role {

@@ -49,8 +49,15 @@ pub struct Ordeal {
     pub rest: Duration,
     /// The piece of work, counted on each worker from 0, at which one panics.
     pub panics_at: Option<u64>,
-    /// Whether sealing it panics.
-    pub is_unsealable: bool,
+    /// From when until when sealing it panics, monotonic microseconds.
+    pub unsealable: Option<(u64, u64)>,
+}
+
+impl Ordeal {
+    /// Whether sealing it panics at `now`, monotonic microseconds.
+    pub fn is_unsealable(&self, now: u64) -> bool {
+        self.unsealable.is_some_and(|(from, until)| (from..until).contains(&now))
+    }
 }
 
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use super::prepared::{Portal, Statements};
 use super::query::bound::{Bound, PinnedRelation};
 use super::query::run::{self, Rows};
 use super::query::time_travel::Past;
-use super::query::{self, Planned, Planner, names};
+use super::query::{self, Planned, Planner, names, settled};
 use super::transaction::{Block, Finished, Room, Transaction};
 use super::variable::{VERSION, Variables};
 use crate::catalog::Catalog;
@@ -155,7 +155,11 @@ impl Session {
         bound.facts.iter().filter_map(|facts| facts.inspection.as_ref()).for_each(|known| planner.measure(known));
         let catalog = self.catalog();
         bound.check(&planned.relations, |id| catalog.get(id.0).map_or(id.to_string(), |o| o.name.clone()))?;
-        let plan = query::bind(planned.plan, &arguments.expressions(&planned.parameters)?)?;
+        let mut arguments = arguments.expressions(&planned.parameters)?;
+        if planned.columns.is_some() {
+            arguments = settled::arguments(arguments, &planned.parameters);
+        }
+        let plan = query::bind(planned.plan, &arguments)?;
         let (server, columns) = (&self.server, planned.columns);
         run::start(planner.state().clone(), plan, columns, bound, server.runtime.clone(), &server.config.pool).await
     }

@@ -1,6 +1,7 @@
 """Random queries. Nothing here knows a server: a query is a tree of SQL, made from a seed, that PostgreSQL mostly takes."""
 
-from grammar import CONSTRUCTS, NAMES, NARROWER, TABLES as TEMPLATES, VALUES, family, types_of
+import parameters
+from grammar import CONSTRUCTS, NAMES, NARROWER, TABLES as TEMPLATES, VALUES, common, family, types_of
 from tables import TABLES
 from tree import Node, Several
 
@@ -48,6 +49,10 @@ class Generator:
         self.unordered = unordered
         self.count = 0
         self.ctes = []
+        # Tables whose names a CTE has.
+        self.hidden = []
+        # Whether values are parameters now and then.
+        self.has_parameters = False
 
     # Small decisions.
 
@@ -72,7 +77,10 @@ class Generator:
         """A query as a client sends it."""
         with_ctes = self.chance(0.12)
         defined = self.define_ctes() if with_ctes else None
-        body = self.one_of((16, self.plain), (2, self.set_operation), (1, self.star), (1, self.distinct_on))()
+        self.has_parameters = self.chance(0.2)
+        body = self.one_of(
+            (16, self.plain), (2, self.set_operation), (1.5, self.star), (1, self.distinct_on), (1, self.ordered_by), (0.5, self.values),
+        )()
         if defined:
             body.node = Node(defined, body.node, kind="query")
         return body
@@ -81,7 +89,10 @@ class Generator:
         named = []
         for _ in range(self.random.randint(1, 2)):
             query = self.select(None, None, 1)
-            name = self.fresh("q")
+            # The empty table's, which few queries miss.
+            name = "e" if self.chance(0.15) and not self.hidden else self.fresh("q")
+            if name == "e":
+                self.hidden.append(name)
             self.ctes.append((name, query.kinds))
             columns = ", ".join(f"c{at}" for at in range(1, len(query.kinds) + 1))
             hint = self.one_of((6, ""), (1, "MATERIALIZED "), (1, "NOT MATERIALIZED "))
@@ -89,7 +100,7 @@ class Generator:
         return Node("WITH ", Several(", ", named), " ", optional=True)
 
     def plain(self):
-        query = self.select(None, None, 0, named=self.chance(0.7))
+        query = self.select(None, None, 0, naming=self.one_of((14, "apart"), (4, "none"), (2, "alike")))
         return self.ordering(query) if self.chance(0.3) else query
 
     def ordering(self, query):
@@ -101,8 +112,9 @@ class Generator:
         ways = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST", " ASC"]
         # All of them or none: with less, a limit would leave open which rows come.
         order = ", ".join(f"{place}{self.random.choice(ways)}" for place in places)
+        most = str(self.random.randint(0, 12))
         limit = self.one_of(
-            (3, ""), (3, f" LIMIT {self.random.randint(0, 12)}"), (1, f" OFFSET {self.random.randint(0, 5)}"),
+            (3, ""), (3, f" LIMIT {self.parameter(most) if self.has_parameters else most}"), (1, f" OFFSET {self.random.randint(0, 5)}"),
             (1, f" LIMIT {self.random.randint(1, 5)} OFFSET {self.random.randint(0, 3)}"), (1, " FETCH FIRST 3 ROWS ONLY"),
         )
         node = Node(query.node, Node(" ORDER BY ", order, Node(limit, optional=True), optional=True), kind="query")
@@ -128,16 +140,42 @@ class Generator:
         return query.node
 
     def star(self):
-        """All columns of a join, merged or not."""
-        tables = self.random.sample(list(TABLES), 2)
-        how = self.one_of((2, "JOIN"), (1, "LEFT JOIN"), (1, "RIGHT JOIN"), (1, "FULL JOIN"))
-        shared = [name for name in TABLES[tables[0]] if name in TABLES[tables[1]] and name != "j"]
+        """All columns of a join of two or three, merged or not, and some of them once more."""
+        tables = self.random.sample([table for table in TABLES if table not in self.hidden], self.one_of((2, 2), (1, 3)))
+        shared = [name for name in TABLES[tables[0]] if all(name in TABLES[table] for table in tables) and name != "j"]
         merged = self.random.sample(shared, min(len(shared), self.random.randint(1, 2)))
-        scope = Scope([Node(f"{alias}.{name}", kind=kind) for alias, table in zip("xy", tables) for name, kind in TABLES[table].items()])
-        where = Node(" WHERE ", self.expression("bool", scope, 2, NESTING), optional=True)
-        natural = self.chance(0.15)
-        how, using = (f"NATURAL {how}", "") if natural else (how, f" USING ({', '.join(merged)})")
-        return Query(Node(f"SELECT * FROM {tables[0]} x {how} {tables[1]} y{using}", where, kind="query"), [], named=False)
+        atoms = [Node(f"{alias}.{name}", kind=kind) for alias, table in zip("xyz", tables) for name, kind in TABLES[table].items()]
+        where = Node(" WHERE ", self.expression("bool", Scope(atoms), 2, NESTING), optional=True)
+        joined = Node(f"{tables[0]} x", kind="from")
+        for alias, table in list(zip("xyz", tables))[1:]:
+            how = self.one_of((2, "JOIN"), (1, "LEFT JOIN"), (1, "RIGHT JOIN"), (1, "FULL JOIN"))
+            natural = self.chance(0.15)
+            how, using = (f"NATURAL {how}", "") if natural else (how, f" USING ({', '.join(merged)})")
+            joined = Node(joined, f" {how} {table} {alias}{using}", kind="from")
+        items = self.one_of((5, "*"), (1, "y.*, x.*"), (1, f"*, {merged[0]}"), (1, "x.*, y.*, x.*"), (1, f"{merged[0]}, x.{merged[0]}, *"))
+        return Query(Node(f"SELECT {items} FROM ", joined, where, kind="query"), [], named=False)
+
+    def ordered_by(self):
+        """Rows in the order of what is not shown."""
+        source, scope = self.source(None, NESTING)
+        if scope.ids is None:
+            return self.plain()
+        items, kinds = self.items(scope, 2, None, NESTING)
+        way = self.one_of((2, ""), (1, " DESC"), (1, " NULLS FIRST"))
+        by = Node("(", self.expression(self.kind("ordered"), scope, 2, NESTING), ")", way)
+        limit = self.one_of((1, ""), (1, " LIMIT 7"), (1, " LIMIT 5 OFFSET 2"))
+        order = Node(" ORDER BY ", Several(", ", [by, *scope.ids], least=1 + len(scope.ids)), limit)
+        node = Node("SELECT ", self.named(items), " FROM ", source, self.where(scope, NESTING), order, kind="query")
+        return Query(node, kinds, ordered=True)
+
+    def values(self):
+        kinds = [self.kind() for _ in range(self.random.randint(1, 3))]
+        rows = []
+        for _ in range(self.random.randint(1, 4)):
+            near = [self.random.choice(family(kind)) if self.chance(0.2) else kind for kind in kinds]
+            row = [self.expression(kind, Scope([]), self.random.randint(0, 1), NESTING) for kind in near]
+            rows.append(Node("(", Several(", ", row, least=len(row)), ")"))
+        return Query(Node("VALUES ", Several(", ", rows), kind="query"), kinds, named=False)
 
     def distinct_on(self):
         source, scope = self.source(None, NESTING)
@@ -145,20 +183,24 @@ class Generator:
             return self.plain()
         key = self.expression(self.kind("ordered"), scope, 1, NESTING)
         items, kinds = self.items(scope, 1, None, NESTING)
-        order = Several(", ", [key, *scope.ids])
+        order = Several(", ", [key, *scope.ids], least=1 + len(scope.ids))
         pieces = ["SELECT DISTINCT ON (", key, ") ", self.named(items), " FROM ", source, self.where(scope, NESTING), " ORDER BY ", order]
         return Query(Node(*pieces, kind="query"), kinds)
 
-    def select(self, wanted, outer, nesting, named=True):
-        """One SELECT. `wanted` are the types of its columns, if they matter."""
+    def select(self, wanted, outer, nesting, naming="apart"):
+        """One SELECT. `wanted` are the types of its columns, if they matter. Columns are called `apart`, `alike` or nothing."""
         source, scope = self.sources(outer, nesting)
         where = self.where(scope, nesting)
         form = self.one_of((5, self.rows), (4, self.groups), (2, self.windows))
         items, kinds, rest = form(scope, wanted, nesting)
         distinct = "DISTINCT " if self.chance(0.1) else ""
-        columns = self.named(items) if named else Several(", ", items)
+        columns = self.named(items)
+        if naming == "none":
+            columns = Several(", ", items)
+        elif naming == "alike":
+            columns = Several(", ", [Node(item, self.one_of((1, " AS c"), (1, " AS id"), (1, ""))) for item in items])
         node = Node("SELECT ", Node(distinct, optional=True), columns, Node(" FROM ", source), where, *rest, kind="query")
-        return Query(node, kinds, named=named)
+        return Query(node, kinds, named=naming == "apart")
 
     def named(self, items):
         return Several(", ", [Node(item, f" AS c{at}") for at, item in enumerate(items, 1)])
@@ -204,7 +246,11 @@ class Generator:
         rest = []
         if keys:
             shown = Several(", ", keys)
-            way = self.one_of((20, shown), (1, Node("ROLLUP (", shown, ")")), (1, Node("CUBE (", shown, ")")))
+            sets = [Node("(", Several(", ", self.random.sample(keys, self.random.randint(1, len(keys)))), ")") for _ in range(2)]
+            way = self.one_of(
+                (20, shown), (1, Node("ROLLUP (", shown, ")")), (1, Node("CUBE (", shown, ")")),
+                (1, Node("GROUPING SETS (", Several(", ", [*sets, Node("()")]), ")")), (0.5, Node(keys[0], ", ROLLUP (", shown, ")")),
+            )
             rest.append(Node(" GROUP BY ", way, optional=True))
         if self.chance(0.2):
             rest.append(Node(" HAVING ", self.expression("bool", group, 2, nesting), optional=True))
@@ -270,8 +316,9 @@ class Generator:
         if how in ("CROSS JOIN", ","):
             return Node(left, ", " if how == "," else " CROSS JOIN ", right, kind="from"), both
         if self.chance(0.2) and (shared := [name for name in self.columns(scope) if name in self.columns(other)]):
-            using = ", ".join(self.random.sample(shared, self.random.randint(1, min(2, len(shared)))))
-            return Node(left, f" {how} ", right, f" USING ({using})", kind="from"), both
+            using = self.random.sample(shared, self.random.randint(1, min(2, len(shared))))
+            both.atoms += [Node(name, kind=self.merged_kind(name, scope, other)) for name in using]
+            return Node(left, f" {how} ", right, f" USING ({', '.join(using)})", kind="from"), both
         pairs = [(a, b) for a in scope.atoms for b in other.atoms if b.kind in family(a.kind) and a.kind != "jsonb"]
         conditions = []
         if pairs and (how == "FULL JOIN" or self.chance(0.85)):
@@ -287,13 +334,19 @@ class Generator:
         """Names that can be joined by."""
         return [str(atom).partition(".")[2] for atom in scope.atoms if "." in str(atom) and atom.kind != "jsonb"]
 
+    @staticmethod
+    def merged_kind(name, *scopes):
+        """Of what USING makes of the columns of that name."""
+        kinds = [atom.kind for scope in scopes for atom in scope.atoms if str(atom).partition(".")[2] == name]
+        return common(kinds[0], kinds[-1])
+
     def source(self, outer, nesting):
         """Something in FROM, and the scope of a query that reads it alone."""
         alias = self.fresh("x")
         derived, cte = 2 if nesting < NESTING else 0, 4 if self.ctes else 0
         form = self.one_of((12, "table"), (derived, "derived"), (cte, "cte"), (0.7, "values"), (0.3, "series"))
         if form == "table":
-            table = self.one_of((5, "t"), (4, "u"), (3, "w"), (1, "e"))
+            table = self.one_of((5, "t"), (4, "u"), (3, "w"), (0 if "e" in self.hidden else 1, "e"))
             atoms = [Node(f"{alias}.{name}", kind=kind) for name, kind in TABLES[table].items()]
             ids = None if table == "w" else [Node(f"{alias}.id", kind="int4")]
             return Node(f"{table} {alias}", kind="from"), Scope(atoms, outer, ids)
@@ -311,9 +364,10 @@ class Generator:
             query = self.branches([self.kind() for _ in range(2)], None, nesting + 1)
             node = Node("SELECT * FROM (", query.node, ") s (c1, c2)")
         else:
-            query = self.select(None, None, nesting + 1)
+            query = self.select(None, None, nesting + 1, naming=self.one_of((4, "apart"), (1, "none"), (1, "alike")))
             node = self.ordering(query).node if self.chance(0.15) else query.node
-        return Node("(", node, f") {alias}", kind="from"), self.derived(alias, query.kinds, outer)
+        columns = "" if query.named else f" ({', '.join(f'c{at}' for at in range(1, len(query.kinds) + 1))})"
+        return Node("(", node, f") {alias}{columns}", kind="from"), self.derived(alias, query.kinds, outer)
 
     @staticmethod
     def derived(alias, kinds, outer):
@@ -378,6 +432,9 @@ class Generator:
         if self.chance(0.05):
             return Node("NULL" if how == "?" else f"NULL::{NAMES[kind]}", kind=kind)
         text = self.random.choice(VALUES[kind])
+        if self.has_parameters and self.chance(0.4):
+            bare = how == "?" or self.chance(0.3)
+            return Node(self.parameter(text) + ("" if bare else f"::{NAMES[kind]}"), kind=kind)
         bare = f"'{text}'"
         if how == "?":
             return Node(bare, kind=kind)
@@ -388,6 +445,10 @@ class Generator:
         if how == "" and kind in ("date", "timestamp", "interval"):
             return Node(f"{kind.upper()} {bare}", kind=kind)
         return Node(f"{bare}::{NAMES[kind]}", kind=kind)
+
+    def parameter(self, text):
+        self.count += 1
+        return parameters.mark(self.count, None if self.chance(0.05) else text)
 
     # Subqueries in expressions.
 
@@ -434,7 +495,7 @@ def constructs():
             # With no such column elsewhere, its own table's.
             for table, column in others or [("t", name)] if "{b}" in line else [("", "")]:
                 sql = line.replace("{a}", name).replace("{b}", column).replace("{other}", table)
-                yield kind, Query(Node(sql, kind="query"), [kind], ordered="LIMIT" in line)
+                yield kind, Query(Node(sql, kind="query"), [kind], ordered="LIMIT" in line, named="AS c1" in line)
 
 
 def probe(template, random):

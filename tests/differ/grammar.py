@@ -589,6 +589,11 @@ SELECT one.id AS c1, GREATEST(one.{a}, two.{b}) AS c2, NULLIF(one.{a}, two.{b}) 
 SELECT one.id AS c1 FROM t one JOIN {other} two ON one.i = two.i WHERE one.{a} = two.{b} OR one.{a} > two.{b}
 SELECT one.{a} AS c1, avg(one.n) AS c2 FROM t one GROUP BY one.{a} HAVING count(*) > 1
 SELECT one.{a} AS c1, one.o AS c2, count(*) AS c3 FROM t one GROUP BY CUBE (one.{a}, one.o)
+SELECT one.{a} AS c1, count(*) AS c2 FROM t one GROUP BY GROUPING SETS ((one.{a}), ())
+SELECT one.id AS c1, one.{a} AS c2, count(two.i) AS c3 FROM t one LEFT JOIN {other} two ON one.i = two.i GROUP BY one.id
+SELECT one.{a} AS c1, -one.id AS id FROM t one ORDER BY one.id LIMIT 9
+SELECT one.{a}, two.{b}, one.{a}, one.{a} AS {b} FROM t one JOIN {other} two ON one.i = two.i
+SELECT {a}, one.{a}, two.{a}, three.{a} FROM t one FULL JOIN t two USING ({a}) LEFT JOIN t three USING ({a}, id)
 """
 
 
@@ -632,6 +637,16 @@ def types_of(word):
 
 def family(kind):
     return next((family for family in FAMILIES if kind in family), [kind])
+
+
+def common(one, other):
+    """The type that two have together; of those that have none it is the first."""
+    if one == other or other not in family(one):
+        return one
+    if one in CLASSES["string"]:
+        return "text"
+    later = max(one, other, key=family(one).index)
+    return "numeric" if later == "money" else later
 
 
 def templates(table, text):

@@ -11,8 +11,8 @@ from servers import MOST_ROWS, Answer, Lost, Refusal, TooLarge
 OTHER_WAYS = ["search_path = mirrored", "enable_hashagg = off", "enable_hashjoin = off", "enable_memoize = off", "join_collapse_limit = 1"]
 
 # Kinds of outcomes, in the order in which they are told. The first ones are failures.
-WRONG, ORDER, INTERNAL, LOST = "WRONG", "WRONG ORDER", "INTERNAL ERROR", "LOST CONNECTION"
-FAILURES = [WRONG, ORDER, INTERNAL, LOST]
+WRONG, ORDER, COLUMNS, INTERNAL, LOST = "WRONG", "WRONG ORDER", "WRONG COLUMNS", "INTERNAL ERROR", "LOST CONNECTION"
+FAILURES = [WRONG, ORDER, COLUMNS, INTERNAL, LOST]
 ERROR = "error where PostgreSQL answers"
 REFUSED = "refused (0A000)"
 ACCEPTED = "accepted where PostgreSQL refuses"
@@ -39,9 +39,10 @@ class Outcome:
 
 
 class Judge:
-    """Sessions with both servers. `columns(sql, ours, theirs)` is told of answers that are equal."""
+    """Sessions with both servers. `columns(sql, ours, theirs)` says how types and names differ in answers that are equal, which is a
+    failure if `strict`."""
 
-    def __init__(self, postgres, weir, columns):
+    def __init__(self, postgres, weir, columns, strict=False):
         self.weir_server = weir
         self.weir = weir.connect()
         self.postgres = postgres.connect()
@@ -51,6 +52,7 @@ class Judge:
         for setting in OTHER_WAYS:
             self.other_ways.must(f"SET {setting}")
         self.columns = columns
+        self.strict = strict
 
     def everywhere(self, statement):
         """Runs what both must take."""
@@ -125,7 +127,9 @@ class Judge:
             if self.is_open(sql, theirs):
                 return Outcome(OPEN)
             return Outcome(WRONG if how == compare.WRONG else ORDER, told=compare.difference(ours, theirs))
-        self.columns(sql, ours, theirs)
+        differ = self.columns(sql, ours, theirs)
+        if differ and self.strict:
+            return Outcome(COLUMNS, "; ".join(sorted(set(differ))))
         return Outcome(EQUAL if how == compare.SAME else WRITTEN)
 
     def refusal(self, sql, ours, theirs):

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 from judge import ACCEPTED, ERROR, FAILURES, INTERNAL, KINDS, ORDER, OTHERWISE, REFUSED
+from parameters import shown
 from tree import Enough, shrink
 
 # Attempts and seconds to make one query smaller, how many of those that look alike are made smaller, and how many of all.
@@ -39,20 +40,20 @@ class Report:
 
     def example(self, key, sql):
         if key not in self.examples or len(sql) < len(self.examples[key]):
-            self.examples[key] = sql
+            self.examples[key] = shown(sql)
 
     def tell(self, subject, query, outcome, judge, number):
         whole = str(query)
         # Without its ORDER BY nothing would be in another order.
         if judge and outcome.kind != ORDER and sum(self.shapes.values()) < ALL:
             outcome = self.make_smaller(query, outcome, judge)
-        sql = str(query)
+        sql, whole = shown(str(query)), shown(whole)
         shape = (subject, outcome.kind, shape_of(sql))
         self.shapes[shape] += 1
         if self.shapes[shape] > 1:
             return
         where = "" if number is None else f" (SEED={self.seed} ONLY={number})"
-        print(f"\n{outcome.kind}: {subject}{where}\n{sql};\n{outcome.told}", flush=True)
+        print(f"\n{outcome.kind}: {subject}{where}\n{sql};\n{outcome.told or outcome.detail}", flush=True)
         if number is not None and sql != whole:
             print(f"made smaller from: {whole}", flush=True)
 
@@ -76,12 +77,13 @@ class Report:
         return found[-1]
 
     def compare_columns(self, sql, ours, theirs):
-        """Types and names of columns whose values are equal."""
+        """How types and names of columns differ whose values are equal."""
         differ = [f"type {self.name(their)} is {self.name(our)}" for our, their in zip(ours.types, theirs.types) if our != their]
         differ += [f"name {their} is {our}" for our, their in zip(ours.names, theirs.names) if our != their]
         for what in differ:
             self.columns[what] += 1
             self.example(what, sql)
+        return differ
 
     def name(self, number):
         return self.type_names.get(number, number)

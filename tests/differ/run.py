@@ -1,7 +1,8 @@
 """Asks Weir and PostgreSQL the same random queries and tells where their answers differ.
 
-Environment: WEIR, the program; SEED, by default a random one; QUERIES, how many; ONLY=n, that query of the seed alone; KEEP=1, to leave
-both servers running at the end. Fails if an answer was wrong, an error internal, or a connection lost.
+Environment: WEIR, the program; SEED, by default a random one; QUERIES, how many; ONLY=n, that query of the seed alone; COLUMNS=1, for
+types and names of columns that are not PostgreSQL's to be failures, too; KEEP=1, to leave both servers running at the end. Fails if an
+answer was wrong, an error internal, or a connection lost.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 
 import generate
 import grammar
+import parameters
 import tables
 from judge import ALIKE_REFUSED, EQUAL, ERROR, FAILURES, OTHERWISE, REFUSED, SKIPPED, WRITTEN, Judge
 from report import Report
@@ -76,7 +78,7 @@ class Differ:
     def random_query(self, number):
         query = generate.Generator(random.Random(f"{self.seed} {number}"), self.refused, self.unordered).query()
         outcome = self.ask("query", query, number)
-        if number % VIEW_EACH == 0 and query.named and outcome.kind in (EQUAL, WRITTEN):
+        if number % VIEW_EACH == 0 and not parameters.has_any(str(query)) and outcome.kind in (EQUAL, WRITTEN):
             self.view_too(f"view_{number}", query, number)
 
     def ask(self, subject, query, number=None):
@@ -85,8 +87,8 @@ class Differ:
         return outcome
 
     def view_too(self, name, query, number=None):
-        # A view of a query with an order or a limit is refused.
-        if query.ordered:
+        # A view of a query with an order or a limit is refused, and so is one of columns of the same name.
+        if query.ordered or not query.named:
             return
         sql = str(query)
         outcome = self.judge.view(name, sql)
@@ -122,7 +124,8 @@ def main():
     try:
         servers.append(Postgres())
         servers.append(Weir(os.environ.get("WEIR") or "target/debug/weir"))
-        differ = Differ(seed, Judge(*servers, report.compare_columns), report)
+        strict = bool(os.environ.get("COLUMNS"))
+        differ = Differ(seed, Judge(*servers, report.compare_columns, strict), report)
         differ.make_tables()
         differ.probe()
         differ.try_constructs()

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+import parameters
 import psycopg
 from psycopg import pq
 
@@ -63,9 +64,13 @@ class Session:
         return answer
 
     def ask(self, sql):
-        """What the server says; no more than MOST_ROWS are kept."""
+        """What the server says; no more than MOST_ROWS are kept. Values of parameters are sent as text, of no type."""
         try:
-            self.connection.send_query(sql.encode())
+            if parameters.has_any(sql):
+                sql, values = parameters.taken_out(sql)
+                self.connection.send_query_params(sql.encode(), [value if value is None else value.encode() for value in values])
+            else:
+                self.connection.send_query(sql.encode())
             self.connection.set_single_row_mode()
             return self.collect()
         except TimeoutError as error:

@@ -1,9 +1,9 @@
 //! The simulator: the whole database in one thread, from a seed, with a scripted Postgres and a faulty object store.
 //!
-//! What is real: coordinator, dataflow, catalog, publishing, compaction, garbage collection, the connector's rules. What is scripted:
-//! [`time`], the [`disk`], the [`upstream`] and the network to it ([`source`]), and everything that happens ([`world`]). A run is a list of
-//! [`Action`]s and a seed of chance; the same list and seed give the same run. A seed that fails is run again with fewer and fewer
-//! actions, and what is left is printed.
+//! What is real: coordinator, dataflow, catalog, publishing, compaction, garbage collection, the connector's rules, queries from where
+//! they have been planned. What is scripted: [`time`], the [`disk`], the [`upstream`] and the network to it ([`source`]), and everything
+//! that happens ([`world`]). A run is a list of [`Action`]s and a seed of chance; the same list and seed give the same run. A seed that
+//! fails is run again with fewer and fewer actions, and what is left is printed.
 //!
 //! `make sim SEEDS=100000` runs more; `SEED=17 make sim` runs one. [`mutations`] lists safety rules whose removal it has to notice.
 
@@ -49,7 +49,7 @@ fn damage(dice: &mut SmallRng) -> Damage {
 fn plan(seed: u64) -> Vec<Action> {
     let mut dice = SmallRng::seed_from_u64(seed ^ 0x5EED);
     // Not everything in every run, so that what there is comes often.
-    let has: Vec<bool> = (0..16).map(|_| dice.random_bool(0.5)).collect();
+    let has: Vec<bool> = (0..17).map(|_| dice.random_bool(0.5)).collect();
     let mut weighted: Vec<Weighted> = vec![
         (40, |d| Action::Work(d.random_range(1..30))),
         (15, |d| Action::Wait(d.random_range(1..400_000))),
@@ -99,6 +99,10 @@ fn plan(seed: u64) -> Vec<Action> {
     may(9, &[(4, |d| Action::Wait(d.random_range(1_000_000..40_000_000))), (3, |_| Action::Flush)]);
     may(10, &[(8, |_| Action::Insert)]);
     may(12, &[(6, |d| Action::Past(d.random_range(0..3_000_000)))]);
+    may(
+        16,
+        &[(6, |d| Action::Query(d.random(), None)), (6, |d| Action::Query(d.random(), Some(d.random_range(0..6))))],
+    );
     if has[13] && seed.is_multiple_of(2) {
         may(13, &[(2, |_| Action::Copy)]);
         may(14, &[(1, |_| Action::Move)]);

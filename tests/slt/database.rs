@@ -3,6 +3,7 @@
 use crate::kit::{Client, describe};
 use async_trait::async_trait;
 use sqllogictest::{AsyncDB, ColumnType, DBOutput};
+use std::collections::HashMap;
 use std::fmt;
 use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{Config, SimpleQueryMessage};
@@ -16,6 +17,8 @@ pub enum Engine {
 pub struct Database {
     engine: Engine,
     client: Client,
+    /// Statements by the names that PREPARE gave them.
+    prepared: HashMap<String, String>,
 }
 
 /// One letter per Postgres type: `b`ool, `s`mallint, `i`nteger, `l`ong (bigint), `f`loat4, `d`ouble, `n`umeric, `t`ext of any
@@ -82,7 +85,7 @@ impl From<tokio_postgres::Error> for Failure {
 
 impl Database {
     pub async fn connect(engine: Engine, config: Config) -> Result<Self, Failure> {
-        Ok(Self { engine, client: Client::connect(&config).await? })
+        Ok(Self { engine, client: Client::connect(&config).await?, prepared: HashMap::new() })
     }
 
     /// The statement in the engine's own words: Postgres' materialized views do not follow their tables, its views do.
@@ -91,6 +94,12 @@ impl Database {
             Engine::Weir => sql.to_string(),
             Engine::Postgres => sql.replacen("MATERIALIZED VIEW", "VIEW", 1),
         }
+    }
+
+    /// Whose columns a statement has that gives rows: of EXECUTE those of the statement that was prepared.
+    fn described<'a>(&'a self, sql: &'a str) -> &'a str {
+        let called = sql.strip_prefix("EXECUTE ").map(|call| call.split(['(', ' ']).next().unwrap_or_default());
+        called.and_then(|name| self.prepared.get(name)).map_or(sql, String::as_str)
     }
 }
 
@@ -101,7 +110,10 @@ impl AsyncDB for Database {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<Letter>, Failure> {
         let sql = self.words(sql);
-        let returns_rows = ["SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "EXPLAIN", "TABLE"];
+        if let Some((name, statement)) = sql.strip_prefix("PREPARE ").and_then(|rest| rest.split_once(" AS ")) {
+            self.prepared.insert(name.to_string(), statement.to_string());
+        }
+        let returns_rows = ["SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "EXPLAIN", "TABLE", "EXECUTE", "("];
         if !returns_rows.iter().any(|word| sql.starts_with(word)) && !sql.contains(" RETURNING ") {
             let messages = self.client.simple_query(&sql).await?;
             let count = messages.iter().find_map(|message| match message {
@@ -110,7 +122,7 @@ impl AsyncDB for Database {
             });
             return Ok(DBOutput::StatementComplete(count.unwrap_or(0)));
         }
-        let statement = self.client.prepare(&sql).await?;
+        let statement = self.client.prepare(self.described(&sql)).await?;
         let types = statement.columns().iter().map(|column| Letter::of(column.type_())).collect();
         let messages = self.client.simple_query(&sql).await?;
         let rows = messages.iter().filter_map(|message| match message {

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::scalar::stand_in::stand_in;
 use crate::statement;
 use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::expr::{Case, ScalarFunction};
 use datafusion::logical_expr::{
@@ -43,6 +44,44 @@ pub fn call(expr: &mut ast::Expr) {
     }
     arguments.insert(0, ast::Expr::value(Value::SingleQuotedString(told)));
     *expr = statement::call(Ident::with_quote('"', CASE), arguments);
+}
+
+/// A CASE as a call, if too many others are within each other in it.
+pub fn nested(case: Case) -> Expr {
+    let parts = case.when_then_expr.iter().flat_map(|(when, then)| [when, then]);
+    let deepest = parts.chain(&case.expr).chain(&case.else_expr).map(|part| depth(part)).max();
+    if deepest.unwrap_or_default() < FEW {
+        return Expr::Case(case);
+    }
+    let mut told = String::new();
+    let mut arguments = vec![];
+    if let Some(operand) = case.expr {
+        told.push(OPERAND);
+        arguments.push(*operand);
+    }
+    arguments.extend(case.when_then_expr.into_iter().flat_map(|(when, then)| [*when, *then]));
+    if let Some(otherwise) = case.else_expr {
+        told.push(ELSE);
+        arguments.push(*otherwise);
+    }
+    arguments.insert(0, Expr::Literal(ScalarValue::from(told), None));
+    Expr::ScalarFunction(ScalarFunction { func: function(), args: arguments })
+}
+
+/// How many CASEs are within each other.
+fn depth(expr: &Expr) -> usize {
+    let mut deepest = 0;
+    // Nothing breaks off.
+    let _ = expr.apply_children(|part| {
+        deepest = deepest.max(depth(part));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    let is_case = match expr {
+        Expr::Case(_) => true,
+        Expr::ScalarFunction(call) => call.func.name() == CASE,
+        _ => false,
+    };
+    deepest + usize::from(is_case)
 }
 
 /// The CASE again, if it is such a call.

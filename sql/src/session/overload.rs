@@ -50,9 +50,14 @@ pub fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
     UDFS.iter().cloned()
 }
 
+/// The one of a name.
+pub fn overloaded(name: &str) -> Option<Arc<ScalarUDF>> {
+    UDFS.iter().find(|function| function.name() == name).cloned()
+}
+
 /// A call of the one of a name, which is there (asserted).
 pub fn call(name: &str, args: Vec<Expr>) -> Expr {
-    UDFS.iter().find(|function| function.name() == name).expect("a function by its name").call(args)
+    overloaded(name).expect("a function by its name").call(args)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

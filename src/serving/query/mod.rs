@@ -350,5 +350,20 @@ pub fn bind(plan: LogicalPlan, arguments: &[Expr]) -> Result<LogicalPlan> {
         })?;
         if bound.transformed { bound.map_data(LogicalPlan::recompute_schema) } else { Ok(bound) }
     });
-    Ok(bound.map_err(failure)?.data)
+    let bound = bound.map_err(failure)?.data;
+    bound.apply_with_subqueries(counted).map_err(failure)?;
+    Ok(bound)
+}
+
+/// Numbers of rows are not negative.
+fn counted(node: &LogicalPlan) -> datafusion::common::Result<TreeNodeRecursion> {
+    if let LogicalPlan::Limit(limit) = node {
+        for (number, code, clause) in [(&limit.fetch, "2201W", "LIMIT"), (&limit.skip, "2201X", "OFFSET")] {
+            if let Some(Expr::Literal(ScalarValue::Int64(Some(..0)), _)) = number.as_deref() {
+                let error = Error::new(code, format!("{clause} must not be negative"));
+                return Err(datafusion::common::DataFusionError::External(Box::new(error)));
+            }
+        }
+    }
+    Ok(TreeNodeRecursion::Continue)
 }

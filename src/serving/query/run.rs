@@ -148,9 +148,29 @@ pub async fn start(
     *state.config_mut() = state.config().clone().with_batch_size(rows);
     state.config_mut().set_extension(bound);
     let (context, threads) = (context(&state, runtime), pool.clone());
+    // Planning does not yield: here it would keep other queries from running.
+    let planned = async move {
+        let work = move |_: &apart::Waited| {
+            let plan = session::analyze(&state, plan).map_err(failure)?;
+            let plan = session::optimize(state.optimizer(), plan, &state).map_err(failure)?;
+            Handle::current().block_on(state.query_planner().create_physical_plan(&plan, &state)).map_err(failure)
+        };
+        apart::run(&threads, work).await
+    };
+    execute(planned, columns, context, pool).await
+}
+
+/// Runs what `planned` comes to, in a task of its own; returns when its first rows or its error are there. `columns`: as of [`start`]. A
+/// panic in the task is the error of whoever takes its rows, and lets go of all that it held.
+pub async fn execute(
+    planned: impl Future<Output = Result<Arc<dyn ExecutionPlan>>> + Send + 'static,
+    columns: Option<Vec<Column>>,
+    context: Arc<TaskContext>,
+    pool: &Pool,
+) -> Result<Rows> {
     let (told, shape) = oneshot::channel();
     let (sender, batches) = mpsc::channel(PREFETCH);
-    let task = pool.spawn(async move { produce(state, context, plan, threads, told, sender).await });
+    let task = pool.spawn(async move { produce(planned.await?, context, told, sender).await });
     let mut running = Running { batches, task };
     let Ok(schema) = shape.await else {
         return match outcome((&mut running.task).await) {
@@ -175,20 +195,12 @@ fn context(state: &SessionState, runtime: Arc<RuntimeEnv>) -> Arc<TaskContext> {
 }
 
 async fn produce(
-    state: SessionState,
+    physical: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
-    plan: LogicalPlan,
-    pool: Pool,
     told: oneshot::Sender<SchemaRef>,
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<()> {
-    // Planning does not yield: here it would keep other queries from running.
-    let physical = apart::run(&pool, move |_| {
-        let plan = session::analyze(&state, plan).map_err(failure)?;
-        let plan = session::optimize(state.optimizer(), plan, &state).map_err(failure)?;
-        Handle::current().block_on(state.query_planner().create_physical_plan(&plan, &state)).map_err(failure)
-    });
-    let physical = counting(physical.await?).and_then(in_pieces).and_then(yielding).map_err(failure)?;
+    let physical = counting(physical).and_then(in_pieces).and_then(yielding).map_err(failure)?;
     let _ = told.send(physical.schema());
     let mut stream = execute_stream(physical, context).map_err(failure)?;
     while let Some(batch) = stream.next().await {

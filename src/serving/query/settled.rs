@@ -4,7 +4,7 @@ use super::apart::Waited;
 use super::names::Names;
 use crate::serving::value::WireType;
 use crate::serving::value::row::Column;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast;
 use weir_sql::bound::{Bound, Kind, Output};
 use weir_sql::session::Settings;
@@ -33,6 +33,15 @@ pub fn settled(
     let logical::Planned { plan, types, parameters } = logical::plan(&query, &settings.timezone)?;
     let columns = query.outputs.into_iter().zip(types).map(column).collect();
     Ok(Settled { plan, columns, parameters })
+}
+
+/// Values of parameters, each of its type and no other.
+pub fn arguments(values: Vec<Expr>, kinds: &[Type]) -> Vec<Expr> {
+    let argument = |(value, kind): (Expr, &Type)| match value {
+        Expr::Literal(value, None) => logical::argument(value, kind.clone()),
+        other => other,
+    };
+    values.into_iter().zip(kinds).map(argument).collect()
 }
 
 /// What a client is told, and how the plan holds it.
