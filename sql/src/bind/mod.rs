@@ -6,12 +6,12 @@
 //! the end.
 //!
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
-//! clauses), [`mod@body`] (SELECT, VALUES, TABLE), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`] (relations
-//! and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT), [`values`] (VALUES),
-//! [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups
-//! and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has words for), [`call`],
-//! [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`], [`mod@kind`] (types as they
-//! are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
+//! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
+//! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
+//! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
+//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
+//! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
+//! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;

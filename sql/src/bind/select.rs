@@ -24,7 +24,7 @@ pub struct Clauses<'q> {
     pub distinct: Option<&'q Distinct>,
     pub from: &'q [TableWithJoins],
     pub condition: Option<&'q ast::Expr>,
-    pub group: Option<&'q GroupByExpr>,
+    pub group: &'q GroupByExpr,
     pub having: Option<&'q ast::Expr>,
 }
 
@@ -111,7 +111,7 @@ impl<'q> Clauses<'q> {
             distinct: distinct.as_ref(),
             from,
             condition: selection.as_ref(),
-            group: Some(group_by),
+            group: group_by,
             having: having.as_ref(),
         })
     }
@@ -136,10 +136,7 @@ impl Binder<'_> {
         };
         let mut place = Place { scope: &scope, clause: "ORDER BY", groups: Some(&mut groups) };
         let by = self.sort_by(tail.order, &mut targets, &mut place)?;
-        let keys = match clauses.group {
-            Some(group) => self.group_by(group, &mut targets, &groups, &scope)?,
-            None => None,
-        };
+        let keys = self.group_by(clauses.group, &mut targets, &groups, &scope)?;
         let differing = self.differing(clauses.distinct, &mut targets, &by, &scope, &mut groups)?;
         let limit = self.limit(tail, &scope)?;
 

@@ -1,10 +1,10 @@
 //! What a client can say: SQL text to statements. sqlparser reads standard SQL; our DDL is read here on its tokens.
 //!
-//! In reading order: [`definition`] (the statements), this file (which word begins which), [`text`] (one string to the tokens of each
-//! statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions),
+//! In reading order: [`definition`] (the statements), this file (which word begins which), [`text`] (one string to the tokens of
+//! each statement), [`dialect`], [`depth`] (what is nested too deeply), [`reader`] (reading tokens, syntax errors with positions),
 //! [`chain`] (long expressions made flat), [`mod@call`] (what is written into a tree), [`unsupported`] (what DataFusion would pass
-//! over), [`time_travel`] (FOR SYSTEM_TIME AS OF), [`create`] and [`change`] (DDL), [`kind`] (column types), [`session`] (SET, SHOW, BEGIN
-//! and their kin).
+//! over), [`time_travel`] (FOR SYSTEM_TIME AS OF), [`table`] (TABLE t), [`create`] and [`change`] (DDL), [`kind`] (column types),
+//! [`session`] (SET, SHOW, BEGIN and their kin).
 //!
 //! Identifiers fold to lower case unless quoted. Names may be qualified with `public`, the only schema there is.
 
@@ -20,6 +20,7 @@ mod format;
 pub mod kind;
 mod reader;
 mod session;
+mod table;
 mod text;
 mod time_travel;
 mod unsupported;

@@ -3,7 +3,7 @@
 use super::definition::{Options, Statement};
 use super::dialect::POSTGRES;
 use super::text::sentence;
-use super::{chain, depth, time_travel, unsupported};
+use super::{chain, depth, table, time_travel, unsupported};
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -109,7 +109,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(tokens: Vec<TokenWithSpan>, text: &'a str) -> Self {
-        let (tokens, past) = time_travel::take(tokens, POSTGRES);
+        let (tokens, past) = time_travel::take(table::spell(tokens), POSTGRES);
         let parser = Parser::new(POSTGRES).with_recursion_limit(NESTED).with_tokens_with_locations(tokens);
         Self { parser, text, past }
     }
