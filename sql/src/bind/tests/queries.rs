@@ -1,4 +1,4 @@
-//! Queries and what they are bound as, or PostgreSQL's error: over three tables.
+//! Queries and what they are bound as, or PostgreSQL's error: over four tables.
 
 use super::kind_of;
 use crate::bind::{Relation, Relations, query};
@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 struct Tables;
 
-const TABLES: &[(&str, &[(&str, &str, i32)], &[usize])] = &[
+/// A name, the columns by name, type and modifier, and which of them are the key.
+type Declared = (&'static str, &'static [(&'static str, &'static str, i32)], &'static [usize]);
+
+const TABLES: &[Declared] = &[
     ("t", &[("a", "int4", -1), ("b", "text", -1), ("c", "numeric", 655_366), ("d", "date", -1)], &[0]),
     ("u", &[("a", "int8", -1), ("b", "varchar", 9), ("e", "bool", -1)], &[]),
     ("v", &[("x", "int4", -1), ("y", "int4", -1), ("z", "json", -1)], &[0, 1]),
