@@ -183,19 +183,31 @@ impl<'a> Expressions<'a> {
             let arguments = arguments.into_iter().map(|argument| argument.expr).collect();
             return Ok(Value::new(function(name)?.call(arguments), kind));
         }
-        match <[Value; 2]>::try_from(arguments) {
-            Ok([left, right]) if left.is_small() && right.is_small() => {
-                let op = if greatest { logical::Operator::GtEq } else { logical::Operator::LtEq };
-                let holds = binary(left.expr.clone(), op, right.expr.clone());
-                let holds = binary(right.expr.clone().is_null(), logical::Operator::Or, holds);
-                let pairs = [(left.expr.clone().is_null(), right.expr.clone()), (holds, left.expr)];
-                let pairs = pairs.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
-                let case = Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(right.expr)) };
-                Ok(Value::new(logical::Expr::Case(case), kind))
-            }
-            _ => not_yet(format!("{name} of such values of type {kind}")),
+        if arguments.len() > FEW || !arguments.iter().all(Value::is_small) {
+            return not_yet(format!("{name} of such values of type {kind}"));
         }
+        Ok(Value::new(first_of(greatest, arguments), kind))
     }
+}
+
+/// Values that GREATEST and LEAST compare each with each.
+const FEW: usize = 8;
+
+/// The first of the values that no other is beyond; NULL if all are.
+fn first_of(greatest: bool, values: Vec<Value>) -> logical::Expr {
+    use logical::Operator::{And, GtEq, LtEq, Or};
+    let op = if greatest { GtEq } else { LtEq };
+    let mut values: Vec<logical::Expr> = values.into_iter().map(|value| value.expr).collect();
+    let is_first = |at: usize, own: &logical::Expr| {
+        let others = values.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other.clone());
+        let beats = others.map(|other| binary(other.clone().is_null(), Or, binary(own.clone(), op, other)));
+        let all = std::iter::once(own.clone().is_not_null()).chain(beats).collect();
+        connected(And, all).map(|holds| (Box::new(holds), Box::new(own.clone())))
+    };
+    let before = &values[..values.len().saturating_sub(1)];
+    let pairs = before.iter().enumerate().filter_map(|(at, own)| is_first(at, own)).collect();
+    let last = values.pop().map(Box::new);
+    logical::Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: last })
 }
 
 /// What the operand of a CASE is converted to, if `expr` is nothing but that.
