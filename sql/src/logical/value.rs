@@ -79,7 +79,11 @@ impl Value {
 
     /// Whether it may stand in several places.
     pub fn is_small(&self) -> bool {
-        matches!(self.expr, Expr::Column(_) | Expr::Literal(..) | Expr::Placeholder(_))
+        let is_leaf = |expr: &Expr| matches!(expr, Expr::Column(_) | Expr::Literal(..) | Expr::Placeholder(_));
+        match &self.expr {
+            Expr::ScalarFunction(call) if call.func.inner().is::<Cast>() => call.args.iter().all(is_leaf),
+            expr => is_leaf(expr),
+        }
     }
 
     /// CAST, as PostgreSQL has it between values of these types.
