@@ -11,6 +11,7 @@ use super::targets::Target;
 use crate::bound::{Bound, Expr, Node, Unbound, not_yet};
 use crate::error::Error;
 use crate::session::names::folded;
+use crate::stop;
 use datafusion::sql::sqlparser::ast::{self, GroupByExpr};
 
 /// PostgreSQL's own limit.
@@ -173,6 +174,7 @@ impl Binder<'_> {
         position: Option<usize>,
     ) -> Bound<()> {
         while let Some(column) = grouped.ungrouped(value) {
+            stop::check()?;
             let Expr::Column { id, kind } = column else { return Ok(()) };
             if !grouped.depends(id)? {
                 return Err(grouped.wrong(id, value, syntax, position));
