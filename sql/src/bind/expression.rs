@@ -10,6 +10,7 @@ use super::scope::Scope;
 use super::{Binder, kind, literal, operator, position};
 use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
+use crate::stop;
 use crate::types::Type;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, TypedString, UnaryOperator, ValueWithSpan,
@@ -32,6 +33,7 @@ impl Binder<'_> {
     /// `expr` at `place`. A literal or a parameter without a type stays UNKNOWN: who asked knows what it becomes. Of an aggregate it is the
     /// column that [`Groups::add`] has for it.
     pub fn expression(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
+        stop::check()?;
         stacker::maybe_grow(LEVEL, MORE, || self.form(expr, place))
     }
 

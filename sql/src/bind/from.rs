@@ -9,6 +9,7 @@ use super::scope::{Column, DATABASE, Named, Scope};
 use crate::bound::{Bound, Expr, Join, Kind, Node, Unbound, not_yet};
 use crate::error::Error;
 use crate::session::names::folded;
+use crate::stop;
 use datafusion::sql::sqlparser::ast::{
     Ident, Join as Joined, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins,
 };
@@ -74,6 +75,7 @@ impl Binder<'_> {
     }
 
     fn factor(&mut self, factor: &TableFactor, known: &mut Scope) -> Bound<Source> {
+        stop::check()?;
         match factor {
             TableFactor::Table {
                 name,

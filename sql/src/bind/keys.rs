@@ -11,12 +11,15 @@ use super::targets::Target;
 use crate::bound::{Bound, Expr, Node, Unbound, not_yet};
 use crate::error::Error;
 use crate::session::names::folded;
+use crate::stop;
 use datafusion::sql::sqlparser::ast::{self, GroupByExpr};
 
 /// PostgreSQL's own limit.
 const SETS: usize = 4096;
 /// Likewise of the elements of a CUBE.
 const ELEMENTS: usize = 12;
+/// Keys of all grouping sets together, at most: each names its own.
+const KEYS: usize = 100_000;
 
 /// What rows are grouped by.
 #[derive(Default)]
@@ -62,10 +65,7 @@ impl Binder<'_> {
         for element in list {
             let more = match element {
                 ast::Expr::GroupingSets(list) => self.grouping_sets(list, &mut reader)?,
-                ast::Expr::Rollup(list) => {
-                    let elements = self.grouping_elements(list, &mut reader)?;
-                    (0..=elements.len()).rev().map(|count| elements[..count].concat()).collect()
-                }
+                ast::Expr::Rollup(list) => beginnings(&self.grouping_elements(list, &mut reader)?)?,
                 ast::Expr::Cube(list) => subsets(&self.grouping_elements(list, &mut reader)?)?,
                 ast::Expr::Tuple(list) if list.is_empty() => vec![vec![]],
                 expr => vec![self.grouping_set(std::slice::from_ref(expr), &mut reader)?],
@@ -174,6 +174,7 @@ impl Binder<'_> {
         position: Option<usize>,
     ) -> Bound<()> {
         while let Some(column) = grouped.ungrouped(value) {
+            stop::check()?;
             let Expr::Column { id, kind } = column else { return Ok(()) };
             if !grouped.depends(id)? {
                 return Err(grouped.wrong(id, value, syntax, position));
@@ -205,17 +206,37 @@ fn distinct(set: Vec<usize>) -> Vec<usize> {
 
 /// Each of one with each of the other.
 fn product(sets: &[Vec<usize>], more: &[Vec<usize>]) -> Bound<Vec<Vec<usize>>> {
-    if sets.len().saturating_mul(more.len()) > SETS {
-        return not_yet("so many grouping sets");
-    }
-    let pairs = sets.iter().flat_map(|set| more.iter().map(move |other| set.iter().chain(other).copied()));
-    Ok(pairs.map(|pair| distinct(pair.collect())).collect())
+    let count = sets.len().saturating_mul(more.len());
+    fit(count, keys(sets).saturating_mul(more.len()).saturating_add(keys(more).saturating_mul(sets.len())))?;
+    let pairs = sets.iter().flat_map(|set| more.iter().map(move |other| (set, other)));
+    let joined = |(set, other): (&Vec<usize>, &Vec<usize>)| {
+        let mut joined = set.clone();
+        joined.extend(distinct(other.clone()).into_iter().filter(|key| !set.contains(key)));
+        joined
+    };
+    Ok(pairs.map(joined).collect())
+}
+
+fn keys(sets: &[Vec<usize>]) -> usize {
+    sets.iter().map(Vec::len).sum()
+}
+
+/// Whether so many grouping sets with so many keys in all are not too many.
+fn fit(sets: usize, keys: usize) -> Bound<()> {
+    if sets > SETS || sets > 1 && keys > KEYS { not_yet("so many grouping sets") } else { Ok(()) }
+}
+
+/// What ROLLUP is: all elements, then all but the last one, and at last none.
+fn beginnings(elements: &[Vec<usize>]) -> Bound<Vec<Vec<usize>>> {
+    fit(elements.len() + 1, keys(elements).saturating_mul(elements.len()))?;
+    Ok((0..=elements.len()).rev().map(|count| elements[..count].concat()).collect())
 }
 
 fn subsets(elements: &[Vec<usize>]) -> Bound<Vec<Vec<usize>>> {
     if elements.len() > ELEMENTS {
         return not_yet("so many elements of CUBE");
     }
+    fit(1 << elements.len(), keys(elements) << elements.len())?;
     let subset = |mask: usize| {
         let chosen = elements.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0);
         chosen.flat_map(|(_, element)| element.clone()).collect()

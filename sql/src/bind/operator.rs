@@ -13,6 +13,8 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, UnaryOperator};
 
 /// Parts of an expression that is evaluated more than once, at most: copies of copies would be without end.
 const COPIED: usize = 1_000;
+/// Parts that all copies of an expression may have together.
+pub const COPIES: usize = 5_000;
 
 impl Binder<'_> {
     /// `left name right`; without `left` it stands before its operand.
@@ -103,7 +105,8 @@ impl Binder<'_> {
             }
             None => (0..columns.len() + fixed.len()).collect(),
         };
-        if tests.len() + alone.len() > 1 && is_large(&left) {
+        let tested = tests.len() + alone.len();
+        if tested > 1 && (is_large(&left) || is_long(&left, tested)) {
             return not_yet("IN of so long an expression");
         }
         for item in alone.iter().filter_map(taken) {
@@ -158,15 +161,26 @@ fn names_columns(expr: &Expr) -> bool {
 
 /// Whether it has more than [`COPIED`] parts, too many to be there twice.
 pub fn is_large(expr: &Expr) -> bool {
+    parts(expr, COPIED) > COPIED
+}
+
+/// Whether it is more than a column or a constant, and its parts would be too many if it was there so many times.
+fn is_long(expr: &Expr, times: usize) -> bool {
+    let parts = parts(expr, COPIED);
+    parts > 1 && parts.saturating_mul(times) > COPIES
+}
+
+/// How many parts it has; of more than `most` that there are more.
+pub fn parts(expr: &Expr, most: usize) -> usize {
     let (mut open, mut parts) = (vec![expr], 0);
     while let Some(next) = open.pop() {
         parts += 1;
         open.extend(next.children());
-        if parts > COPIED {
-            return true;
+        if parts > most {
+            break;
         }
     }
-    false
+    parts
 }
 
 /// What LIKE is called, ILIKE and NOT LIKE.

@@ -1,9 +1,10 @@
 //! JOIN … USING and NATURAL JOIN: columns that two sides have in common become one.
 
 use super::Binder;
+use super::operator::{COPIES, parts};
 use super::rows::Source;
 use super::scope::{Column, Named};
-use crate::bound::{Bound, Expr, Join, Node};
+use crate::bound::{Bound, Expr, Join, Node, not_yet};
 use crate::error::Error;
 
 impl Binder<'_> {
@@ -24,9 +25,14 @@ impl Binder<'_> {
             let (l, r) = (left_columns[*l].value.clone(), right_columns[*r].value.clone());
             conditions.push(self.operation("=", Some(l), r)?);
         }
-        let mut columns = vec![];
+        let (mut columns, mut size) = (vec![], 0);
         for (name, (l, r)) in names.iter().zip(&pairs) {
             let value = self.merged(kind, &left_columns[*l].value, &right_columns[*r].value)?;
+            // Whoever names the column, the next join before all others, has a copy of what it is made of.
+            size += parts(&value, COPIES);
+            if size > COPIES {
+                return not_yet("columns that so many joins have merged");
+            }
             columns.push(Column { name: name.clone(), value });
         }
         let rest = |columns: Vec<Column>, merged: Vec<usize>| {

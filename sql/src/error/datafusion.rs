@@ -138,6 +138,12 @@ pub fn unplanned(message: &str) -> Option<Error> {
         let what = if correlated { "a correlated scalar subquery" } else { "EXISTS or IN (subquery)" };
         return Some(Error::unsupported(format!("{what} here")));
     }
+    // Of numbers that are computed: others are looked at before.
+    for (begin, state, clause) in [("LIMIT must be", "2201W", "LIMIT"), ("OFFSET must be", "2201X", "OFFSET")] {
+        if message.starts_with(begin) {
+            return Some(Error::new(state, format!("{clause} must not be negative")));
+        }
+    }
     if message.contains("Invalid window frame: frame offsets for RANGE") {
         return Some(Error::unsupported("RANGE with an offset that is no number"));
     }
@@ -252,6 +258,8 @@ mod tests {
             let error = from_datafusion(DataFusionError::NotImplemented(theirs.into()));
             assert_eq!((error.sqlstate, error.message), ("0A000", format!("{ours} is not supported")));
         }
+        let error = from_datafusion(DataFusionError::Plan("OFFSET must be >=0, '-1' was provided".into()));
+        assert_eq!((error.sqlstate, error.message.as_str()), ("2201X", "OFFSET must not be negative"));
         let error = from_datafusion(DataFusionError::Plan("Internal error: Function 'substr' failed".into()));
         assert_eq!(error.sqlstate, "XX000");
         let error = from_datafusion(DataFusionError::Plan(

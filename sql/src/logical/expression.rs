@@ -15,6 +15,10 @@ use datafusion::logical_expr::{self as logical, BinaryExpr};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Stack that must be left for a level, and what is taken if it is not.
+const LEVEL: usize = 128 << 10;
+const MORE: usize = 4 << 20;
+
 /// What a plan calls a column: nobody names it so, and nobody has to be told.
 pub fn name(id: ColumnId) -> String {
     names::hidden("", id.0 as usize)
@@ -48,6 +52,10 @@ impl<'a> Expressions<'a> {
 
     pub fn value(&self, expr: &Expr) -> Bound<Value> {
         stop::check()?;
+        stacker::maybe_grow(LEVEL, MORE, || self.form(expr))
+    }
+
+    fn form(&self, expr: &Expr) -> Bound<Value> {
         match expr {
             Expr::Column { id, .. } => match self.columns.get(id) {
                 Some(kind) => Ok(Value::new(column(*id), kind.clone())),

@@ -16,6 +16,10 @@ use datafusion::logical_expr::logical_plan::TableScanBuilder;
 use datafusion::logical_expr::{self as logical, EmptyRelation, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Sort};
 use std::sync::Arc;
 
+/// Stack that must be left for a node, and what is taken if it is not: a query that is nested as deep as may be has several at each level.
+const LEVEL: usize = 256 << 10;
+const MORE: usize = 4 << 20;
+
 /// The work on one statement.
 pub struct Nodes<'a> {
     pub columns: Columns,
@@ -30,6 +34,10 @@ impl Nodes<'_> {
     /// `node` with at least those of its columns that are needed.
     pub fn node(&mut self, node: &Node, needed: &Needed) -> Bound<Rows> {
         stop::check()?;
+        stacker::maybe_grow(LEVEL, MORE, || self.form(node, needed))
+    }
+
+    fn form(&mut self, node: &Node, needed: &Needed) -> Bound<Rows> {
         match node {
             Node::Unit => Ok(unit()),
             Node::Scan { name, table, columns } => self.scan(name, table, columns, needed),

@@ -56,6 +56,13 @@ impl AnalyzerRule for Coerce {
 impl Coerce {
     /// Inputs first. `outer` are the columns that a subquery may refer to.
     fn plan(&self, plan: LogicalPlan, outer: &DFSchema) -> Result<LogicalPlan> {
+        /// Stack that must be left for a node, and what is taken if it is not.
+        const LEVEL: usize = 256 << 10;
+        const MORE: usize = 4 << 20;
+        stacker::maybe_grow(LEVEL, MORE, || self.node(plan, outer))
+    }
+
+    fn node(&self, plan: LogicalPlan, outer: &DFSchema) -> Result<LogicalPlan> {
         let plan = plan.map_children(|child| Ok(Transformed::yes(self.plan(child, outer)?)))?.data;
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {

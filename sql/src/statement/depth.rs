@@ -5,7 +5,7 @@
 //! [`super::chain`] makes flat is deep only until then, on a stack of its own; what stays deep is bounded for all that come after.
 
 use crate::error::{Error, Result};
-use datafusion::sql::sqlparser::ast::{Expr, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, TableFactor, TableWithJoins, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use std::ops::ControlFlow;
 
@@ -172,34 +172,55 @@ pub fn measure<T: Visit>(read: &T) -> Result<()> {
 struct Depth(usize);
 
 impl Depth {
-    fn down(&mut self) -> ControlFlow<()> {
-        self.0 += 1;
+    fn down(&mut self, levels: usize) -> ControlFlow<()> {
+        self.0 += levels;
         if self.0 > LEVELS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn up(&mut self) -> ControlFlow<()> {
-        self.0 -= 1;
+    fn up(&mut self, levels: usize) -> ControlFlow<()> {
+        self.0 -= levels;
         ControlFlow::Continue(())
     }
+}
+
+/// A list of relations is no deep tree, but what is made of it is one: each is joined with all before it.
+fn joins(from: &[TableWithJoins]) -> usize {
+    let within = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin { table_with_joins, .. } => joins(std::slice::from_ref(table_with_joins)),
+        _ => 0,
+    };
+    let relations = |tables: &TableWithJoins| {
+        let joined = tables.joins.iter().map(|join| 1 + within(&join.relation));
+        1 + within(&tables.relation) + joined.sum::<usize>()
+    };
+    from.iter().map(relations).sum::<usize>().saturating_sub(1)
 }
 
 impl Visitor for Depth {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.down()
+        self.down(1)
     }
 
     fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.up()
+        self.up(1)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.down(joins(&select.from))
+    }
+
+    fn post_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.up(joins(&select.from))
     }
 
     fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-        self.down()
+        self.down(1)
     }
 
     fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-        self.up()
+        self.up(1)
     }
 }
 
@@ -250,6 +271,11 @@ mod tests {
             assert!(!refused(format!("SELECT a{}", link.repeat(20_000))), "{link}");
             assert!(!refused(format!("SELECT a{} FROM (SELECT", link.repeat(20_000))), "{link}: an error is told, too");
         }
+        for link in [", t", " CROSS JOIN t", " NATURAL FULL JOIN t", " LEFT JOIN (t JOIN t ON true) ON true"] {
+            assert!(refused(format!("SELECT 1 FROM t{}", link.repeat(20_000))), "{link}");
+            assert!(!refused(format!("SELECT 1 FROM t{}", link.repeat(100))), "{link}");
+        }
+        assert!(!refused(format!("SELECT 1 FROM t, t{}", " UNION ALL SELECT 1 FROM t, t".repeat(300))));
         assert!(refused(format!("CREATE TABLE t (a int{})", "[]".repeat(200_000))));
         assert!(refused(format!("SELECT {}", "a, b UNION SELECT ".repeat(200_000))));
     }
