@@ -130,7 +130,7 @@ impl Binder<'_> {
                 let text = self.unknown(text, position::at(value.span));
                 self.cast(text, to)
             }
-            _ => not_yet(format!("literal {written}")),
+            _ => not_yet("this form of literal"),
         }
     }
 

@@ -24,7 +24,7 @@ impl Binder<'_> {
             Value::Placeholder(name) => self.parameter(name, position::at(*span)),
             value => match text(value) {
                 Some(text) => Ok(self.unknown(text, position::at(*span))),
-                None => not_yet(format!("literal {value}")),
+                None => not_yet("this form of literal"),
             },
         }
     }

@@ -108,7 +108,7 @@ fn constant(expr: &ast::Expr) -> Bound<Option<Constant>> {
             | Value::DollarQuotedString(_)
             | Value::Boolean(_)
             | Value::Null => Some(Constant::Other),
-            other => return not_yet(format!("{other} as a number of a column")),
+            _ => return not_yet("this form of literal as a number of a column"),
         },
         ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match (constant(expr)?, bare(expr)) {
             (Some(Constant::Integer(number)), _) => Some(match number.checked_neg() {

@@ -5,6 +5,7 @@
 //! `timestamp::date` several groups would be found.
 
 use crate::error::{Error, Result};
+use crate::planner::context::Table;
 use crate::planner::fault;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -56,7 +57,7 @@ fn leftover(plan: &LogicalPlan) -> Result<Option<&'static str>, DataFusionError>
 }
 
 fn finds_one(join: &Join, alias: &SubqueryAlias) -> Result<bool, DataFusionError> {
-    if matches!(join.right.max_rows(), Some(0 | 1)) {
+    if matches!(join.right.max_rows(), Some(0 | 1)) || has_one_row(&alias.input) {
         return Ok(true);
     }
     let compared = compared_columns(join, &alias.alias)?;
@@ -74,6 +75,20 @@ fn finds_one(join: &Join, alias: &SubqueryAlias) -> Result<bool, DataFusionError
             && dependence.source_indices.iter().all(|&i| compared.contains(schema.field(i).name()))
     });
     Ok(unique)
+}
+
+/// Whether it reads nothing but a relation of one row.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let table = scan.source.downcast_ref::<Table>();
+            table.and_then(|table| table.relation.key.as_ref()).is_some_and(Vec::is_empty)
+        }
+        LogicalPlan::Projection(p) => has_one_row(&p.input),
+        LogicalPlan::Filter(f) => has_one_row(&f.input),
+        LogicalPlan::SubqueryAlias(a) => has_one_row(&a.input),
+        _ => false,
+    }
 }
 
 fn aggregate(plan: &LogicalPlan) -> Option<&Aggregate> {
