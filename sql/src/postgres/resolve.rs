@@ -97,8 +97,13 @@ pub fn operator(name: &str, left: Option<Oid>, right: Oid) -> Result<Applied> {
             let (operands, result) = settled(&inputs, &arguments, of.result)?;
             Ok(Applied { operator: of, operands, result })
         }
-        Choice::None => Err(Error::new("42883", format!("operator does not exist: {}", signature()))
-            .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")),
+        Choice::None => {
+            let (types, casts) =
+                if left.is_some() { ("types", "explicit type casts") } else { ("type", "an explicit type cast") };
+            Err(Error::new("42883", format!("operator does not exist: {}", signature())).hint(format!(
+                "No operator matches the given name and argument {types}. You might need to add {casts}."
+            )))
+        }
         Choice::Several => Err(Error::new("42725", format!("operator is not unique: {}", signature()))
             .hint("Could not choose a best candidate operator. You might need to add explicit type casts.")),
     }

@@ -31,8 +31,8 @@ pub fn of(written: &DataType) -> Result<Type> {
         }
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info)?,
         DataType::Text | DataType::String(None) => Type::Text,
-        DataType::Varchar(n) | DataType::CharacterVarying(n) | DataType::CharVarying(n) => Type::Varchar(length(n)?),
-        DataType::Char(n) | DataType::Character(n) => Type::Char(length(n)?.unwrap_or(1)),
+        DataType::Varchar(n) | DataType::CharacterVarying(n) | DataType::CharVarying(n) => Type::Varchar(length(n, "varchar")?),
+        DataType::Char(n) | DataType::Character(n) => Type::Char(length(n, "char")?.unwrap_or(1)),
         DataType::Bytea => Type::Bytea,
         DataType::Date => Type::Date,
         DataType::Time(None | Some(6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Type::Time,
@@ -101,14 +101,17 @@ fn numeric(info: &ExactNumberInfo) -> Result<Type> {
     Ok(Type::Numeric(Some((precision as u8, scale as i8))))
 }
 
-fn length(written: &Option<CharacterLength>) -> Result<Option<u32>> {
+fn length(written: &Option<CharacterLength>, kind: &str) -> Result<Option<u32>> {
     match written {
         None => Ok(None),
         Some(CharacterLength::IntegerLength { length, unit: None }) if (1..=MAX_LENGTH).contains(length) => {
             Ok(Some(*length as u32))
         }
+        Some(CharacterLength::IntegerLength { length: 0, unit: None }) => {
+            Err(Error::new("22023", format!("length for type {kind} must be at least 1")))
+        }
         Some(CharacterLength::IntegerLength { unit: None, .. }) => {
-            Err(Error::new("22023", format!("length of a character type must be between 1 and {MAX_LENGTH}")))
+            Err(Error::new("22023", format!("length for type {kind} cannot exceed {MAX_LENGTH}")))
         }
         Some(other) => Err(Error::unsupported(format!("length {other}"))),
     }

@@ -89,7 +89,7 @@ fn what_a_table_cannot_have_is_refused_by_name() {
         ("a money", "42704 type \"money\" does not exist @18"),
         ("a numeric(77)", "0A000 numeric of more than 76 digits is not supported @18"),
         ("a numeric(0)", "22023 NUMERIC precision 0 must be between 1 and 1000 @18"),
-        ("a varchar(0)", "22023 length of a character type must be between 1 and 10485760 @18"),
+        ("a varchar(0)", "22023 length for type varchar must be at least 1 @18"),
         ("a timestamp(3)", "0A000 type timestamp(3) is not supported @18"),
         ("a int DEFAULT 1", "0A000 DEFAULT of a column is not supported @22"),
         ("a int CHECK (a > 1)", "0A000 CHECK of a column is not supported @22"),
