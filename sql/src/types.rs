@@ -129,6 +129,15 @@ impl Type {
         }
     }
 
+    /// As a cast to it is written: `character` without a length would be of one letter.
+    pub fn written(&self) -> String {
+        match self {
+            Type::Char(0) => "bpchar".into(),
+            Type::Array(element) => format!("{}[]", element.written()),
+            other => other.to_string(),
+        }
+    }
+
     /// The type a field of DataFusion's or ours holds; `Error` 0A000 names what we have no type for.
     pub fn of(field: &Field) -> Result<Self> {
         if let Some(tag) = field.metadata().get(TYPE_KEY) {

@@ -79,11 +79,14 @@ impl Value {
 
     /// Whether it may stand in several places.
     pub fn is_small(&self) -> bool {
-        let is_leaf = |expr: &Expr| matches!(expr, Expr::Column(_) | Expr::Literal(..) | Expr::Placeholder(_));
-        match &self.expr {
-            Expr::ScalarFunction(call) if call.func.inner().is::<Cast>() => call.args.iter().all(is_leaf),
-            expr => is_leaf(expr),
+        let mut expr = &self.expr;
+        while let Expr::ScalarFunction(call) = expr
+            && call.func.inner().is::<Cast>()
+            && let [argument] = call.args.as_slice()
+        {
+            expr = argument;
         }
+        matches!(expr, Expr::Column(_) | Expr::Literal(..) | Expr::Placeholder(_))
     }
 
     /// CAST, as PostgreSQL has it between values of these types.

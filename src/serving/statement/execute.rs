@@ -58,7 +58,7 @@ impl Session {
                 .detail(format!("Expected {wanted} parameters but got {given}.")));
         }
         let typed = arguments.iter().zip(&prepared.parameters);
-        let mut fill = Fill(typed.map(|(argument, kind)| cast(argument.clone(), &kind.to_string())).collect());
+        let mut fill = Fill(typed.map(|(argument, kind)| cast(argument.clone(), &kind.written())).collect());
         let Some(mut parsed) = prepared.parsed.clone() else { return Err(missing()) };
         match &mut parsed.statement {
             Statement::Query(query) => drop(query.visit(&mut fill)),
