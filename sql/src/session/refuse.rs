@@ -269,9 +269,15 @@ fn select(select: &Select) -> Result<()> {
     joins(select)
 }
 
-/// DataFusion makes one column of each expression in a CUBE or ROLLUP.
+/// DataFusion makes one column of each expression in a CUBE or ROLLUP, and takes a constant of the select list for a key that is equal.
 fn sets(group: &Expr) -> Result<()> {
-    let (Expr::Cube(sets) | Expr::Rollup(sets)) = group else { return Ok(()) };
+    let (Expr::Cube(sets) | Expr::Rollup(sets) | Expr::GroupingSets(sets)) = group else { return Ok(()) };
+    if sets.iter().flatten().any(is_constant) {
+        return Err(Error::unsupported("CUBE, ROLLUP or GROUPING SETS of what names no column"));
+    }
+    if let Expr::GroupingSets(_) = group {
+        return Ok(());
+    }
     let mut seen: Vec<&Expr> = vec![];
     for expr in sets.iter().flatten() {
         if seen.contains(&expr) {
@@ -280,6 +286,16 @@ fn sets(group: &Expr) -> Result<()> {
         seen.push(expr);
     }
     Ok(())
+}
+
+/// Whether it names no column, nor is the number of one.
+fn is_constant(expr: &Expr) -> bool {
+    let is_number = matches!(expr, Expr::Value(ValueWithSpan { value: Value::Number(..), .. }));
+    let names = visit_expressions(expr, |expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    !is_number && names.is_continue()
 }
 
 /// Whether it is an aggregate that shows the order of its rows and does not say it.
