@@ -28,11 +28,13 @@ pub struct Table {
 impl Table {
     pub fn new(relation: Relation) -> Self {
         let schema = Schema::new(relation.columns.iter().map(Column::field).collect::<Vec<_>>());
-        // With a nullable column DataFusion must not take the key for a primary key: two NULLs are two keys to it. Of no columns it is a key that
-        // DataFusion would put in the place of every other: a group of it is there without rows.
-        let constraint = relation.key.clone().filter(|key| !key.is_empty()).map(|key| match key.iter().any(|&c| relation.columns[c].nullable) {
-            true => Constraint::Unique(key),
-            false => Constraint::PrimaryKey(key),
+        // With a nullable column DataFusion must not take the key for a primary key: two NULLs are two keys to it. Of no columns it is one
+        // that DataFusion would put in the place of every other: a group of it is there without rows.
+        let constraint = relation.key.clone().filter(|key| !key.is_empty()).map(|key| {
+            match key.iter().any(|&c| relation.columns[c].nullable) {
+                true => Constraint::Unique(key),
+                false => Constraint::PrimaryKey(key),
+            }
         });
         let constraints = Constraints::new_unverified(constraint.into_iter().collect());
         Self { relation, schema: Arc::new(schema), constraints }

@@ -31,7 +31,9 @@ pub fn of(written: &DataType) -> Result<Type> {
         }
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info)?,
         DataType::Text | DataType::String(None) => Type::Text,
-        DataType::Varchar(n) | DataType::CharacterVarying(n) | DataType::CharVarying(n) => Type::Varchar(length(n, "varchar")?),
+        DataType::Varchar(n) | DataType::CharacterVarying(n) | DataType::CharVarying(n) => {
+            Type::Varchar(length(n, "varchar")?)
+        }
         DataType::Char(n) | DataType::Character(n) => Type::Char(length(n, "char")?.unwrap_or(1)),
         DataType::Bytea => Type::Bytea,
         DataType::Date => Type::Date,
