@@ -6,7 +6,8 @@
 //! scalar functions for DataFusion), [`total`] (what is kept of groups of values), [`aggregate`] (what is made of it), [`logical`] (bound
 //! queries to DataFusion's logical plans), [`session`] (a DataFusion session with our semantics, and the way of queries that are not
 //! bound), [`scalar`] (stored expressions and their evaluation row-error by row-error), [`plan`] (the incremental plan), [`planner`] (SQL
-//! to plan), [`stop`] (of planning that nobody waits for), [`room`] (how much a function may make at once).
+//! to plan), `stack` (for what is nested), [`stop`] (of planning that nobody waits for), [`room`] (how much a function may make at
+//! once).
 //!
 //! No I/O, no clock, no async. Knows nothing of storage.
 
@@ -24,6 +25,7 @@ pub mod postgres;
 pub mod room;
 pub mod scalar;
 pub mod session;
+mod stack;
 pub mod statement;
 pub mod stop;
 pub mod total;

@@ -10,15 +10,11 @@ use super::scope::Scope;
 use super::{Binder, kind, literal, operator, position};
 use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
-use crate::stop;
 use crate::types::Type;
+use crate::{stack, stop};
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, Subscript, TypedString, UnaryOperator, ValueWithSpan,
 };
-
-/// Stack that must be left for a level, and what is taken if it is not.
-const LEVEL: usize = 128 << 10;
-const MORE: usize = 4 << 20;
 
 /// Where an expression stands: what it may name, and what it may hold.
 pub struct Place<'a> {
@@ -34,7 +30,7 @@ impl Binder<'_> {
     /// column that [`Groups::add`] has for it.
     pub fn expression(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         stop::check()?;
-        stacker::maybe_grow(LEVEL, MORE, || self.form(expr, place))
+        stack::level(|| self.form(expr, place))
     }
 
     /// A truth value: an error says `argument of WHERE must be type boolean, not type integer` (42804).

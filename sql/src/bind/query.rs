@@ -3,9 +3,10 @@
 use super::Binder;
 use super::order::{Fetch, Tail};
 use super::position::{self, placed};
-use super::rows::{Nested, RED_ZONE, Rows, STACK};
+use super::rows::{Nested, Rows};
 use crate::bound::{Bound, Query, Unbound, not_yet};
 use crate::error::Error;
+use crate::stack;
 use datafusion::sql::sqlparser::ast::{self, LimitClause, Offset, OrderBy, OrderByKind, SetExpr};
 
 /// Queries of a statement, those of WITH as often as they are read: a plan is as deep as they are nested.
@@ -40,7 +41,7 @@ impl Binder<'_> {
 
 impl Nested for Binder<'_> {
     fn nested(&mut self, query: &ast::Query) -> Bound<Rows> {
-        stacker::maybe_grow(RED_ZONE, STACK, || self.query(query))
+        stack::level(|| self.query(query))
     }
 }
 

@@ -5,10 +5,6 @@ use crate::bound::{Bound, Expr, Node, Order};
 use datafusion::sql::sqlparser::ast;
 use std::rc::Rc;
 
-/// Stack that a query takes at most until the next one within it, and how much is taken at once if there is less.
-pub const RED_ZONE: usize = 256 << 10;
-pub const STACK: usize = 4 << 20;
-
 /// What FROM gives, or a part of it.
 pub struct Source {
     pub node: Node,

@@ -6,11 +6,12 @@ use super::expression::Place;
 use super::group::Groups;
 use super::order::{By, Tail};
 use super::position::{located, placed};
-use super::rows::{Item, Nested, RED_ZONE, Rows, STACK};
+use super::rows::{Item, Nested, Rows};
 use super::scope::{Column, Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, ColumnId, Expr, Kind, Node, Set, Unbound, not_yet};
 use crate::error::Error;
+use crate::stack;
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, SetOperator, SetQuantifier};
 use std::rc::Rc;
 
@@ -45,7 +46,7 @@ impl Binder<'_> {
     /// `parts` are how many there have been.
     fn combination(&mut self, body: &SetExpr, parts: &mut usize) -> Bound<Rows> {
         match bare(body) {
-            body @ SetExpr::SetOperation { .. } => stacker::maybe_grow(RED_ZONE, STACK, || self.pair(body, parts)),
+            body @ SetExpr::SetOperation { .. } => stack::level(|| self.pair(body, parts)),
             part => self.part(part, parts),
         }
     }

@@ -7,17 +7,13 @@ use crate::bound::{Bound, ColumnId, Expr, How, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::operators::Operator;
 use crate::session::{self, names};
-use crate::stop;
 use crate::types::Type;
+use crate::{stack, stop};
 use datafusion::common::Column;
 use datafusion::logical_expr::expr::{Case, InList, Placeholder};
 use datafusion::logical_expr::{self as logical, BinaryExpr};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Stack that must be left for a level, and what is taken if it is not.
-const LEVEL: usize = 128 << 10;
-const MORE: usize = 4 << 20;
 
 /// What a plan calls a column: nobody names it so, and nobody has to be told.
 pub fn name(id: ColumnId) -> String {
@@ -52,7 +48,7 @@ impl<'a> Expressions<'a> {
 
     pub fn value(&self, expr: &Expr) -> Bound<Value> {
         stop::check()?;
-        stacker::maybe_grow(LEVEL, MORE, || self.form(expr))
+        stack::level(|| self.form(expr))
     }
 
     fn form(&self, expr: &Expr) -> Bound<Value> {

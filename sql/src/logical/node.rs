@@ -9,16 +9,12 @@ use super::set::{self, Side};
 use super::value::{Value, alike, held, planned, together};
 use crate::bound::{Aggregate, Bound, ColumnId, Expr, Join, Kind, Node, Order, Set, Table, Unbound, not_yet};
 use crate::error::Error;
-use crate::stop;
 use crate::types::Type;
+use crate::{stack, stop};
 use datafusion::common::{Column, DFSchema, JoinConstraint, JoinType, NullEquality, ScalarValue, TableReference};
 use datafusion::logical_expr::logical_plan::TableScanBuilder;
 use datafusion::logical_expr::{self as logical, EmptyRelation, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Sort};
 use std::sync::Arc;
-
-/// Stack that must be left for a node, and what is taken if it is not: a query that is nested as deep as may be has several at each level.
-const LEVEL: usize = 256 << 10;
-const MORE: usize = 4 << 20;
 
 /// The work on one statement.
 pub struct Nodes<'a> {
@@ -34,7 +30,7 @@ impl Nodes<'_> {
     /// `node` with at least those of its columns that are needed.
     pub fn node(&mut self, node: &Node, needed: &Needed) -> Bound<Rows> {
         stop::check()?;
-        stacker::maybe_grow(LEVEL, MORE, || self.form(node, needed))
+        stack::level(|| self.form(node, needed))
     }
 
     fn form(&mut self, node: &Node, needed: &Needed) -> Bound<Rows> {

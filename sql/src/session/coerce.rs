@@ -13,8 +13,8 @@ use crate::function::cast::Cast;
 use crate::function::zone::Zone;
 use crate::function::{self, key, quantified};
 use crate::scalar::part::Part;
-use crate::stop;
 use crate::types::Type;
+use crate::{stack, stop};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -56,10 +56,7 @@ impl AnalyzerRule for Coerce {
 impl Coerce {
     /// Inputs first. `outer` are the columns that a subquery may refer to.
     fn plan(&self, plan: LogicalPlan, outer: &DFSchema) -> Result<LogicalPlan> {
-        /// Stack that must be left for a node, and what is taken if it is not.
-        const LEVEL: usize = 256 << 10;
-        const MORE: usize = 4 << 20;
-        stacker::maybe_grow(LEVEL, MORE, || self.node(plan, outer))
+        stack::level(|| self.node(plan, outer))
     }
 
     fn node(&self, plan: LogicalPlan, outer: &DFSchema) -> Result<LogicalPlan> {

@@ -23,8 +23,7 @@ use weir_sql::bind::{self, Relations};
 use weir_sql::bound::{Bound, not_yet};
 use weir_sql::catalog::{Catalog as _, Relation, RelationId};
 
-/// The one database.
-pub const DATABASE: &str = "dev";
+pub use weir_sql::bind::scope::DATABASE;
 
 pub struct Names<'a> {
     state: &'a SessionState,
