@@ -273,7 +273,7 @@ fn select(select: &Select) -> Result<()> {
 fn sets(group: &Expr) -> Result<()> {
     let (Expr::Cube(sets) | Expr::Rollup(sets) | Expr::GroupingSets(sets)) = group else { return Ok(()) };
     if sets.iter().flatten().any(is_constant) {
-        return Err(Error::unsupported("CUBE, ROLLUP or GROUPING SETS of what names no column"));
+        return Err(Error::unsupported("CUBE, ROLLUP or GROUPING SETS of a constant"));
     }
     if let Expr::GroupingSets(_) = group {
         return Ok(());
@@ -288,14 +288,15 @@ fn sets(group: &Expr) -> Result<()> {
     Ok(())
 }
 
-/// Whether it names no column, nor is the number of one.
+/// Whether it is a value as it is written, or a cast of one; a number alone is the place of a column.
 fn is_constant(expr: &Expr) -> bool {
-    let is_number = matches!(expr, Expr::Value(ValueWithSpan { value: Value::Number(..), .. }));
-    let names = visit_expressions(expr, |expr| match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    !is_number && names.is_continue()
+    match expr {
+        Expr::Value(ValueWithSpan { value, .. }) => !matches!(value, Value::Number(..)),
+        Expr::TypedString(_) => true,
+        Expr::Nested(expr) => is_constant(expr),
+        Expr::Cast { expr, .. } => is_constant(expr) || matches!(**expr, Expr::Value(_)),
+        _ => false,
+    }
 }
 
 /// Whether it is an aggregate that shows the order of its rows and does not say it.
