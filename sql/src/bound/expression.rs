@@ -1,6 +1,6 @@
 //! Expressions whose names and types are settled.
 
-use super::{ColumnId, Kind};
+use super::{ColumnId, Form, Kind, Subquery};
 use crate::postgres::functions::Function;
 use crate::postgres::operators::Operator;
 use crate::postgres::types::BOOL;
@@ -111,6 +111,7 @@ pub enum Expr {
         index: Box<Expr>,
         kind: Kind,
     },
+    Subquery(Box<Subquery>),
 }
 
 /// How a cast converts.
@@ -145,6 +146,7 @@ impl Expr {
             | Expr::NullIf { kind, .. }
             | Expr::Array { kind, .. }
             | Expr::Subscript { kind, .. } => *kind,
+            Expr::Subquery(subquery) => subquery.kind,
             Expr::And(_)
             | Expr::Or(_)
             | Expr::Not(_)
@@ -155,7 +157,7 @@ impl Expr {
         }
     }
 
-    /// The expressions it is directly made of, in the order in which they are written.
+    /// The expressions it is directly made of, in the order in which they are written; of a subquery its comparison, not its rows.
     pub fn children(&self) -> Vec<&Expr> {
         match self {
             Expr::Column { .. } | Expr::Constant { .. } | Expr::Parameter { .. } | Expr::Operand { .. } => vec![],
@@ -174,6 +176,10 @@ impl Expr {
             Expr::Quantified { left, array, .. } => vec![left, array],
             Expr::Array { elements, .. } => elements.iter().collect(),
             Expr::Subscript { array, index, .. } => vec![array, index],
+            Expr::Subquery(subquery) => match &subquery.form {
+                Form::Any(comparison) | Form::All(comparison) => vec![comparison],
+                Form::Exists | Form::Scalar | Form::Array => vec![],
+            },
         }
     }
 
@@ -198,6 +204,10 @@ impl Expr {
             Expr::Quantified { left, array, .. } => vec![left, array],
             Expr::Array { elements, .. } => elements.iter_mut().collect(),
             Expr::Subscript { array, index, .. } => vec![array, index],
+            Expr::Subquery(subquery) => match &mut subquery.form {
+                Form::Any(comparison) | Form::All(comparison) => vec![comparison],
+                Form::Exists | Form::Scalar | Form::Array => vec![],
+            },
         }
     }
 
@@ -234,6 +244,8 @@ enum Head<'a> {
     Quantified(&'static Operator, bool),
     Array,
     Subscript,
+    /// Equal to itself alone.
+    Subquery(*const Subquery),
 }
 
 impl Expr {
@@ -261,6 +273,7 @@ impl Expr {
             Expr::Quantified { operator, all, .. } => Head::Quantified(operator, *all),
             Expr::Array { .. } => Head::Array,
             Expr::Subscript { .. } => Head::Subscript,
+            Expr::Subquery(subquery) => Head::Subquery(std::ptr::from_ref(subquery)),
         }
     }
 }

@@ -12,11 +12,13 @@ mod held;
 mod kind;
 mod node;
 mod query;
+mod subquery;
 
 pub use expression::{Expr, How, Test};
 pub use kind::{ColumnId, Kind};
 pub use node::{Aggregate, Join, Node, Order, Set, Table};
 pub use query::{Output, Query};
+pub use subquery::{Form, Subquery};
 
 use crate::error::Error;
 

@@ -9,6 +9,8 @@ pub struct Query {
     pub outputs: Vec<Output>,
     /// Types of `$1`, `$2`, …
     pub parameters: Vec<Kind>,
+    /// No column of it has a higher number.
+    pub columns: u32,
 }
 
 /// A column as a client sees it. Names may be there twice.

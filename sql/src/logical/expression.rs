@@ -53,6 +53,7 @@ impl<'a> Expressions<'a> {
 
     fn form(&self, expr: &Expr) -> Bound<Value> {
         match expr {
+            Expr::Subquery(_) => not_yet("a subquery in an expression"),
             Expr::Column { id, .. } => match self.columns.get(id) {
                 Some(kind) => Ok(Value::new(column(*id), kind.clone())),
                 None => Err(Unbound::Wrong(Error::internal(format!("a column {} that there is not", id.0)))),

@@ -161,7 +161,7 @@ fn select(root: Node, outputs: Vec<Expr>) -> Query {
         columns.push((column, expr));
         shown.push(Output { column, name: "x".into(), kind });
     }
-    Query { root: Node::Extend { input: Box::new(root), columns }, outputs: shown, parameters: vec![] }
+    Query { root: Node::Extend { input: Box::new(root), columns }, outputs: shown, parameters: vec![], columns: 1000 }
 }
 
 fn settings(zone: &str) -> Settings {
