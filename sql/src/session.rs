@@ -153,6 +153,8 @@ fn config(settings: &Settings) -> SessionConfig {
     options.sql_parser.map_string_types_to_utf8view = false;
     // Postgres' own default: NULLs are larger than everything.
     options.sql_parser.default_null_ordering = "nulls_max".into();
+    // It counts too few rows for windows over windows that look ahead.
+    options.optimizer.enable_window_limits = false;
     options.execution.time_zone = Some(settings.timezone.clone());
     config
 }

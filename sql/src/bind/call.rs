@@ -11,7 +11,7 @@ use crate::session::names::folded;
 use crate::statement::is_chain;
 use datafusion::sql::sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, OrderByExpr,
-    OrderByOptions,
+    OrderByOptions, WindowType,
 };
 
 /// Functions that are not immutable for PostgreSQL, because they go by the session's time zone or by output functions, and that are the
@@ -86,6 +86,7 @@ pub struct Written<'a> {
     pub distinct: bool,
     pub filter: Option<&'a ast::Expr>,
     pub order: &'a [OrderByExpr],
+    pub over: Option<&'a WindowType>,
 }
 
 /// Takes a call apart. NotYet of what has more to it than [`Written`] holds.
@@ -110,7 +111,6 @@ pub fn written(function: &ast::Function) -> Bound<Written<'_>> {
     let is_plain = !*uses_odbc_syntax
         && *parameters == FunctionArguments::None
         && null_treatment.is_none()
-        && over.is_none()
         && within_group.is_empty();
     if !is_plain {
         return not_yet(format!("this form of calling {name}"));
@@ -131,6 +131,7 @@ pub fn written(function: &ast::Function) -> Bound<Written<'_>> {
         distinct: *duplicate_treatment == Some(DuplicateTreatment::Distinct),
         filter: filter.as_deref(),
         order,
+        over: over.as_ref(),
     };
     for arg in args {
         match arg {
@@ -159,7 +160,7 @@ impl Written<'_> {
 
     /// Whether there is nothing but arguments.
     pub fn is_plain(&self) -> bool {
-        !self.star && !self.distinct && self.filter.is_none() && self.order.is_empty()
+        !self.star && !self.distinct && self.filter.is_none() && self.order.is_empty() && self.over.is_none()
     }
 
     /// What is said of an aggregate where none may stand.
@@ -178,6 +179,12 @@ impl Written<'_> {
             why if self.is_qualified => position::located(qualified(why), self.position),
             why => position::located(why, self.position),
         }
+    }
+
+    /// An aggregate that takes none was called without a star.
+    fn starless(&self) -> Unbound {
+        let name = &self.name;
+        self.wrong("42809", format!("{name}(*) must be used to call a parameterless aggregate function"))
     }
 
     fn wrong(&self, sqlstate: &'static str, message: String) -> Unbound {
@@ -199,10 +206,10 @@ pub fn qualified(why: Unbound) -> Unbound {
 }
 
 /// A function and what is handed to it.
-struct Chosen {
-    function: &'static Function,
-    arguments: Vec<Expr>,
-    kind: Kind,
+pub struct Chosen {
+    pub function: &'static Function,
+    pub arguments: Vec<Expr>,
+    pub kind: Kind,
 }
 
 impl Binder<'_> {
@@ -273,10 +280,43 @@ impl Binder<'_> {
             return not_yet(format!("function {name}"));
         }
         if arguments.is_empty() && !written.star {
-            let message = format!("{name}(*) must be used to call a parameterless aggregate function");
-            return Err(written.wrong("42809", message));
+            return Err(written.starless());
         }
         Ok(Aggregate { function, arguments, distinct: written.distinct, filter, order: vec![], kind })
+    }
+
+    /// The window function or the aggregate that is called with OVER, of arguments that are bound for it.
+    pub(super) fn over(&mut self, written: &Written, arguments: Vec<Expr>) -> Bound<Chosen> {
+        let name = &written.name;
+        let at = |why| written.missing(why);
+        let kinds: Vec<Oid> = arguments.iter().map(|argument| argument.kind().oid).collect();
+        let chosen = match resolved(name, &kinds).map_err(at)? {
+            resolve::Call::Function { function, arguments: wanted, result, .. } => {
+                self.chosen(function, arguments, wanted, result).map_err(at)?
+            }
+            resolve::Call::Cast(_) => return not_yet(format!("{name} as a cast")),
+        };
+        let is_aggregate = chosen.function.kind == functions::Kind::Aggregate;
+        let is_plain = !written.star && !written.distinct && written.filter.is_none() && written.order.is_empty();
+        match chosen.function.kind {
+            functions::Kind::Aggregate | functions::Kind::Window => {}
+            functions::Kind::Function if is_plain && !WORDS.contains(&name.as_str()) => {
+                let message = format!("OVER specified, but {name} is not a window function nor an aggregate function");
+                return Err(written.wrong("42809", message));
+            }
+            _ => return not_yet(format!("{name} OVER")),
+        }
+        let missing = match () {
+            _ if written.distinct => "DISTINCT is not implemented for window functions",
+            _ if is_aggregate && chosen.arguments.is_empty() && !written.star => return Err(written.starless()),
+            _ if !written.order.is_empty() => "aggregate ORDER BY is not implemented for window functions",
+            _ if !is_aggregate && written.filter.is_some() => {
+                "FILTER is not implemented for non-aggregate window functions"
+            }
+            _ if !is_aggregate && written.star => return not_yet(format!("{name}(*) OVER")),
+            _ => return Ok(chosen),
+        };
+        Err(written.wrong("0A000", missing.into()))
     }
 
     /// The order of an aggregate's rows by `by`, which is written so: one of its arguments is what it became.

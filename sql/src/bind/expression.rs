@@ -21,13 +21,13 @@ pub struct Place<'a> {
     pub scope: &'a Scope,
     /// As errors say it: `WHERE`, `HAVING`, `JOIN conditions`, `GROUP BY`, `LIMIT`, `VALUES`.
     pub clause: &'static str,
-    /// Aggregates go here; `None`: they may not stand here.
+    /// Aggregates and window functions go here; `None`: they may not stand here.
     pub groups: Option<&'a mut Groups>,
 }
 
 impl Binder<'_> {
     /// `expr` at `place`. A literal or a parameter without a type stays UNKNOWN: who asked knows what it becomes. Of an aggregate it is the
-    /// column that [`Groups::add`] has for it.
+    /// column that [`Groups::add`] has for it, of a window function that of [`Groups::over`].
     pub fn expression(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         stop::check()?;
         stack::level(|| self.form(expr, place))
@@ -320,6 +320,9 @@ impl Binder<'_> {
     }
 
     fn written_call(&mut self, written: &Written, place: &mut Place) -> Bound<Expr> {
+        if let Some(over) = written.over {
+            return self.windowed(written, over, place);
+        }
         if call::is_aggregate(&written.name) {
             return self.aggregate(written, place);
         }

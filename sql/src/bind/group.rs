@@ -1,17 +1,32 @@
-//! The aggregates of a SELECT, and what may be said of its groups.
+//! The aggregates and window functions of a SELECT, and what may be said of its groups.
 
 use super::occurrence;
 use super::position::placed;
 use super::scope::Scope;
-use crate::bound::{Aggregate, Bound, ColumnId, Expr, Unbound, not_yet};
+use crate::bound::{Aggregate, Bound, ColumnId, Expr, Unbound, Window, not_yet};
 use crate::error::Error;
 use crate::postgres::functions::Volatility;
 use datafusion::sql::sqlparser::ast;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
-/// The aggregates of one SELECT, each with the column that it is to those who name it.
+/// The aggregates and window functions of one SELECT, each with the column that it is to those who name it.
 #[derive(Debug, Default)]
 pub struct Groups {
     pub aggregates: Vec<(ColumnId, Aggregate)>,
+    pub windows: Vec<Call>,
+    /// Windows that have names, and the places of those that somebody uses.
+    pub named: Rc<[ast::NamedWindowDefinition]>,
+    pub used: BTreeSet<usize>,
+}
+
+/// A call of a window function.
+#[derive(Debug)]
+pub struct Call {
+    pub id: ColumnId,
+    pub window: Window,
+    /// How each of [`Window::parts`] is written.
+    pub syntax: Vec<ast::Expr>,
 }
 
 impl Groups {
@@ -26,9 +41,32 @@ impl Groups {
         fresh
     }
 
-    /// Whether an aggregate stands in `value`.
+    /// The column of a window function's call: of an equal one, if it is there already.
+    pub fn over(&mut self, call: Call) -> ColumnId {
+        if let Some(equal) = self.windows.iter().find(|other| other.window == call.window) {
+            return equal.id;
+        }
+        let id = call.id;
+        self.windows.push(call);
+        id
+    }
+
+    /// Whether an aggregate stands in `value`, or in a window function there.
     pub fn are_in(&self, value: &Expr) -> bool {
-        value.any(&|part| matches!(part, Expr::Column { id, .. } if self.has(*id)))
+        let is_aggregate = |part: &Expr| matches!(part, Expr::Column { id, .. } if self.has(*id));
+        value.any(&|part| {
+            is_aggregate(part)
+                || self.window(part).is_some_and(|call| call.window.parts().any(|part| part.any(&is_aggregate)))
+        })
+    }
+
+    /// Whether a window function stands in `value`.
+    pub fn windows_are_in(&self, value: &Expr) -> bool {
+        value.any(&|part| self.window(part).is_some())
+    }
+
+    fn window(&self, column: &Expr) -> Option<&Call> {
+        self.windows.iter().find(|call| matches!(column, Expr::Column { id, .. } if *id == call.id))
     }
 
     fn has(&self, id: ColumnId) -> bool {
@@ -41,15 +79,17 @@ fn expressions(aggregate: &Aggregate) -> impl Iterator<Item = &Expr> {
     aggregate.arguments.iter().chain(&aggregate.filter).chain(order)
 }
 
-fn volatile(expr: &Expr) -> bool {
+/// Whether it gives another value each time, leaving out what it is made of.
+pub fn volatile(expr: &Expr) -> bool {
     matches!(expr, Expr::Call { function, .. } if function.volatility == Volatility::Volatile)
 }
 
-/// What is known of each group: its keys, and its aggregates.
+/// What is known of each group: its keys, its aggregates, and the window functions over all groups.
 pub struct Grouped<'a> {
     pub keys: Vec<(ColumnId, Expr)>,
     pub sets: Option<Vec<Vec<usize>>>,
     pub groups: Groups,
+    pub windows: BTreeSet<ColumnId>,
     pub scope: &'a Scope,
 }
 
@@ -58,7 +98,8 @@ impl Grouped<'_> {
     pub fn ungrouped(&self, value: &Expr) -> Option<Expr> {
         match value {
             _ if self.key(value).is_some() => None,
-            Expr::Column { id, .. } => (!self.groups.has(*id)).then(|| value.clone()),
+            Expr::Column { id, .. } if self.groups.has(*id) || self.windows.contains(id) => None,
+            Expr::Column { .. } => Some(value.clone()),
             _ => value.children().into_iter().find_map(|child| self.ungrouped(child)),
         }
     }

@@ -3,7 +3,7 @@
 use super::Binder;
 use super::expression::Place;
 use super::form::bare;
-use super::group::{Grouped, Groups};
+use super::group::{Call, Grouped, Groups};
 use super::occurrence;
 use super::position::{self, located, placed};
 use super::scope::Scope;
@@ -124,6 +124,10 @@ impl Binder<'_> {
             let error = Error::new("42803", "aggregate functions are not allowed in GROUP BY");
             return Err(Unbound::Wrong(placed(error, syntax.and_then(occurrence::first_aggregate))));
         }
+        if reader.groups.windows_are_in(value) {
+            let error = Error::new("42P20", "window functions are not allowed in GROUP BY");
+            return Err(Unbound::Wrong(placed(error, syntax.and_then(occurrence::first_window))));
+        }
         self.groupable(value.kind()).map_err(|why| located(why, position::of(expr)))?;
         let place = reader.keys.iter().position(|key| *key == target);
         Ok(place.unwrap_or_else(|| {
@@ -132,37 +136,46 @@ impl Binder<'_> {
         }))
     }
 
-    /// The groups of `node`'s rows for which HAVING is true. `targets` are over these from then on; what is neither key nor aggregate in
-    /// them is 42803.
+    /// The groups of `node`'s rows for which HAVING is true, and the window functions over them. `targets` are over these from then on; what
+    /// is neither key nor aggregate in them is 42803.
     pub fn grouped(
         &mut self,
         node: Node,
         keys: Keys,
-        groups: Groups,
+        mut groups: Groups,
         targets: &mut [Target],
         having: Option<Having>,
         scope: &Scope,
-    ) -> Bound<Node> {
+    ) -> Bound<(Node, Vec<Call>)> {
         let Keys { targets: places, sets } = keys;
         let keys = places.iter().map(|place| (self.column(), targets[*place].value.clone())).collect();
-        let mut grouped = Grouped { keys, sets, groups, scope };
+        let mut calls = std::mem::take(&mut groups.windows);
+        let windows = calls.iter().map(|call| call.id).collect();
+        let mut grouped = Grouped { keys, sets, groups, windows, scope };
         for Target { value, syntax, position, .. } in &*targets {
             self.make_grouped(&mut grouped, value, *syntax, *position)?;
+        }
+        for Call { window, syntax, .. } in &calls {
+            for (part, syntax) in window.parts().zip(syntax) {
+                self.make_grouped(&mut grouped, part, Some(syntax), None)?;
+            }
         }
         if let Some(Having { syntax, condition }) = &having {
             self.make_grouped(&mut grouped, condition, Some(syntax), None)?;
         }
         targets.iter_mut().for_each(|target| grouped.replace(&mut target.value));
+        calls.iter_mut().flat_map(|call| call.window.parts_mut()).for_each(|part| grouped.replace(part));
         let condition = having.map(|Having { mut condition, .. }| {
             grouped.replace(&mut condition);
             condition
         });
         let Grouped { keys, sets, groups, .. } = grouped;
         let node = Node::Group { input: Box::new(node), keys, aggregates: groups.aggregates, sets };
-        Ok(match condition {
+        let node = match condition {
             Some(condition) => Node::Filter { input: Box::new(node), condition },
             None => node,
-        })
+        };
+        Ok((node, calls))
     }
 
     /// Makes keys of columns in `value` that are the same in all rows of a group.

@@ -10,7 +10,7 @@
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
 //! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
 //! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
-//! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
+//! words for), [`call`], [`window`] and [`frame`] (OVER), [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
 //! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
@@ -21,6 +21,7 @@ pub mod convert;
 pub mod entry;
 pub mod expression;
 mod form;
+mod frame;
 pub mod from;
 pub mod group;
 pub mod keys;
@@ -43,6 +44,7 @@ pub mod targets;
 mod tests;
 pub mod using;
 pub mod values;
+mod window;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::catalog;

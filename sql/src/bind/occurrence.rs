@@ -1,4 +1,4 @@
-//! Where in an expression's text columns and aggregates stand.
+//! Where in an expression's text columns, aggregates and window functions stand.
 
 use super::call;
 use super::position;
@@ -10,17 +10,25 @@ use std::ops::ControlFlow;
 
 /// The first aggregate.
 pub fn first_aggregate(expr: &ast::Expr) -> Option<usize> {
-    let found = ast::visit_expressions(expr, |expr| match is_aggregate(expr) {
+    first(expr, is_aggregate)
+}
+
+pub fn first_window(expr: &ast::Expr) -> Option<usize> {
+    first(expr, is_window)
+}
+
+fn first(expr: &ast::Expr, is_meant: fn(&ast::Expr) -> bool) -> Option<usize> {
+    let found = ast::visit_expressions(expr, |expr| match is_meant(expr) {
         true => ControlFlow::Break(position::of(expr)),
         false => ControlFlow::Continue(()),
     });
     found.break_value().flatten()
 }
 
-/// Where the column `id` is named that stands at `place` among those of `value`, which is what `expr` means. Within aggregates nothing is
-/// of `value`.
+/// Where the column `id` is named that stands at `place` among those of `value`, which is what `expr` means. Within aggregates and
+/// window functions nothing is of `value`.
 pub fn of_column(expr: &ast::Expr, scope: &Scope, id: ColumnId, place: usize, value: &Expr) -> Option<usize> {
-    let mut columns = Columns { scope, id, aggregates: 0, found: vec![] };
+    let mut columns = Columns { scope, id, apart: 0, found: vec![] };
     // Nothing breaks off.
     let _ = expr.visit(&mut columns);
     // What is written once may stand for several.
@@ -39,8 +47,8 @@ pub fn count(value: &Expr, id: ColumnId) -> usize {
 struct Columns<'a> {
     scope: &'a Scope,
     id: ColumnId,
-    /// How many are around what is visited.
-    aggregates: usize,
+    /// How many aggregates and window functions are around what is visited.
+    apart: usize,
     found: Vec<Option<usize>>,
 }
 
@@ -48,10 +56,10 @@ impl Visitor for Columns<'_> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        self.aggregates += usize::from(is_aggregate(expr));
+        self.apart += usize::from(is_aggregate(expr) || is_window(expr));
         let name = name(expr);
         if let [first, ..] = name
-            && self.aggregates == 0
+            && self.apart == 0
             && let Ok(value) = self.scope.column(name)
         {
             // What a join has made of two columns stands nowhere.
@@ -62,7 +70,7 @@ impl Visitor for Columns<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        self.aggregates -= usize::from(is_aggregate(expr));
+        self.apart -= usize::from(is_aggregate(expr) || is_window(expr));
         ControlFlow::Continue(())
     }
 }
@@ -78,5 +86,9 @@ fn name(expr: &ast::Expr) -> &[Ident] {
 fn is_aggregate(expr: &ast::Expr) -> bool {
     let ast::Expr::Function(function) = expr else { return false };
     let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded);
-    name.is_some_and(|name| call::is_aggregate(&name))
+    function.over.is_none() && name.is_some_and(|name| call::is_aggregate(&name))
+}
+
+fn is_window(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Function(function) if function.over.is_some())
 }

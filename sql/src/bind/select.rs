@@ -2,19 +2,21 @@
 
 use super::Binder;
 use super::expression::Place;
-use super::group::Groups;
+use super::group::{Call, Groups};
 use super::keys::Having;
 use super::order::{By, Tail};
 use super::position::{self, located, placed};
 use super::rows::{Input, Rows};
 use super::scope::{Named, Scope};
 use super::targets::Target;
-use crate::bound::{Bound, Expr, Node, Order, Unbound, not_yet};
+use super::window::over_windows;
+use crate::bound::{Bound, Expr, Mode, Node, Order, Unbound, not_yet};
 use crate::error::Error;
+use crate::postgres::functions::Kind;
 use crate::session::names::{self, folded};
 use datafusion::sql::sqlparser::ast::{
-    self, Distinct, GroupByExpr, Ident, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
-    TableWithJoins, WildcardAdditionalOptions,
+    self, Distinct, GroupByExpr, Ident, NamedWindowDefinition, Select, SelectFlavor, SelectItem,
+    SelectItemQualifiedWildcardKind, TableWithJoins, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -26,6 +28,7 @@ pub struct Clauses<'q> {
     pub condition: Option<&'q ast::Expr>,
     pub group: &'q GroupByExpr,
     pub having: Option<&'q ast::Expr>,
+    pub windows: &'q [NamedWindowDefinition],
 }
 
 /// Which rows are told apart.
@@ -97,7 +100,6 @@ impl<'q> Clauses<'q> {
             (!cluster_by.is_empty(), "CLUSTER BY"),
             (!distribute_by.is_empty(), "DISTRIBUTE BY"),
             (!sort_by.is_empty(), "SORT BY"),
-            (!named_window.is_empty(), "WINDOW"),
             (qualify.is_some(), "QUALIFY"),
             (value_table_mode.is_some(), "SELECT AS"),
             (*flavor != SelectFlavor::Standard, "FROM before SELECT"),
@@ -113,6 +115,7 @@ impl<'q> Clauses<'q> {
             condition: selection.as_ref(),
             group: group_by,
             having: having.as_ref(),
+            windows: named_window,
         })
     }
 }
@@ -121,7 +124,7 @@ impl Binder<'_> {
     /// A SELECT, and what stands after it.
     pub fn select<'q>(&mut self, clauses: &Clauses<'q>, tail: &Tail<'q>) -> Bound<Rows> {
         let Input { mut node, scope, order: came } = self.from(clauses.from)?;
-        let mut groups = Groups::default();
+        let mut groups = Groups { named: clauses.windows.into(), ..Groups::default() };
         let mut targets = self.select_list(clauses.list, &scope, &mut groups)?;
         if let Some(condition) = clauses.condition {
             let condition = self.condition(condition, &mut Place { scope: &scope, clause: "WHERE", groups: None })?;
@@ -139,15 +142,25 @@ impl Binder<'_> {
         let keys = self.group_by(clauses.group, &mut targets, &groups, &scope)?;
         let differing = self.differing(clauses.distinct, &mut targets, &by, &scope, &mut groups)?;
         let limit = self.limit(tail, &scope)?;
+        self.named_windows(&scope, &mut groups)?;
 
         let is_grouped = keys.is_some() || having.is_some() || !groups.aggregates.is_empty();
-        if is_grouped {
-            in_order(&mut groups, &came);
-            node = self.grouped(node, keys.unwrap_or_default(), groups, &mut targets, having, &scope)?;
-        }
+        check_used(&groups, is_grouped)?;
+        let (node, calls, came) = match is_grouped {
+            true => {
+                in_order(&mut groups, &came);
+                let keys = keys.unwrap_or_default();
+                let (node, calls) = self.grouped(node, keys, groups, &mut targets, having, &scope)?;
+                (node, calls, vec![])
+            }
+            false => {
+                let came = after_windows(&groups.windows, came)?;
+                (node, groups.windows, came)
+            }
+        };
+        let node = over_windows(node, calls);
         let node = self.extended(node, targets.iter_mut().map(|target| &mut target.value));
         let mut order: Vec<Order> = by.iter().map(|by| by.order(&targets)).collect();
-        let came = if is_grouped { vec![] } else { came };
         let node = match differing {
             Differing::All => {
                 if order.is_empty() {
@@ -257,6 +270,27 @@ fn unsorted(on: &[usize], order: &[By]) -> Option<usize> {
     let late = others.iter().find(is_on).and_then(|by| on.iter().position(|target| *target == by.target));
     let missing = || on.iter().position(|target| first.iter().all(|by| by.target != *target));
     if others.is_empty() { None } else { late.or_else(missing) }
+}
+
+/// NotYet of windows that nobody uses though they say something of groups.
+fn check_used(groups: &Groups, is_grouped: bool) -> Bound<()> {
+    match is_grouped && groups.used.len() < groups.named.len() {
+        true => not_yet("WINDOW that is not used"),
+        false => Ok(()),
+    }
+}
+
+/// The order in which rows come, `came`, once there are window functions over them. NotYet of those that show it.
+fn after_windows(calls: &[Call], came: Vec<Order>) -> Bound<Vec<Order>> {
+    let shows = |Call { window, .. }: &Call| {
+        let by_place = window.function.kind == Kind::Window || COLLECTING.contains(&window.function.name);
+        window.order.is_empty() && (by_place || window.frame.mode == Mode::Rows)
+    };
+    if !came.is_empty() && calls.iter().any(shows) {
+        return not_yet("window functions of rows in the order of a subquery");
+    }
+    let sorts = |Call { window, .. }: &Call| !window.order.is_empty() || !window.partition.is_empty();
+    Ok(if calls.iter().any(sorts) { vec![] } else { came })
 }
 
 /// Aggregates that collect their rows take them in the order in which they come, unless they say another one.

@@ -68,8 +68,8 @@ impl Binder<'_> {
         let mut groups = Groups::default();
         let mut place = Place { scope: &scope, clause: "ORDER BY", groups: Some(&mut groups) };
         let by = self.sort_by(tail.order, &mut targets, &mut place)?;
-        if !groups.aggregates.is_empty() {
-            return not_yet("aggregates in ORDER BY of VALUES");
+        if !groups.aggregates.is_empty() || !groups.windows.is_empty() {
+            return not_yet("aggregates and window functions in ORDER BY of VALUES");
         }
         let limit = self.limit(tail, &scope)?;
         let node = self.extended(node, targets.iter_mut().map(|target| &mut target.value));

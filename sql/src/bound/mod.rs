@@ -13,12 +13,14 @@ mod kind;
 mod node;
 mod query;
 mod subquery;
+mod window;
 
 pub use expression::{Expr, How, Test};
 pub use kind::{ColumnId, Kind};
 pub use node::{Aggregate, Join, Node, Order, Set, Table};
 pub use query::{Output, Query};
 pub use subquery::{Form, Subquery};
+pub use window::{Edge, Frame, Mode, Window};
 
 use crate::error::Error;
 

@@ -1,6 +1,6 @@
 //! What gives rows.
 
-use super::{ColumnId, Expr, Kind};
+use super::{ColumnId, Expr, Kind, Window};
 use crate::postgres::functions::Function;
 use datafusion::logical_expr::TableSource;
 use std::fmt;
@@ -56,6 +56,11 @@ pub enum Node {
         aggregates: Vec<(ColumnId, Aggregate)>,
         /// Which keys each grouping set has, by their places. `None`: one set of all.
         sets: Option<Vec<Vec<usize>>>,
+    },
+    /// The input's columns, and what each call gives for the row among all rows of the input.
+    Window {
+        input: Box<Node>,
+        calls: Vec<(ColumnId, Window)>,
     },
     /// Rows that differ in `columns`, with these alone.
     Distinct {

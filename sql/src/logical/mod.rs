@@ -7,14 +7,15 @@
 //!
 //! Whatever Weir has no code for, or code that means something else, is `NotYet`, and names what it is.
 //!
-//! In reading order: this file, [`node`] (what gives rows), [`group`], [`set`], [`rows`], [`needed`] (what is carried along),
-//! [`expression`], [`operator`], [`function`], [`aggregate`], [`array`], [`cast`], [`constant`], [`value`].
+//! In reading order: this file, [`node`] (what gives rows), [`group`], [`window`], [`frame`], [`set`], [`rows`], [`needed`] (what is
+//! carried along), [`expression`], [`operator`], [`function`], [`aggregate`], [`array`], [`cast`], [`constant`], [`value`].
 
 mod aggregate;
 mod array;
 mod cast;
 mod constant;
 mod expression;
+mod frame;
 mod function;
 mod group;
 mod needed;
@@ -25,6 +26,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod value;
+mod window;
 
 use crate::bound::{Bound, Output, Query, not_yet};
 use crate::session::names;

@@ -7,7 +7,8 @@ use super::needed::{self, Needed};
 use super::rows::{Columns, Rows, order};
 use super::set::{self, Side};
 use super::value::{Value, alike, held, planned, together};
-use crate::bound::{Aggregate, Bound, ColumnId, Expr, Join, Kind, Node, Order, Set, Table, Unbound, not_yet};
+use super::window;
+use crate::bound::{Aggregate, Bound, ColumnId, Expr, Join, Kind, Node, Order, Set, Table, Unbound, Window, not_yet};
 use crate::error::Error;
 use crate::types::Type;
 use crate::{stack, stop};
@@ -44,6 +45,7 @@ impl Nodes<'_> {
             Node::Group { input, keys, aggregates, sets } => {
                 self.group(input, keys, aggregates, sets.as_deref(), needed)
             }
+            Node::Window { input, calls } => self.window(input, calls, needed),
             Node::Distinct { input, columns } => {
                 let columns: Vec<ColumnId> = columns.iter().map(|(id, _)| *id).collect();
                 let rows = self.node(input, &columns.iter().copied().collect())?;
@@ -188,6 +190,14 @@ impl Nodes<'_> {
         asked.for_each(|(_, call)| needed::add_aggregate(call, &mut below));
         let rows = self.node(input, &below)?;
         group::group(rows, keys, aggregates, sets, needed, &mut self.columns, self.zone)
+    }
+
+    fn window(&mut self, input: &Node, calls: &[(ColumnId, Window)], needed: &Needed) -> Bound<Rows> {
+        let calls: Vec<_> = calls.iter().filter(|(id, _)| needed.contains(id)).collect();
+        let mut below = needed.clone();
+        needed::add_all(calls.iter().flat_map(|(_, window)| window.parts()), &mut below);
+        let rows = self.node(input, &below)?;
+        window::over(rows, &calls, needed, &mut self.columns, self.zone)
     }
 
     fn sort(&mut self, input: &Node, by: &[Order], needed: &Needed) -> Bound<Rows> {

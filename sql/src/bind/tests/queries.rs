@@ -74,7 +74,8 @@ fn told(sql: &str) -> String {
 /// A query a line, and under it what PostgreSQL 18 answers.
 #[test]
 fn answers_are_postgresqls() {
-    let mut lines = include_str!("answers.txt").lines().filter(|line| !line.starts_with('#'));
+    let lists = [include_str!("answers.txt"), include_str!("windows.txt")];
+    let mut lines = lists.iter().flat_map(|list| list.lines()).filter(|line| !line.starts_with('#'));
     let mut wrong = vec![];
     while let (Some(sql), Some(expected)) = (lines.next(), lines.next()) {
         let told = told(sql);
@@ -100,6 +101,7 @@ fn nodes(node: &Node) -> String {
         Node::Group { input, keys, aggregates, .. } => {
             one(&format!("group {}+{}", keys.len(), aggregates.len()), input)
         }
+        Node::Window { input, calls } => one(&format!("window {}", calls.len()), input),
         Node::Distinct { input, .. } => one("distinct", input),
         Node::DistinctOn { input, .. } => one("distinct on", input),
         Node::Sort { input, .. } => one("sort", input),
@@ -120,6 +122,13 @@ fn clauses_are_carried_out_in_their_order() {
         ("SELECT a, count(*) FROM w GROUP BY a HAVING max(b) > 'x' ORDER BY 2", "sort(filter(group 1+2(w)))"),
         ("SELECT sum(a), sum(a) + 1 FROM w", "extend(group 0+1(w))"),
         ("SELECT b FROM t GROUP BY a", "group 2+0(t)"),
+        ("SELECT rank() OVER (ORDER BY a) FROM t", "window 1(t)"),
+        ("SELECT rank() OVER w, rank() OVER w + 1, count(*) OVER w FROM t WINDOW w AS ()", "extend(window 2(t))"),
+        ("SELECT DISTINCT rank() OVER () FROM t WHERE a = 1 LIMIT 1", "limit(distinct(window 1(filter(t))))"),
+        (
+            "SELECT b, sum(count(*)) OVER () FROM w GROUP BY b HAVING count(*) > 1 ORDER BY rank() OVER (ORDER BY b)",
+            "sort(window 2(filter(group 1+1(w))))",
+        ),
         ("SELECT DISTINCT a FROM t ORDER BY a", "sort(distinct(t))"),
         ("SELECT DISTINCT ON (a) b FROM t ORDER BY a, c", "sort(distinct on(t))"),
         ("SELECT * FROM t, u LEFT JOIN w USING (a)", "inner(t, left(u, w))"),
