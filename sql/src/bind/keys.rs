@@ -136,8 +136,8 @@ impl Binder<'_> {
         }))
     }
 
-    /// The groups of `node`'s rows for which HAVING is true, and the window functions over them. `targets` are over these from then on; what
-    /// is neither key nor aggregate in them is 42803.
+    /// The groups of `node`'s rows for which HAVING is true, and the window functions over them. `targets` are over these from then on;
+    /// what is neither key nor aggregate in them is 42803.
     pub fn grouped(
         &mut self,
         node: Node,

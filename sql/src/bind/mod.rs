@@ -10,8 +10,9 @@
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
 //! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
 //! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
-//! words for), [`call`], [`window`] and [`frame`] (OVER), [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
-//! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
+//! words for), [`call`], [`window`] and [`frame`] (OVER), [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
+//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it
+//! stands).
 
 pub mod body;
 pub mod call;
