@@ -8,7 +8,7 @@
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
 //! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
-//! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
+//! [`values`] (VALUES), [`written`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
 //! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
 //! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
 //! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
@@ -43,6 +43,7 @@ pub mod targets;
 mod tests;
 pub mod using;
 pub mod values;
+pub mod written;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::catalog;
@@ -55,6 +56,7 @@ use position::Literals;
 use rows::Common;
 use std::rc::Rc;
 use std::sync::Arc;
+use written::{Slot, Slots};
 
 /// What a relation's name means.
 pub trait Relations {
@@ -82,12 +84,53 @@ impl Relation {
     }
 }
 
+/// What is bound.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// What a query shows.
+    Query(ast::Query),
+    /// A SELECT that does a part of another statement's work. Its columns are assigned to those of a table, as far as there is one at their
+    /// place.
+    Written { query: ast::Query, clause: &'static str, slots: Vec<Option<Slot>> },
+    /// Rows of a table that an INSERT gives; `None`: DEFAULT VALUES.
+    Inserted(Option<ast::Query>, Slots),
+}
+
+impl Statement {
+    /// The query in it.
+    pub fn query(&self) -> Option<&ast::Query> {
+        match self {
+            Statement::Query(query) | Statement::Written { query, .. } => Some(query),
+            Statement::Inserted(query, _) => query.as_ref(),
+        }
+    }
+}
+
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    // As PostgreSQL's precedences have it.
+    Binder::new(declared, relations, settings).whole(&grouped(query))
+}
+
+/// As [`query`].
+pub fn statement(
+    statement: &Statement,
+    declared: &[Kind],
+    relations: &dyn Relations,
+    settings: &Settings,
+) -> Bound<Query> {
+    let mut binder = Binder::new(declared, relations, settings);
+    match statement {
+        Statement::Query(query) => binder.whole(&grouped(query)),
+        Statement::Written { query, clause, slots } => binder.written(&grouped(query), clause, slots),
+        Statement::Inserted(query, slots) => binder.inserted(query.as_ref().map(grouped).as_ref(), slots),
+    }
+}
+
+/// As PostgreSQL's precedences have it.
+fn grouped(query: &ast::Query) -> ast::Query {
     let mut query = query.clone();
     group(&mut query);
-    Binder::new(declared, relations, settings).whole(&query)
+    query
 }
 
 /// The work on one statement.
@@ -101,6 +144,8 @@ pub struct Binder<'a> {
     pub future: Vec<String>,
     /// What FROM of the queries around reads, and the parts before of a UNION; the nearest first.
     pub around: Vec<Rc<Entry>>,
+    /// What the list of the next SELECT is to the user, if it is no list of a SELECT: no aggregates are allowed there.
+    pub list: Option<&'static str>,
     /// How many have been bound.
     pub queries: usize,
     columns: u32,
@@ -116,6 +161,7 @@ impl<'a> Binder<'a> {
             common: vec![],
             future: vec![],
             around: vec![],
+            list: None,
             queries: 0,
             columns: 0,
         }

@@ -120,9 +120,10 @@ impl<'q> Clauses<'q> {
 impl Binder<'_> {
     /// A SELECT, and what stands after it.
     pub fn select<'q>(&mut self, clauses: &Clauses<'q>, tail: &Tail<'q>) -> Bound<Rows> {
+        let list = self.list.take();
         let Input { mut node, scope, order: came } = self.from(clauses.from)?;
         let mut groups = Groups::default();
-        let mut targets = self.select_list(clauses.list, &scope, &mut groups)?;
+        let mut targets = self.select_list(clauses.list, list, &scope, &mut groups)?;
         if let Some(condition) = clauses.condition {
             let condition = self.condition(condition, &mut Place { scope: &scope, clause: "WHERE", groups: None })?;
             node = Node::Filter { input: Box::new(node), condition };
@@ -169,6 +170,7 @@ impl Binder<'_> {
     fn select_list<'q>(
         &mut self,
         list: &'q [SelectItem],
+        clause: Option<&'static str>,
         scope: &Scope,
         groups: &mut Groups,
     ) -> Bound<Vec<Target<'q>>> {
@@ -198,7 +200,11 @@ impl Binder<'_> {
                 }
                 SelectItem::QualifiedWildcard(..) => return not_yet("* of an expression"),
             };
-            let value = self.expression(expr, &mut Place { scope, clause: "SELECT", groups: Some(groups) })?;
+            let mut place = match clause {
+                Some(clause) => Place { scope, clause, groups: None },
+                None => Place { scope, clause: "SELECT", groups: Some(groups) },
+            };
+            let value = self.expression(expr, &mut place)?;
             let (syntax, position) = (Some(expr), position::of(expr));
             targets.push(Target { name, value, syntax, position, is_shown: true });
         }
