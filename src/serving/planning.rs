@@ -10,6 +10,8 @@ use super::session::Session;
 use super::variable::VERSION;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
+use weir_sql::bind::Statement;
+use weir_sql::bind::written::Slot;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -30,23 +32,6 @@ impl Session {
     pub fn readable(&self, query: &ast::Query) -> Result<ast::Query> {
         time_travel::refuse(query)?;
         self.rewritten(query.clone())
-    }
-
-    fn rewritten(&self, mut query: ast::Query) -> Result<ast::Query> {
-        // Before calls that are named after their functions are replaced.
-        weir_sql::session::names::name_results(&mut query);
-        let catalog = self.catalog();
-        let search_path = self.variables.search_path();
-        let scope = rewrite::Scope {
-            catalog: &catalog,
-            user: &self.user,
-            pid: self.pid,
-            version: VERSION,
-            search_path: &search_path,
-            setting: &|name| self.setting(name).ok(),
-        };
-        rewrite::rewrite(&mut query, &scope)?;
-        Ok(query)
     }
 
     /// Plans and starts a query.
@@ -77,7 +62,7 @@ impl Session {
         let (query, planner) = self.timed(query).await?;
         let query = Arc::new(query);
         if planner.past().is_none()
-            && let Some(planned) = planner.settle(query.clone(), declared).await?
+            && let Some(planned) = planner.settle(Statement::Query(query.clone()), declared).await?
         {
             return Ok((planner, planned));
         }
@@ -85,15 +70,47 @@ impl Session {
         Ok((planner, planned))
     }
 
-    /// A query in the form that DataFusion's planner reads, and the planner for it: over what is, or over what was at the time that it
-    /// names.
-    pub async fn read(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
-        let (query, planner) = self.timed(query).await?;
-        Ok((self.rewritten(query)?, planner))
+    /// Plans a SELECT that does a part of another statement's work: by the binder, or else by DataFusion's planner. Its list is `clause` to
+    /// the user, its columns are for the slots at their places.
+    pub async fn plan_part(
+        &self,
+        planner: &Planner,
+        query: ast::Query,
+        clause: &'static str,
+        slots: Vec<Option<Slot>>,
+        declared: &[Option<Type>],
+    ) -> Result<Planned> {
+        time_travel::refuse(&query)?;
+        let query = Arc::new(query);
+        let statement = Statement::Written { query: query.clone(), clause, slots: slots.clone() };
+        if let Some(planned) = planner.settle(statement, declared).await? {
+            return Ok(planned);
+        }
+        let mut query = Arc::unwrap_or_clone(query);
+        rewrite::cast_columns(&mut query, &slots);
+        planner.plan(&self.rewritten(query)?, declared).await
+    }
+
+    /// A query in the form that DataFusion's planner reads.
+    pub fn rewritten(&self, mut query: ast::Query) -> Result<ast::Query> {
+        // Before calls that are named after their functions are replaced.
+        weir_sql::session::names::name_results(&mut query);
+        let catalog = self.catalog();
+        let search_path = self.variables.search_path();
+        let scope = rewrite::Scope {
+            catalog: &catalog,
+            user: &self.user,
+            pid: self.pid,
+            version: VERSION,
+            search_path: &search_path,
+            setting: &|name| self.setting(name).ok(),
+        };
+        rewrite::rewrite(&mut query, &scope)?;
+        Ok(query)
     }
 
     /// A query without the time that it names, and the planner for then.
-    async fn timed(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
+    pub async fn timed(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
         let mut query = query.clone();
         let times = time_travel::take(&mut query)?;
         let planner = self.planner()?;

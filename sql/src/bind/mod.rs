@@ -88,12 +88,12 @@ impl Relation {
 #[derive(Clone, Debug)]
 pub enum Statement {
     /// What a query shows.
-    Query(ast::Query),
+    Query(Arc<ast::Query>),
     /// A SELECT that does a part of another statement's work. Its columns are assigned to those of a table, as far as there is one at their
     /// place.
-    Written { query: ast::Query, clause: &'static str, slots: Vec<Option<Slot>> },
+    Written { query: Arc<ast::Query>, clause: &'static str, slots: Vec<Option<Slot>> },
     /// Rows of a table that an INSERT gives; `None`: DEFAULT VALUES.
-    Inserted(Option<ast::Query>, Slots),
+    Inserted(Option<Arc<ast::Query>>, Slots),
 }
 
 impl Statement {
@@ -101,7 +101,7 @@ impl Statement {
     pub fn query(&self) -> Option<&ast::Query> {
         match self {
             Statement::Query(query) | Statement::Written { query, .. } => Some(query),
-            Statement::Inserted(query, _) => query.as_ref(),
+            Statement::Inserted(query, _) => query.as_deref(),
         }
     }
 }
@@ -122,7 +122,7 @@ pub fn statement(
     match statement {
         Statement::Query(query) => binder.whole(&grouped(query)),
         Statement::Written { query, clause, slots } => binder.written(&grouped(query), clause, slots),
-        Statement::Inserted(query, slots) => binder.inserted(query.as_ref().map(grouped).as_ref(), slots),
+        Statement::Inserted(query, slots) => binder.inserted(query.as_deref().map(grouped).as_ref(), slots),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Slots {
 
 impl Slot {
     /// What a value of it is before its length is looked at: an assignment that is too long is an error of its own.
-    fn assigned(&self) -> Kind {
+    pub fn assigned(&self) -> Kind {
         match self.kind.held() {
             Some(Type::Varchar(_) | Type::Char(_)) => Kind::TEXT,
             _ => self.kind,

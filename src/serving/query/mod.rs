@@ -45,6 +45,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use time_travel::Past;
 use tracing::debug;
+use weir_sql::bind::Statement;
 use weir_sql::bound::Unbound;
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
@@ -144,11 +145,11 @@ impl Planner {
         &self.settings
     }
 
-    /// Plans `query`, as it was written, by the binder; `None`: there is something in it that the binder does not know. `declared` are the
-    /// types the client gave to parameters, which may be fewer than there are.
-    pub async fn settle(&self, query: Arc<ast::Query>, declared: &[Option<Type>]) -> Result<Option<Planned>> {
+    /// Plans `statement`, as it was written, by the binder; `None`: there is something in it that the binder does not know. `declared` are
+    /// the types the client gave to parameters, which may be fewer than there are.
+    pub async fn settle(&self, statement: Statement, declared: &[Option<Type>]) -> Result<Option<Planned>> {
         let (planner, declared) = (self.clone(), declared.to_vec());
-        apart::run(&self.pool, move |waited| planner.settled(&query, &declared, waited)).await
+        apart::run(&self.pool, move |waited| planner.settled(&statement, &declared, waited)).await
     }
 
     /// Plans `query`, brought into the form that DataFusion's planner reads, by that. A type of a parameter that neither the client nor the
@@ -180,10 +181,12 @@ impl Planner {
         apart::run(&self.pool, move |waited| planner.constant(&planner.planned(&query, &[], waited)?.plan)).await
     }
 
-    fn settled(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Option<Planned>> {
-        parameters(query, declared)?;
+    fn settled(&self, statement: &Statement, declared: &[Option<Type>], waited: &Waited) -> Result<Option<Planned>> {
+        if let Some(query) = statement.query() {
+            parameters(query, declared)?;
+        }
         let names = self.names();
-        match settled(query, declared, &names, &self.settings, waited) {
+        match settled(statement, declared, &names, &self.settings, waited) {
             Ok(Settled { plan, columns, parameters }) => {
                 let (relations, system) = names.used();
                 Ok(Some(Planned { plan, columns: Some(columns), parameters, relations, system }))

@@ -5,7 +5,7 @@ use super::relation::Table;
 use super::system::SystemTable;
 use super::time_travel::{self, Past};
 use crate::catalog::{Catalog, Object, system};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
@@ -20,8 +20,9 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use weir_sql::Error;
 use weir_sql::bind::{self, Relations};
-use weir_sql::bound::{Bound, not_yet};
+use weir_sql::bound::{self, Bound, Kind, not_yet};
 use weir_sql::catalog::{Catalog as _, Relation, RelationId};
+use weir_sql::types::Type;
 
 pub use weir_sql::bind::scope::DATABASE;
 
@@ -153,15 +154,22 @@ impl<'a> Names<'a> {
     }
 }
 
-/// For the binder: it does not know tables that are made for a statement, nor system tables and what their types are.
+/// For the binder: it does not know system tables and what their types are.
 impl Relations for Names<'_> {
     fn relation(&self, schema: Option<&str>, name: &str) -> Bound<bind::Relation> {
         match self.meant(schema, name)? {
             Meant::Relation(relation) => Ok(bind::Relation::of(&relation, provider_as_source(self.table(&relation)))),
-            Meant::Extra(_) => not_yet(format!("table {name} of this statement")),
+            Meant::Extra(table) => made(name, table.clone()),
             Meant::System(_) => not_yet(format!("system table {name}")),
         }
     }
+}
+
+/// A table that is made for a statement.
+fn made(name: &str, table: Arc<dyn TableProvider>) -> Bound<bind::Relation> {
+    let column = |field: &Arc<Field>| Ok((field.name().clone(), Kind::of(&Type::of(field)?)));
+    let columns = table.schema().fields().iter().map(column).collect::<weir_sql::Result<_>>()?;
+    Ok(bind::Relation { name: name.into(), columns, key: None, table: bound::Table(provider_as_source(table)) })
 }
 
 /// For DataFusion's planner.
