@@ -34,26 +34,29 @@ impl Session {
         self.rewritten(query.clone())
     }
 
-    /// Plans and starts a query.
-    pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
-        let (planner, planned) = self.plan(query, &arguments.types).await?;
+    /// Plans and starts a query; that of a prepared statement as it was planned before, if that still holds.
+    pub async fn select(
+        &mut self,
+        query: &ast::Query,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Rows> {
+        let (planner, planned) = match self.kept(prepared)? {
+            Some(kept) => kept,
+            None => {
+                let (planner, planned) = self.plan(query, &arguments.types).await?;
+                keep(prepared, &planner, &planned);
+                (planner, planned)
+            }
+        };
         self.open(&planner, planned, arguments, Epoch::ZERO).await
     }
 
-    /// Starts the query of a prepared statement: as it was planned before, if that still holds.
-    pub async fn select_prepared(
-        &mut self,
-        prepared: &Prepared,
-        query: &ast::Query,
-        arguments: &Arguments,
-    ) -> Result<Rows> {
+    /// The plan of a prepared statement that was made of it before, and a planner that would make the same.
+    pub fn kept(&mut self, prepared: Option<&Prepared>) -> Result<Option<(Planner, Planned)>> {
+        let Some(prepared) = prepared else { return Ok(None) };
         let planner = self.planner()?;
-        if let Some(planned) = prepared.kept(&planner) {
-            return self.open(&planner, planned, arguments, Epoch::ZERO).await;
-        }
-        let (planner, planned) = self.plan(query, &arguments.types).await?;
-        prepared.keep(Kept::of(&planner, &planned));
-        self.open(&planner, planned, arguments, Epoch::ZERO).await
+        Ok(prepared.kept(&planner).map(|planned| (planner, planned)))
     }
 
     /// Plans a query as it was written: by the binder, or else by DataFusion's planner. The planner is over what is, or over what was at
@@ -153,5 +156,12 @@ impl Session {
             Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(*snapshot))?)),
             Found::Later(oldest) => Err(time_travel::too_old(oldest)),
         }
+    }
+}
+
+/// Leaves a plan to the next execution of the prepared statement that it is of.
+pub fn keep(prepared: Option<&Prepared>, planner: &Planner, planned: &Planned) {
+    if let Some(prepared) = prepared {
+        prepared.keep(Kept::of(planner, planned));
     }
 }

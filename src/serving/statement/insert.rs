@@ -3,8 +3,11 @@
 use super::Outcome;
 use super::dml::{Target, count, first_rows, fit, stored, take};
 use super::returning::columns_of;
+use crate::catalog::Catalog;
 use crate::serving::arguments::Arguments;
 use crate::serving::holding::Holding;
+use crate::serving::planning::keep;
+use crate::serving::prepared::Prepared;
 use crate::serving::query::rewrite::{cast, cast_to, null, written_type};
 use crate::serving::query::template::{parsed_query, query, quoted};
 use crate::serving::query::{Planned, Planner};
@@ -29,9 +32,22 @@ use weir_storage::Epoch;
 const EXCLUDED: &str = "excluded";
 
 impl Session {
-    pub(super) async fn insert(&mut self, insert: &Insert, arguments: &Arguments) -> Result<Outcome> {
+    pub(super) async fn insert(
+        &mut self,
+        insert: &Insert,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         self.writable("INSERT")?;
-        let (target, planner, planned) = self.plan_insert(insert, &arguments.types).await?;
+        let target = into(&self.catalog(), insert)?;
+        let (planner, planned) = match self.kept(prepared)? {
+            Some(kept) => kept,
+            None => {
+                let (planner, planned) = self.plan_insert(insert, &target, &arguments.types).await?;
+                keep(prepared, &planner, &planned);
+                (planner, planned)
+            }
+        };
         let conflict = conflict(insert, &target)?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         if conflict.is_none() && insert.returning.is_none() {
@@ -61,18 +77,20 @@ impl Session {
         insert: &Insert,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
-        let (target, _, planned) = self.plan_insert(insert, declared).await?;
+        let target = into(&self.catalog(), insert)?;
+        let (_, planned) = self.plan_insert(insert, &target, declared).await?;
         let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref()).await?;
         Ok((planned.parameters, columns))
     }
 
     /// Plans the rows that are given, whole and in the table's order.
-    async fn plan_insert(&mut self, insert: &Insert, declared: &[Option<Type>]) -> Result<(Target, Planner, Planned)> {
-        let TableObject::TableName(name) = &insert.table else {
-            return Err(Error::unsupported("INSERT into anything but a table"));
-        };
-        let target = Target::find(&self.catalog(), name)?;
-        let (given, names) = named_columns(insert, &target)?;
+    async fn plan_insert(
+        &mut self,
+        insert: &Insert,
+        target: &Target,
+        declared: &[Option<Type>],
+    ) -> Result<(Planner, Planned)> {
+        let (given, names) = named_columns(insert, target)?;
         let (source, planner) = match &insert.source {
             Some(source) => {
                 let (source, planner) = self.timed(source).await?;
@@ -84,7 +102,7 @@ impl Session {
             let table = (0..target.columns.len()).map(|index| target.slot(index)).collect();
             let slots = Slots { table, given: given.clone(), names };
             if let Some(planned) = planner.settle(Statement::Inserted(source.clone(), slots), declared).await? {
-                return Ok((target, planner, planned));
+                return Ok((planner, planned));
             }
         }
         let source = match source {
@@ -93,12 +111,12 @@ impl Session {
                 // DEFAULT VALUES: there are no defaults but NULL.
                 let items = target.columns.iter().map(|c| (cast(null(), &stored(&c.kind)), c.name.clone()));
                 let planned = planner.plan(&query(items.collect(), vec![], None)?, declared).await?;
-                return Ok((target, planner, planned));
+                return Ok((planner, planned));
             }
         };
-        let source = whole_rows(&planner, source, &given, !insert.columns.is_empty(), &target).await?;
+        let source = whole_rows(&planner, source, &given, !insert.columns.is_empty(), target).await?;
         let planned = planner.plan(&source, declared).await?;
-        Ok((target, planner, planned))
+        Ok((planner, planned))
     }
 
     /// What remains to be written after ON CONFLICT.
@@ -179,6 +197,14 @@ async fn whole_rows(
     };
     check_arity(arity, named.len(), are_named)?;
     wrapped(source, arity, named, target)
+}
+
+/// The table that is written.
+fn into(catalog: &Catalog, insert: &Insert) -> Result<Target> {
+    match &insert.table {
+        TableObject::TableName(name) => Target::find(catalog, name),
+        _ => Err(Error::unsupported("INSERT into anything but a table")),
+    }
 }
 
 fn insert_alias(insert: &Insert) -> Option<Ident> {

@@ -5,6 +5,8 @@ use super::dml::{Target, count, fit, last_rows, read, take};
 use super::returning::columns_of;
 use crate::serving::arguments::Arguments;
 use crate::serving::holding::Holding;
+use crate::serving::planning::keep;
+use crate::serving::prepared::Prepared;
 use crate::serving::query::rewrite::null;
 use crate::serving::query::template::{query, quoted};
 use crate::serving::query::{Planned, Planner};
@@ -36,10 +38,15 @@ struct Work {
 }
 
 impl Session {
-    pub(super) async fn update(&mut self, update: &Update, arguments: &Arguments) -> Result<Outcome> {
+    pub(super) async fn update(
+        &mut self,
+        update: &Update,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         self.writable("UPDATE")?;
         let work = self.update_work(update)?;
-        let (batches, _held) = self.run(&work, arguments).await?;
+        let (batches, _held) = self.run(&work, arguments, prepared).await?;
         let old_columns = pick(&work.target, &work.old);
         let each =
             |part: &dyn Fn(&RecordBatch) -> Result<RecordBatch>| batches.iter().map(part).collect::<Result<Vec<_>>>();
@@ -60,10 +67,15 @@ impl Session {
         Ok(outcome)
     }
 
-    pub(super) async fn delete(&mut self, delete: &Delete, arguments: &Arguments) -> Result<Outcome> {
+    pub(super) async fn delete(
+        &mut self,
+        delete: &Delete,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         self.writable("DELETE")?;
         let work = self.delete_work(delete)?;
-        let (batches, _held) = self.run(&work, arguments).await?;
+        let (batches, _held) = self.run(&work, arguments, prepared).await?;
         let columns = pick(&work.target, &work.old);
         let mut old = batches.iter().map(|batch| read(batch, 0, &columns)).collect::<Result<Vec<_>>>()?;
         let whole = work.old.len() == work.target.columns.len() && work.old.is_sorted();
@@ -121,8 +133,20 @@ impl Session {
     }
 
     /// Evaluates at the epoch of the table's last writer, holding the right to write it until the transaction ends.
-    async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<(Vec<RecordBatch>, Holding)> {
-        let (planner, planned) = self.plan_work(work, &arguments.types).await?;
+    async fn run(
+        &mut self,
+        work: &Work,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<(Vec<RecordBatch>, Holding)> {
+        let (planner, planned) = match self.kept(prepared)? {
+            Some(kept) => kept,
+            None => {
+                let (planner, planned) = self.plan_work(work, &arguments.types).await?;
+                keep(prepared, &planner, &planned);
+                (planner, planned)
+            }
+        };
         self.written_before_read(&planned.relations).await?;
         let epoch = self.lock(work.target.id()).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(&self.server.runtime.memory_pool).await
