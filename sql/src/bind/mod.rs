@@ -9,9 +9,10 @@
 //! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
 //! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
-//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
-//! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
-//! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
+//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`subquery`] (queries in them),
+//! [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
+//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it
+//! stands).
 
 pub mod body;
 pub mod call;
@@ -37,6 +38,7 @@ pub mod rows;
 pub mod scope;
 pub mod select;
 pub mod set;
+mod subquery;
 mod suggest;
 pub mod targets;
 #[cfg(test)]
@@ -53,6 +55,8 @@ use entry::Entry;
 use parameter::Parameters;
 use position::Literals;
 use rows::Common;
+use scope::Scope;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -101,6 +105,10 @@ pub struct Binder<'a> {
     pub future: Vec<String>,
     /// What FROM of the queries around reads, and the parts before of a UNION; the nearest first.
     pub around: Vec<Rc<Entry>>,
+    /// What can be named around the query within an expression that is being bound.
+    outer: Option<Rc<Scope>>,
+    /// Where columns of queries around are named; `None` where they are not named one by one.
+    outward: HashMap<ColumnId, Vec<Option<usize>>>,
     /// How many have been bound.
     pub queries: usize,
     columns: u32,
@@ -116,6 +124,8 @@ impl<'a> Binder<'a> {
             common: vec![],
             future: vec![],
             around: vec![],
+            outer: None,
+            outward: HashMap::new(),
             queries: 0,
             columns: 0,
         }
@@ -125,5 +135,10 @@ impl<'a> Binder<'a> {
     pub fn column(&mut self) -> ColumnId {
         self.columns += 1;
         ColumnId(self.columns)
+    }
+
+    /// What can be named in a query before it reads anything.
+    fn nothing(&self) -> Scope {
+        Scope { around: self.around.clone(), outer: self.outer.clone(), ..Scope::default() }
     }
 }

@@ -145,7 +145,8 @@ impl Binder<'_> {
             in_order(&mut groups, &came);
             node = self.grouped(node, keys.unwrap_or_default(), groups, &mut targets, having, &scope)?;
         }
-        let node = self.extended(node, targets.iter_mut().map(|target| &mut target.value));
+        let values = targets.iter_mut().map(|target| &mut target.value);
+        let node = self.own(node, values, |id| !scope.is_around(id));
         let mut order: Vec<Order> = by.iter().map(|by| by.order(&targets)).collect();
         let came = if is_grouped { vec![] } else { came };
         let node = match differing {
@@ -175,6 +176,9 @@ impl Binder<'_> {
         let mut targets = vec![];
         for item in list {
             let (expr, name) = match item {
+                SelectItem::UnnamedExpr(expr) if names::is_starred(expr) => {
+                    return not_yet("a column that is called as the first one of *");
+                }
                 SelectItem::UnnamedExpr(expr) => (expr, names::of(expr)),
                 SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, folded(alias)),
                 SelectItem::ExprWithAlias { alias, .. } => return not_yet(alias.value.to_uppercase()),
@@ -193,7 +197,9 @@ impl Binder<'_> {
                     plain(options)?;
                     let words: Option<Vec<Ident>> = name.0.iter().map(|part| part.as_ident().cloned()).collect();
                     let Some(words) = words else { return not_yet("this form of *") };
-                    targets.extend(columns(scope.relation(&words)?, position::of_name(name)));
+                    let (relation, position) = (scope.relation(&words)?, position::of_name(name));
+                    relation.columns.iter().for_each(|column| self.named_outward(&column.value, None, scope));
+                    targets.extend(columns(relation, position));
                     continue;
                 }
                 SelectItem::QualifiedWildcard(..) => return not_yet("* of an expression"),
@@ -220,6 +226,9 @@ impl Binder<'_> {
             Some(Distinct::Distinct) => {
                 let hidden = order.iter().map(|by| &targets[by.target]).find(|target| !target.is_shown);
                 if let Some(target) = hidden {
+                    if target.value.has_subquery() {
+                        return not_yet("ORDER BY a subquery in SELECT DISTINCT");
+                    }
                     let text = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
                     return wrong(text, target.position);
                 }
@@ -238,6 +247,10 @@ impl Binder<'_> {
                     on.push(target);
                 }
                 match unsorted(&on, order) {
+                    // Those that PostgreSQL takes for equal are not equal here.
+                    Some(_) if targets.iter().any(|target| target.value.has_subquery()) => {
+                        not_yet("DISTINCT ON and ORDER BY of subqueries")
+                    }
                     Some(at) => {
                         let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
                         wrong(text, position::of(&exprs[at]))

@@ -158,7 +158,7 @@ fn name(expr: &Expr) -> Option<Name> {
             Some(inner) if !inner.is_weak => Some(inner),
             _ => weak("case".into()),
         },
-        Expr::Exists { .. } => fixed("exists"),
+        Expr::Exists { negated: false, .. } => fixed("exists"),
         Expr::Subquery(query) => strong(first_name(&query.body).unwrap_or_else(|| UNNAMED.into())),
         Expr::Extract { .. } => fixed("extract"),
         Expr::Ceil { .. } => fixed("ceil"),
@@ -186,6 +186,31 @@ fn first_name(body: &SetExpr) -> Option<String> {
         },
         SetExpr::Query(query) => first_name(&query.body),
         SetExpr::SetOperation { left, .. } => first_name(left),
+        SetExpr::Values(_) => Some("column1".into()),
         _ => None,
+    }
+}
+
+/// Whether [`of`] cannot tell, since the name is that of the first column of a `*` in a subquery.
+pub fn is_starred(expr: &Expr) -> bool {
+    match expr {
+        Expr::Subquery(query) => begins_with_star(&query.body),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_starred(inner),
+        Expr::CompoundFieldAccess { root, .. } => is_starred(root),
+        Expr::Case { else_result, .. } => else_result.as_ref().is_some_and(|result| is_starred(result)),
+        _ => false,
+    }
+}
+
+fn begins_with_star(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => match select.projection.first() {
+            Some(SelectItem::UnnamedExpr(expr)) => is_starred(expr),
+            Some(SelectItem::ExprWithAlias { .. }) | None => false,
+            Some(_) => true,
+        },
+        SetExpr::Query(query) => begins_with_star(&query.body),
+        SetExpr::SetOperation { left, .. } => begins_with_star(left),
+        _ => false,
     }
 }
