@@ -109,6 +109,8 @@ pub struct Binder<'a> {
     outer: Option<Rc<Scope>>,
     /// Where columns of queries around are named; `None` where they are not named one by one.
     outward: HashMap<ColumnId, Vec<Option<usize>>>,
+    /// What the column of a query in an expression is called, if that is a `*` there.
+    starred: HashMap<*const ast::Query, String>,
     /// How many have been bound.
     pub queries: usize,
     columns: u32,
@@ -126,6 +128,7 @@ impl<'a> Binder<'a> {
             around: vec![],
             outer: None,
             outward: HashMap::new(),
+            starred: HashMap::new(),
             queries: 0,
             columns: 0,
         }

@@ -11,7 +11,7 @@ use super::scope::{Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, Expr, Node, Order, Unbound, not_yet};
 use crate::error::Error;
-use crate::session::names::{self, folded};
+use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{
     self, Distinct, GroupByExpr, Ident, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
     TableWithJoins, WildcardAdditionalOptions,
@@ -176,11 +176,8 @@ impl Binder<'_> {
         let mut targets = vec![];
         for item in list {
             let (expr, name) = match item {
-                SelectItem::UnnamedExpr(expr) if names::is_starred(expr) => {
-                    return not_yet("a column that is called as the first one of *");
-                }
-                SelectItem::UnnamedExpr(expr) => (expr, names::of(expr)),
-                SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, folded(alias)),
+                SelectItem::UnnamedExpr(expr) => (expr, None),
+                SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, Some(folded(alias))),
                 SelectItem::ExprWithAlias { alias, .. } => return not_yet(alias.value.to_uppercase()),
                 SelectItem::ExprWithAliases { .. } => return not_yet("several names of a column"),
                 SelectItem::Wildcard(options) => {
@@ -205,6 +202,7 @@ impl Binder<'_> {
                 SelectItem::QualifiedWildcard(..) => return not_yet("* of an expression"),
             };
             let value = self.expression(expr, &mut Place { scope, clause: "SELECT", groups: Some(groups) })?;
+            let name = name.unwrap_or_else(|| self.name_of(expr));
             let (syntax, position) = (Some(expr), position::of(expr));
             targets.push(Target { name, value, syntax, position, is_shown: true });
         }
@@ -226,7 +224,8 @@ impl Binder<'_> {
             Some(Distinct::Distinct) => {
                 let hidden = order.iter().map(|by| &targets[by.target]).find(|target| !target.is_shown);
                 if let Some(target) = hidden {
-                    if target.value.has_subquery() {
+                    let is_shown = |other: &Target| other.is_shown && other.value.has_subquery();
+                    if target.value.has_subquery() && targets.iter().any(is_shown) {
                         return not_yet("ORDER BY a subquery in SELECT DISTINCT");
                     }
                     let text = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";

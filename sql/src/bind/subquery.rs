@@ -13,6 +13,7 @@ use super::scope::Scope;
 use crate::bound::{Aggregate, Bound, ColumnId, Expr, Form, Kind, Node, Subquery, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::types::BOOL;
+use crate::session::names;
 use datafusion::sql::sqlparser::ast::{self, FunctionArguments, Ident, visit_expressions};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -53,6 +54,12 @@ impl Binder<'_> {
         let value = scope.column(name)?;
         self.named_outward(&value, name.first().and_then(position::of_word), scope);
         Ok(value)
+    }
+
+    /// What the column is called that `expr`, which is bound, gives without a name.
+    pub(super) fn name_of(&self, expr: &ast::Expr) -> String {
+        let starred = names::starred(expr).and_then(|query| self.starred.get(&std::ptr::from_ref(query)));
+        starred.cloned().unwrap_or_else(|| names::of(expr))
     }
 
     /// Keeps where `value` is named, if it is a column of a query around.
@@ -107,6 +114,9 @@ impl Binder<'_> {
     /// `(query)`, the value of one column.
     pub(super) fn scalar(&mut self, query: &ast::Query, scope: &Scope) -> Bound<Expr> {
         let rows = self.rows_within(query, scope)?;
+        if let ([one], true) = (&rows.items[..], names::begins_with_star(&query.body)) {
+            self.starred.insert(std::ptr::from_ref(query), one.name.clone());
+        }
         let (node, column) = self.one_column(rows, None)?;
         Ok(subquery(Form::Scalar, node, vec![column], held(column.1)?))
     }

@@ -191,21 +191,22 @@ fn first_name(body: &SetExpr) -> Option<String> {
     }
 }
 
-/// Whether [`of`] cannot tell, since the name is that of the first column of a `*` in a subquery.
-pub fn is_starred(expr: &Expr) -> bool {
+/// The subquery whose column a column that computes `expr` is called after, if that is a `*` there: [`of`] cannot tell its name.
+pub fn starred(expr: &Expr) -> Option<&Query> {
     match expr {
-        Expr::Subquery(query) => begins_with_star(&query.body),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_starred(inner),
-        Expr::CompoundFieldAccess { root, .. } => is_starred(root),
-        Expr::Case { else_result, .. } => else_result.as_ref().is_some_and(|result| is_starred(result)),
-        _ => false,
+        Expr::Subquery(query) => begins_with_star(&query.body).then_some(query),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::Cast { expr: inner, .. } => starred(inner),
+        Expr::CompoundFieldAccess { root, .. } => starred(root),
+        Expr::Case { else_result, .. } => else_result.as_ref().and_then(|result| starred(result)),
+        _ => None,
     }
 }
 
-fn begins_with_star(body: &SetExpr) -> bool {
+/// Whether the first column of a query is called as one of a `*`, or of one in a subquery.
+pub fn begins_with_star(body: &SetExpr) -> bool {
     match body {
         SetExpr::Select(select) => match select.projection.first() {
-            Some(SelectItem::UnnamedExpr(expr)) => is_starred(expr),
+            Some(SelectItem::UnnamedExpr(expr)) => starred(expr).is_some(),
             Some(SelectItem::ExprWithAlias { .. }) | None => false,
             Some(_) => true,
         },
