@@ -292,6 +292,9 @@ impl Binder<'_> {
         };
         let same = call.arguments.iter().position(|argument| *argument == expr && by.kind() != Kind::UNKNOWN);
         let by = match same {
+            Some(at) if aggregate.arguments[at].has_subquery() => {
+                return not_yet("an aggregate that is ordered by the subquery that it is of");
+            }
             Some(at) => aggregate.arguments[at].clone(),
             None => self.settled(by)?,
         };

@@ -9,9 +9,10 @@
 //! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
 //! [`values`] (VALUES), [`written`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
-//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
-//! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
-//! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
+//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`subquery`] (queries in them),
+//! [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
+//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it
+//! stands).
 
 pub mod body;
 pub mod call;
@@ -37,6 +38,7 @@ pub mod rows;
 pub mod scope;
 pub mod select;
 pub mod set;
+mod subquery;
 mod suggest;
 pub mod targets;
 #[cfg(test)]
@@ -54,6 +56,8 @@ use entry::Entry;
 use parameter::Parameters;
 use position::Literals;
 use rows::Common;
+use scope::Scope;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use written::{Slot, Slots};
@@ -146,6 +150,12 @@ pub struct Binder<'a> {
     pub around: Vec<Rc<Entry>>,
     /// What the list of the next SELECT is to the user, if it is no list of a SELECT: no aggregates are allowed there.
     pub list: Option<&'static str>,
+    /// What can be named around the query within an expression that is being bound.
+    outer: Option<Rc<Scope>>,
+    /// Where columns of queries around are named; `None` where they are not named one by one.
+    outward: HashMap<ColumnId, Vec<Option<usize>>>,
+    /// What the column of a query in an expression is called, if that is a `*` there.
+    starred: HashMap<*const ast::Query, String>,
     /// How many have been bound.
     pub queries: usize,
     columns: u32,
@@ -162,6 +172,9 @@ impl<'a> Binder<'a> {
             future: vec![],
             around: vec![],
             list: None,
+            outer: None,
+            outward: HashMap::new(),
+            starred: HashMap::new(),
             queries: 0,
             columns: 0,
         }
@@ -171,5 +184,10 @@ impl<'a> Binder<'a> {
     pub fn column(&mut self) -> ColumnId {
         self.columns += 1;
         ColumnId(self.columns)
+    }
+
+    /// What can be named in a query before it reads anything.
+    fn nothing(&self) -> Scope {
+        Scope { around: self.around.clone(), outer: self.outer.clone(), ..Scope::default() }
     }
 }

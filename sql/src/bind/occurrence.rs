@@ -1,6 +1,7 @@
 //! Where in an expression's text columns and aggregates stand.
 
 use super::call;
+use super::form;
 use super::position;
 use super::scope::Scope;
 use crate::bound::{ColumnId, Expr};
@@ -8,19 +9,15 @@ use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{self, Ident, Visit, Visitor};
 use std::ops::ControlFlow;
 
-/// The first aggregate.
+/// The first aggregate, but for those in subqueries.
 pub fn first_aggregate(expr: &ast::Expr) -> Option<usize> {
-    let found = ast::visit_expressions(expr, |expr| match is_aggregate(expr) {
-        true => ControlFlow::Break(position::of(expr)),
-        false => ControlFlow::Continue(()),
-    });
-    found.break_value().flatten()
+    form::first(expr, is_aggregate)
 }
 
-/// Where the column `id` is named that stands at `place` among those of `value`, which is what `expr` means. Within aggregates nothing is
-/// of `value`.
+/// Where the column `id` is named that stands at `place` among those of `value`, which is what `expr` means. Within aggregates and
+/// subqueries nothing is of `value`.
 pub fn of_column(expr: &ast::Expr, scope: &Scope, id: ColumnId, place: usize, value: &Expr) -> Option<usize> {
-    let mut columns = Columns { scope, id, aggregates: 0, found: vec![] };
+    let mut columns = Columns { scope, id, others: 0, found: vec![] };
     // Nothing breaks off.
     let _ = expr.visit(&mut columns);
     // What is written once may stand for several.
@@ -39,19 +36,29 @@ pub fn count(value: &Expr, id: ColumnId) -> usize {
 struct Columns<'a> {
     scope: &'a Scope,
     id: ColumnId,
-    /// How many are around what is visited.
-    aggregates: usize,
+    /// How many aggregates and queries are around what is visited.
+    others: usize,
     found: Vec<Option<usize>>,
 }
 
 impl Visitor for Columns<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.others += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.others -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        self.aggregates += usize::from(is_aggregate(expr));
+        self.others += usize::from(is_aggregate(expr));
         let name = name(expr);
         if let [first, ..] = name
-            && self.aggregates == 0
+            && self.others == 0
             && let Ok(value) = self.scope.column(name)
         {
             // What a join has made of two columns stands nowhere.
@@ -62,7 +69,7 @@ impl Visitor for Columns<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        self.aggregates -= usize::from(is_aggregate(expr));
+        self.others -= usize::from(is_aggregate(expr));
         ControlFlow::Continue(())
     }
 }

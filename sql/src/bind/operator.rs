@@ -3,6 +3,7 @@
 use super::Binder;
 use super::convert::relabelled;
 use super::kind::held;
+use super::scope::Scope;
 use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::casts::Context;
@@ -86,9 +87,10 @@ impl Binder<'_> {
         Ok(Expr::Quantified { operator, left: Box::new(left), array: Box::new(array), all })
     }
 
-    /// `left IN (list)`, or NOT IN: what names no columns is compared as one type, if there is one, and all else one by one.
-    pub(super) fn within(&mut self, left: Expr, list: Vec<Expr>, negated: bool) -> Bound<Expr> {
-        let (columns, fixed): (Vec<usize>, Vec<usize>) = (0..list.len()).partition(|at| names_columns(&list[*at]));
+    /// `left IN (list)`, or NOT IN: what names no columns of its level is compared as one type, if there is one, and all else one by one.
+    pub(super) fn within(&mut self, left: Expr, list: Vec<Expr>, negated: bool, scope: &Scope) -> Bound<Expr> {
+        let (columns, fixed): (Vec<usize>, Vec<usize>) =
+            (0..list.len()).partition(|at| names_columns(&list[*at], scope));
         let kinds: Vec<Oid> = [oid(&left)].into_iter().chain(fixed.iter().map(|at| oid(&list[*at]))).collect();
         let together = common(&kinds).ok().filter(|together| {
             let is_one = kinds.iter().all(|kind| fits(*kind, *together, Context::Implicit));
@@ -108,6 +110,9 @@ impl Binder<'_> {
         let tested = tests.len() + alone.len();
         if tested > 1 && (is_large(&left) || is_long(&left, tested)) {
             return not_yet("IN of so long an expression");
+        }
+        if tested > 1 && left.has_subquery() {
+            return not_yet("IN of a subquery's value");
         }
         for item in alone.iter().filter_map(taken) {
             tests.push(self.operation(if negated { "<>" } else { "=" }, Some(left.clone()), item)?);
@@ -148,15 +153,15 @@ fn applied(name: &str, left: Option<Oid>, right: Oid) -> Bound<Applied> {
     })
 }
 
-fn names_columns(expr: &Expr) -> bool {
-    let mut open = vec![expr];
-    while let Some(next) = open.pop() {
-        if let Expr::Column { .. } = next {
-            return true;
+/// Whether it names columns, also in subqueries, that are of no query around.
+fn names_columns(expr: &Expr, scope: &Scope) -> bool {
+    let (mut names, has_subquery) = (false, expr.has_subquery());
+    expr.each(&mut |part| {
+        if let Expr::Column { id, .. } = part {
+            names |= if has_subquery { scope.has(*id) } else { !scope.is_around(*id) };
         }
-        open.extend(next.children());
-    }
-    false
+    });
+    names
 }
 
 /// Whether it has more than [`COPIED`] parts, too many to be there twice.

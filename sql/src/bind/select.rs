@@ -11,7 +11,7 @@ use super::scope::{Named, Scope};
 use super::targets::Target;
 use crate::bound::{Bound, Expr, Node, Order, Unbound, not_yet};
 use crate::error::Error;
-use crate::session::names::{self, folded};
+use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{
     self, Distinct, GroupByExpr, Ident, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
     TableWithJoins, WildcardAdditionalOptions,
@@ -146,7 +146,8 @@ impl Binder<'_> {
             in_order(&mut groups, &came);
             node = self.grouped(node, keys.unwrap_or_default(), groups, &mut targets, having, &scope)?;
         }
-        let node = self.extended(node, targets.iter_mut().map(|target| &mut target.value));
+        let values = targets.iter_mut().map(|target| &mut target.value);
+        let node = self.own(node, values, |id| !scope.is_around(id));
         let mut order: Vec<Order> = by.iter().map(|by| by.order(&targets)).collect();
         let came = if is_grouped { vec![] } else { came };
         let node = match differing {
@@ -177,8 +178,8 @@ impl Binder<'_> {
         let mut targets = vec![];
         for item in list {
             let (expr, name) = match item {
-                SelectItem::UnnamedExpr(expr) => (expr, names::of(expr)),
-                SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, folded(alias)),
+                SelectItem::UnnamedExpr(expr) => (expr, None),
+                SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, Some(folded(alias))),
                 SelectItem::ExprWithAlias { alias, .. } => return not_yet(alias.value.to_uppercase()),
                 SelectItem::ExprWithAliases { .. } => return not_yet("several names of a column"),
                 SelectItem::Wildcard(options) => {
@@ -195,7 +196,9 @@ impl Binder<'_> {
                     plain(options)?;
                     let words: Option<Vec<Ident>> = name.0.iter().map(|part| part.as_ident().cloned()).collect();
                     let Some(words) = words else { return not_yet("this form of *") };
-                    targets.extend(columns(scope.relation(&words)?, position::of_name(name)));
+                    let (relation, position) = (scope.relation(&words)?, position::of_name(name));
+                    relation.columns.iter().for_each(|column| self.named_outward(&column.value, None, scope));
+                    targets.extend(columns(relation, position));
                     continue;
                 }
                 SelectItem::QualifiedWildcard(..) => return not_yet("* of an expression"),
@@ -205,6 +208,7 @@ impl Binder<'_> {
                 None => Place { scope, clause: "SELECT", groups: Some(groups) },
             };
             let value = self.expression(expr, &mut place)?;
+            let name = name.unwrap_or_else(|| self.name_of(expr));
             let (syntax, position) = (Some(expr), position::of(expr));
             targets.push(Target { name, value, syntax, position, is_shown: true });
         }
@@ -226,6 +230,10 @@ impl Binder<'_> {
             Some(Distinct::Distinct) => {
                 let hidden = order.iter().map(|by| &targets[by.target]).find(|target| !target.is_shown);
                 if let Some(target) = hidden {
+                    let is_shown = |other: &Target| other.is_shown && other.value.has_subquery();
+                    if target.value.has_subquery() && targets.iter().any(is_shown) {
+                        return not_yet("ORDER BY a subquery in SELECT DISTINCT");
+                    }
                     let text = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
                     return wrong(text, target.position);
                 }
@@ -244,6 +252,10 @@ impl Binder<'_> {
                     on.push(target);
                 }
                 match unsorted(&on, order) {
+                    // Those that PostgreSQL takes for equal are not equal here.
+                    Some(_) if targets.iter().any(|target| target.value.has_subquery()) => {
+                        not_yet("DISTINCT ON and ORDER BY of subqueries")
+                    }
                     Some(at) => {
                         let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
                         wrong(text, position::of(&exprs[at]))

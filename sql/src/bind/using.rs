@@ -47,7 +47,7 @@ impl Binder<'_> {
         let node = Node::Join { kind, left: Box::new(left.node), right: Box::new(right.node), on };
         let sides = left.relations.into_iter().chain(right.relations);
         let mut relations: Vec<Named> = sides.map(|relation| Named { is_shown: false, ..relation }).collect();
-        relations.push(Named { name: None, is_plain: false, is_shown: true, columns });
+        relations.push(Named { name: None, is_plain: false, is_shown: true, columns: columns.into() });
         Ok(Source { node, relations, order: vec![] })
     }
 
@@ -68,7 +68,7 @@ impl Binder<'_> {
 }
 
 fn shown(relations: &[Named]) -> Vec<Column> {
-    relations.iter().filter(|relation| relation.is_shown).flat_map(|relation| relation.columns.clone()).collect()
+    relations.iter().filter(|relation| relation.is_shown).flat_map(|relation| relation.columns.to_vec()).collect()
 }
 
 /// The place of the column that is called so.

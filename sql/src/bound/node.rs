@@ -27,7 +27,7 @@ pub enum Node {
         table: Table,
         columns: Vec<(ColumnId, usize, Kind)>,
     },
-    /// Rows of as many expressions as there are columns; the expressions name no columns.
+    /// Rows of as many expressions as there are columns; the expressions name no columns but those around a subquery.
     Values {
         columns: Vec<(ColumnId, Kind)>,
         rows: Vec<Vec<Expr>>,

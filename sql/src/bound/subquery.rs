@@ -7,9 +7,9 @@ use super::{ColumnId, Expr, Kind, Node};
 #[derive(Clone, Debug)]
 pub struct Subquery {
     pub form: Form,
-    /// Sorted, if somebody asked for an order.
+    /// Sorted, if somebody asked for an order and it counts.
     pub rows: Node,
-    /// What it shows, in order.
+    /// What it shows, in order, columns of `rows`; none of EXISTS.
     pub columns: Vec<(ColumnId, Kind)>,
     /// Of the value that the expression has.
     pub kind: Kind,
