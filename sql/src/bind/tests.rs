@@ -144,6 +144,8 @@ fn shown(expr: &Expr) -> String {
         Expr::Subscript { array, index, kind } => {
             format!("{}[{}]:{}", shown(array), shown(index), kind_of(*kind))
         }
+        Expr::Subquery(subquery) => format!("subquery:{}", kind_of(subquery.kind)),
+        Expr::Only { rows, value } => format!("only({}, {})", shown(rows), shown(value)),
     }
 }
 

@@ -25,6 +25,7 @@ fn a_scan_has_what_is_asked_for() {
         root: t(0),
         outputs: vec![aliased(c("i4"), "a"), aliased(c("s"), "a"), aliased(c("i4"), "b")],
         parameters: vec![],
+        columns: 1000,
     };
     let planned = plan(&twice, "UTC").unwrap();
     let fields = planned.plan.schema().fields().clone();
