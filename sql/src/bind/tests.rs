@@ -146,6 +146,7 @@ fn shown(expr: &Expr) -> String {
             format!("{}[{}]:{}", shown(array), shown(index), kind_of(*kind))
         }
         Expr::Subquery(subquery) => format!("{}:{}", form(&subquery.form), kind_of(subquery.kind)),
+        Expr::Only { rows, value } => format!("only({}, {})", shown(rows), shown(value)),
     }
 }
 

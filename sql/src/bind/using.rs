@@ -57,7 +57,7 @@ impl Binder<'_> {
         let is_left = match kind {
             // The one that does not have to be converted, if there is one.
             Join::Inner => values[0] == *left || values[1] != *right,
-            Join::Left => true,
+            Join::Left | Join::Semi | Join::Anti | Join::Mark(_) => true,
             Join::Right => false,
             Join::Full => return Ok(Expr::Coalesce { arguments: values, kind: common }),
         };

@@ -112,6 +112,11 @@ pub enum Expr {
         kind: Kind,
     },
     Subquery(Box<Subquery>),
+    /// `value`, which is of one row. Error 21000 if `rows`, of type int8, says that there were more.
+    Only {
+        rows: Box<Expr>,
+        value: Box<Expr>,
+    },
 }
 
 /// How a cast converts.
@@ -147,6 +152,7 @@ impl Expr {
             | Expr::Array { kind, .. }
             | Expr::Subscript { kind, .. } => *kind,
             Expr::Subquery(subquery) => subquery.kind,
+            Expr::Only { value, .. } => value.kind(),
             Expr::And(_)
             | Expr::Or(_)
             | Expr::Not(_)
@@ -176,6 +182,7 @@ impl Expr {
             Expr::Quantified { left, array, .. } => vec![left, array],
             Expr::Array { elements, .. } => elements.iter().collect(),
             Expr::Subscript { array, index, .. } => vec![array, index],
+            Expr::Only { rows, value } => vec![rows, value],
             Expr::Subquery(subquery) => match &subquery.form {
                 Form::Any(comparison) | Form::All(comparison) => vec![comparison],
                 Form::Exists | Form::Scalar | Form::Array => vec![],
@@ -204,6 +211,7 @@ impl Expr {
             Expr::Quantified { left, array, .. } => vec![left, array],
             Expr::Array { elements, .. } => elements.iter_mut().collect(),
             Expr::Subscript { array, index, .. } => vec![array, index],
+            Expr::Only { rows, value } => vec![rows, value],
             Expr::Subquery(subquery) => match &mut subquery.form {
                 Form::Any(comparison) | Form::All(comparison) => vec![comparison],
                 Form::Exists | Form::Scalar | Form::Array => vec![],
@@ -244,6 +252,7 @@ enum Head<'a> {
     Quantified(&'static Operator, bool),
     Array,
     Subscript,
+    Only,
     /// Equal to itself alone.
     Subquery(*const Subquery),
 }
@@ -273,6 +282,7 @@ impl Expr {
             Expr::Quantified { operator, all, .. } => Head::Quantified(operator, *all),
             Expr::Array { .. } => Head::Array,
             Expr::Subscript { .. } => Head::Subscript,
+            Expr::Only { .. } => Head::Only,
             Expr::Subquery(subquery) => Head::Subquery(std::ptr::from_ref(subquery)),
         }
     }

@@ -30,3 +30,12 @@ pub enum Form {
     /// Whether it is true of all rows; NULL if it is false of none and NULL of some; true if there are no rows. `NOT IN` is `<> ALL`.
     All(Expr),
 }
+
+impl Form {
+    pub fn comparison(&self) -> Option<&Expr> {
+        match self {
+            Form::Any(comparison) | Form::All(comparison) => Some(comparison),
+            Form::Exists | Form::Scalar | Form::Array => None,
+        }
+    }
+}

@@ -5,6 +5,7 @@ use super::value::{Value, function, held, together};
 use super::{array, cast, function as functions, operator};
 use crate::bound::{Bound, ColumnId, Expr, How, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
+use crate::function::only;
 use crate::postgres::operators::Operator;
 use crate::session::{self, names};
 use crate::types::Type;
@@ -97,6 +98,10 @@ impl<'a> Expressions<'a> {
             Expr::In { operator, argument, list, negated } => self.one_of(operator, argument, list, *negated),
             Expr::Quantified { operator, left, array, all } => {
                 array::quantified(operator, self.value(left)?, self.value(array)?, *all)
+            }
+            Expr::Only { rows, value } => {
+                let (rows, value) = (self.value(rows)?, self.value(value)?);
+                Ok(Value::new(function(only::NAME)?.call(vec![rows.expr, value.expr]), value.kind))
             }
             Expr::Array { elements, kind } => array::array(self.all(elements)?, *kind, self.zone),
             Expr::Subscript { array, index, kind } => {
