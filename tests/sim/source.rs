@@ -126,11 +126,11 @@ impl Connector for Scripted {
         let at_once = if dice.once_in(2) { few } else { AtOnce::default() };
         let most = [0, 300, usize::MAX][dice.below(3) as usize];
         let reading = Arc::new(Reading {
-            env: start.env,
             wake: start.wake,
             upstream,
             dice,
-            feed: Mutex::new(Feed::new(place)),
+            feed: Mutex::new(Feed::new(place, start.env.limits)),
+            env: start.env,
             aside: Aside::new(at_once),
             most,
             folder: tempfile::tempdir().expect("a folder"),
@@ -322,7 +322,7 @@ impl Reading {
                 return Ok(());
             }
             self.upstream.goes_on(session)?;
-            let mut log = Log::new(table_schema.clone());
+            let mut log = Log::new(table_schema.clone(), self.env.limits);
             for row in rows {
                 let values = row.values();
                 let values = values.iter().enumerate().map(|(column, value)| {
