@@ -155,6 +155,18 @@ impl Connector for Scripted {
 
 struct Running(Arc<Reading>);
 
+impl Running {
+    fn fold_aside(&self, taken: Taken) {
+        let reading = self.0.clone();
+        tokio::spawn(async move {
+            reading.travel().await;
+            let (place, waiting) = (taken.place.lsn, taken.waiting());
+            reading.aside.folded(reading.fold(taken), place, waiting);
+            reading.wake.notify_one();
+        });
+    }
+}
+
 struct Reading {
     env: Env,
     wake: Arc<Notify>,
@@ -366,18 +378,17 @@ impl Source for Running {
         self.0.aside.waiting(|| self.0.feed().waiting())
     }
 
+    fn set_aside(&self) -> bool {
+        let taken = self.0.aside.begin(|| self.0.feed().waiting(), || self.0.feed().take());
+        taken.map(|taken| self.fold_aside(taken)).is_some()
+    }
+
     fn take(&self) -> Option<Batch> {
         match self.0.aside.take(|| self.0.feed().take()) {
             Next::Nothing => None,
             Next::Now(taken) => Some(self.0.fold(taken)),
             Next::Later(taken) => {
-                let reading = self.0.clone();
-                tokio::spawn(async move {
-                    reading.travel().await;
-                    let (place, waiting) = (taken.place.lsn, taken.waiting());
-                    reading.aside.folded(reading.fold(taken), place, waiting);
-                    reading.wake.notify_one();
-                });
+                self.fold_aside(taken);
                 None
             }
             Next::Ready(batch, _) => Some(batch),
