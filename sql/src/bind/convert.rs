@@ -8,7 +8,7 @@ use crate::function::zone::Zone;
 use crate::postgres::casts::Context;
 use crate::postgres::coerce::{common, way};
 use crate::postgres::resolve;
-use crate::postgres::types::{ANY, Oid, UNKNOWN};
+use crate::postgres::types::{ANY, NAME, Oid, UNKNOWN};
 use crate::session::names::folded;
 use crate::types::Type;
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -29,6 +29,8 @@ impl Binder<'_> {
             UNKNOWN => self.known(expr, to)?,
             same if same == to.oid => expr,
             other if way(other, to.oid, context).is_none() => return Ok(None),
+            // What is too long would be cut off.
+            _ if is_name(to.oid) => return not_yet(format!("{from} as {to}")),
             // Floats become numerics of few digits, which are rounded then.
             other if is_float(other) => cast(expr, to.oid.into(), context),
             _ => cast(expr, to, context),
@@ -48,7 +50,14 @@ impl Binder<'_> {
             Expr::Constant { value: None, .. } => Ok(Expr::Constant { value: None, kind: to }),
             Expr::Constant { value: Some(text), .. } => {
                 let Some(kind) = to.held() else { return not_yet(format!("type {to}")) };
-                let value = literal::read(&text, &kind, Zone::parse(&self.settings.timezone)?);
+                let read = match to.oid {
+                    NAME => literal::cut(&text),
+                    oid if is_name(oid) && text.len() > literal::NAME_BYTES => {
+                        return not_yet(format!("this text as {to}"));
+                    }
+                    _ => &text,
+                };
+                let value = literal::read(read, &kind, Zone::parse(&self.settings.timezone)?);
                 let value = value.map_err(|why| position::located(why, self.literals.position(&text)))?;
                 Ok(Expr::Constant { value: Some(value), kind: to.oid.into() })
             }
@@ -175,6 +184,10 @@ pub(super) fn compares(oid: Oid, operator: &str) -> bool {
         Some(element) => compares(element, operator),
         None => oid == UNKNOWN || resolve::operator(operator, Some(oid), oid).is_ok(),
     }
+}
+
+fn is_name(oid: Oid) -> bool {
+    oid.element().unwrap_or(oid) == NAME
 }
 
 fn is_float(oid: Oid) -> bool {

@@ -2,14 +2,16 @@
 //! parts that are bound.
 
 use super::call::{self, Written};
+use super::chain::Chain;
 use super::conditional;
 use super::convert::Placed;
 use super::form::{self, Argument, bare, first_name, is_null};
 use super::group::Groups;
-use super::scope::Scope;
-use super::{Binder, kind, literal, operator, position};
+use super::scope::{Scope, is_function};
+use super::{Binder, chain, information, kind, literal, operator, position};
 use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
+use crate::session::names::folded;
 use crate::types::Type;
 use crate::{stack, stop};
 use datafusion::sql::sqlparser::ast::{
@@ -57,6 +59,7 @@ impl Binder<'_> {
     fn form(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         use ast::Expr as Form;
         match expr {
+            Form::Identifier(name) if is_function(name) => self.word(&folded(name)),
             Form::Identifier(name) => place.scope.column(std::slice::from_ref(name)),
             Form::CompoundIdentifier(names) => place.scope.column(names),
             Form::Nested(inner) => self.expression(inner, place),
@@ -110,7 +113,15 @@ impl Binder<'_> {
                 }
                 _ => not_yet("fields, slices and several subscripts"),
             },
-            Form::Function(function) => self.written_call(&call::written(function)?, place),
+            Form::Function(function) => match (chain::written(function)?, information::word(function)) {
+                (Some(Chain { steps, operands }), _) => {
+                    let operands =
+                        operands.iter().map(|operand| self.expression(operand, place)).collect::<Bound<_>>()?;
+                    self.chained(&steps, operands)
+                }
+                (None, Some(word)) => self.word(&word),
+                (None, None) => self.written_call(&call::written(function)?, place),
+            },
             other => match form::call(other)? {
                 Some(call) => self.formed(call, place),
                 None => self.predicate(other, place),

@@ -10,11 +10,13 @@
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
 //! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
 //! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
-//! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit and written), [`literal`],
-//! [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
+//! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`chain`] (long ones), [`convert`] (casts, implicit and
+//! written), [`literal`], [`session`] (who asks) and [`information`] (what tells of that, and of the time), [`mod@kind`] (types as they are
+//! written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;
+mod chain;
 pub mod common;
 mod conditional;
 pub mod convert;
@@ -23,6 +25,7 @@ pub mod expression;
 mod form;
 pub mod from;
 pub mod group;
+mod information;
 pub mod keys;
 pub mod kind;
 pub mod literal;
@@ -36,6 +39,7 @@ pub mod query;
 pub mod rows;
 pub mod scope;
 pub mod select;
+pub mod session;
 pub mod set;
 mod suggest;
 pub mod targets;
@@ -53,6 +57,7 @@ use entry::Entry;
 use parameter::Parameters;
 use position::Literals;
 use rows::Common;
+use session::Session;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -60,6 +65,11 @@ use std::sync::Arc;
 pub trait Relations {
     /// `Err(NotYet)` of relations that are planned in another way, `Err(Wrong)` of those that there are not.
     fn relation(&self, schema: Option<&str>, name: &str) -> Bound<Relation>;
+
+    /// Of what is bound for one session alone, which sets a time before it is run ([`crate::session::at`]).
+    fn session(&self) -> Option<&Session> {
+        None
+    }
 }
 
 /// A relation that can be read.

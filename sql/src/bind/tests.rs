@@ -125,6 +125,7 @@ fn shown(expr: &Expr) -> String {
             format!("case({operand}{}):{}", all.join(", "), kind_of(*kind))
         }
         Expr::Operand { kind } => format!("operand:{}", kind_of(*kind)),
+        Expr::Chain { first, steps, .. } => format!("chain({}; {})", shown(first), list(steps)),
         Expr::Coalesce { arguments, kind } => format!("coalesce({}):{}", list(arguments), kind_of(*kind)),
         Expr::Extreme { greatest, arguments, kind } => {
             let name = if *greatest { "greatest" } else { "least" };

@@ -48,6 +48,8 @@ impl Kind {
         Some(match self.oid.0 {
             16 => Type::Bool,
             17 => Type::Bytea,
+            // Of 63 bytes at most, which whoever makes one has to see to.
+            19 => Type::Text,
             20 => Type::Int8,
             21 => Type::Int2,
             23 => Type::Int4,
@@ -100,5 +102,6 @@ mod tests {
             assert_eq!(Kind::of(&held).held(), Some(held.clone()), "{held}");
         }
         assert_eq!(Kind::from(Oid(869)).held(), None, "inet");
+        assert_eq!(Kind::from(Oid(19)).held(), Some(Type::Text), "name");
     }
 }
