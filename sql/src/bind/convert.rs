@@ -21,7 +21,7 @@ impl Binder<'_> {
     /// of a row), UNKNOWN parameters become of it. Length and precision of `to` apply. `None` if PostgreSQL has no such conversion there.
     pub fn converted(&mut self, expr: Expr, to: Kind, context: Context) -> Bound<Option<Expr>> {
         if to.oid == ANY {
-            return self.settled(expr).map(Some);
+            return self.any(expr).map(Some);
         }
         let to = held(to)?;
         let from = expr.kind();
@@ -42,6 +42,17 @@ impl Binder<'_> {
     /// UNKNOWN becomes text, all else stays.
     pub fn settled(&mut self, expr: Expr) -> Bound<Expr> {
         if expr.kind().oid == UNKNOWN { self.known(expr, Kind::TEXT) } else { Ok(expr) }
+    }
+
+    /// `expr` where values of any type may be: that tells nothing of a parameter.
+    pub(super) fn any(&mut self, expr: Expr) -> Bound<Expr> {
+        match expr {
+            Expr::Parameter { number, kind: Kind::UNKNOWN } => {
+                self.parameters.leave(number);
+                Ok(expr)
+            }
+            expr => self.settled(expr),
+        }
     }
 
     /// An UNKNOWN constant or parameter as a value of `to`, whose length or precision applies only to NULL.

@@ -150,6 +150,12 @@ impl Binder<'_> {
             Form::ILike { negated, any: false, expr, pattern, escape_char } => {
                 self.like(operator::like(true, *negated), expr, pattern, escape_char.as_ref(), place)
             }
+            Form::Like { negated, any: true, expr, pattern, escape_char: None } => {
+                self.like_any(operator::like(false, *negated), expr, pattern, place)
+            }
+            Form::ILike { negated, any: true, expr, pattern, escape_char: None } => {
+                self.like_any(operator::like(true, *negated), expr, pattern, place)
+            }
             Form::Between { expr, negated, low, high } => self.between(expr, low, high, *negated, place),
             Form::InList { expr, list, negated } => {
                 let value = self.expression(expr, place)?;
@@ -230,6 +236,14 @@ impl Binder<'_> {
             pattern = self.function("like_escape", vec![pattern, escape]).map_err(call::qualified)?;
         }
         self.operation(name, Some(value), pattern)
+    }
+
+    fn like_any(&mut self, name: &str, value: &ast::Expr, patterns: &ast::Expr, place: &mut Place) -> Bound<Expr> {
+        if let ast::Expr::Tuple(_) = patterns {
+            return not_yet("LIKE ANY of a list");
+        }
+        let (value, patterns) = (self.expression(value, place)?, self.expression(patterns, place)?);
+        self.quantified(name, value, patterns, false)
     }
 
     fn between(

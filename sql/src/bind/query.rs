@@ -17,7 +17,7 @@ impl Binder<'_> {
     pub fn whole(&mut self, query: &ast::Query) -> Bound<Query> {
         let Rows { node, items, .. } = self.nested(query)?.sorted();
         let (root, outputs) = self.outputs(node, items)?;
-        Ok(Query { root, outputs, parameters: self.parameters.finish(), columns: self.columns })
+        Ok(Query { root, outputs, parameters: self.parameters.finish()?, columns: self.columns })
     }
 
     fn query(&mut self, query: &ast::Query) -> Bound<Rows> {

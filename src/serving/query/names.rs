@@ -19,6 +19,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use weir_sql::Error;
+use weir_sql::bind::session::Session;
 use weir_sql::bind::{self, Relations};
 use weir_sql::bound::{Bound, not_yet};
 use weir_sql::catalog::{Catalog as _, Relation, RelationId};
@@ -35,8 +36,10 @@ pub struct Names<'a> {
     extra: &'a [(String, Arc<dyn TableProvider>)],
     /// All relations are to be read as they were then.
     past: Option<&'a Past>,
+    session: Option<&'a Session>,
     used: RefCell<Vec<RelationId>>,
     system: Cell<bool>,
+    timed: Cell<bool>,
 }
 
 /// What a relation's name means.
@@ -62,14 +65,27 @@ impl<'a> Names<'a> {
             search_path,
             extra,
             past: None,
+            session: None,
             used: RefCell::default(),
             system: Cell::default(),
+            timed: Cell::default(),
         }
+    }
+
+    /// The binder may tell of `session`, and of the time, which it does not know.
+    pub fn of_session(mut self, session: Option<&'a Session>) -> Self {
+        self.session = session;
+        self
     }
 
     pub fn as_of(mut self, past: Option<&'a Past>) -> Self {
         self.past = past;
         self
+    }
+
+    /// Whether what was bound may call for the time.
+    pub fn is_timed(&self) -> bool {
+        self.timed.get()
     }
 
     /// Relations that were asked for, each once, and whether a system table was.
@@ -162,6 +178,23 @@ impl Relations for Names<'_> {
             Meant::System(_) => not_yet(format!("system table {name}")),
         }
     }
+
+    fn session(&self) -> Option<&Session> {
+        self.timed.set(true);
+        self.session
+    }
+}
+
+/// The schemas of `search_path` that there are, each once.
+pub fn schemas(search_path: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = vec![];
+    for schema in search_path {
+        let is_known = schema == "public" || system::SCHEMAS.contains(&schema.as_str());
+        if is_known && !found.contains(schema) {
+            found.push(schema.clone());
+        }
+    }
+    found
 }
 
 /// For DataFusion's planner.
