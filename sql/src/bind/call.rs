@@ -1,7 +1,7 @@
 //! Calls of functions and aggregates: what is written, and which of PostgreSQL's it means.
 
 use super::kind::held;
-use super::{Binder, position};
+use super::{Binder, internal, position};
 use crate::bound::{Aggregate, Bound, Expr, Kind, Order, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::functions::{self, Function, Volatility};
@@ -324,7 +324,8 @@ impl Binder<'_> {
             Volatility::Stable => !STABLE.contains(&name),
             Volatility::Volatile => true,
         };
-        if depends || function.is_set || name.starts_with("pg_") || name.starts_with("has_") {
+        let is_internal = function.kind == functions::Kind::Function && internal::is_told_by(function);
+        if depends || is_internal || function.is_set || name.starts_with("pg_") || name.starts_with("has_") {
             return not_yet(format!("function {name}"));
         }
         let mut found = Vec::with_capacity(arguments.len());

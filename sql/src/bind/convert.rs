@@ -1,14 +1,14 @@
 //! Casts: those that nobody writes, and those that are written; the type that several values have together.
 
 use super::kind::held;
-use super::{Binder, literal, position};
+use super::{Binder, internal, literal, position};
 use crate::bound::{Bound, Expr, How, Kind, Unbound, not_yet};
 use crate::error::Error;
 use crate::function::zone::Zone;
 use crate::postgres::casts::Context;
 use crate::postgres::coerce::{common, way};
 use crate::postgres::resolve;
-use crate::postgres::types::{ANY, NAME, Oid, UNKNOWN};
+use crate::postgres::types::{ANY, Oid, UNKNOWN};
 use crate::session::names::folded;
 use crate::types::Type;
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -29,8 +29,10 @@ impl Binder<'_> {
             UNKNOWN => self.known(expr, to)?,
             same if same == to.oid => expr,
             other if way(other, to.oid, context).is_none() => return Ok(None),
-            // What is too long would be cut off.
-            _ if is_name(to.oid) => return not_yet(format!("{from} as {to}")),
+            other if !internal::converts(other, to.oid) => match internal::number(&expr, to.oid) {
+                Some(number) => number,
+                None => return not_yet(format!("{from} as {to}")),
+            },
             // Floats become numerics of few digits, which are rounded then.
             other if is_float(other) => cast(expr, to.oid.into(), context),
             _ => cast(expr, to, context),
@@ -61,17 +63,14 @@ impl Binder<'_> {
             Expr::Constant { value: None, .. } => Ok(Expr::Constant { value: None, kind: to }),
             Expr::Constant { value: Some(text), .. } => {
                 let Some(kind) = to.held() else { return not_yet(format!("type {to}")) };
-                let read = match to.oid {
-                    NAME => literal::cut(&text),
-                    oid if is_name(oid) && text.len() > literal::NAME_BYTES => {
-                        return not_yet(format!("this text as {to}"));
-                    }
-                    _ => &text,
+                let value = match internal::read(&text, to.oid)? {
+                    Some(value) => Ok(value),
+                    None => literal::read(&text, &kind, Zone::parse(&self.settings.timezone)?),
                 };
-                let value = literal::read(read, &kind, Zone::parse(&self.settings.timezone)?);
                 let value = value.map_err(|why| position::located(why, self.literals.position(&text)))?;
                 Ok(Expr::Constant { value: Some(value), kind: to.oid.into() })
             }
+            Expr::Parameter { number, .. } if !internal::stands_for(to.oid) => not_yet(format!("${number} as {to}")),
             Expr::Parameter { number, .. } => {
                 self.parameters.stand_for(number, to.oid)?;
                 Ok(Expr::Parameter { number, kind: to.oid.into() })
@@ -195,10 +194,6 @@ pub(super) fn compares(oid: Oid, operator: &str) -> bool {
         Some(element) => compares(element, operator),
         None => oid == UNKNOWN || resolve::operator(operator, Some(oid), oid).is_ok(),
     }
-}
-
-fn is_name(oid: Oid) -> bool {
-    oid.element().unwrap_or(oid) == NAME
 }
 
 fn is_float(oid: Oid) -> bool {

@@ -129,14 +129,6 @@ pub fn amount(written: &Interval) -> Bound<String> {
     }
 }
 
-/// As long as a name can be.
-pub const NAME_BYTES: usize = 63;
-
-/// `text` as a name: what is too long is cut off, between two characters.
-pub fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(NAME_BYTES)]
-}
-
 /// `text` as a value of `kind`, without length or precision, in the form in which it is printed, moments in UTC. Errors: 22P02 and 22003
 /// where PostgreSQL has them for certain, else NotYet: it reads forms that are not read here, some by the clock.
 pub fn read(text: &str, kind: &Type, zone: Zone) -> Bound<Arc<str>> {

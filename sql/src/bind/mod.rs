@@ -12,7 +12,7 @@
 //! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
 //! words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`chain`] (long ones), [`convert`] (casts, implicit and
 //! written), [`literal`], [`session`] (who asks) and [`information`] (what tells of that, and of the time), [`mod@kind`] (types as they are
-//! written), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
+//! written) and [`internal`] (those of the catalogs), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;
@@ -26,6 +26,7 @@ mod form;
 pub mod from;
 pub mod group;
 mod information;
+mod internal;
 pub mod keys;
 pub mod kind;
 pub mod literal;

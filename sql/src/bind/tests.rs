@@ -215,7 +215,8 @@ fn literals_that_cannot_be_read_are_told_where_they_are() {
         ("'31/12/2024'::date", "not yet: this text as date"),
         ("'x'::foo", "42704 type \"foo\" does not exist at 6"),
         ("'x'::inet", "not yet: type inet"),
-        ("'x'::\"char\"", "not yet: type \"char\""),
+        ("'x'::\"char\"", "'x':char"),
+        ("'xy'::\"char\"", "not yet: this text as \"char\""),
         ("'a'::varchar(0)", "not yet: type varchar(0)"),
         ("1::date", "42846 cannot cast type integer to date"),
     ]);

@@ -5,7 +5,8 @@ use super::relation::Table;
 use super::system::SystemTable;
 use super::time_travel::{self, Past};
 use crate::catalog::{Catalog, Object, system};
-use arrow::datatypes::{DataType, SchemaRef};
+use crate::serving::value::WireType;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
@@ -21,8 +22,9 @@ use std::sync::Arc;
 use weir_sql::Error;
 use weir_sql::bind::session::Session;
 use weir_sql::bind::{self, Relations};
-use weir_sql::bound::{Bound, not_yet};
+use weir_sql::bound::{Bound, Kind, Table as Source, not_yet};
 use weir_sql::catalog::{Catalog as _, Relation, RelationId};
+use weir_sql::postgres::types::OIDVECTOR;
 
 pub use weir_sql::bind::scope::DATABASE;
 
@@ -169,19 +171,33 @@ impl<'a> Names<'a> {
     }
 }
 
-/// For the binder: it does not know tables that are made for a statement, nor system tables and what their types are.
+/// For the binder, which does not know tables that are made for a statement.
 impl Relations for Names<'_> {
     fn relation(&self, schema: Option<&str>, name: &str) -> Bound<bind::Relation> {
         match self.meant(schema, name)? {
             Meant::Relation(relation) => Ok(bind::Relation::of(&relation, provider_as_source(self.table(&relation)))),
             Meant::Extra(_) => not_yet(format!("table {name} of this statement")),
-            Meant::System(_) => not_yet(format!("system table {name}")),
+            Meant::System(table) => {
+                let provider = self.system(table);
+                let schema = provider.schema();
+                let columns = schema.fields().iter().map(|field| Ok((field.name().clone(), told(field)?)));
+                let (name, columns) = (table.name.to_string(), columns.collect::<Bound<_>>()?);
+                Ok(bind::Relation { name, columns, key: None, table: Source(provider_as_source(provider)) })
+            }
         }
     }
 
     fn session(&self) -> Option<&Session> {
         self.timed.set(true);
         self.session
+    }
+}
+
+/// The type of a system table's column. Vectors are arrays here: of which kind they are, and where they begin, is not known of them.
+fn told(field: &Field) -> Bound<Kind> {
+    match field.data_type() {
+        DataType::List(element) if element.data_type().is_integer() => Ok(OIDVECTOR.into()),
+        _ => Ok(WireType::of(field)?.told),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Words and functions that tell of the session and of the time; names as a type.
+//! Words and functions that tell of the session and of the time; types of the catalogs.
 
 use super::{Nothing, told_by};
 use crate::bind::session::Session;
@@ -77,7 +77,7 @@ fn a_time_is_called_for() {
 }
 
 #[test]
-fn names_are_texts_of_some_length() {
+fn types_of_the_catalogs_are_held_as_others() {
     let long = "x".repeat(70);
     let cut = "x".repeat(63);
     check(
@@ -97,6 +97,31 @@ fn names_are_texts_of_some_length() {
             ("upper(current_user)", "upper('ann':name->text):text"),
             ("current_user like 'a%'", "('ann':name ~~ 'a%':text):bool"),
             ("coalesce(current_user, 'x')", "coalesce('ann':name, 'x':name):name"),
+            ("'5'::oid", "'5':oid"),
+            ("5::oid", "'5':oid"),
+            ("5 = 6::oid", "('5':oid = '6':oid):bool"),
+            ("7::oid in (1, 2, '3')", "('7':oid in '1':oid, '2':oid, '3':oid)"),
+            ("7::oid = any('{1,2}')", "('7':oid = any '{1,2}':_oid)"),
+            ("7::oid + 1", "42883 operator does not exist: oid + integer"),
+            ("7::oid::text || 'a'", "('7':oid::text || 'a':text):text"),
+            ("null::int::oid", "null:oid"),
+            ("'-1'::oid", "not yet: this text as oid"),
+            ("(-1)::oid", "not yet: integer as oid"),
+            ("7::oid::int", "not yet: oid as integer"),
+            ("'r'::\"char\" = 'v'", "('r':char = 'v':char):bool"),
+            ("'r'::\"char\" in ('v', '')", "('r':char in 'v':char, '':char)"),
+            ("'r'::\"char\" = any(array['r', 'v'])", "('r':char->text = any array('r':text, 'v':text):_text)"),
+            (
+                "case 'r'::\"char\" when 'v' then 'view' end",
+                "case('r':char (operand:char = 'v':char):bool ? 'view':text):text",
+            ),
+            ("coalesce('r'::\"char\", 'table')", "not yet: this text as \"char\""),
+            ("name('a'::text)", "not yet: function name"),
+            ("int8(7::oid)", "not yet: function int8"),
+            ("text(current_user)", "text('ann':name):text"),
+            ("max(7::oid)", "#1; #1 = max('7':oid)"),
+            ("'r'::\"char\"::int", "not yet: \"char\" as integer"),
+            ("'r'::\"char\" || 1", "('r':char->text || '1':int4):text"),
             ("'public' = any(current_schemas(true))", "('public':name = any '{pg_catalog}':_name)"),
         ],
     );

@@ -3,16 +3,25 @@
 use super::{ROWS, rows, settings, table};
 use crate::bind::session::Session;
 use crate::bind::{Relation, Relations, query};
-use crate::bound::{Bound, Kind, Unbound};
+use crate::bound::{Bound, Kind, Table, Unbound};
 use crate::error::Error;
+use crate::postgres::types::Oid;
 use crate::statement::{Statement, parse};
+use crate::types::{TYPE_KEY, Type};
 use crate::{logical, session};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+use datafusion::datasource::{MemTable, provider_as_source};
+use std::sync::Arc;
 
 /// `t`, and who asks for it.
 struct Asked(Session);
 
 impl Relations for Asked {
     fn relation(&self, _: Option<&str>, name: &str) -> Bound<Relation> {
+        if name == "catalog" {
+            return catalog();
+        }
         let columns = ROWS.iter().map(|(name, kind, _)| (name.to_string(), Kind::of(kind))).collect();
         Ok(Relation { name: name.into(), columns, key: None, table: table()? })
     }
@@ -22,10 +31,29 @@ impl Relations for Asked {
     }
 }
 
+/// As system tables are.
+fn catalog() -> Bound<Relation> {
+    let columns = [("oid", "oid", Type::Int8), ("relname", "name", Type::Text), ("relkind", "\"char\"", Type::Text)];
+    let field = |(name, mark, kind): &(&str, &str, Type)| {
+        kind.field(name, true).with_metadata([(TYPE_KEY.to_string(), mark.to_string())].into())
+    };
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let rows: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(16_384), None])),
+        Arc::new(StringArray::from(vec![Some("abc"), Some("b"), Some("Tab"), None])),
+        Arc::new(StringArray::from(vec![Some("r"), Some("v"), Some(""), None])),
+    ];
+    let batch = RecordBatch::try_new(schema.clone(), rows).map_err(|error| Error::internal(error.to_string()))?;
+    let table = MemTable::try_new(schema, vec![vec![batch]]).map_err(Error::from)?;
+    let columns = columns.iter().zip([26, 19, 18]).map(|((name, ..), oid)| (name.to_string(), Kind::from(Oid(oid))));
+    let table = Table(provider_as_source(Arc::new(table)));
+    Ok(Relation { name: "catalog".into(), columns: columns.collect(), key: None, table })
+}
+
 fn answer(sql: &str, now: i64) -> Bound<String> {
     let parsed = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")).remove(0);
     let Statement::Query(tree) = parsed.statement else { panic!("{sql} is a query") };
-    let asked = Asked(Session { user: "ann".into(), pid: 7, version: "PostgreSQL", schemas: vec![] });
+    let asked = Asked(Session { user: "ann".into(), pid: 7, version: "PostgreSQL", schemas: vec!["public".into()] });
     let bound = query(&tree, &[], &asked, &settings("UTC"))?;
     let mut planned = logical::plan(&bound, "UTC")?;
     planned.plan = session::at(planned.plan, now).map_err(Error::from)?;
