@@ -5,13 +5,13 @@ use super::arguments::Arguments;
 use super::prepared::{Kept, Prepared};
 use super::query::run::Rows;
 use super::query::time_travel::{self, Past};
-use super::query::{Ground, Planned, Planner, rewrite, template};
+use super::query::{Ground, Planned, Planner, names, rewrite, template};
 use super::session::Session;
 use super::variable::VERSION;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
-use weir_sql::bind::Statement;
 use weir_sql::bind::written::Slot;
+use weir_sql::bind::{Statement, session};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -24,7 +24,9 @@ impl Session {
         let (server, settings) = (&self.server, self.variables.settings());
         let session = server.handle.sessions.of(&settings);
         let ground = Ground::new(session, now, self.catalog(), server.config.functions.clone());
-        Ok(Planner::new(ground, settings, server.config.pool.clone()))
+        let schemas = names::schemas(&settings.search_path);
+        let asks = session::Session { user: self.user.clone(), pid: self.pid, version: VERSION, schemas };
+        Ok(Planner::new(ground, settings, server.config.pool.clone()).of_session(asks))
     }
 
     /// Brings a query into the form that DataFusion's planner reads. Its tables are read as they are: [`Session::read`] reads the past,

@@ -2,13 +2,15 @@
 //! parts that are bound.
 
 use super::call::{self, Written};
+use super::chain::Chain;
 use super::conditional;
 use super::convert::Placed;
 use super::form::{self, Argument, bare, is_null};
 use super::group::Groups;
-use super::scope::Scope;
-use super::{Binder, kind, literal, operator, position, subquery};
+use super::scope::{Scope, is_function};
+use super::{Binder, chain, information, kind, literal, operator, position, subquery};
 use crate::bound::{Bound, Expr, Kind, Test, not_yet};
+use crate::session::names::folded;
 use crate::types::Type;
 use crate::{stack, stop};
 use datafusion::sql::sqlparser::ast::{
@@ -49,6 +51,7 @@ impl Binder<'_> {
     fn form(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         use ast::Expr as Form;
         match expr {
+            Form::Identifier(name) if is_function(name) => self.word(&folded(name)),
             Form::Identifier(name) => self.named(std::slice::from_ref(name), place.scope),
             Form::CompoundIdentifier(names) => self.named(names, place.scope),
             Form::Nested(inner) => self.expression(inner, place),
@@ -104,7 +107,7 @@ impl Binder<'_> {
             },
             Form::Function(function) => match subquery::array(function) {
                 Some((query, position)) => self.collected(query, position, place.scope),
-                None => self.written_call(&call::written(function)?, place),
+                None => self.written_function(function, place),
             },
             other => match form::call(other)? {
                 Some(call) => self.formed(call, place),
@@ -133,6 +136,12 @@ impl Binder<'_> {
             }
             Form::ILike { negated, any: false, expr, pattern, escape_char } => {
                 self.like(operator::like(true, *negated), expr, pattern, escape_char.as_ref(), place)
+            }
+            Form::Like { negated, any: true, expr, pattern, escape_char: None } => {
+                self.like_any(operator::like(false, *negated), expr, pattern, place)
+            }
+            Form::ILike { negated, any: true, expr, pattern, escape_char: None } => {
+                self.like_any(operator::like(true, *negated), expr, pattern, place)
             }
             Form::Between { expr, negated, low, high } => self.between(expr, low, high, *negated, place),
             Form::InList { expr, list, negated } => {
@@ -256,6 +265,14 @@ impl Binder<'_> {
         self.operation(name, Some(value), pattern)
     }
 
+    fn like_any(&mut self, name: &str, value: &ast::Expr, patterns: &ast::Expr, place: &mut Place) -> Bound<Expr> {
+        if let ast::Expr::Tuple(_) = patterns {
+            return not_yet("LIKE ANY of a list");
+        }
+        let (value, patterns) = (self.expression(value, place)?, self.expression(patterns, place)?);
+        self.quantified(name, value, patterns, false)
+    }
+
     fn between(
         &mut self,
         value: &ast::Expr,
@@ -354,6 +371,17 @@ impl Binder<'_> {
         }
         let called = self.function(call.name, arguments);
         called.map_err(|why| if call.is_plain { why } else { call::qualified(why) })
+    }
+
+    fn written_function(&mut self, function: &ast::Function, place: &mut Place) -> Bound<Expr> {
+        if let Some(Chain { steps, operands }) = chain::written(function)? {
+            let operands = operands.iter().map(|operand| self.expression(operand, place)).collect::<Bound<_>>()?;
+            return self.chained(&steps, operands);
+        }
+        match information::word(function) {
+            Some(word) => self.word(&word),
+            None => self.written_call(&call::written(function)?, place),
+        }
     }
 
     fn written_call(&mut self, written: &Written, place: &mut Place) -> Bound<Expr> {

@@ -8,14 +8,16 @@
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
 //! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
-//! [`values`] (VALUES), [`written`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
-//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`subquery`] (queries in them),
-//! [`form`] (calls that grammar has words for), [`call`], [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
-//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it
-//! stands).
+//! [`values`] (VALUES), [`written`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses
+//! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
+//! [`expression`] (expressions), [`subquery`] (queries in them), [`form`] (calls that grammar has words for), [`call`], [`conditional`]
+//! (CASE and its like), [`operator`], [`chain`] (long ones), [`convert`] (casts, implicit and written), [`literal`], [`session`] (who asks)
+//! and [`information`] (what tells of that, and of the time), [`mod@kind`] (types as they are written) and [`internal`] (those of the
+//! catalogs), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;
+mod chain;
 pub mod common;
 mod conditional;
 pub mod convert;
@@ -24,6 +26,8 @@ pub mod expression;
 mod form;
 pub mod from;
 pub mod group;
+mod information;
+mod internal;
 pub mod keys;
 pub mod kind;
 pub mod literal;
@@ -37,6 +41,7 @@ pub mod query;
 pub mod rows;
 pub mod scope;
 pub mod select;
+pub mod session;
 pub mod set;
 mod subquery;
 mod suggest;
@@ -57,6 +62,7 @@ use parameter::Parameters;
 use position::Literals;
 use rows::Common;
 use scope::Scope;
+use session::Session;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +72,11 @@ use written::{Slot, Slots};
 pub trait Relations {
     /// `Err(NotYet)` of relations that are planned in another way, `Err(Wrong)` of those that there are not.
     fn relation(&self, schema: Option<&str>, name: &str) -> Bound<Relation>;
+
+    /// Of what is bound for one session alone, which sets a time before it is run ([`crate::session::at`]).
+    fn session(&self) -> Option<&Session> {
+        None
+    }
 }
 
 /// A relation that can be read.

@@ -4,16 +4,19 @@ use super::Binder;
 use super::convert::relabelled;
 use super::kind::held;
 use super::scope::Scope;
-use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
+use crate::bound::{Bound, Expr, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::casts::Context;
 use crate::postgres::coerce::{common, fits};
+use crate::postgres::operators::Operator;
 use crate::postgres::resolve::{self, Applied};
 use crate::postgres::types::{BOOL, Oid, UNKNOWN};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, UnaryOperator};
 
 /// Parts of an expression that is evaluated more than once, at most: copies of copies would be without end.
 const COPIED: usize = 1_000;
+/// Operators of which there is one for whole arrays.
+const COMPARISONS: &[&str] = &["=", "<>", "<", "<=", ">", ">="];
 /// Parts that all copies of an expression may have together.
 pub const COPIES: usize = 5_000;
 
@@ -39,11 +42,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn null_test(&mut self, argument: Expr, negated: bool) -> Bound<Expr> {
-        // PostgreSQL wants it to be of a type by other uses.
-        if let Expr::Parameter { number, kind: Kind::UNKNOWN } = argument {
-            return not_yet(format!("${number} IS NULL"));
-        }
-        let argument = Box::new(self.settled(argument)?);
+        let argument = Box::new(self.any(argument)?);
         Ok(Expr::Is { argument, what: Test::Null, negated })
     }
 
@@ -84,6 +83,11 @@ impl Binder<'_> {
         };
         let Some(to_array) = to_array else { return not_yet("an array of arrays") };
         let (left, array) = (self.operand(left, to_left)?, self.operand(array, to_array)?);
+        if !COMPARISONS.contains(&name)
+            && let Expr::Array { elements, .. } = array
+        {
+            return spread(operator, left, elements, all);
+        }
         Ok(Expr::Quantified { operator, left: Box::new(left), array: Box::new(array), all })
     }
 
@@ -139,6 +143,22 @@ impl Binder<'_> {
         let argument = Box::new(self.operand(left, to_left)?);
         Ok(Expr::In { operator, argument, list, negated })
     }
+}
+
+/// `left operator ANY` of what an array is made of, or ALL: one by one.
+fn spread(operator: &'static Operator, left: Expr, elements: Vec<Expr>, all: bool) -> Bound<Expr> {
+    let is_copied = elements.len() > 1 && (is_large(&left) || is_long(&left, elements.len()));
+    let is_one_of = |element: &Expr| element.kind().oid.element().is_none();
+    if is_copied || elements.is_empty() || !elements.iter().all(is_one_of) {
+        return not_yet(format!("{} {}", operator.name, if all { "ALL" } else { "ANY" }));
+    }
+    let test = |element| Expr::Operation { operator, operands: vec![left.clone(), element], kind: BOOL.into() };
+    let mut tests: Vec<Expr> = elements.into_iter().map(test).collect();
+    Ok(match (tests.len(), all) {
+        (1, _) => tests.remove(0),
+        (_, true) => Expr::And(tests),
+        (_, false) => Expr::Or(tests),
+    })
 }
 
 fn oid(expr: &Expr) -> Oid {

@@ -22,7 +22,7 @@ impl Binder<'_> {
     /// A statement that shows `items`, over the columns of `node`.
     pub fn finished(&mut self, node: Node, items: Vec<Item>) -> Bound<Query> {
         let (root, outputs) = self.outputs(node, items)?;
-        Ok(Query { root, outputs, parameters: self.parameters.finish(), columns: self.columns })
+        Ok(Query { root, outputs, parameters: self.parameters.finish()?, columns: self.columns })
     }
 
     fn query(&mut self, query: &ast::Query) -> Bound<Rows> {

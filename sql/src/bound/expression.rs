@@ -40,6 +40,12 @@ pub enum Expr {
         kind: Kind,
         how: How,
     },
+    /// A long chain of operators: `first`, and each of `steps` of the value so far, which it names as [`Expr::Operand`].
+    Chain {
+        first: Box<Expr>,
+        steps: Vec<Expr>,
+        kind: Kind,
+    },
     /// Two or more.
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -64,7 +70,7 @@ pub enum Expr {
         otherwise: Option<Box<Expr>>,
         kind: Kind,
     },
-    /// The operand of the innermost CASE around it.
+    /// The operand of the innermost CASE around it, or the value so far in a chain.
     Operand {
         kind: Kind,
     },
@@ -144,6 +150,7 @@ impl Expr {
             | Expr::Call { kind, .. }
             | Expr::Operation { kind, .. }
             | Expr::Cast { kind, .. }
+            | Expr::Chain { kind, .. }
             | Expr::Case { kind, .. }
             | Expr::Operand { kind }
             | Expr::Coalesce { kind, .. }
@@ -172,6 +179,7 @@ impl Expr {
             }
             Expr::Operation { operands, .. } | Expr::And(operands) | Expr::Or(operands) => operands.iter().collect(),
             Expr::Cast { argument, .. } | Expr::Is { argument, .. } => vec![argument],
+            Expr::Chain { first, steps, .. } => std::iter::once(first.as_ref()).chain(steps).collect(),
             Expr::Not(argument) => vec![argument],
             Expr::Distinct { left, right, .. } | Expr::NullIf { left, right, .. } => vec![left, right],
             Expr::Case { operand, pairs, otherwise, .. } => {
@@ -201,6 +209,7 @@ impl Expr {
                 operands.iter_mut().collect()
             }
             Expr::Cast { argument, .. } | Expr::Is { argument, .. } => vec![argument],
+            Expr::Chain { first, steps, .. } => std::iter::once(first.as_mut()).chain(steps).collect(),
             Expr::Not(argument) => vec![argument],
             Expr::Distinct { left, right, .. } | Expr::NullIf { left, right, .. } => vec![left, right],
             Expr::Case { operand, pairs, otherwise, .. } => {
@@ -235,6 +244,7 @@ enum Head<'a> {
     Operation(&'static Operator),
     /// Who wrote a cast makes a difference only to a length: what is too long is cut off, or an error.
     Cast(Option<How>),
+    Chain,
     And,
     Or,
     Not,
@@ -266,6 +276,7 @@ impl Expr {
             Expr::Call { function, .. } => Head::Call(function),
             Expr::Operation { operator, .. } => Head::Operation(operator),
             Expr::Cast { kind, how, .. } => Head::Cast((kind.modifier >= 0).then_some(*how)),
+            Expr::Chain { .. } => Head::Chain,
             Expr::And(_) => Head::And,
             Expr::Or(_) => Head::Or,
             Expr::Not(_) => Head::Not,

@@ -10,11 +10,13 @@
 //! Whatever Weir has no code for, or code that means something else, is `NotYet`, and names what it is.
 //!
 //! In reading order: this file, [`node`] (what gives rows), [`group`], [`set`], [`rows`], [`needed`] (what is carried along),
-//! [`expression`], [`operator`], [`function`], [`aggregate`], [`array`], [`cast`], [`constant`], [`value`].
+//! [`expression`], [`operator`], [`function`], [`chain`], [`aggregate`], [`array`], [`cast`], [`constant`],
+//! [`value`].
 
 mod aggregate;
 mod array;
 mod cast;
+mod chain;
 mod constant;
 mod expression;
 mod function;

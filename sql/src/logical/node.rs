@@ -258,13 +258,10 @@ impl Nodes<'_> {
                 let sides = sides.collect::<Bound<Vec<Side>>>()?;
                 set::union(sides, all, results, &mut self.columns, self.zone)
             }
-            (Set::Intersect | Set::Except, true) => {
-                not_yet(if set == Set::Except { "EXCEPT ALL" } else { "INTERSECT ALL" })
-            }
-            (Set::Intersect | Set::Except, false) => {
+            (Set::Intersect | Set::Except, all) => {
                 let Node::Combine { left, right, .. } = node else { return not_yet("a set operation") };
                 let sides = [self.side(&left.0, &left.1)?, self.side(&right.0, &right.1)?];
-                set::matched(sides, set == Set::Intersect, results, &mut self.columns, self.zone)
+                set::matched(sides, (set == Set::Intersect, all), results, &mut self.columns, self.zone)
             }
         }
     }

@@ -21,6 +21,7 @@ mod calls;
 mod expressions;
 mod groups;
 mod queries;
+mod written;
 
 /// A row each of the columns of `t`; ∅ is NULL.
 const ROWS: &[(&str, Type, [Option<&str>; 3])] = &[

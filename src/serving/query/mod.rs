@@ -46,6 +46,7 @@ use std::sync::Arc;
 use time_travel::Past;
 use tracing::debug;
 use weir_sql::bind::Statement;
+use weir_sql::bind::session::Session;
 use weir_sql::bound::Unbound;
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
@@ -67,6 +68,8 @@ pub struct Planner {
     settings: Settings,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
     past: Option<Arc<Past>>,
+    /// Who asks; `None`: nothing that is bound may tell of it.
+    session: Option<Arc<Session>>,
     pool: Pool,
 }
 
@@ -97,6 +100,8 @@ pub struct Planned {
     pub relations: Vec<RelationId>,
     /// Whether it reads system tables.
     pub system: bool,
+    /// Whether it is to be told the time when it is run ([`weir_sql::session::at`]).
+    pub timed: bool,
 }
 
 impl Planned {
@@ -109,12 +114,18 @@ impl Planned {
 impl Planner {
     /// It works on the threads of `pool`. `settings`: those that the ground's session is of.
     pub fn new(ground: Ground, settings: Settings, pool: Pool) -> Self {
-        Self { ground: Arc::new(ground), settings, extra: vec![], past: None, pool }
+        Self { ground: Arc::new(ground), settings, extra: vec![], past: None, session: None, pool }
     }
 
     /// Lets the statement read `table` by `name`.
     pub fn with_table(mut self, name: &str, table: Arc<dyn TableProvider>) -> Self {
         self.extra.push((name.to_string(), table));
+        self
+    }
+
+    /// What is bound may tell of `session`, and is told the time when it is run.
+    pub fn of_session(mut self, session: Session) -> Self {
+        self.session = Some(Arc::new(session));
         self
     }
 
@@ -188,8 +199,9 @@ impl Planner {
         let names = self.names();
         match settled(statement, declared, &names, &self.settings, waited) {
             Ok(Settled { plan, columns, parameters }) => {
+                let timed = names.is_timed();
                 let (relations, system) = names.used();
-                Ok(Some(Planned { plan, columns: Some(columns), parameters, relations, system }))
+                Ok(Some(Planned { plan, columns: Some(columns), parameters, relations, system, timed }))
             }
             Err(Unbound::NotYet(construct)) => {
                 debug!(%construct, "planned by DataFusion's planner");
@@ -224,7 +236,7 @@ impl Planner {
     fn names(&self) -> Names<'_> {
         let Ground { session, catalog, functions } = &*self.ground;
         let names = Names::new(session, catalog, functions, &self.settings.search_path, &self.extra);
-        names.as_of(self.past.as_deref())
+        names.as_of(self.past.as_deref()).of_session(self.session.as_deref())
     }
 
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
@@ -240,7 +252,7 @@ impl Planner {
             .map_err(failure)?;
         let (relations, system) = names.used();
         let parameters = parameters.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect();
-        Ok(Planned { plan, columns: None, parameters, relations, system })
+        Ok(Planned { plan, columns: None, parameters, relations, system, timed: false })
     }
 
     fn options(&self) -> ParserOptions {
