@@ -14,6 +14,7 @@ use weir_storage::arrangement::{Arrangement, Kind, Spec};
 use weir_storage::delta::Delta;
 use weir_storage::epoch::Epoch;
 use weir_storage::key::Keys;
+use weir_storage::limits::Limits;
 
 /// Rows of one delta, as the host makes them.
 const BATCH: usize = 8192;
@@ -50,7 +51,7 @@ fn measure(name: &str, kind: Kind, rows: usize, key: impl Fn(i64) -> i64 + Copy,
     let mut random = StdRng::seed_from_u64(7);
     let mut order: Vec<i64> = (0..rows as i64).collect();
     order.shuffle(&mut random);
-    let arrangement = Arrangement::new(Spec { kind, schema: schema(), key: vec![0] });
+    let arrangement = Arrangement::new(Spec { kind, schema: schema(), key: vec![0] }, Limits::default());
     let mut epoch = Epoch::ZERO;
     let mut apply = |rows: &[i64], weight: i64| {
         let deltas: Vec<_> = rows.chunks(BATCH).map(|rows| Delta::uniform(batch(rows, key), weight)).collect();

@@ -149,6 +149,7 @@ async fn run(options: &Options, background: &Runtime) -> Result<()> {
         limits: Limits {
             checkpoint_interval: options.checkpoint_interval,
             in_flight: options.max_in_flight_epochs.into(),
+            ..Limits::default()
         },
         keeper,
         spill: spill.path().to_path_buf(),

@@ -6,7 +6,7 @@ use sqllogictest::{DefaultColumnType, Record, StatementExpect, parse_file};
 use std::path::Path;
 use tokio_postgres::error::ErrorPosition;
 
-const SCRIPTS: [&str; 2] = ["bind_errors", "bind_errors_18"];
+const SCRIPTS: [&str; 3] = ["bind_errors", "bind_errors_18", "bind_errors_written"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_queries_are_told_as_postgresql_tells_them() {

@@ -42,7 +42,7 @@ fn read(run: &[u8], schema: &SchemaRef, rows: u64) {
     };
     let Ok(reader) = Reader::open(&named, schema, Bytes::copy_from_slice(run)) else { return };
     reader.vnodes();
-    let parts = reader.parts(Kind::Bag, 1).into_iter().map(|part| reader.entries(part));
+    let parts = reader.parts(Kind::Bag, 1, 1).into_iter().map(|part| reader.entries(part));
     let Ok(parts) = parts.collect::<Result<Vec<_>, _>>() else { return };
     let entries: Vec<_> = parts.into_iter().flatten().collect();
     let read: usize = entries.iter().map(|entry| entry.delta.len()).sum();

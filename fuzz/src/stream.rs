@@ -12,6 +12,7 @@ use weir::connector::postgres::log::Log;
 use weir::connector::postgres::lsn::Lsn;
 use weir::connector::postgres::rows::Line;
 use weir::connector::segment::Op;
+use weir_storage::Limits;
 
 /// Builders of a table's columns begin with room for a thousand values each, and every few changes may be in a log of their own.
 pub const TARGET: Target = Target { name: "stream", bound: Bound { constant: 8 << 20, factor: 16 << 10 }, seeds, run };
@@ -87,7 +88,7 @@ impl World {
     /// As the reader of a copy does.
     fn copy(&mut self, attempt: Attempt, lines: &[u8]) {
         let Some((_, table_schema)) = self.feed.subscription(attempt) else { return };
-        let (mut log, mut line) = (Log::new(table_schema.clone()), Line::default());
+        let (mut log, mut line) = (Log::new(table_schema.clone(), Limits::default()), Line::default());
         for text in lines.split_inclusive(|&c| c == b'\n') {
             if !line.read(text) || line.values(text).len() != table_schema.kinds.len() {
                 return;

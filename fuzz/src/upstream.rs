@@ -6,6 +6,7 @@ use weir::connector::postgres::lsn::{Lsn, Place};
 use weir::connector::postgres::table_schema::{Attribute, Details};
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
+use weir_storage::Limits;
 
 /// With a key and the copy complete.
 const LIVE: RelationId = RelationId(1);
@@ -20,7 +21,7 @@ pub fn table(which: usize) -> RelationId {
 
 /// Follows the three tables from 0/100 on.
 pub fn feed() -> Feed {
-    let mut feed = Feed::new(Place { system_id: "1".into(), timeline: 1, lsn: Lsn(0x100) });
+    let mut feed = Feed::new(Place { system_id: "1".into(), timeline: 1, lsn: Lsn(0x100) }, Limits::default());
     let first = || vec![("id", Type::Int4, 23), ("body", Type::Text, 25), ("n", Type::Numeric(None), 1700)];
     let third =
         vec![("a", Type::Text, 25), ("b", Type::Timestamp, 1114), ("c", Type::Array(Box::new(Type::Int4)), 1007)];

@@ -15,6 +15,7 @@ use weir::connector::postgres::value::Builder;
 use weir::connector::segment::Op;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
+use weir_storage::Limits;
 
 /// Builders of all types begin with room for a thousand values.
 pub const TARGET: Target = Target { name: "value", bound: Bound { constant: 2 << 20, factor: 128 }, seeds, run };
@@ -90,7 +91,7 @@ fn line(text: &[u8]) {
         details: serde_json::Value::Null,
     };
     let table_schema = Arc::new(TableSchema::new(&table));
-    let mut log = Log::new(table_schema.clone());
+    let mut log = Log::new(table_schema.clone(), Limits::default());
     let mut reader = Line::default();
     let mut rows = 0;
     for line in text.split_inclusive(|&c| c == b'\n') {

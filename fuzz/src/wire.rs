@@ -26,7 +26,7 @@ use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
 use weir_storage::arrangement::{Arrangement, Kind, Spec};
 use weir_storage::env::Random;
-use weir_storage::{Delta, Env, Epoch};
+use weir_storage::{Delta, Env, Epoch, Limits};
 
 /// A session and its planner take megabytes; a statement's tree as the parser's own target has it.
 pub const TARGET: Target = Target { name: "wire", bound: Bound { constant: 64 << 20, factor: 16 << 10 }, seeds, run };
@@ -124,8 +124,9 @@ fn handle() -> Handle {
     catalog.objects.insert(id, object.into());
 
     let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
-    let rows = Arrangement::new(Spec { kind: Kind::Keyed, schema: schema.clone(), key: vec![0] });
-    let errors = Arrangement::new(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![] });
+    let rows = Arrangement::new(Spec { kind: Kind::Keyed, schema: schema.clone(), key: vec![0] }, Limits::default());
+    let errors =
+        Arrangement::new(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![] }, Limits::default());
     let (ids, bodies) = (Int32Array::from(vec![1, 2]), StringArray::from(vec![Some("one"), None]));
     let batch = RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(bodies)]).expect("two rows");
     let epoch = Epoch::from_u64(2);

@@ -16,6 +16,7 @@ pub mod interval_sum;
 pub mod key;
 mod long;
 mod math;
+pub mod only;
 mod operands;
 mod part;
 mod pattern;
@@ -70,6 +71,7 @@ pub fn all() -> impl Iterator<Item = &'static Definition> {
         long::FUNCTIONS,
         pattern::FUNCTIONS,
         quantified::FUNCTIONS,
+        only::FUNCTIONS,
     ]
     .into_iter()
     .flatten()

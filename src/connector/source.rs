@@ -142,6 +142,10 @@ pub struct Waiting {
 #[async_trait]
 pub trait Source: Send + Sync {
     fn waiting(&self) -> Waiting;
+    /// Begins to fold elsewhere what waits, if that takes long: until it is folded it does not wait. Whether it has begun.
+    fn set_aside(&self) -> bool {
+        false
+    }
     /// Everything whole, folded per table; `None` if nothing moved since the last take. Never blocks for long.
     fn take(&self) -> Option<Batch>;
     /// Everything up to `position` is in the manifest that `proof` stands for.

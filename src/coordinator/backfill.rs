@@ -22,9 +22,6 @@ use weir_storage::key::Portion;
 /// work, which is what a crash costs; a group that all portions touch changes with each of them, so many small ones cost more than that.
 pub const PORTION_ROWS: usize = 8_000_000;
 
-/// And bytes of them, where they are wide: on its way through a view a portion is in memory several times.
-const PORTION_BYTES: usize = 1 << 30;
-
 /// What is known of views that are made.
 pub struct Facts<'a> {
     pub relations: &'a Relations,
@@ -35,13 +32,15 @@ pub struct Facts<'a> {
 pub struct Backfills {
     /// Rows of its largest parent that a view is given at a time.
     portion_rows: usize,
+    /// And bytes of them.
+    portion_bytes: usize,
     /// Bytes of changes kept in memory for one view.
     history_limit: usize,
 }
 
 impl Backfills {
-    pub fn new(portion_rows: usize, history_limit: usize) -> Self {
-        Self { portion_rows, history_limit }
+    pub fn new(portion_rows: usize, portion_bytes: usize, history_limit: usize) -> Self {
+        Self { portion_rows, portion_bytes, history_limit }
     }
 
     /// What comes after `taken` for a view of `parents`.
@@ -54,7 +53,7 @@ impl Backfills {
             }
             Some((rows, bytes))
         };
-        cut(taken, self.portion_rows, parents.iter().filter_map(size))
+        cut(taken, (self.portion_rows, self.portion_bytes), parents.iter().filter_map(size))
     }
 
     /// The next portion for every view that has come to where the one before counts, in the order from parents to children.
@@ -80,9 +79,9 @@ pub fn need_checkpoint(facts: &Facts<'_>, closed: Epoch) -> bool {
     facts.ledger.in_parts().any(|(id, ..)| facts.lagging.is_detached(id) && has_come(id))
 }
 
-/// What comes after `taken` of parents that have so many rows and bytes.
-fn cut(taken: Portion, portion_rows: usize, sizes: impl Iterator<Item = (usize, usize)>) -> Portion {
-    let portions = sizes.map(|(rows, bytes)| rows.div_ceil(portion_rows).max(bytes.div_ceil(PORTION_BYTES)));
+/// What comes after `taken` of parents that have so many rows and bytes; a portion has `most` of them.
+fn cut(taken: Portion, most: (usize, usize), sizes: impl Iterator<Item = (usize, usize)>) -> Portion {
+    let portions = sizes.map(|(rows, bytes)| rows.div_ceil(most.0).max(bytes.div_ceil(most.1)));
     let portions = portions.max().unwrap_or(0).clamp(1, Portion::PARTS as usize);
     let parts = (Portion::PARTS as usize).div_ceil(portions) as u8;
     Portion::new(taken.to(), (taken.to() + parts).min(Portion::PARTS))
@@ -97,23 +96,25 @@ mod tests {
     use crate::coordinator::rig::{TABLE, VIEW, epoch, ledger, relations};
     use weir_storage::manifest::Manifest;
 
+    const BYTES: usize = 1 << 30;
+
     /// Rows and bytes of the parents -> the portions, one after the other, by their ends.
     #[test]
     fn a_view_gets_the_rows_of_its_largest_parent_in_portions_of_a_size() {
         for (sizes, expected) in [
             (vec![], vec![8]),
             (vec![(0, 0)], vec![8]),
-            (vec![(100, PORTION_BYTES)], vec![8]),
+            (vec![(100, BYTES)], vec![8]),
             (vec![(101, 0)], vec![4, 8]),
-            (vec![(1, PORTION_BYTES + 1)], vec![4, 8]),
+            (vec![(1, BYTES + 1)], vec![4, 8]),
             (vec![(50, 0), (101, 0)], vec![4, 8]),
             (vec![(300, 0)], vec![3, 6, 8]),
-            (vec![(301, 2 * PORTION_BYTES)], vec![2, 4, 6, 8]),
+            (vec![(301, 2 * BYTES)], vec![2, 4, 6, 8]),
             (vec![(usize::MAX, usize::MAX)], vec![1, 2, 3, 4, 5, 6, 7, 8]),
         ] {
             let (mut taken, mut ends) = (Portion::NOTHING, vec![]);
             while taken.to() < Portion::PARTS {
-                let next = cut(taken, 100, sizes.iter().copied());
+                let next = cut(taken, (100, BYTES), sizes.iter().copied());
                 assert_eq!(next.from(), taken.to(), "{sizes:?}");
                 ends.push(next.to());
                 taken = next;
@@ -151,7 +152,7 @@ mod tests {
     /// Where the view is, and how much waits for it -> whether it gets the rest.
     #[test]
     fn the_next_portion_is_due_where_the_one_before_counts_if_there_is_room() {
-        let backfills = Backfills::new(100, 1000);
+        let backfills = Backfills::new(100, BYTES, 1000);
         let rest = vec![(VIEW, Portion::new(4, 8))];
         for (upper, history, expected) in [(9, 0, vec![]), (10, 0, rest.clone()), (12, 500, rest), (12, 501, vec![])] {
             let (relations, ledger, lagging) = (relations(20, upper), half_made(), nobody());
@@ -166,7 +167,7 @@ mod tests {
     fn what_has_everything_or_is_gone_gets_nothing_more() {
         let (mut ledger, lagging) = (half_made(), nobody());
         let due = |relations: &Relations, ledger: &Ledger| {
-            Backfills::new(100, 1000).due(&Facts { relations, ledger, lagging: &lagging })
+            Backfills::new(100, BYTES, 1000).due(&Facts { relations, ledger, lagging: &lagging })
         };
         let relations = relations(20, 12);
         ledger.give(VIEW, Backfilled::up_to(Portion::new(4, 8), epoch(12)));
@@ -182,7 +183,7 @@ mod tests {
         let (relations, mut ledger) = (relations(20, 10), half_made());
         let lagging = detached(&relations, &mut ledger);
         let facts = Facts { relations: &relations, ledger: &ledger, lagging: &lagging };
-        assert_eq!(Backfills::new(100, 1000).due(&facts), []);
+        assert_eq!(Backfills::new(100, BYTES, 1000).due(&facts), []);
         assert!(!need_checkpoint(&facts, epoch(11)), "it has yet to come to the last epoch");
         assert!(need_checkpoint(&facts, epoch(10)));
     }

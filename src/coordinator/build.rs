@@ -28,7 +28,7 @@ impl Coordinator {
         if let Some(error) = self.memory.refusal().filter(|_| object.life == Life::Creating) {
             return Err(error);
         }
-        let arrangements = body.arrangements(self.engine.workers());
+        let arrangements = body.arrangements(self.engine.workers(), self.env.limits);
         let from = self.epochs.closed();
         let name = object.name.clone();
         let portion = self.backfills.after(Portion::NOTHING, &body.parents(), self.engine.relations());

@@ -203,7 +203,7 @@ mod tests {
     fn part(relation: u32) -> Part {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![i64::from(relation)]));
         let rows = RecordBatch::try_from_iter([("n", column)]).expect("one column");
-        let arrangement = Arrangement::new(Spec { kind: Kind::Bag, schema: rows.schema(), key: vec![] });
+        let arrangement = Arrangement::new(Spec { kind: Kind::Bag, schema: rows.schema(), key: vec![] }, Limits::TINY);
         let (after, to) = (Epoch::ZERO, Epoch::from_u64(2));
         arrangement.apply(to, &Delta::uniform(rows, 1)).expect("it is applied");
         arrangement.advance(to);

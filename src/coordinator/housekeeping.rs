@@ -20,7 +20,7 @@ use weir_storage::identity::Maker;
 use weir_storage::manifest::{ArrangementId, Manifest};
 use weir_storage::merge::{BUSY, REST, Tolerance, groups, merge, pick, worn};
 use weir_storage::run::{self, Run, Writer};
-use weir_storage::{Env, Epoch, Error, Result};
+use weir_storage::{Env, Epoch, Error, Limits, Result};
 
 /// How often garbage is looked for while there may be some, microseconds: listing costs requests.
 const COLLECT_EVERY_US: u64 = 30_000_000;
@@ -32,9 +32,6 @@ const COLLECT_SOONEST_US: u64 = 2_000_000;
 const REST_AFTER_US: u64 = 5_000_000;
 /// Manifests kept for their hour age also when nothing is written.
 const COLLECT_LATEST_US: u64 = 3_600_000_000;
-
-/// Bytes of runs merged in one go; what is left waits for the next. Bounds memory and the time until the result is published.
-const MERGE_BYTES: u64 = 256 << 20;
 
 /// What housekeeping needs to know of the process.
 pub struct Housekeeping {
@@ -124,7 +121,7 @@ impl Housekeeping {
         }
         if self.unseen && self.merging == Merging::No {
             self.unseen = false;
-            let work = due(manifest, kept, &self.sparse, if self.at_rest { REST } else { BUSY });
+            let work = due(manifest, kept, &self.sparse, if self.at_rest { REST } else { BUSY }, &self.env.limits);
             if !work.is_empty() {
                 self.merging = Merging::Running;
                 self.merge(work);
@@ -205,12 +202,13 @@ struct Merge {
     old: Vec<Run>,
 }
 
-/// What is worth merging, at most about [`MERGE_BYTES`] of it.
+/// What is worth merging, about as much of it as is merged in one go.
 fn due(
     manifest: &Manifest,
     kept: &dyn Fn(ArrangementId) -> Option<Kept>,
     sparse: &BTreeMap<String, Sparse>,
     tolerance: Tolerance,
+    limits: &Limits,
 ) -> Vec<Merge> {
     let (mut work, mut taken) = (vec![], 0);
     // Most have nothing to be merged, and there may be thousands.
@@ -226,7 +224,7 @@ fn due(
             Some(first.start..groups.next_back().map_or(first.end, |last| last.end))
         };
         let range = |live| {
-            let worn = || worn(runs, since, live, tolerance);
+            let worn = || worn(runs, since, live, tolerance, limits.worthwhile_bytes);
             pick(runs).or_else(worn).or_else(scattered)
         };
         let Some(Kept { spec, live }) = range(0).and_then(|_| kept(id)) else { continue };
@@ -234,7 +232,7 @@ fn due(
         let old = runs[range].to_vec();
         taken += old.iter().map(|run| run.length).sum::<u64>();
         work.push(Merge { id, spec, since, old });
-        if taken >= MERGE_BYTES {
+        if taken >= limits.compacted_bytes {
             break;
         }
     }

@@ -5,15 +5,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use weir_storage::Epoch;
 
-/// An epoch closes early when this much waits: about 2 ms of a base table's work, and what fits in a cache.
-pub const EARLY_ROWS: usize = 64 * 1024;
-pub const EARLY_BYTES: usize = 8 << 20;
-
-/// While a checkpoint cannot be published, this many rows or bytes may still be taken in before sources are held back. History is
-/// kept in memory until it is durable, so this bounds memory; it is some seconds of a fast source.
-pub const UNSEALED_ROWS: usize = 2_000_000;
-pub const UNSEALED_BYTES: usize = 512 << 20;
-
 /// A position that moved without any change is worth a manifest this often.
 pub const POSITION_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -36,6 +27,35 @@ pub struct Limits {
     pub checkpoint_interval: Duration,
     /// Epochs closed that the base tables have not finished.
     pub in_flight: usize,
+    /// An epoch closes early when as much waits: about 2 ms of a base table's work, and what fits in a cache.
+    pub early: Amount,
+    /// While a checkpoint cannot be published, as much may still be taken in before sources are held back. History is kept in memory until
+    /// it is durable, so this bounds memory; it is some seconds of a fast source.
+    pub unsealed: Amount,
+}
+
+/// So many rows, or so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Amount {
+    fn is_in(self, waiting: Waiting) -> bool {
+        waiting.rows >= self.rows || waiting.bytes >= self.bytes
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            checkpoint_interval: Duration::from_secs(1),
+            in_flight: 4,
+            early: Amount { rows: 64 * 1024, bytes: 8 << 20 },
+            unsealed: Amount { rows: 2_000_000, bytes: 512 << 20 },
+        }
+    }
 }
 
 /// What to do about closing an epoch now.
@@ -92,10 +112,10 @@ impl Pace {
         if waiting.rows == 0 && !waiting.moved {
             return Close::Wait;
         }
-        if self.running && (self.unsealed.rows >= UNSEALED_ROWS || self.unsealed.bytes >= UNSEALED_BYTES) {
+        if self.running && self.limits.unsealed.is_in(self.unsealed) {
             return Close::Wait;
         }
-        let full = waiting.rows >= EARLY_ROWS || waiting.bytes >= EARLY_BYTES;
+        let full = self.limits.early.is_in(waiting);
         let allowed = if full { self.limits.in_flight } else { 1 };
         if self.in_flight.len() >= allowed {
             return Close::Wait;
@@ -168,8 +188,10 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const EARLY_ROWS: usize = 64 * 1024;
+
     fn pace() -> Pace {
-        Pace::new(Limits { checkpoint_interval: Duration::from_secs(1), in_flight: 4 }, 0)
+        Pace::new(Limits::default(), 0)
     }
 
     fn rows(rows: usize) -> Waiting {

@@ -120,7 +120,7 @@ pub fn states<'a>(manifest: &'a Manifest, body: &Body, ids: &Roles<ArrangementId
 /// The relation that `states` describe.
 pub async fn restore(reading: &Reading<'_>, workers: usize, body: &Body, states: &Roles<&State>) -> Result<Restored> {
     let upper = states.iter().map(|state| state.upper).max().unwrap_or(Epoch::ZERO);
-    let (arrangements, placements) = (body.arrangements(workers), body.placements());
+    let (arrangements, placements) = (body.arrangements(workers, reading.env.limits), body.placements());
     for ((state, placement), own) in states.iter().zip(placements.iter()).zip(arrangements.iter()) {
         let prepare = {
             let (own, placement) = (own.clone(), placement.clone());
@@ -231,12 +231,13 @@ fn parts<T: Send + 'static>(
 ) -> impl Stream<Item = Result<(T, Arc<LoadedRun>)>> {
     let fetched = stream::iter(runs).then(|run| reading.room(run));
     let fetched = fetched.map(|(run, room)| reading.fetch(run, room)).buffered(READ_AHEAD);
-    let limit = (reading.env.limits.merged_rows / PARTS).max(1);
+    let (most_rows, most_bytes) = ((reading.env.limits.merged_rows / PARTS).max(1), reading.env.limits.part_bytes);
     let parts = fetched.and_then(move |(run, bytes, room)| {
         let (kind, schema) = (spec.kind, spec.schema.clone());
         async move {
             let reader = reading.compute(move || Reader::open(&run, &schema, bytes)).await?;
-            let (parts, reader) = (reader.parts(kind, limit), Arc::new(LoadedRun { reader, _room: room }));
+            let (parts, reader) =
+                (reader.parts(kind, most_rows, most_bytes), Arc::new(LoadedRun { reader, _room: room }));
             Ok(stream::iter(parts.into_iter().map(move |part| Ok((reader.clone(), part)))))
         }
     });

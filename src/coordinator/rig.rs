@@ -6,7 +6,7 @@ use crate::dataflow::relations::Relations;
 use crate::dataflow::steps::Steps;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
-use weir_storage::Epoch;
+use weir_storage::{Epoch, Limits};
 
 pub const TABLE: RelationId = RelationId(1);
 pub const VIEW: RelationId = RelationId(2);
@@ -31,9 +31,9 @@ pub fn ledger() -> Ledger {
 /// Empty, and so far.
 pub fn relations(table: u64, view: u64) -> Relations {
     let (relations, body) = (Relations::default(), Body::Table { columns: columns(), key: None });
-    let parent = relations.insert(body.readable(TABLE, &body.arrangements(1)));
+    let parent = relations.insert(body.readable(TABLE, &body.arrangements(1, Limits::TINY)));
     parent.reach(0, epoch(table));
-    let child = body.readable(VIEW, &body.arrangements(1));
+    let child = body.readable(VIEW, &body.arrangements(1, Limits::TINY));
     let child = relations.insert(child.following(epoch(1), vec![parent], Steps::new(epoch(view), None)));
     child.reach(0, epoch(view));
     relations

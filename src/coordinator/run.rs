@@ -66,6 +66,8 @@ impl Coordinator {
         self.finish();
         loop {
             match self.pace.close(self.env.clock.monotonic(), self.waiting(), self.ledger.len()) {
+                // What takes long is folded beside the loop, and waits again when it is.
+                Close::Now if self.sources.set_aside() => {}
                 Close::Now => self.close_epoch(),
                 Close::At(due) => break next = next.min(due),
                 Close::Wait => break,

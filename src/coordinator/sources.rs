@@ -79,6 +79,11 @@ impl Sources {
         })
     }
 
+    /// Begins to fold beside the loop what takes long. Whether less waits by that.
+    pub fn set_aside(&self) -> bool {
+        self.attached.values().fold(false, |any, attached| attached.source.set_aside() | any)
+    }
+
     /// Everything whole that waits (I1).
     pub fn take(&mut self) -> Taken {
         let mut taken = Taken::default();

@@ -209,7 +209,7 @@ impl Coordinator {
             };
             let Some(read) = while_owner(&env, &publisher, reading, shutdown).await? else { return Ok(false) };
             // Nothing of one relation ends a start.
-            let read = read.or_else(|error| Ok::<_, Error>(damaged(workers, &manifest, object, &error)))?;
+            let read = read.or_else(|error| Ok::<_, Error>(damaged(&env, workers, &manifest, object, &error)))?;
             let Some(mut read) = read else { continue };
             let relations = self.engine.relations();
             let inherited = read.parents.iter().find_map(|parent| relations.get(*parent)?.failure().cloned());
@@ -361,9 +361,9 @@ struct ReadBack {
 
 impl ReadBack {
     /// Nothing was read back: it begins at `upper` with nothing in it.
-    fn empty(workers: usize, upper: Epoch, shape: blueprint::Body) -> Self {
+    fn empty(env: &Env, workers: usize, upper: Epoch, shape: blueprint::Body) -> Self {
         Self {
-            arrangements: shape.arrangements(workers),
+            arrangements: shape.arrangements(workers, env.limits),
             upper,
             is_table: false,
             parents: shape.parents(),
@@ -380,7 +380,13 @@ impl ReadBack {
 
 /// A relation of which the store cannot give back what it should hold. A view is rebuilt, one that is being made by its job, which says
 /// in the catalog what it has; a table has failed, with nothing in it.
-fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_storage::Error) -> Option<ReadBack> {
+fn damaged(
+    env: &Env,
+    workers: usize,
+    manifest: &Manifest,
+    object: &Object,
+    error: &weir_storage::Error,
+) -> Option<ReadBack> {
     let shape = body(&object.body)?;
     let is_table = matches!(object.body, Body::Table(_));
     tracing::error!(relation = object.name, %error, is_table, "the state of a relation is damaged: a view is built anew, a table has failed");
@@ -389,16 +395,16 @@ fn damaged(workers: usize, manifest: &Manifest, object: &Object, error: &weir_st
     }
     let stopped = Stopped { sqlstate: "58030".into(), message: format!("its state in the store is damaged: {error}") };
     let failed = is_table.then(|| stopped.failure(RelationId(object.id)));
-    Some(ReadBack { is_table, failed, ..ReadBack::empty(workers, manifest.epoch, shape) })
+    Some(ReadBack { is_table, failed, ..ReadBack::empty(env, workers, manifest.epoch, shape) })
 }
 
 /// In the place of a relation whose record cannot be read: it has failed, with its columns and nothing in it. What the store has of it
 /// stays.
-fn unread(workers: usize, manifest: &Manifest, object: &Object, cause: Error) -> ReadBack {
+fn unread(env: &Env, workers: usize, manifest: &Manifest, object: &Object, cause: Error) -> ReadBack {
     let columns = object.columns().unwrap_or_default().to_vec();
     let shape = blueprint::Body::Table { columns, key: None };
     let failed = Some(Failure { of: RelationId(object.id), cause });
-    ReadBack { is_table: true, failed, ..ReadBack::empty(workers, manifest.epoch, shape) }
+    ReadBack { is_table: true, failed, ..ReadBack::empty(env, workers, manifest.epoch, shape) }
 }
 
 /// What the manifest has of a relation, if it has all of it at one epoch; nothing of one that is going.
@@ -428,7 +434,7 @@ async fn read_back(
 ) -> weir_storage::Result<Option<ReadBack>> {
     let Some(shape) = body(&object.body) else { return Ok(None) };
     if let Some(cause) = catalog.unread(object.id) {
-        return Ok((object.life != Life::Dropping).then(|| unread(workers, manifest, object, cause)));
+        return Ok((object.life != Life::Dropping).then(|| unread(env, workers, manifest, object, cause)));
     }
     let states = object.roles().and_then(|ids| recover::states(manifest, &shape, &ids));
     let upper = states.as_ref().map(|states| states.rows.upper);
@@ -471,8 +477,10 @@ async fn read_back(
     // Of what is made anew nothing counts, nor that it is damaged.
     let restored = if object.life == Life::Live || !fresh { restored? } else { None };
     let (suspended, restored) = if fresh { (restored, None) } else { (None, restored) };
-    let Restored { arrangements, upper } =
-        restored.unwrap_or_else(|| Restored { arrangements: shape.arrangements(workers), upper: manifest.epoch });
+    let Restored { arrangements, upper } = restored.unwrap_or_else(|| {
+        let arrangements = shape.arrangements(workers, env.limits);
+        Restored { arrangements, upper: manifest.epoch }
+    });
     let mut logs = vec![Log::new(); workers];
     let mut first = None;
     if !fresh {

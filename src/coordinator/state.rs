@@ -108,6 +108,7 @@ impl Coordinator {
         Self {
             checkpoints: Checkpoints::new(parts.manifest.epoch, parts.env.clock.monotonic()),
             sources: Sources::new(&parts.manifest.positions),
+            backfills: Backfills::new(parts.portion_rows, parts.env.limits.portion_bytes, parts.history_limit),
             env: parts.env,
             engine: parts.engine,
             catalog: parts.catalog,
@@ -124,7 +125,6 @@ impl Coordinator {
             jobs: parts.jobs,
             wake: parts.wake,
             lagging: Lagging::new(parts.history_limit, parts.lag_limit),
-            backfills: Backfills::new(parts.portion_rows, parts.history_limit),
             writes: Writes::default(),
             waiters: Waiters::default(),
             epochs,

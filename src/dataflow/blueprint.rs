@@ -9,9 +9,9 @@ use std::time::Duration;
 use weir_sql::catalog::RelationId;
 use weir_sql::plan::Plan;
 use weir_sql::types::Column;
-use weir_storage::Epoch;
 use weir_storage::arrangement::{Arrangement, Kind, Roles, Spec};
 use weir_storage::key::Portion;
+use weir_storage::{Epoch, Limits};
 
 /// Everything workers need to run a relation.
 pub struct Blueprint {
@@ -126,8 +126,8 @@ impl Body {
     }
 
     /// Empty arrangements of a relation, each per worker.
-    pub fn arrangements(&self, workers: usize) -> Roles<Vec<Arrangement>> {
-        self.specs().map(|spec| (0..workers).map(|_| Arrangement::new(spec.clone())).collect())
+    pub fn arrangements(&self, workers: usize, limits: Limits) -> Roles<Vec<Arrangement>> {
+        self.specs().map(|spec| (0..workers).map(|_| Arrangement::new(spec.clone(), limits)).collect())
     }
 
     /// What readers see of a relation with these arrangements, each per worker.

@@ -124,7 +124,8 @@ impl<'s> Builder<'_, 's> {
         // Parents take their arrangements before children, as `Body::specs` visits them.
         let own: Vec<Arrangement> = self.states.drain(..operator::specs(node).len()).collect();
         let linear = matches!(node.operator, Operator::Map { .. });
-        let built = self.relation.contain(|| Ok(operator::build(node, self.relation.place, own)));
+        let built =
+            self.relation.contain(|| Ok(operator::build(node, self.relation.place, self.relation.part().bytes, own)));
         let number = self.hosts;
         self.hosts += 1;
         let inputs: Vec<_> = node.inputs().into_iter().map(|input| self.build(input)).collect();
@@ -184,7 +185,7 @@ impl<'s> Builder<'_, 's> {
 
 /// A queue and what is read from it alone.
 fn from_now_on(blueprint: &Blueprint, relation: &Rc<Relation>) -> (Rc<Queue>, Reading) {
-    let queue = Rc::new(Queue::input());
+    let queue = Rc::new(Queue::input(relation.tap.group()));
     let (from, following) = (blueprint.start(), Following::Every);
     let relation = relation.clone();
     (queue.clone(), Reading { from, queue, backfill: Rc::new(Backfill::none()), following, relation })

@@ -181,7 +181,7 @@ impl Host {
         self.relation.clone().contain(|| {
             self.operator.begin(Epoch::from_u64(time), vec![vec![delta]])?;
             loop {
-                match self.operator.poll(BUDGET)? {
+                match self.operator.poll(self.relation.budget(BUDGET))? {
                     Piece::Rows(delta) if delta.is_empty() => {}
                     Piece::Rows(delta) => send(Packet::Rows(delta)),
                     Piece::Errors(delta) if delta.is_empty() => {}
@@ -280,7 +280,7 @@ impl Host {
             return Ok(true);
         };
         let budget = if self.relation.is_behind() { LITTLE } else { BUDGET };
-        match self.operator.poll(budget.min(most))? {
+        match self.operator.poll(self.relation.budget(budget).min(most))? {
             Piece::Rows(delta) if delta.is_empty() => {}
             Piece::Rows(delta) => send(&current.capability, Packet::Rows(delta)),
             Piece::Errors(delta) if delta.is_empty() => {}

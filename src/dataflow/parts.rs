@@ -10,7 +10,7 @@ use weir_storage::Delta;
 use weir_storage::delta::{consolidate, rows_within, widest_row};
 use weir_storage::key::Keys;
 
-/// Rows that are cut at once.
+/// Rows that are cut at once, at most as many as two parts may have.
 const CUT: usize = 8192;
 
 /// Pieces into which one cut makes a part, at most.
@@ -72,7 +72,7 @@ impl Parts {
     /// The next part, or some work on the way to it.
     pub fn next(&mut self) -> Result<Next> {
         if let Some(cutting) = &mut self.cutting {
-            match next_uncut(&mut cutting.uncut, self.most.bytes)? {
+            match next_uncut(&mut cutting.uncut, self.most)? {
                 Some((input, delta)) => {
                     let by_key = self.whole || cutting.pieces[0].cuts <= BY_KEY;
                     let by = if by_key { &self.placements[input] } else { &Placement::Stay };
@@ -103,11 +103,11 @@ impl Parts {
     }
 }
 
-/// Some rows that are not cut yet, of at most `most` bytes.
-fn next_uncut(uncut: &mut VecDeque<(usize, Delta)>, most: usize) -> Result<Option<(usize, Delta)>> {
+/// Some rows that are not cut yet, of at most as many bytes as a part.
+fn next_uncut(uncut: &mut VecDeque<(usize, Delta)>, most: Most) -> Result<Option<(usize, Delta)>> {
     let Some((input, first)) = uncut.pop_front() else { return Ok(None) };
-    let mut bytes = first.bytes();
-    let cut = if bytes > most { CUT.min(rows_within(most, widest_row(first.rows()))) } else { CUT };
+    let (mut bytes, all) = (first.bytes(), CUT.min(most.rows.saturating_mul(2)));
+    let cut = if bytes > most.bytes { all.min(rows_within(most.bytes, widest_row(first.rows()))) } else { all };
     if first.len() > cut {
         uncut.push_front((input, first.slice(cut, first.len() - cut)));
         return Ok(Some((input, first.slice(0, cut))));
@@ -115,7 +115,7 @@ fn next_uncut(uncut: &mut VecDeque<(usize, Delta)>, most: usize) -> Result<Optio
     let (mut rows, mut some) = (first.len(), vec![first]);
     let mut fits = |(other, next): &mut (usize, Delta)| {
         (rows, bytes) = (rows + next.len(), bytes + next.bytes());
-        *other == input && rows <= CUT && bytes <= most
+        *other == input && rows <= all && bytes <= most.bytes
     };
     while let Some((_, next)) = uncut.pop_front_if(&mut fits) {
         some.push(next);

@@ -5,7 +5,7 @@ use super::operator::Place;
 use super::packet::Packet;
 use super::relations::{Failure, Readable, Work};
 use super::scheduler::{Scheduler, Turn};
-use super::tap::{Queue, Tap};
+use super::tap::{GROUP, Queue, Tap};
 use super::world::{Most, World};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -63,7 +63,7 @@ impl Relation {
             ordeal: context.ordeal,
             is_root: blueprint.is_root(),
             arrangements,
-            tap: Tap::default(),
+            tap: Tap::new(GROUP.min(world.part.rows)),
             clock: world.clock.clone(),
             readable: follower.view.clone(),
             wake: world.wake.clone(),
@@ -102,6 +102,11 @@ impl Relation {
     /// The same for whoever must not take long at anything.
     pub fn small_batch(&self) -> Most {
         Most { rows: (self.part.rows / 32).max(1), ..self.part }
+    }
+
+    /// Rows of work that one of its operators does at once: `usual`, or as many as two parts have.
+    pub fn budget(&self, usual: usize) -> usize {
+        usual.min(self.part().rows.saturating_mul(2))
     }
 
     /// Says whether the host of this number has too much to do. Of hosts that many others lead to, nothing is remembered.

@@ -16,7 +16,7 @@ use weir_storage::Epoch;
 /// Batches sent per scheduling, for a relation that keeps up: about 2 ms of work downstream of them. Others send one.
 const BATCHES: usize = 8;
 
-/// Packets with more rows than this count as a batch.
+/// Packets with more rows than this, or than a part may have, count as a batch.
 const LARGE: usize = 1024;
 
 /// What a source reads.
@@ -104,6 +104,7 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                 }
             };
             let limit = if relation.is_behind() { 1 } else { BATCHES };
+            let large = LARGE.min(relation.part().rows);
             let mut batches = 0;
             while backfill.is_first() {
                 let Some(next) = relation.contain(|| Ok(backfill.next(from))) else { return };
@@ -127,7 +128,7 @@ pub fn source<'s>(scope: Scope<'s, u64>, name: &str, reading: Reading) -> Stream
                             Following::Every => epoch,
                             Following::Steps(_) => to,
                         };
-                        let batch = usize::from(packet.rows() > LARGE);
+                        let batch = usize::from(packet.rows() > large);
                         Ok(Some((at, batch, backfill.pass(epoch, packet))))
                     });
                     let Some(next) = next else { return };

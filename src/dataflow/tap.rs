@@ -15,7 +15,7 @@ use weir_sql::catalog::RelationId;
 use weir_storage::{Delta, Epoch};
 
 /// Packets that are put together: few enough to be quick, enough that what they take beside their rows is shared by many.
-const GROUP: usize = 64;
+pub const GROUP: usize = 64;
 
 /// Packets with more rows, or more bytes, are not worth it.
 const SMALL: usize = 64;
@@ -28,7 +28,9 @@ const COLUMN: usize = 512;
 /// The reading end, owned by the child's source operator.
 pub struct Queue {
     changes: RefCell<VecDeque<Kept>>,
-    /// Packets at the end that could be put together.
+    /// Packets that are put together: [`GROUP`], or fewer.
+    group: usize,
+    /// Packets at the end that could be.
     small: Cell<usize>,
     /// Everything up to here, inclusive, has been pushed.
     upper: Cell<Epoch>,
@@ -71,18 +73,19 @@ impl Kept {
 
 impl Queue {
     /// What feeds a relation without parents: no parent could say it again, so it is never given up.
-    pub fn input() -> Self {
-        Self::new(None)
+    pub fn input(group: usize) -> Self {
+        Self::new(None, group)
     }
 
     /// The change log of a parent, for `reader`.
-    pub fn of(reader: Arc<Readable>) -> Self {
-        Self::new(Some(reader))
+    pub fn of(reader: Arc<Readable>, group: usize) -> Self {
+        Self::new(Some(reader), group)
     }
 
-    fn new(reader: Option<Arc<Readable>>) -> Self {
+    fn new(reader: Option<Arc<Readable>>, group: usize) -> Self {
         Self {
             changes: RefCell::default(),
+            group,
             small: Cell::default(),
             upper: Cell::new(Epoch::ZERO),
             activator: RefCell::default(),
@@ -153,7 +156,7 @@ impl Queue {
         let is_small = matches!(kept.packet, Packet::Rows(_)) && rows <= SMALL && kept.bytes <= SMALL_BYTES;
         self.small.set(if is_small { self.small.get() + 1 } else { 0 });
         self.keep(kept);
-        if self.small.get() == GROUP {
+        if self.small.get() == self.group {
             self.small.set(0);
             self.put_together();
         }
@@ -169,8 +172,8 @@ impl Queue {
     /// Makes one of the last packets of a queue whose reader does not keep up.
     fn put_together(&self) {
         let mut changes = self.changes.borrow_mut();
-        let first = changes.len() - GROUP.min(changes.len());
-        if first < GROUP {
+        let first = changes.len() - self.group.min(changes.len());
+        if first < self.group {
             return;
         }
         let last: Vec<Kept> = changes.drain(first..).collect();
@@ -232,14 +235,23 @@ impl Queue {
 }
 
 /// The writing end, owned by the relation.
-#[derive(Default)]
 pub struct Tap {
     queues: RefCell<Vec<Weak<Queue>>>,
+    group: usize,
 }
 
 impl Tap {
+    /// `group`: packets that its queues put together.
+    pub fn new(group: usize) -> Self {
+        Self { queues: RefCell::default(), group }
+    }
+
+    pub fn group(&self) -> usize {
+        self.group
+    }
+
     pub fn subscribe(&self, reader: Arc<Readable>) -> Rc<Queue> {
-        let queue = Rc::new(Queue::of(reader));
+        let queue = Rc::new(Queue::of(reader, self.group));
         self.queues.borrow_mut().push(Rc::downgrade(&queue));
         queue
     }
@@ -298,8 +310,12 @@ mod tests {
 
     #[test]
     fn packets_that_were_put_together_come_out_as_they_went_in() {
+        [1, 2, 3, GROUP].into_iter().for_each(put_together);
+    }
+
+    fn put_together(group: usize) {
         let rows_of = |n: usize| if n.is_multiple_of(500) { 1000 } else { 1 + n % 3 };
-        let queue = Queue::input();
+        let queue = Queue::input(group);
         for n in 1..=2_000 {
             queue.push(epoch(n), packet(n, rows_of(n)));
             // Two of one epoch, and none of rows.
@@ -310,7 +326,8 @@ mod tests {
                 queue.push(epoch(n), Packet::Truncate);
             }
         }
-        assert!(queue.changes.borrow().len() < 500, "{} packets are kept", queue.changes.borrow().len());
+        let kept = queue.changes.borrow().len();
+        assert!(kept < 500 || group < GROUP, "{kept} packets are kept");
         let expected = |range: std::ops::RangeInclusive<usize>| {
             let each = |n: usize| {
                 let rows = std::iter::once(vec![n as i64; rows_of(n)]);

@@ -304,7 +304,7 @@ impl Connection {
             };
             let (rows, ended) = match message {
                 Frontend::CopyData(data) => match lines.push(&data.data) {
-                    Ok(()) if lines.is_full() => (lines.batch(), false),
+                    Ok(()) if lines.is_full(&self.session.server.config.env.limits) => (lines.batch(), false),
                     Ok(()) => continue,
                     Err(error) => return Ok(Err(error)),
                 },

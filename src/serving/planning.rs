@@ -5,11 +5,13 @@ use super::arguments::Arguments;
 use super::prepared::{Kept, Prepared};
 use super::query::run::Rows;
 use super::query::time_travel::{self, Past};
-use super::query::{Ground, Planned, Planner, rewrite, template};
+use super::query::{Ground, Planned, Planner, names, rewrite, template};
 use super::session::Session;
 use super::variable::VERSION;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
+use weir_sql::bind::written::Slot;
+use weir_sql::bind::{Statement, session};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
 use weir_storage::Epoch;
@@ -22,7 +24,9 @@ impl Session {
         let (server, settings) = (&self.server, self.variables.settings());
         let session = server.handle.sessions.of(&settings);
         let ground = Ground::new(session, now, self.catalog(), server.config.functions.clone());
-        Ok(Planner::new(ground, settings, server.config.pool.clone()))
+        let schemas = names::schemas(&settings.search_path);
+        let asks = session::Session { user: self.user.clone(), pid: self.pid, version: VERSION, schemas };
+        Ok(Planner::new(ground, settings, server.config.pool.clone()).of_session(asks))
     }
 
     /// Brings a query into the form that DataFusion's planner reads. Its tables are read as they are: [`Session::read`] reads the past,
@@ -32,7 +36,68 @@ impl Session {
         self.rewritten(query.clone())
     }
 
-    fn rewritten(&self, mut query: ast::Query) -> Result<ast::Query> {
+    /// Plans and starts a query; that of a prepared statement as it was planned before, if that still holds.
+    pub async fn select(
+        &mut self,
+        query: &ast::Query,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Rows> {
+        let (planner, planned) = match self.kept(prepared)? {
+            Some(kept) => kept,
+            None => {
+                let (planner, planned) = self.plan(query, &arguments.types).await?;
+                keep(prepared, &planner, &planned);
+                (planner, planned)
+            }
+        };
+        self.open(&planner, planned, arguments, Epoch::ZERO).await
+    }
+
+    /// The plan of a prepared statement that was made of it before, and a planner that would make the same.
+    pub fn kept(&mut self, prepared: Option<&Prepared>) -> Result<Option<(Planner, Planned)>> {
+        let Some(prepared) = prepared else { return Ok(None) };
+        let planner = self.planner()?;
+        Ok(prepared.kept(&planner).map(|planned| (planner, planned)))
+    }
+
+    /// Plans a query as it was written: by the binder, or else by DataFusion's planner. The planner is over what is, or over what was at
+    /// the time that the query names, which the binder does not read.
+    pub async fn plan(&mut self, query: &ast::Query, declared: &[Option<Type>]) -> Result<(Planner, Planned)> {
+        let (query, planner) = self.timed(query).await?;
+        let query = Arc::new(query);
+        if planner.past().is_none()
+            && let Some(planned) = planner.settle(Statement::Query(query.clone()), declared).await?
+        {
+            return Ok((planner, planned));
+        }
+        let planned = planner.plan(&self.rewritten(Arc::unwrap_or_clone(query))?, declared).await?;
+        Ok((planner, planned))
+    }
+
+    /// Plans a SELECT that does a part of another statement's work: by the binder, or else by DataFusion's planner. Its list is `clause` to
+    /// the user, its columns are for the slots at their places.
+    pub async fn plan_part(
+        &self,
+        planner: &Planner,
+        query: ast::Query,
+        clause: &'static str,
+        slots: Vec<Option<Slot>>,
+        declared: &[Option<Type>],
+    ) -> Result<Planned> {
+        time_travel::refuse(&query)?;
+        let query = Arc::new(query);
+        let statement = Statement::Written { query: query.clone(), clause, slots: slots.clone() };
+        if let Some(planned) = planner.settle(statement, declared).await? {
+            return Ok(planned);
+        }
+        let mut query = Arc::unwrap_or_clone(query);
+        rewrite::cast_columns(&mut query, &slots);
+        planner.plan(&self.rewritten(query)?, declared).await
+    }
+
+    /// A query in the form that DataFusion's planner reads.
+    pub fn rewritten(&self, mut query: ast::Query) -> Result<ast::Query> {
         // Before calls that are named after their functions are replaced.
         weir_sql::session::names::name_results(&mut query);
         let catalog = self.catalog();
@@ -49,51 +114,8 @@ impl Session {
         Ok(query)
     }
 
-    /// Plans and starts a query.
-    pub async fn select(&mut self, query: &ast::Query, arguments: &Arguments) -> Result<Rows> {
-        let (planner, planned) = self.plan(query, &arguments.types).await?;
-        self.open(&planner, planned, arguments, Epoch::ZERO).await
-    }
-
-    /// Starts the query of a prepared statement: as it was planned before, if that still holds.
-    pub async fn select_prepared(
-        &mut self,
-        prepared: &Prepared,
-        query: &ast::Query,
-        arguments: &Arguments,
-    ) -> Result<Rows> {
-        let planner = self.planner()?;
-        if let Some(planned) = prepared.kept(&planner) {
-            return self.open(&planner, planned, arguments, Epoch::ZERO).await;
-        }
-        let (planner, planned) = self.plan(query, &arguments.types).await?;
-        prepared.keep(Kept::of(&planner, &planned));
-        self.open(&planner, planned, arguments, Epoch::ZERO).await
-    }
-
-    /// Plans a query as it was written: by the binder, or else by DataFusion's planner. The planner is over what is, or over what was at
-    /// the time that the query names, which the binder does not read.
-    pub async fn plan(&mut self, query: &ast::Query, declared: &[Option<Type>]) -> Result<(Planner, Planned)> {
-        let (query, planner) = self.timed(query).await?;
-        let query = Arc::new(query);
-        if planner.past().is_none()
-            && let Some(planned) = planner.settle(query.clone(), declared).await?
-        {
-            return Ok((planner, planned));
-        }
-        let planned = planner.plan(&self.rewritten(Arc::unwrap_or_clone(query))?, declared).await?;
-        Ok((planner, planned))
-    }
-
-    /// A query in the form that DataFusion's planner reads, and the planner for it: over what is, or over what was at the time that it
-    /// names.
-    pub async fn read(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
-        let (query, planner) = self.timed(query).await?;
-        Ok((self.rewritten(query)?, planner))
-    }
-
     /// A query without the time that it names, and the planner for then.
-    async fn timed(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
+    pub async fn timed(&mut self, query: &ast::Query) -> Result<(ast::Query, Planner)> {
         let mut query = query.clone();
         let times = time_travel::take(&mut query)?;
         let planner = self.planner()?;
@@ -136,5 +158,12 @@ impl Session {
             Found::Snapshot(snapshot) => Ok(Arc::new(Past::new(Arc::new(*snapshot))?)),
             Found::Later(oldest) => Err(time_travel::too_old(oldest)),
         }
+    }
+}
+
+/// Leaves a plan to the next execution of the prepared statement that it is of.
+pub fn keep(prepared: Option<&Prepared>, planner: &Planner, planned: &Planned) {
+    if let Some(prepared) = prepared {
+        prepared.keep(Kept::of(planner, planned));
     }
 }

@@ -52,7 +52,11 @@ impl Prepared {
         const SMALL: usize = 1 << 10;
         let Some(parsed) = &self.parsed else { return SMALL };
         let weight = parsed.text.len() + weir_sql::statement::weight(&parsed.text);
-        let plan = if matches!(parsed.statement, Statement::Query(_)) { weight } else { 0 };
+        let is_planned = matches!(
+            parsed.statement,
+            Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_)
+        );
+        let plan = if is_planned { weight } else { 0 };
         SMALL + weight + plan
     }
 }

@@ -159,7 +159,11 @@ impl Session {
         if planned.columns.is_some() {
             arguments = settled::arguments(arguments, &planned.parameters);
         }
-        let plan = query::bind(planned.plan, &arguments)?;
+        let mut plan = query::bind(planned.plan, &arguments)?;
+        if planned.timed {
+            let now = self.transaction()?.started;
+            plan = weir_sql::session::at(plan, now).map_err(query::failure::failure)?;
+        }
         let (server, columns) = (&self.server, planned.columns);
         run::start(planner.state().clone(), plan, columns, bound, server.runtime.clone(), &server.config.pool).await
     }

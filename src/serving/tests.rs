@@ -29,7 +29,7 @@ use weir_storage::arrangement::{Arrangement, Kind, Spec};
 use weir_storage::env::SystemRandom;
 use weir_storage::history::History;
 use weir_storage::key::{Keys, owner};
-use weir_storage::{Delta, Env, Epoch};
+use weir_storage::{Delta, Env, Epoch, Limits};
 
 const WORKERS: usize = 2;
 const SEATS: usize = 12;
@@ -182,8 +182,8 @@ fn readable(object: &Object) -> Readable {
     let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
     let key = object.key().unwrap_or_default().to_vec();
     let kind = if key.is_empty() { Kind::Bag } else { Kind::Keyed };
-    let rows = || Arrangement::new(Spec { kind, schema: schema.clone(), key: key.clone() });
-    let bad = || Arrangement::new(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![] });
+    let rows = || Arrangement::new(Spec { kind, schema: schema.clone(), key: key.clone() }, Limits::TINY);
+    let bad = || Arrangement::new(Spec { kind: Kind::Bag, schema: errors::SCHEMA.clone(), key: vec![] }, Limits::TINY);
     let each = |make: &dyn Fn() -> Arrangement| (0..WORKERS).map(|_| make()).collect::<Vec<_>>();
     Readable::new(RelationId(object.id), columns, key.clone(), each(&rows), each(&bad))
 }

@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::history::History;
 use crate::identity::Maker;
 use crate::manifest::{self, Cache, Manifest, Root};
-use crate::merge::WORTHWHILE;
 use crate::run;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -201,7 +200,7 @@ impl Collector {
         let newest = kept.last().copied().into_iter().flatten();
         let sparse = newest.filter_map(|(object, &needed)| {
             let bytes = *sizes.get(object.as_str())?;
-            let is_sparse = bytes - needed.min(bytes) >= WORTHWHILE.max(bytes / 5);
+            let is_sparse = bytes - needed.min(bytes) >= env.limits.worthwhile_bytes.max(bytes / 5);
             is_sparse.then(|| (object.clone(), Sparse { bytes, needed }))
         });
         let sparse = sparse.collect();

@@ -12,8 +12,6 @@ use std::ops::Range;
 
 /// Groups of runs that are let be before they are merged. Fewer means fewer runs to read at a restart, and more writing.
 const FAN: usize = 4;
-/// Dead bytes below this are let be: to write a manifest costs as much.
-pub const WORTHWHILE: u64 = 64 << 10;
 
 /// The runs to merge next, if any; `runs` are all of one arrangement, in order.
 ///
@@ -49,8 +47,8 @@ pub const BUSY: Tolerance = Tolerance { dead: 100, pays_for: 4 };
 pub const REST: Tolerance = Tolerance { dead: 20, pays_for: 16 };
 
 /// All runs, once more of what they say is of rows that are gone than is tolerated, and enough of it can be added up: of `runs`, those up
-/// to `since`. `live`: the rows that are left.
-pub fn worn(runs: &[Run], since: Epoch, live: u64, tolerance: Tolerance) -> Option<Range<usize>> {
+/// to `since`. `live`: the rows that are left. Fewer bytes than `worthwhile` are let be.
+pub fn worn(runs: &[Run], since: Epoch, live: u64, tolerance: Tolerance, worthwhile: u64) -> Option<Range<usize>> {
     let groups = groups(runs);
     let (first, rest) = groups.split_first()?;
     let rows = |range: &Range<usize>| runs[range.clone()].iter().map(|run| run.rows).sum::<u64>();
@@ -61,7 +59,7 @@ pub fn worn(runs: &[Run], since: Epoch, live: u64, tolerance: Tolerance) -> Opti
     let bytes = runs[range.clone()].iter().map(|run| run.length).sum::<u64>();
     let is_paid = later.saturating_mul(tolerance.pays_for) >= base;
     let is_dead = u128::from(base + later) * 100 >= u128::from(live) * u128::from(100 + tolerance.dead);
-    (bytes >= WORTHWHILE && is_paid && is_dead).then_some(range)
+    (bytes >= worthwhile && is_paid && is_dead).then_some(range)
 }
 
 /// Neighbouring runs whose epochs overlap: what [`pick`] sees as one.
@@ -235,6 +233,8 @@ mod tests {
 
     #[test]
     fn runs_are_worn_when_half_of_their_rows_are_gone_and_enough_came_since() {
+        const WORTHWHILE: u64 = 1000;
+        let worn = |runs: &[Run], since, live, tolerance| worn(runs, since, live, tolerance, WORTHWHILE);
         let runs = |rows: &[u64]| -> Vec<Run> {
             sized(&vec![WORTHWHILE; rows.len()]).into_iter().zip(rows).map(|(run, &rows)| Run { rows, ..run }).collect()
         };

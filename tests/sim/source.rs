@@ -126,11 +126,11 @@ impl Connector for Scripted {
         let at_once = if dice.once_in(2) { few } else { AtOnce::default() };
         let most = [0, 300, usize::MAX][dice.below(3) as usize];
         let reading = Arc::new(Reading {
-            env: start.env,
             wake: start.wake,
             upstream,
             dice,
-            feed: Mutex::new(Feed::new(place)),
+            feed: Mutex::new(Feed::new(place, start.env.limits)),
+            env: start.env,
             aside: Aside::new(at_once),
             most,
             folder: tempfile::tempdir().expect("a folder"),
@@ -154,6 +154,18 @@ impl Connector for Scripted {
 }
 
 struct Running(Arc<Reading>);
+
+impl Running {
+    fn fold_aside(&self, taken: Taken) {
+        let reading = self.0.clone();
+        tokio::spawn(async move {
+            reading.travel().await;
+            let (place, waiting) = (taken.place.lsn, taken.waiting());
+            reading.aside.folded(reading.fold(taken), place, waiting);
+            reading.wake.notify_one();
+        });
+    }
+}
 
 struct Reading {
     env: Env,
@@ -322,7 +334,7 @@ impl Reading {
                 return Ok(());
             }
             self.upstream.goes_on(session)?;
-            let mut log = Log::new(table_schema.clone());
+            let mut log = Log::new(table_schema.clone(), self.env.limits);
             for row in rows {
                 let values = row.values();
                 let values = values.iter().enumerate().map(|(column, value)| {
@@ -366,18 +378,17 @@ impl Source for Running {
         self.0.aside.waiting(|| self.0.feed().waiting())
     }
 
+    fn set_aside(&self) -> bool {
+        let taken = self.0.aside.begin(|| self.0.feed().waiting(), || self.0.feed().take());
+        taken.map(|taken| self.fold_aside(taken)).is_some()
+    }
+
     fn take(&self) -> Option<Batch> {
         match self.0.aside.take(|| self.0.feed().take()) {
             Next::Nothing => None,
             Next::Now(taken) => Some(self.0.fold(taken)),
             Next::Later(taken) => {
-                let reading = self.0.clone();
-                tokio::spawn(async move {
-                    reading.travel().await;
-                    let (place, waiting) = (taken.place.lsn, taken.waiting());
-                    reading.aside.folded(reading.fold(taken), place, waiting);
-                    reading.wake.notify_one();
-                });
+                self.fold_aside(taken);
                 None
             }
             Next::Ready(batch, _) => Some(batch),

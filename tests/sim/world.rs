@@ -6,6 +6,7 @@
 
 mod aside;
 mod damage;
+mod limits;
 mod memory;
 mod query;
 mod time_travel;
@@ -28,7 +29,6 @@ use weir::catalog::secret::Keeper;
 use weir::catalog::{Catalog, Life};
 use weir::connector::postgres::lsn::{Lsn, Place};
 use weir::connector::{Connectors, Position, State};
-use weir::coordinator::pace::Limits;
 use weir::coordinator::request::{Done, Handle, Request};
 use weir::coordinator::{self, Config, Workers};
 use weir::dataflow::engine::{Commands, Engine, Ordeal, Stepped, World as Shared};
@@ -474,15 +474,6 @@ impl World {
         Ok(())
     }
 
-    /// Everything is cut as small as it can be, or now and then as it is in the product.
-    fn limits(&self) -> weir_storage::Limits {
-        let [rows, bytes] = [[1, 2, 3, 8192], [1, 64, 200, 1 << 20]].map(|some| some[self.dice.below(4) as usize]);
-        let (page_bytes, loose_bytes) = [(1, 1), (500, 3000), (16 << 10, 24 << 10)][self.dice.below(3) as usize];
-        let (merged_rows, batch_bytes) =
-            (1 + self.dice.below(50), [1, 100, 1_000, 256 << 20][self.dice.below(4) as usize]);
-        weir_storage::Limits { block_rows: rows, block_bytes: bytes, merged_rows, page_bytes, batch_bytes, loose_bytes }
-    }
-
     async fn try_start(&mut self) -> Result<bool> {
         let began = self.time.now();
         let gate = Arc::new(Gate::default());
@@ -511,10 +502,7 @@ impl World {
         };
         let config = Config {
             workers: Workers::Given(Box::new(start)),
-            limits: Limits {
-                checkpoint_interval: Duration::from_millis(20 + self.dice.below(400)),
-                in_flight: 1 + self.dice.below(4) as usize,
-            },
+            limits: self.pace(),
             keeper: Keeper::open(None).expect("no key is needed"),
             spill: self.spill.path().into(),
             source_limit: 1 << 20,

@@ -1,14 +1,13 @@
 //! Calls of functions and aggregates: what is written, and which of PostgreSQL's it means.
 
 use super::kind::held;
-use super::{Binder, position};
+use super::{Binder, internal, position};
 use crate::bound::{Aggregate, Bound, Expr, Kind, Order, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::functions::{self, Function, Volatility};
 use crate::postgres::resolve;
 use crate::postgres::types::Oid;
 use crate::session::names::folded;
-use crate::statement::is_chain;
 use datafusion::sql::sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, OrderByExpr,
     OrderByOptions, WindowType,
@@ -93,9 +92,6 @@ pub struct Written<'a> {
 pub fn written(function: &ast::Function) -> Bound<Written<'_>> {
     let ast::Function { name, uses_odbc_syntax, parameters, args, filter, null_treatment, over, within_group } =
         function;
-    if is_chain(function) {
-        return not_yet("a long chain of operators");
-    }
     let (word, is_qualified) = match &name.0[..] {
         [word] => (word.as_ident(), false),
         [schema, word] if schema.as_ident().is_some_and(|schema| folded(schema) == "pg_catalog") => {
@@ -246,6 +242,9 @@ impl Binder<'_> {
                 Some(argument) => self.cast(argument, target.into()),
             },
             resolve::Call::Function { function, arguments: wanted, result, .. } => {
+                if let Some(told) = self.told(function, &arguments)? {
+                    return Ok(told);
+                }
                 let Chosen { function, arguments, kind } = self.chosen(function, arguments, wanted, result)?;
                 match function.kind {
                     functions::Kind::Function => Ok(Expr::Call { function, arguments, kind }),
@@ -332,6 +331,9 @@ impl Binder<'_> {
         };
         let same = call.arguments.iter().position(|argument| *argument == expr && by.kind() != Kind::UNKNOWN);
         let by = match same {
+            Some(at) if aggregate.arguments[at].has_subquery() => {
+                return not_yet("an aggregate that is ordered by the subquery that it is of");
+            }
             Some(at) => aggregate.arguments[at].clone(),
             None => self.settled(by)?,
         };
@@ -365,7 +367,8 @@ impl Binder<'_> {
             Volatility::Stable => !STABLE.contains(&name),
             Volatility::Volatile => true,
         };
-        if depends || function.is_set || name.starts_with("pg_") || name.starts_with("has_") {
+        let is_internal = function.kind == functions::Kind::Function && internal::is_told_by(function);
+        if depends || is_internal || function.is_set || name.starts_with("pg_") || name.starts_with("has_") {
             return not_yet(format!("function {name}"));
         }
         let mut found = Vec::with_capacity(arguments.len());

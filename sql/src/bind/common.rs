@@ -50,7 +50,8 @@ impl Binder<'_> {
             return Err(wrong(Error::new("42P10", text), &alias.name));
         }
         let rows = self.readable(rows, &columns)?;
-        Ok(Common { name: folded(name), columns, query: Rc::new(query.as_ref().clone()), first: Some(rows) })
+        let (query, outside) = (Rc::new(query.as_ref().clone()), self.nothing());
+        Ok(Common { name: folded(name), columns, query, first: Some(rows), outside })
     }
 
     /// The rows of the query at a place of those that can be read by name, for one more of its readers.
@@ -58,13 +59,17 @@ impl Binder<'_> {
         if let Some(rows) = self.common[at].first.take() {
             return Ok(rows);
         }
-        let query = self.common[at].query.clone();
+        let Common { query, outside, .. } = &self.common[at];
+        let (query, outside) = (query.clone(), outside.clone());
         if is_volatile(query.as_ref()) {
             return not_yet("a volatile query of WITH that is read twice");
         }
-        // It reads those before it.
+        // It reads those before it, and names what can be named where it is written.
         let later = self.common.split_off(at);
+        let (around, outer) = (outside.around, outside.outer);
+        let here = (std::mem::replace(&mut self.around, around), std::mem::replace(&mut self.outer, outer));
         let rows = self.nested(&query);
+        (self.around, self.outer) = here;
         self.common.extend(later);
         let columns = self.common[at].columns.clone();
         self.readable(rows?, &columns)

@@ -1,7 +1,7 @@
 //! Casts: those that nobody writes, and those that are written; the type that several values have together.
 
 use super::kind::held;
-use super::{Binder, literal, position};
+use super::{Binder, internal, literal, position};
 use crate::bound::{Bound, Expr, How, Kind, Unbound, not_yet};
 use crate::error::Error;
 use crate::function::zone::Zone;
@@ -21,7 +21,7 @@ impl Binder<'_> {
     /// of a row), UNKNOWN parameters become of it. Length and precision of `to` apply. `None` if PostgreSQL has no such conversion there.
     pub fn converted(&mut self, expr: Expr, to: Kind, context: Context) -> Bound<Option<Expr>> {
         if to.oid == ANY {
-            return self.settled(expr).map(Some);
+            return self.any(expr).map(Some);
         }
         let to = held(to)?;
         let from = expr.kind();
@@ -29,6 +29,10 @@ impl Binder<'_> {
             UNKNOWN => self.known(expr, to)?,
             same if same == to.oid => expr,
             other if way(other, to.oid, context).is_none() => return Ok(None),
+            other if !internal::converts(other, to.oid) => match internal::number(&expr, to.oid) {
+                Some(number) => number,
+                None => return not_yet(format!("{from} as {to}")),
+            },
             // Floats become numerics of few digits, which are rounded then.
             other if is_float(other) => cast(expr, to.oid.into(), context),
             _ => cast(expr, to, context),
@@ -42,16 +46,31 @@ impl Binder<'_> {
         if expr.kind().oid == UNKNOWN { self.known(expr, Kind::TEXT) } else { Ok(expr) }
     }
 
+    /// `expr` where values of any type may be: that tells nothing of a parameter.
+    pub(super) fn any(&mut self, expr: Expr) -> Bound<Expr> {
+        match expr {
+            Expr::Parameter { number, kind: Kind::UNKNOWN } => {
+                self.parameters.leave(number);
+                Ok(expr)
+            }
+            expr => self.settled(expr),
+        }
+    }
+
     /// An UNKNOWN constant or parameter as a value of `to`, whose length or precision applies only to NULL.
     fn known(&mut self, expr: Expr, to: Kind) -> Bound<Expr> {
         match expr {
             Expr::Constant { value: None, .. } => Ok(Expr::Constant { value: None, kind: to }),
             Expr::Constant { value: Some(text), .. } => {
                 let Some(kind) = to.held() else { return not_yet(format!("type {to}")) };
-                let value = literal::read(&text, &kind, Zone::parse(&self.settings.timezone)?);
+                let value = match internal::read(&text, to.oid)? {
+                    Some(value) => Ok(value),
+                    None => literal::read(&text, &kind, Zone::parse(&self.settings.timezone)?),
+                };
                 let value = value.map_err(|why| position::located(why, self.literals.position(&text)))?;
                 Ok(Expr::Constant { value: Some(value), kind: to.oid.into() })
             }
+            Expr::Parameter { number, .. } if !internal::stands_for(to.oid) => not_yet(format!("${number} as {to}")),
             Expr::Parameter { number, .. } => {
                 self.parameters.stand_for(number, to.oid)?;
                 Ok(Expr::Parameter { number, kind: to.oid.into() })

@@ -2,14 +2,15 @@
 //! parts that are bound.
 
 use super::call::{self, Written};
+use super::chain::Chain;
 use super::conditional;
 use super::convert::Placed;
-use super::form::{self, Argument, bare, first_name, is_null};
+use super::form::{self, Argument, bare, is_null};
 use super::group::Groups;
-use super::scope::Scope;
-use super::{Binder, kind, literal, operator, position};
-use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
-use crate::error::Error;
+use super::scope::{Scope, is_function};
+use super::{Binder, chain, information, kind, literal, operator, position, subquery};
+use crate::bound::{Bound, Expr, Kind, Test, not_yet};
+use crate::session::names::folded;
 use crate::types::Type;
 use crate::{stack, stop};
 use datafusion::sql::sqlparser::ast::{
@@ -43,22 +44,16 @@ impl Binder<'_> {
     pub fn number(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         let bound = self.expression(expr, place)?;
         let number = self.specific(bound, &Type::Int8, place.clause, position::of(expr))?;
-        let mut open = vec![&number];
-        while let Some(next) = open.pop() {
-            if let Expr::Column { .. } = next {
-                let error = Error::new("42P10", format!("argument of {} must not contain variables", place.clause));
-                return Err(Unbound::Wrong(position::placed(error, first_name(expr))));
-            }
-            open.extend(next.children());
-        }
+        self.fixed(&number, expr, place.clause, place.scope)?;
         Ok(number)
     }
 
     fn form(&mut self, expr: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         use ast::Expr as Form;
         match expr {
-            Form::Identifier(name) => place.scope.column(std::slice::from_ref(name)),
-            Form::CompoundIdentifier(names) => place.scope.column(names),
+            Form::Identifier(name) if is_function(name) => self.word(&folded(name)),
+            Form::Identifier(name) => self.named(std::slice::from_ref(name), place.scope),
+            Form::CompoundIdentifier(names) => self.named(names, place.scope),
             Form::Nested(inner) => self.expression(inner, place),
             Form::Value(value) => self.literal(value),
             Form::TypedString(typed) => self.typed(typed),
@@ -110,7 +105,10 @@ impl Binder<'_> {
                 }
                 _ => not_yet("fields, slices and several subscripts"),
             },
-            Form::Function(function) => self.written_call(&call::written(function)?, place),
+            Form::Function(function) => match subquery::array(function) {
+                Some((query, position)) => self.collected(query, position, place.scope),
+                None => self.written_function(function, place),
+            },
             other => match form::call(other)? {
                 Some(call) => self.formed(call, place),
                 None => self.predicate(other, place),
@@ -139,19 +137,32 @@ impl Binder<'_> {
             Form::ILike { negated, any: false, expr, pattern, escape_char } => {
                 self.like(operator::like(true, *negated), expr, pattern, escape_char.as_ref(), place)
             }
+            Form::Like { negated, any: true, expr, pattern, escape_char: None } => {
+                self.like_any(operator::like(false, *negated), expr, pattern, place)
+            }
+            Form::ILike { negated, any: true, expr, pattern, escape_char: None } => {
+                self.like_any(operator::like(true, *negated), expr, pattern, place)
+            }
             Form::Between { expr, negated, low, high } => self.between(expr, low, high, *negated, place),
             Form::InList { expr, list, negated } => {
                 let value = self.expression(expr, place)?;
                 let list = list.iter().map(|item| self.expression(item, place)).collect::<Bound<_>>()?;
-                self.within(value, list, *negated)
+                self.within(value, list, *negated, place.scope)
             }
             Form::AnyOp { left, compare_op, right, is_some: _ } => {
-                let (left, right) = (self.expression(left, place)?, self.expression(right, place)?);
-                self.quantified(operator::name(compare_op)?, left, right, false)
+                self.any_or_all(operator::name(compare_op)?, left, right, false, place)
             }
             Form::AllOp { left, compare_op, right } => {
-                let (left, right) = (self.expression(left, place)?, self.expression(right, place)?);
-                self.quantified(operator::name(compare_op)?, left, right, true)
+                self.any_or_all(operator::name(compare_op)?, left, right, true, place)
+            }
+            Form::Subquery(query) => self.scalar(query, place.scope),
+            Form::Exists { subquery, negated } => {
+                let exists = self.exists(subquery, place.scope)?;
+                Ok(if *negated { Expr::Not(Box::new(exists)) } else { exists })
+            }
+            Form::InSubquery { expr, subquery, negated } => {
+                let found = self.among_rows("=", expr, subquery, false, place)?;
+                Ok(if *negated { Expr::Not(Box::new(found)) } else { found })
             }
             Form::IsDistinctFrom(left, right) => self.different(left, right, false, place),
             Form::IsNotDistinctFrom(left, right) => self.different(left, right, true, place),
@@ -163,7 +174,6 @@ impl Binder<'_> {
             Form::IsNotFalse(argument) => self.test(argument, Test::False, "IS NOT FALSE", place),
             Form::IsUnknown(argument) => self.test(argument, Test::Unknown, "IS UNKNOWN", place),
             Form::IsNotUnknown(argument) => self.test(argument, Test::Unknown, "IS NOT UNKNOWN", place),
-            Form::Subquery(_) | Form::Exists { .. } | Form::InSubquery { .. } => not_yet("a subquery in an expression"),
             Form::Tuple(_) => not_yet("a row"),
             Form::SimilarTo { .. } => not_yet("SIMILAR TO"),
             _ => not_yet("this expression"),
@@ -187,6 +197,40 @@ impl Binder<'_> {
     fn binary(&mut self, name: &str, left: &ast::Expr, right: &ast::Expr, place: &mut Place) -> Bound<Expr> {
         let (left, right) = (self.expression(left, place)?, self.expression(right, place)?);
         self.operation(name, Some(left), right)
+    }
+
+    /// `left name ANY (right)`, or ALL: of an array, or of the rows of a query.
+    fn any_or_all(
+        &mut self,
+        name: &str,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        all: bool,
+        place: &mut Place,
+    ) -> Bound<Expr> {
+        if let Some(query) = subquery::compared(right)? {
+            return self.among_rows(name, left, query, all, place);
+        }
+        let (left, right) = (self.expression(left, place)?, self.expression(right, place)?);
+        self.quantified(name, left, right, all)
+    }
+
+    /// The same of a query, which tells parameters of `left` their types. `(a, b)` is compared with two columns.
+    fn among_rows(
+        &mut self,
+        name: &str,
+        left: &ast::Expr,
+        query: &ast::Query,
+        all: bool,
+        place: &mut Place,
+    ) -> Bound<Expr> {
+        let rows = self.rows_within(query, place.scope)?;
+        let left = match bare(left) {
+            ast::Expr::Tuple(values) => values.as_slice(),
+            _ => std::slice::from_ref(left),
+        };
+        let left = left.iter().map(|value| self.expression(value, place)).collect::<Bound<_>>()?;
+        self.compared(rows, name, left, all)
     }
 
     /// A chain of AND or of OR, however it is nested.
@@ -221,6 +265,14 @@ impl Binder<'_> {
         self.operation(name, Some(value), pattern)
     }
 
+    fn like_any(&mut self, name: &str, value: &ast::Expr, patterns: &ast::Expr, place: &mut Place) -> Bound<Expr> {
+        if let ast::Expr::Tuple(_) = patterns {
+            return not_yet("LIKE ANY of a list");
+        }
+        let (value, patterns) = (self.expression(value, place)?, self.expression(patterns, place)?);
+        self.quantified(name, value, patterns, false)
+    }
+
     fn between(
         &mut self,
         value: &ast::Expr,
@@ -230,14 +282,16 @@ impl Binder<'_> {
         place: &mut Place,
     ) -> Bound<Expr> {
         let (below, above) = if negated { ("<", ">") } else { (">=", "<=") };
-        let (value, low) = (self.expression(value, place)?, self.expression(low, place)?);
+        let (syntax, value, low) = (value, self.expression(value, place)?, self.expression(low, place)?);
         if operator::is_large(&value) {
             return not_yet("BETWEEN of so long an expression");
         }
         let low = self.operation(below, Some(value.clone()), low)?;
-        // By now a parameter has a type.
         let value = match value {
+            // By now it has a type.
             Expr::Parameter { number, .. } => Expr::Parameter { number, kind: self.parameters.used(number) },
+            // No two subqueries have columns in common.
+            other if other.has_subquery() => self.expression(syntax, place)?,
             other => other,
         };
         let high = self.expression(high, place)?;
@@ -319,6 +373,17 @@ impl Binder<'_> {
         called.map_err(|why| if call.is_plain { why } else { call::qualified(why) })
     }
 
+    fn written_function(&mut self, function: &ast::Function, place: &mut Place) -> Bound<Expr> {
+        if let Some(Chain { steps, operands }) = chain::written(function)? {
+            let operands = operands.iter().map(|operand| self.expression(operand, place)).collect::<Bound<_>>()?;
+            return self.chained(&steps, operands);
+        }
+        match information::word(function) {
+            Some(word) => self.word(&word),
+            None => self.written_call(&call::written(function)?, place),
+        }
+    }
+
     fn written_call(&mut self, written: &Written, place: &mut Place) -> Bound<Expr> {
         if let Some(over) = written.over {
             return self.windowed(written, over, place);
@@ -352,6 +417,9 @@ impl Binder<'_> {
             aggregate.order.push(order);
         }
         self.told_apart(&aggregate, written)?;
+        if subquery::is_around(&aggregate, place.scope) {
+            return not_yet("an aggregate of a query around");
+        }
         let kind = aggregate.kind;
         let fresh = self.column();
         match place.groups.as_deref_mut() {

@@ -5,7 +5,7 @@ use super::position;
 use crate::bound::{Bound, not_yet};
 use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{
-    CeilFloorKind, DateTimeField, Expr, ExtractSyntax, TrimWhereField, Value, ValueWithSpan, visit_expressions,
+    CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Query, TrimWhereField, Value, ValueWithSpan, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 
@@ -97,11 +97,39 @@ pub fn is_null(expr: &Expr) -> bool {
     matches!(bare(expr), Expr::Value(ValueWithSpan { value: Value::Null, .. }))
 }
 
-/// Where the first name in `expr` is.
+/// Where the first name in `expr` is, but for those in subqueries.
 pub fn first_name(expr: &Expr) -> Option<usize> {
-    let found = visit_expressions(expr, |part| match part {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(position::of(part)),
-        _ => ControlFlow::Continue(()),
-    });
-    found.break_value().flatten()
+    first(expr, |part| matches!(part, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
+}
+
+/// Where the first part of `expr` is that `is_it` knows, but for those in subqueries.
+pub fn first(expr: &Expr, is_it: impl Fn(&Expr) -> bool) -> Option<usize> {
+    expr.visit(&mut First { is_it, queries: 0 }).break_value().flatten()
+}
+
+struct First<F> {
+    is_it: F,
+    /// How many are around what is visited.
+    queries: usize,
+}
+
+impl<F: Fn(&Expr) -> bool> Visitor for First<F> {
+    type Break = Option<usize>;
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, part: &Expr) -> ControlFlow<Self::Break> {
+        match self.queries == 0 && (self.is_it)(part) {
+            true => ControlFlow::Break(position::of(part)),
+            false => ControlFlow::Continue(()),
+        }
+    }
 }

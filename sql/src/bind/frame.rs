@@ -2,7 +2,6 @@
 
 use super::Binder;
 use super::expression::Place;
-use super::form::first_name;
 use super::position::{self, placed};
 use super::scope::Scope;
 use crate::bound::{Bound, Edge, Expr, Frame, Kind, Mode, Unbound, not_yet};
@@ -79,11 +78,8 @@ impl Binder<'_> {
             _ => &Type::Int8,
         };
         let offset = self.specific(bound, to, word, position)?;
-        if offset.any(&|part| matches!(part, Expr::Column { .. })) {
-            let error = Error::new("42P10", format!("argument of {word} must not contain variables"));
-            return Err(Unbound::Wrong(placed(error, first_name(written))));
-        }
-        Ok(offset)
+        self.fixed(&offset, written, word, scope)?;
+        if offset.has_subquery() { not_yet(format!("a subquery in {word}")) } else { Ok(offset) }
     }
 }
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 impl Binder<'_> {
     /// Without anything in it: one row without columns.
     pub fn from(&mut self, from: &[TableWithJoins]) -> Bound<Input> {
-        let mut known = Scope { around: self.around.clone(), ..Scope::default() };
+        let mut known = self.nothing();
         let mut all: Option<Source> = None;
         for tables in from {
             let next = self.tables(tables, &mut known)?;
@@ -200,7 +200,7 @@ impl Binder<'_> {
             columns.push(Column { name, value: Expr::Column { id: output.column, kind: output.kind } });
         }
         known.entries.push(Rc::new(entry));
-        let named = Named { name, is_plain: false, is_shown: true, columns };
+        let named = Named { name, is_plain: false, is_shown: true, columns: columns.into() };
         Ok(Source { node, relations: vec![named], order: rows.order })
     }
 }
@@ -217,7 +217,7 @@ fn renamed(source: Source, alias: &TableAlias, known: &mut Scope) -> Bound<Sourc
     let (name, names) = self::alias(Some(alias))?;
     let name = name.unwrap_or_default();
     let shown = source.relations.into_iter().filter(|relation| relation.is_shown);
-    let mut columns: Vec<Column> = shown.flat_map(|relation| relation.columns).collect();
+    let mut columns: Vec<Column> = shown.flat_map(|relation| relation.columns.to_vec()).collect();
     available("join expression", &name, columns.len(), names.len())?;
     for (column, name) in columns.iter_mut().zip(names) {
         column.name = name;
@@ -229,7 +229,7 @@ fn renamed(source: Source, alias: &TableAlias, known: &mut Scope) -> Bound<Sourc
         is_around: true,
         key: vec![],
     }));
-    let named = Named { name: Some(name), is_plain: false, is_shown: true, columns };
+    let named = Named { name: Some(name), is_plain: false, is_shown: true, columns: columns.into() };
     Ok(Source { node: source.node, relations: vec![named], order: vec![] })
 }
 
@@ -283,7 +283,7 @@ fn column(name: &ObjectName) -> Option<String> {
 fn shared(left: &[Named], right: &[Named]) -> Vec<String> {
     let names = |relations: &[Named]| {
         let shown = relations.iter().filter(|relation| relation.is_shown);
-        shown.flat_map(|relation| &relation.columns).map(|column| column.name.clone()).collect::<Vec<_>>()
+        shown.flat_map(|relation| relation.columns.iter()).map(|column| column.name.clone()).collect::<Vec<_>>()
     };
     let right = names(right);
     names(left).into_iter().filter(|name| right.contains(name)).collect()

@@ -3,11 +3,11 @@
 use super::occurrence;
 use super::position::placed;
 use super::scope::Scope;
-use crate::bound::{Aggregate, Bound, ColumnId, Expr, Unbound, Window, not_yet};
+use crate::bound::{Aggregate, Bound, ColumnId, Expr, Kind, Node, Unbound, Window, not_yet};
 use crate::error::Error;
 use crate::postgres::functions::Volatility;
 use datafusion::sql::sqlparser::ast;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 /// The aggregates and window functions of one SELECT, each with the column that it is to those who name it.
@@ -32,7 +32,7 @@ pub struct Call {
 impl Groups {
     /// The column of `aggregate`: of an equal one, if it is there already, else `fresh`.
     pub fn add(&mut self, aggregate: Aggregate, fresh: ColumnId) -> ColumnId {
-        let is_volatile = expressions(&aggregate).any(|expr| expr.any(&volatile));
+        let is_volatile = aggregate.expressions().any(|expr| expr.any(&volatile));
         let equal = self.aggregates.iter().find(|(_, other)| *other == aggregate && !is_volatile);
         if let Some((column, _)) = equal {
             return *column;
@@ -74,34 +74,99 @@ impl Groups {
     }
 }
 
-fn expressions(aggregate: &Aggregate) -> impl Iterator<Item = &Expr> {
-    let order = aggregate.order.iter().map(|order| &order.by);
-    aggregate.arguments.iter().chain(&aggregate.filter).chain(order)
-}
-
 /// Whether it gives another value each time, leaving out what it is made of.
 pub fn volatile(expr: &Expr) -> bool {
     matches!(expr, Expr::Call { function, .. } if function.volatility == Volatility::Volatile)
 }
 
-/// What is known of each group: its keys, its aggregates, and the window functions over all groups.
+/// What is known of each group: its keys and its aggregates.
 pub struct Grouped<'a> {
     pub keys: Vec<(ColumnId, Expr)>,
     pub sets: Option<Vec<Vec<usize>>>,
     pub groups: Groups,
-    pub windows: BTreeSet<ColumnId>,
     pub scope: &'a Scope,
+    /// The columns of what is grouped.
+    pub columns: HashSet<ColumnId>,
+}
+
+/// A column that is no group's.
+pub struct Ungrouped {
+    pub id: ColumnId,
+    pub kind: Kind,
+    /// A subquery names it.
+    pub is_within: bool,
 }
 
 impl Grouped<'_> {
-    /// The first column in `value` that is no group's.
-    pub fn ungrouped(&self, value: &Expr) -> Option<Expr> {
+    /// The first such column in `value`.
+    pub fn ungrouped(&self, value: &Expr) -> Option<Ungrouped> {
         match value {
             _ if self.key(value).is_some() => None,
-            Expr::Column { id, .. } if self.groups.has(*id) || self.windows.contains(id) => None,
-            Expr::Column { .. } => Some(value.clone()),
-            _ => value.children().into_iter().find_map(|child| self.ungrouped(child)),
+            Expr::Column { id, kind } => {
+                let is_ungrouped = self.columns.contains(id) && !self.groups.has(*id);
+                is_ungrouped.then_some(Ungrouped { id: *id, kind: *kind, is_within: false })
+            }
+            _ => {
+                let mut found = value.children().into_iter().find_map(|child| self.ungrouped(child));
+                if let (None, Expr::Subquery(subquery)) = (&found, value) {
+                    found = self.within(&subquery.rows).into_iter().next();
+                }
+                found
+            }
         }
+    }
+
+    /// Those in the rows of a subquery: there nothing but columns are keys.
+    fn within(&self, rows: &Node) -> Vec<Ungrouped> {
+        let mut found = vec![];
+        rows.each(&mut |part| {
+            if let Expr::Column { id, kind } = part
+                && self.columns.contains(id)
+                && self.key(part).is_none()
+            {
+                found.push(Ungrouped { id: *id, kind: *kind, is_within: true });
+            }
+        });
+        found
+    }
+
+    /// Whether subqueries in `value` name several such columns that no key of a relation tells.
+    fn has_several_within(&self, value: &Expr) -> Bound<bool> {
+        let mut found = vec![];
+        value.each(&mut |part| {
+            if let Expr::Subquery(subquery) = part {
+                found.extend(self.within(&subquery.rows).into_iter().map(|column| column.id));
+            }
+        });
+        found.sort_unstable();
+        found.dedup();
+        let mut wrong = 0;
+        for id in found {
+            wrong += usize::from(!self.depends(id)?);
+        }
+        Ok(wrong > 1)
+    }
+
+    /// 42803 of a column that subqueries in `value` name, at `position`. NotYet if there are several, or if it is not wrong for PostgreSQL:
+    /// for it subqueries that say the same are equal.
+    pub fn wrong_within(&self, id: ColumnId, value: &Expr, position: Option<usize>) -> Unbound {
+        match self.has_several_within(value) {
+            Ok(false) => {}
+            Ok(true) => return Unbound::NotYet("several ungrouped columns in a subquery".into()),
+            Err(why) => return why,
+        }
+        match self.scope.name_of(id) {
+            Some(name) => {
+                let text = format!("subquery uses ungrouped column \"{name}\" from outer query");
+                Unbound::Wrong(placed(Error::new("42803", text), position))
+            }
+            None => Unbound::NotYet("a column that FROM does not tell of".into()),
+        }
+    }
+
+    /// Whether PostgreSQL may take a part of `value` for a key that is none here: a subquery is equal to itself alone.
+    pub fn may_be_key(&self, value: &Expr) -> bool {
+        value.has_subquery() && self.keys.iter().any(|(_, key)| key.has_subquery())
     }
 
     /// Whether a relation's column has one value in each group, since the relation's key does.
@@ -156,6 +221,13 @@ impl Grouped<'_> {
         if let Some(id) = self.key(value) {
             *value = Expr::Column { id, kind: value.kind() };
             return;
+        }
+        if let Expr::Subquery(subquery) = value {
+            subquery.rows.each_mut(&mut |part| {
+                if let (Expr::Column { .. }, Some(key)) = (&*part, self.key(part)) {
+                    *part = Expr::Column { id: key, kind: part.kind() };
+                }
+            });
         }
         value.children_mut().into_iter().for_each(|child| self.replace(child));
     }

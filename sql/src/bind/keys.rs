@@ -3,7 +3,7 @@
 use super::Binder;
 use super::expression::Place;
 use super::form::bare;
-use super::group::{Call, Grouped, Groups};
+use super::group::{Call, Grouped, Groups, Ungrouped};
 use super::occurrence;
 use super::position::{self, located, placed};
 use super::scope::Scope;
@@ -80,6 +80,10 @@ impl Binder<'_> {
             // PostgreSQL takes some of those that are equal for the key, and others not.
             return not_yet("grouping sets of what names no column");
         }
+        if !is_one && keys.iter().any(|key| reader.targets[*key].value.has_subquery()) {
+            // Of those that say the same PostgreSQL takes one for the other.
+            return not_yet("grouping sets of subqueries");
+        }
         Ok(Some(Keys { targets: keys, sets: (!is_one).then_some(sets) }))
     }
 
@@ -148,10 +152,13 @@ impl Binder<'_> {
         scope: &Scope,
     ) -> Bound<(Node, Vec<Call>)> {
         let Keys { targets: places, sets } = keys;
-        let keys = places.iter().map(|place| (self.column(), targets[*place].value.clone())).collect();
+        let keys: Vec<_> = places.iter().map(|place| (self.column(), targets[*place].value.clone())).collect();
+        // A subquery is not equal to its copy among the keys.
+        for (place, (id, key)) in places.iter().zip(&keys).filter(|(_, (_, key))| key.has_subquery()) {
+            targets[*place].value = Expr::Column { id: *id, kind: key.kind() };
+        }
         let mut calls = std::mem::take(&mut groups.windows);
-        let windows = calls.iter().map(|call| call.id).collect();
-        let mut grouped = Grouped { keys, sets, groups, windows, scope };
+        let mut grouped = Grouped { keys, sets, groups, scope, columns: scope.columns() };
         for Target { value, syntax, position, .. } in &*targets {
             self.make_grouped(&mut grouped, value, *syntax, *position)?;
         }
@@ -186,16 +193,21 @@ impl Binder<'_> {
         syntax: Option<&ast::Expr>,
         position: Option<usize>,
     ) -> Bound<()> {
-        while let Some(column) = grouped.ungrouped(value) {
+        while let Some(Ungrouped { id, kind, is_within }) = grouped.ungrouped(value) {
             stop::check()?;
-            let Expr::Column { id, kind } = column else { return Ok(()) };
-            if !grouped.depends(id)? {
-                return Err(grouped.wrong(id, value, syntax, position));
+            match grouped.depends(id)? {
+                true => {}
+                false if grouped.may_be_key(value) => return not_yet("a subquery in GROUP BY and elsewhere"),
+                false if is_within => {
+                    let position = syntax.and_then(|syntax| self.outward_place(id, syntax));
+                    return Err(grouped.wrong_within(id, value, position));
+                }
+                false => return Err(grouped.wrong(id, value, syntax, position)),
             }
             if self.groupable(kind).is_err() {
                 return not_yet(format!("a column of type {kind} that depends on a key"));
             }
-            grouped.add(self.column(), column);
+            grouped.add(self.column(), Expr::Column { id, kind });
         }
         Ok(())
     }

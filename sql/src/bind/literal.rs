@@ -46,7 +46,7 @@ impl Binder<'_> {
                 Err(Unbound::Wrong(position::placed(error, position)))
             }
             1..=MOST => {
-                let kind = self.parameters.used(number);
+                let kind = self.parameters.write(number, position);
                 let kind = if kind == Kind::UNKNOWN { kind } else { held(kind)? };
                 Ok(Expr::Parameter { number, kind })
             }

@@ -8,14 +8,16 @@
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
 //! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
-//! [`values`] (VALUES), [`targets`] (what a SELECT computes, and what other clauses mean of it), [`order`] (ORDER BY and LIMIT), [`keys`]
-//! and [`group`] (groups and aggregates), [`output`] (columns of results), [`expression`] (expressions), [`form`] (calls that grammar has
-//! words for), [`call`], [`window`] and [`frame`] (OVER), [`conditional`] (CASE and its like), [`operator`], [`convert`] (casts, implicit
-//! and written), [`literal`], [`mod@kind`] (types as they are written), [`parameter`], [`position`] and [`occurrence`] (where in a text it
-//! stands).
+//! [`values`] (VALUES), [`written`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses
+//! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
+//! [`expression`] (expressions), [`subquery`] (queries in them), [`form`] (calls that grammar has words for), [`call`], [`window`] and
+//! [`frame`] (OVER), [`conditional`] (CASE and its like), [`operator`], [`chain`] (long ones), [`convert`] (casts, implicit and written),
+//! [`literal`], [`session`] (who asks) and [`information`] (what tells of that, and of the time), [`mod@kind`] (types as they are written)
+//! and [`internal`] (those of the catalogs), [`parameter`], [`position`] and [`occurrence`] (where in a text it stands).
 
 pub mod body;
 pub mod call;
+mod chain;
 pub mod common;
 mod conditional;
 pub mod convert;
@@ -25,6 +27,8 @@ mod form;
 mod frame;
 pub mod from;
 pub mod group;
+mod information;
+mod internal;
 pub mod keys;
 pub mod kind;
 pub mod literal;
@@ -38,7 +42,9 @@ pub mod query;
 pub mod rows;
 pub mod scope;
 pub mod select;
+pub mod session;
 pub mod set;
+mod subquery;
 mod suggest;
 pub mod targets;
 #[cfg(test)]
@@ -46,6 +52,7 @@ mod tests;
 pub mod using;
 pub mod values;
 mod window;
+pub mod written;
 
 use crate::bound::{Bound, ColumnId, Kind, Query, Table};
 use crate::catalog;
@@ -56,13 +63,22 @@ use entry::Entry;
 use parameter::Parameters;
 use position::Literals;
 use rows::Common;
+use scope::Scope;
+use session::Session;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use written::{Slot, Slots};
 
 /// What a relation's name means.
 pub trait Relations {
     /// `Err(NotYet)` of relations that are planned in another way, `Err(Wrong)` of those that there are not.
     fn relation(&self, schema: Option<&str>, name: &str) -> Bound<Relation>;
+
+    /// Of what is bound for one session alone, which sets a time before it is run ([`crate::session::at`]).
+    fn session(&self) -> Option<&Session> {
+        None
+    }
 }
 
 /// A relation that can be read.
@@ -85,12 +101,53 @@ impl Relation {
     }
 }
 
+/// What is bound.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// What a query shows.
+    Query(Arc<ast::Query>),
+    /// A SELECT that does a part of another statement's work. Its columns are assigned to those of a table, as far as there is one at their
+    /// place.
+    Written { query: Arc<ast::Query>, clause: &'static str, slots: Vec<Option<Slot>> },
+    /// Rows of a table that an INSERT gives; `None`: DEFAULT VALUES.
+    Inserted(Option<Arc<ast::Query>>, Slots),
+}
+
+impl Statement {
+    /// The query in it.
+    pub fn query(&self) -> Option<&ast::Query> {
+        match self {
+            Statement::Query(query) | Statement::Written { query, .. } => Some(query),
+            Statement::Inserted(query, _) => query.as_deref(),
+        }
+    }
+}
+
 /// Binds `query`. `declared` are the types that the client gave to parameters, which may be fewer than there are; UNKNOWN is not given.
 pub fn query(query: &ast::Query, declared: &[Kind], relations: &dyn Relations, settings: &Settings) -> Bound<Query> {
-    // As PostgreSQL's precedences have it.
+    Binder::new(declared, relations, settings).whole(&grouped(query))
+}
+
+/// As [`query`].
+pub fn statement(
+    statement: &Statement,
+    declared: &[Kind],
+    relations: &dyn Relations,
+    settings: &Settings,
+) -> Bound<Query> {
+    let mut binder = Binder::new(declared, relations, settings);
+    match statement {
+        Statement::Query(query) => binder.whole(&grouped(query)),
+        Statement::Written { query, clause, slots } => binder.written(&grouped(query), clause, slots),
+        Statement::Inserted(query, slots) => binder.inserted(query.as_deref().map(grouped).as_ref(), slots),
+    }
+}
+
+/// As PostgreSQL's precedences have it.
+fn grouped(query: &ast::Query) -> ast::Query {
     let mut query = query.clone();
     group(&mut query);
-    Binder::new(declared, relations, settings).whole(&query)
+    query
 }
 
 /// The work on one statement.
@@ -104,6 +161,14 @@ pub struct Binder<'a> {
     pub future: Vec<String>,
     /// What FROM of the queries around reads, and the parts before of a UNION; the nearest first.
     pub around: Vec<Rc<Entry>>,
+    /// What the list of the next SELECT is to the user, if it is no list of a SELECT: no aggregates are allowed there.
+    pub list: Option<&'static str>,
+    /// What can be named around the query within an expression that is being bound.
+    outer: Option<Rc<Scope>>,
+    /// Where columns of queries around are named; `None` where they are not named one by one.
+    outward: HashMap<ColumnId, Vec<Option<usize>>>,
+    /// What the column of a query in an expression is called, if that is a `*` there.
+    starred: HashMap<*const ast::Query, String>,
     /// How many have been bound.
     pub queries: usize,
     columns: u32,
@@ -119,6 +184,10 @@ impl<'a> Binder<'a> {
             common: vec![],
             future: vec![],
             around: vec![],
+            list: None,
+            outer: None,
+            outward: HashMap::new(),
+            starred: HashMap::new(),
             queries: 0,
             columns: 0,
         }
@@ -128,5 +197,10 @@ impl<'a> Binder<'a> {
     pub fn column(&mut self) -> ColumnId {
         self.columns += 1;
         ColumnId(self.columns)
+    }
+
+    /// What can be named in a query before it reads anything.
+    fn nothing(&self) -> Scope {
+        Scope { around: self.around.clone(), outer: self.outer.clone(), ..Scope::default() }
     }
 }

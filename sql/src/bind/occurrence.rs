@@ -1,6 +1,7 @@
 //! Where in an expression's text columns, aggregates and window functions stand.
 
 use super::call;
+use super::form;
 use super::position;
 use super::scope::Scope;
 use crate::bound::{ColumnId, Expr};
@@ -8,25 +9,18 @@ use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{self, Ident, Visit, Visitor};
 use std::ops::ControlFlow;
 
-/// The first aggregate.
+/// The first aggregate, but for those in subqueries.
 pub fn first_aggregate(expr: &ast::Expr) -> Option<usize> {
-    first(expr, is_aggregate)
+    form::first(expr, is_aggregate)
 }
 
+/// The first window function, likewise.
 pub fn first_window(expr: &ast::Expr) -> Option<usize> {
-    first(expr, is_window)
+    form::first(expr, is_window)
 }
 
-fn first(expr: &ast::Expr, is_meant: fn(&ast::Expr) -> bool) -> Option<usize> {
-    let found = ast::visit_expressions(expr, |expr| match is_meant(expr) {
-        true => ControlFlow::Break(position::of(expr)),
-        false => ControlFlow::Continue(()),
-    });
-    found.break_value().flatten()
-}
-
-/// Where the column `id` is named that stands at `place` among those of `value`, which is what `expr` means. Within aggregates and
-/// window functions nothing is of `value`.
+/// Where the column `id` is named that stands at `place` among those of `value`, which is what `expr` means. Within aggregates, window
+/// functions and subqueries nothing is of `value`.
 pub fn of_column(expr: &ast::Expr, scope: &Scope, id: ColumnId, place: usize, value: &Expr) -> Option<usize> {
     let mut columns = Columns { scope, id, apart: 0, found: vec![] };
     // Nothing breaks off.
@@ -47,13 +41,23 @@ pub fn count(value: &Expr, id: ColumnId) -> usize {
 struct Columns<'a> {
     scope: &'a Scope,
     id: ColumnId,
-    /// How many aggregates and window functions are around what is visited.
+    /// How many aggregates, window functions and queries are around what is visited.
     apart: usize,
     found: Vec<Option<usize>>,
 }
 
 impl Visitor for Columns<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.apart += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.apart -= 1;
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
         self.apart += usize::from(is_aggregate(expr) || is_window(expr));

@@ -3,16 +3,20 @@
 use super::Binder;
 use super::convert::relabelled;
 use super::kind::held;
-use crate::bound::{Bound, Expr, Kind, Test, Unbound, not_yet};
+use super::scope::Scope;
+use crate::bound::{Bound, Expr, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::casts::Context;
 use crate::postgres::coerce::{common, fits};
+use crate::postgres::operators::Operator;
 use crate::postgres::resolve::{self, Applied};
 use crate::postgres::types::{BOOL, Oid, UNKNOWN};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, UnaryOperator};
 
 /// Parts of an expression that is evaluated more than once, at most: copies of copies would be without end.
 const COPIED: usize = 1_000;
+/// Operators of which there is one for whole arrays.
+const COMPARISONS: &[&str] = &["=", "<>", "<", "<=", ">", ">="];
 /// Parts that all copies of an expression may have together.
 pub const COPIES: usize = 5_000;
 
@@ -38,11 +42,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn null_test(&mut self, argument: Expr, negated: bool) -> Bound<Expr> {
-        // PostgreSQL wants it to be of a type by other uses.
-        if let Expr::Parameter { number, kind: Kind::UNKNOWN } = argument {
-            return not_yet(format!("${number} IS NULL"));
-        }
-        let argument = Box::new(self.settled(argument)?);
+        let argument = Box::new(self.any(argument)?);
         Ok(Expr::Is { argument, what: Test::Null, negated })
     }
 
@@ -83,12 +83,18 @@ impl Binder<'_> {
         };
         let Some(to_array) = to_array else { return not_yet("an array of arrays") };
         let (left, array) = (self.operand(left, to_left)?, self.operand(array, to_array)?);
+        if !COMPARISONS.contains(&name)
+            && let Expr::Array { elements, .. } = array
+        {
+            return spread(operator, left, elements, all);
+        }
         Ok(Expr::Quantified { operator, left: Box::new(left), array: Box::new(array), all })
     }
 
-    /// `left IN (list)`, or NOT IN: what names no columns is compared as one type, if there is one, and all else one by one.
-    pub(super) fn within(&mut self, left: Expr, list: Vec<Expr>, negated: bool) -> Bound<Expr> {
-        let (columns, fixed): (Vec<usize>, Vec<usize>) = (0..list.len()).partition(|at| names_columns(&list[*at]));
+    /// `left IN (list)`, or NOT IN: what names no columns of its level is compared as one type, if there is one, and all else one by one.
+    pub(super) fn within(&mut self, left: Expr, list: Vec<Expr>, negated: bool, scope: &Scope) -> Bound<Expr> {
+        let (columns, fixed): (Vec<usize>, Vec<usize>) =
+            (0..list.len()).partition(|at| names_columns(&list[*at], scope));
         let kinds: Vec<Oid> = [oid(&left)].into_iter().chain(fixed.iter().map(|at| oid(&list[*at]))).collect();
         let together = common(&kinds).ok().filter(|together| {
             let is_one = kinds.iter().all(|kind| fits(*kind, *together, Context::Implicit));
@@ -108,6 +114,9 @@ impl Binder<'_> {
         let tested = tests.len() + alone.len();
         if tested > 1 && (is_large(&left) || is_long(&left, tested)) {
             return not_yet("IN of so long an expression");
+        }
+        if tested > 1 && left.has_subquery() {
+            return not_yet("IN of a subquery's value");
         }
         for item in alone.iter().filter_map(taken) {
             tests.push(self.operation(if negated { "<>" } else { "=" }, Some(left.clone()), item)?);
@@ -136,6 +145,22 @@ impl Binder<'_> {
     }
 }
 
+/// `left operator ANY` of what an array is made of, or ALL: one by one.
+fn spread(operator: &'static Operator, left: Expr, elements: Vec<Expr>, all: bool) -> Bound<Expr> {
+    let is_copied = elements.len() > 1 && (is_large(&left) || is_long(&left, elements.len()));
+    let is_one_of = |element: &Expr| element.kind().oid.element().is_none();
+    if is_copied || elements.is_empty() || !elements.iter().all(is_one_of) {
+        return not_yet(format!("{} {}", operator.name, if all { "ALL" } else { "ANY" }));
+    }
+    let test = |element| Expr::Operation { operator, operands: vec![left.clone(), element], kind: BOOL.into() };
+    let mut tests: Vec<Expr> = elements.into_iter().map(test).collect();
+    Ok(match (tests.len(), all) {
+        (1, _) => tests.remove(0),
+        (_, true) => Expr::And(tests),
+        (_, false) => Expr::Or(tests),
+    })
+}
+
 fn oid(expr: &Expr) -> Oid {
     expr.kind().oid
 }
@@ -148,15 +173,15 @@ fn applied(name: &str, left: Option<Oid>, right: Oid) -> Bound<Applied> {
     })
 }
 
-fn names_columns(expr: &Expr) -> bool {
-    let mut open = vec![expr];
-    while let Some(next) = open.pop() {
-        if let Expr::Column { .. } = next {
-            return true;
+/// Whether it names columns, also in subqueries, that are of no query around.
+fn names_columns(expr: &Expr, scope: &Scope) -> bool {
+    let (mut names, has_subquery) = (false, expr.has_subquery());
+    expr.each(&mut |part| {
+        if let Expr::Column { id, .. } = part {
+            names |= if has_subquery { scope.has(*id) } else { !scope.is_around(*id) };
         }
-        open.extend(next.children());
-    }
-    false
+    });
+    names
 }
 
 /// Whether it has more than [`COPIED`] parts, too many to be there twice.

@@ -2,17 +2,27 @@
 
 use super::Binder;
 use super::rows::Item;
-use crate::bound::{Bound, Expr, Node, Output};
+use crate::bound::{Bound, ColumnId, Expr, Node, Output};
 use crate::postgres::types::UNKNOWN;
 use std::collections::HashSet;
 
 impl Binder<'_> {
     /// Makes columns, beside those of `node`, of the values that are none; what is UNKNOWN is left.
     pub fn extended<'e>(&mut self, node: Node, values: impl IntoIterator<Item = &'e mut Expr>) -> Node {
+        self.own(node, values, |_| true)
+    }
+
+    /// The same, also of columns that are named in a query though they are of one around it: what it gives are columns of its own.
+    pub fn own<'e>(
+        &mut self,
+        node: Node,
+        values: impl IntoIterator<Item = &'e mut Expr>,
+        is_own: impl Fn(ColumnId) -> bool,
+    ) -> Node {
         let mut columns = vec![];
         for value in values {
             let kind = value.kind();
-            if matches!(value, Expr::Column { .. }) || kind.oid == UNKNOWN {
+            if matches!(value, Expr::Column { id, .. } if is_own(*id)) || kind.oid == UNKNOWN {
                 continue;
             }
             let id = self.column();

@@ -25,40 +25,55 @@ pub fn of_word(word: &Ident) -> Option<usize> {
 /// Where PostgreSQL sees an expression: where it begins, without parentheses around it.
 pub fn of(expr: &Expr) -> Option<usize> {
     let mut expr = expr;
-    loop {
-        expr = match expr {
-            Expr::Nested(inner)
-            | Expr::BinaryOp { left: inner, .. }
-            | Expr::IsNull(inner)
-            | Expr::IsNotNull(inner)
-            | Expr::IsTrue(inner)
-            | Expr::IsNotTrue(inner)
-            | Expr::IsFalse(inner)
-            | Expr::IsNotFalse(inner)
-            | Expr::IsUnknown(inner)
-            | Expr::IsNotUnknown(inner)
-            | Expr::IsDistinctFrom(inner, _)
-            | Expr::IsNotDistinctFrom(inner, _)
-            | Expr::InList { expr: inner, .. }
-            | Expr::Between { expr: inner, .. }
-            | Expr::Like { expr: inner, .. }
-            | Expr::ILike { expr: inner, .. }
-            | Expr::AnyOp { left: inner, .. }
-            | Expr::AllOp { left: inner, .. }
-            | Expr::AtTimeZone { timestamp: inner, .. }
-            | Expr::Collate { expr: inner, .. }
-            | Expr::Cast { kind: CastKind::DoubleColon, expr: inner, .. }
-            | Expr::CompoundFieldAccess { root: inner, .. } => inner,
-            Expr::Identifier(name) => return of_word(name),
-            Expr::CompoundIdentifier(names) => return names.first().and_then(of_word),
-            Expr::Value(value) => return at(value.span),
-            Expr::TypedString(typed) => return at(typed.value.span),
-            // What is a cast may be nothing but its argument.
-            Expr::Function(function) if is_type(&function.name) => return None,
-            Expr::Function(function) => return of_name(&function.name),
-            Expr::Case { case_token, .. } => return at(case_token.0.span),
-            _ => return None,
-        };
+    while let Some(part) = begin(expr) {
+        expr = part;
+    }
+    match expr {
+        Expr::Identifier(name) => of_word(name),
+        Expr::CompoundIdentifier(names) => names.first().and_then(of_word),
+        Expr::Value(value) => at(value.span),
+        Expr::TypedString(typed) => at(typed.value.span),
+        // What is a cast may be nothing but its argument.
+        Expr::Function(function) if is_type(&function.name) => None,
+        Expr::Function(function) => of_name(&function.name),
+        Expr::Case { case_token, .. } => at(case_token.0.span),
+        _ => None,
+    }
+}
+
+fn begin(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::Nested(inner) => Some(inner),
+        other => first_part(other),
+    }
+}
+
+/// The part that an expression begins with, if it is one of several and is not in parentheses.
+pub fn first_part(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::BinaryOp { left: inner, .. }
+        | Expr::IsNull(inner)
+        | Expr::IsNotNull(inner)
+        | Expr::IsTrue(inner)
+        | Expr::IsNotTrue(inner)
+        | Expr::IsFalse(inner)
+        | Expr::IsNotFalse(inner)
+        | Expr::IsUnknown(inner)
+        | Expr::IsNotUnknown(inner)
+        | Expr::IsDistinctFrom(inner, _)
+        | Expr::IsNotDistinctFrom(inner, _)
+        | Expr::InList { expr: inner, .. }
+        | Expr::InSubquery { expr: inner, .. }
+        | Expr::Between { expr: inner, .. }
+        | Expr::Like { expr: inner, .. }
+        | Expr::ILike { expr: inner, .. }
+        | Expr::AnyOp { left: inner, .. }
+        | Expr::AllOp { left: inner, .. }
+        | Expr::AtTimeZone { timestamp: inner, .. }
+        | Expr::Collate { expr: inner, .. }
+        | Expr::Cast { kind: CastKind::DoubleColon, expr: inner, .. }
+        | Expr::CompoundFieldAccess { root: inner, .. } => Some(inner),
+        _ => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::Binder;
 use super::order::{Fetch, Tail};
 use super::position::{self, placed};
-use super::rows::{Nested, Rows};
-use crate::bound::{Bound, Query, Unbound, not_yet};
+use super::rows::{Item, Nested, Rows};
+use crate::bound::{Bound, Node, Query, Unbound, not_yet};
 use crate::error::Error;
 use crate::stack;
 use datafusion::sql::sqlparser::ast::{self, LimitClause, Offset, OrderBy, OrderByKind, SetExpr};
@@ -16,8 +16,13 @@ impl Binder<'_> {
     /// A statement.
     pub fn whole(&mut self, query: &ast::Query) -> Bound<Query> {
         let Rows { node, items, .. } = self.nested(query)?.sorted();
+        self.finished(node, items)
+    }
+
+    /// A statement that shows `items`, over the columns of `node`.
+    pub fn finished(&mut self, node: Node, items: Vec<Item>) -> Bound<Query> {
         let (root, outputs) = self.outputs(node, items)?;
-        Ok(Query { root, outputs, parameters: self.parameters.finish(), columns: self.columns })
+        Ok(Query { root, outputs, parameters: self.parameters.finish()?, columns: self.columns })
     }
 
     fn query(&mut self, query: &ast::Query) -> Bound<Rows> {
@@ -46,14 +51,14 @@ impl Nested for Binder<'_> {
 }
 
 /// The clauses of a query, and of the one that it has in parentheses, if it has no other body: they are one.
-struct Clauses<'q> {
-    with: Option<&'q ast::With>,
-    body: &'q SetExpr,
-    tail: Tail<'q>,
+pub struct Clauses<'q> {
+    pub with: Option<&'q ast::With>,
+    pub body: &'q SetExpr,
+    pub tail: Tail<'q>,
 }
 
 impl<'q> Clauses<'q> {
-    fn of(query: &'q ast::Query) -> Bound<Self> {
+    pub fn of(query: &'q ast::Query) -> Bound<Self> {
         let outer = Self::own(query)?;
         let SetExpr::Query(query) = outer.body else { return Ok(outer) };
         let inner = Self::of(query)?;

@@ -73,6 +73,8 @@ pub struct Common {
     pub query: Rc<ast::Query>,
     /// For the first of these places.
     pub first: Option<Rows>,
+    /// What can be named in it, of the queries around.
+    pub outside: Scope,
 }
 
 /// Queries within queries.

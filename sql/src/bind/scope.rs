@@ -9,6 +9,7 @@ use crate::postgres::resolve::{self, Call};
 use crate::postgres::types::RECORD;
 use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::Ident;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// The one database, and the one schema of what is not a catalog.
@@ -48,6 +49,8 @@ pub struct Scope {
     pub entries: Vec<Rc<Entry>>,
     /// The same of the queries around, the nearest first.
     pub around: Vec<Rc<Entry>>,
+    /// What can be named around the query within an expression that this place is in: there a name may mean what it does not mean here.
+    pub outer: Option<Rc<Scope>>,
 }
 
 /// A relation by the name it has in the query.
@@ -58,7 +61,7 @@ pub struct Named {
     pub is_plain: bool,
     /// Its columns can be named without it, and `*` shows them. Those of a join's sides cannot where the join has columns of its own.
     pub is_shown: bool,
-    pub columns: Vec<Column>,
+    pub columns: Rc<[Column]>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,16 +76,54 @@ impl Scope {
     pub fn column(&self, name: &[Ident]) -> Bound<Expr> {
         match name {
             [column] if is_function(column) => not_yet(folded(column)),
-            [column] => self.find(column)?.ok_or_else(|| self.unknown(column)),
+            [column] => self.anywhere(column),
             [relation @ .., column] => self.within(self.relation(relation)?, relation, column),
             [] => not_yet("a name without words"),
         }
     }
 
-    /// The column that is called so without its relation, if there is one. Error 42702 if there are several.
+    /// This one and those around, the innermost first.
+    fn levels(&self) -> impl Iterator<Item = &Scope> {
+        std::iter::successors(Some(self), |scope| scope.outer.as_deref())
+    }
+
+    fn anywhere(&self, name: &Ident) -> Bound<Expr> {
+        for scope in self.levels() {
+            if let Some(value) = scope.find(name)? {
+                return Ok(value);
+            }
+            // Every table has them.
+            if SYSTEM.contains(&folded(name).as_str()) && !scope.relations.is_empty() {
+                break;
+            }
+        }
+        Err(self.unknown(name))
+    }
+
+    /// The column of this level that is called so without its relation, if there is one. Error 42702 if there are several.
     pub fn find(&self, name: &Ident) -> Bound<Option<Expr>> {
         let shown = self.relations.iter().filter(|relation| relation.is_shown);
-        one(shown.flat_map(|relation| &relation.columns), &folded(name), of_word(name))
+        one(shown.flat_map(|relation| relation.columns.iter()), &folded(name), of_word(name))
+    }
+
+    /// The columns of what FROM reads at this level.
+    pub fn columns(&self) -> HashSet<ColumnId> {
+        self.entries.iter().flat_map(|entry| &entry.columns).filter_map(|(_, column)| *column).collect()
+    }
+
+    /// Whether a column is of this level.
+    pub fn has(&self, id: ColumnId) -> bool {
+        let is_it = |part: &Expr| matches!(part, Expr::Column { id: column, .. } if *column == id);
+        // What is no SELECT has no FROM either.
+        match self.entries.is_empty() {
+            true => self.relations.iter().flat_map(|named| named.columns.iter()).any(|column| column.value.any(&is_it)),
+            false => self.entries.iter().flat_map(|entry| &entry.columns).any(|(_, column)| *column == Some(id)),
+        }
+    }
+
+    /// Whether a column is of a query around.
+    pub fn is_around(&self, id: ColumnId) -> bool {
+        self.levels().skip(1).any(|scope| scope.has(id))
     }
 
     /// The relation that `t`, `public.t` or `dev.public.t` means. Error 42P01 with position.
@@ -98,7 +139,7 @@ impl Scope {
             let in_schema = schema.as_deref().is_none_or(|schema| relation.is_plain && schema == SCHEMA);
             relation.name.as_deref() == Some(&written) && in_schema
         };
-        match self.relations.iter().find(is_meant) {
+        match self.levels().find_map(|scope| scope.relations.iter().find(&is_meant)) {
             Some(relation) => Ok(relation),
             None if schema.is_some() => not_yet("a relation by its schema that is not in FROM"),
             None => Err(self.missing(last)),
@@ -111,7 +152,7 @@ impl Scope {
         if SYSTEM.contains(&column.as_str()) {
             return Unbound::NotYet("system columns".into());
         }
-        if self.relations.iter().any(|relation| relation.name.as_ref() == Some(&column)) {
+        if self.is_relation(&column) {
             return Unbound::NotYet("whole rows".into());
         }
         let has = |entry: &Rc<Entry>| entry.columns.iter().any(|(name, _)| *name == column);
@@ -123,6 +164,10 @@ impl Scope {
         Unbound::Wrong(placed(error, of_word(name)))
     }
 
+    fn is_relation(&self, name: &str) -> bool {
+        self.levels().any(|scope| scope.relations.iter().any(|relation| relation.name.as_deref() == Some(name)))
+    }
+
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().chain(&self.around).map(|entry| entry.as_ref())
     }
@@ -130,20 +175,25 @@ impl Scope {
     /// 42P01
     fn missing(&self, name: &Ident) -> Unbound {
         let written = folded(name);
-        let error = match self.entries.iter().find(|entry| entry.is_called(&written)) {
+        let mut around = self.around.iter().filter(|entry| entry.is_around);
+        let is_called = |entry: &&Rc<Entry>| entry.is_called(&written);
+        let (entry, is_here) = match self.entries.iter().find(is_called) {
+            Some(entry) => (Some(entry), true),
+            None => (around.find(is_called), false),
+        };
+        let error = match entry {
             Some(entry) => {
                 let error =
                     Error::new("42P01", format!("invalid reference to FROM-clause entry for table \"{written}\""));
-                let alias = self.relations.iter().any(|relation| relation.name.as_ref() == Some(&entry.name));
-                if alias && entry.name != written {
+                if entry.name != written && self.is_relation(&entry.name) {
                     error.hint(format!("Perhaps you meant to reference the table alias \"{}\".", entry.name))
-                } else {
+                } else if is_here {
                     let there = format!("There is an entry for table \"{}\"", entry.name);
                     error.detail(format!("{there}, but it cannot be referenced from this part of the query."))
+                } else {
+                    // By LATERAL it may be.
+                    return Unbound::NotYet("columns of a query around".into());
                 }
-            }
-            None if self.around.iter().any(|entry| entry.is_around && entry.is_called(&written)) => {
-                return Unbound::NotYet("columns of a query around".into());
             }
             None => Error::new("42P01", format!("missing FROM-clause entry for table \"{written}\"")),
         };

@@ -13,7 +13,7 @@ use super::window::over_windows;
 use crate::bound::{Bound, Expr, Mode, Node, Order, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::functions::Kind;
-use crate::session::names::{self, folded};
+use crate::session::names::folded;
 use datafusion::sql::sqlparser::ast::{
     self, Distinct, GroupByExpr, Ident, NamedWindowDefinition, Select, SelectFlavor, SelectItem,
     SelectItemQualifiedWildcardKind, TableWithJoins, WildcardAdditionalOptions,
@@ -123,9 +123,10 @@ impl<'q> Clauses<'q> {
 impl Binder<'_> {
     /// A SELECT, and what stands after it.
     pub fn select<'q>(&mut self, clauses: &Clauses<'q>, tail: &Tail<'q>) -> Bound<Rows> {
+        let list = self.list.take();
         let Input { mut node, scope, order: came } = self.from(clauses.from)?;
         let mut groups = Groups { named: clauses.windows.into(), ..Groups::default() };
-        let mut targets = self.select_list(clauses.list, &scope, &mut groups)?;
+        let mut targets = self.select_list(clauses.list, list, &scope, &mut groups)?;
         if let Some(condition) = clauses.condition {
             let condition = self.condition(condition, &mut Place { scope: &scope, clause: "WHERE", groups: None })?;
             node = Node::Filter { input: Box::new(node), condition };
@@ -159,7 +160,8 @@ impl Binder<'_> {
             }
         };
         let node = over_windows(node, calls);
-        let node = self.extended(node, targets.iter_mut().map(|target| &mut target.value));
+        let values = targets.iter_mut().map(|target| &mut target.value);
+        let node = self.own(node, values, |id| !scope.is_around(id));
         let mut order: Vec<Order> = by.iter().map(|by| by.order(&targets)).collect();
         let node = match differing {
             Differing::All => {
@@ -182,14 +184,15 @@ impl Binder<'_> {
     fn select_list<'q>(
         &mut self,
         list: &'q [SelectItem],
+        clause: Option<&'static str>,
         scope: &Scope,
         groups: &mut Groups,
     ) -> Bound<Vec<Target<'q>>> {
         let mut targets = vec![];
         for item in list {
             let (expr, name) = match item {
-                SelectItem::UnnamedExpr(expr) => (expr, names::of(expr)),
-                SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, folded(alias)),
+                SelectItem::UnnamedExpr(expr) => (expr, None),
+                SelectItem::ExprWithAlias { expr, alias } if !is_test(alias) => (expr, Some(folded(alias))),
                 SelectItem::ExprWithAlias { alias, .. } => return not_yet(alias.value.to_uppercase()),
                 SelectItem::ExprWithAliases { .. } => return not_yet("several names of a column"),
                 SelectItem::Wildcard(options) => {
@@ -206,12 +209,19 @@ impl Binder<'_> {
                     plain(options)?;
                     let words: Option<Vec<Ident>> = name.0.iter().map(|part| part.as_ident().cloned()).collect();
                     let Some(words) = words else { return not_yet("this form of *") };
-                    targets.extend(columns(scope.relation(&words)?, position::of_name(name)));
+                    let (relation, position) = (scope.relation(&words)?, position::of_name(name));
+                    relation.columns.iter().for_each(|column| self.named_outward(&column.value, None, scope));
+                    targets.extend(columns(relation, position));
                     continue;
                 }
                 SelectItem::QualifiedWildcard(..) => return not_yet("* of an expression"),
             };
-            let value = self.expression(expr, &mut Place { scope, clause: "SELECT", groups: Some(groups) })?;
+            let mut place = match clause {
+                Some(clause) => Place { scope, clause, groups: None },
+                None => Place { scope, clause: "SELECT", groups: Some(groups) },
+            };
+            let value = self.expression(expr, &mut place)?;
+            let name = name.unwrap_or_else(|| self.name_of(expr));
             let (syntax, position) = (Some(expr), position::of(expr));
             targets.push(Target { name, value, syntax, position, is_shown: true });
         }
@@ -233,6 +243,10 @@ impl Binder<'_> {
             Some(Distinct::Distinct) => {
                 let hidden = order.iter().map(|by| &targets[by.target]).find(|target| !target.is_shown);
                 if let Some(target) = hidden {
+                    let is_shown = |other: &Target| other.is_shown && other.value.has_subquery();
+                    if target.value.has_subquery() && targets.iter().any(is_shown) {
+                        return not_yet("ORDER BY a subquery in SELECT DISTINCT");
+                    }
                     let text = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
                     return wrong(text, target.position);
                 }
@@ -251,6 +265,10 @@ impl Binder<'_> {
                     on.push(target);
                 }
                 match unsorted(&on, order) {
+                    // Those that PostgreSQL takes for equal are not equal here.
+                    Some(_) if targets.iter().any(|target| target.value.has_subquery()) => {
+                        not_yet("DISTINCT ON and ORDER BY of subqueries")
+                    }
                     Some(at) => {
                         let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
                         wrong(text, position::of(&exprs[at]))

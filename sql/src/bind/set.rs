@@ -24,7 +24,7 @@ impl Binder<'_> {
         let column = |item: &Item| Column { name: item.name.clone(), value: item.value.clone() };
         let columns = items.iter().map(column).collect();
         let shown = Named { name: None, is_plain: false, is_shown: true, columns };
-        let scope = Scope { relations: vec![shown], entries: vec![], around };
+        let scope = Scope { relations: vec![shown], around, ..self.nothing() };
         let target = |Item { name, value, position }| Target { name, value, syntax: None, position, is_shown: true };
         let mut targets: Vec<Target> = items.into_iter().map(target).collect();
         let count = targets.len();
@@ -37,7 +37,7 @@ impl Binder<'_> {
                 .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.");
             return Err(Unbound::Wrong(placed(error, other.position)));
         }
-        let limit = self.limit(tail, &Scope { around: self.around.clone(), ..Scope::default() })?;
+        let limit = self.limit(tail, &self.nothing())?;
         let order = by.iter().map(|by: &By| by.order(&targets)).collect();
         let items = targets.into_iter().filter_map(Target::item).collect();
         Ok(Rows { node, items, order, is_sorted: false }.limited(limit))

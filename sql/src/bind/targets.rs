@@ -74,7 +74,11 @@ fn named(name: &Ident, targets: &[Target], place: &Place) -> Bound<Option<usize>
     let called = folded(name);
     let mut found = targets.iter().enumerate().filter(|(_, target)| target.is_shown && target.name == called);
     let Some((at, first)) = found.next() else { return Ok(None) };
-    if found.any(|(_, other)| other.value != first.value) {
+    let mut others = found.filter(|(_, other)| other.value != first.value);
+    if let Some((_, other)) = others.next() {
+        if first.value.has_subquery() && other.value.has_subquery() {
+            return not_yet("a name of several subqueries");
+        }
         let error = Error::new("42702", format!("{} \"{called}\" is ambiguous", place.clause));
         return Err(Unbound::Wrong(placed(error, position::of_word(name))));
     }

@@ -47,7 +47,7 @@ impl Binder<'_> {
         let node = Node::Join { kind, left: Box::new(left.node), right: Box::new(right.node), on };
         let sides = left.relations.into_iter().chain(right.relations);
         let mut relations: Vec<Named> = sides.map(|relation| Named { is_shown: false, ..relation }).collect();
-        relations.push(Named { name: None, is_plain: false, is_shown: true, columns });
+        relations.push(Named { name: None, is_plain: false, is_shown: true, columns: columns.into() });
         Ok(Source { node, relations, order: vec![] })
     }
 
@@ -57,7 +57,7 @@ impl Binder<'_> {
         let is_left = match kind {
             // The one that does not have to be converted, if there is one.
             Join::Inner => values[0] == *left || values[1] != *right,
-            Join::Left => true,
+            Join::Left | Join::Semi | Join::Anti | Join::Mark(_) => true,
             Join::Right => false,
             Join::Full => return Ok(Expr::Coalesce { arguments: values, kind: common }),
         };
@@ -68,7 +68,7 @@ impl Binder<'_> {
 }
 
 fn shown(relations: &[Named]) -> Vec<Column> {
-    relations.iter().filter(|relation| relation.is_shown).flat_map(|relation| relation.columns.clone()).collect()
+    relations.iter().filter(|relation| relation.is_shown).flat_map(|relation| relation.columns.to_vec()).collect()
 }
 
 /// The place of the column that is called so.

@@ -25,7 +25,7 @@ impl Binder<'_> {
         if width == 0 {
             return not_yet("VALUES without columns");
         }
-        let mut scope = Scope { around: self.around.clone(), ..Scope::default() };
+        let mut scope = self.nothing();
         let mut columns: Vec<Vec<Placed>> = vec![Vec::with_capacity(rows.len()); width];
         for row in &rows {
             let mut bound = vec![];
@@ -56,7 +56,7 @@ impl Binder<'_> {
     }
 
     fn ordered_values<'q>(&mut self, node: Node, scope: Scope, first: &'q [ast::Expr], tail: &Tail<'q>) -> Bound<Rows> {
-        let columns = scope.relations.iter().flat_map(|relation| &relation.columns);
+        let columns = scope.relations.iter().flat_map(|relation| relation.columns.iter());
         let target = |(column, expr): (&Column, &ast::Expr)| Target {
             name: column.name.clone(),
             value: column.value.clone(),

@@ -62,6 +62,10 @@ impl Binder<'_> {
         if window.parts().any(|part| part.any(&volatile)) {
             return not_yet("a volatile function in a window");
         }
+        if sorts_by_subquery(&window) && groups.windows.iter().any(|call| sorts_by_subquery(&call.window)) {
+            // For PostgreSQL those that say the same are one window, whose rows have one order.
+            return not_yet("several windows of subqueries");
+        }
         let id = groups.over(Call { id: self.column(), window, syntax });
         Ok(Expr::Column { id, kind })
     }
@@ -140,6 +144,10 @@ impl Binder<'_> {
             let by = self.expression(expr, &mut Place { scope, clause: DEFINITION, groups: Some(&mut *groups) })?;
             let by = self.settled(by)?;
             self.sortable(by.kind()).map_err(|why| located(why, position::of(expr)))?;
+            if by.has_subquery() && found.iter().any(|(known, _)| known.by.has_subquery()) {
+                // For PostgreSQL those that say the same are one.
+                return not_yet("a window in the order of several subqueries");
+            }
             let descending = *asc == Some(false);
             if found.iter().all(|(known, _)| known.by != by) {
                 let nulls_first = nulls_first.unwrap_or(descending);
@@ -161,6 +169,10 @@ impl Binder<'_> {
         }
         Ok(found)
     }
+}
+
+fn sorts_by_subquery(Window { partition, order, .. }: &Window) -> bool {
+    partition.iter().chain(order.iter().map(|order| &order.by)).any(Expr::has_subquery)
 }
 
 /// The rows of `node`, and what `calls` give for them.

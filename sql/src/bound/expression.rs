@@ -40,6 +40,12 @@ pub enum Expr {
         kind: Kind,
         how: How,
     },
+    /// A long chain of operators: `first`, and each of `steps` of the value so far, which it names as [`Expr::Operand`].
+    Chain {
+        first: Box<Expr>,
+        steps: Vec<Expr>,
+        kind: Kind,
+    },
     /// Two or more.
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -64,7 +70,7 @@ pub enum Expr {
         otherwise: Option<Box<Expr>>,
         kind: Kind,
     },
-    /// The operand of the innermost CASE around it.
+    /// The operand of the innermost CASE around it, or the value so far in a chain.
     Operand {
         kind: Kind,
     },
@@ -112,6 +118,11 @@ pub enum Expr {
         kind: Kind,
     },
     Subquery(Box<Subquery>),
+    /// `value`, which is of one row. Error 21000 if `rows`, of type int8, says that there were more.
+    Only {
+        rows: Box<Expr>,
+        value: Box<Expr>,
+    },
 }
 
 /// How a cast converts.
@@ -139,6 +150,7 @@ impl Expr {
             | Expr::Call { kind, .. }
             | Expr::Operation { kind, .. }
             | Expr::Cast { kind, .. }
+            | Expr::Chain { kind, .. }
             | Expr::Case { kind, .. }
             | Expr::Operand { kind }
             | Expr::Coalesce { kind, .. }
@@ -147,6 +159,7 @@ impl Expr {
             | Expr::Array { kind, .. }
             | Expr::Subscript { kind, .. } => *kind,
             Expr::Subquery(subquery) => subquery.kind,
+            Expr::Only { value, .. } => value.kind(),
             Expr::And(_)
             | Expr::Or(_)
             | Expr::Not(_)
@@ -166,6 +179,7 @@ impl Expr {
             }
             Expr::Operation { operands, .. } | Expr::And(operands) | Expr::Or(operands) => operands.iter().collect(),
             Expr::Cast { argument, .. } | Expr::Is { argument, .. } => vec![argument],
+            Expr::Chain { first, steps, .. } => std::iter::once(first.as_ref()).chain(steps).collect(),
             Expr::Not(argument) => vec![argument],
             Expr::Distinct { left, right, .. } | Expr::NullIf { left, right, .. } => vec![left, right],
             Expr::Case { operand, pairs, otherwise, .. } => {
@@ -176,6 +190,7 @@ impl Expr {
             Expr::Quantified { left, array, .. } => vec![left, array],
             Expr::Array { elements, .. } => elements.iter().collect(),
             Expr::Subscript { array, index, .. } => vec![array, index],
+            Expr::Only { rows, value } => vec![rows, value],
             Expr::Subquery(subquery) => match &subquery.form {
                 Form::Any(comparison) | Form::All(comparison) => vec![comparison],
                 Form::Exists | Form::Scalar | Form::Array => vec![],
@@ -194,6 +209,7 @@ impl Expr {
                 operands.iter_mut().collect()
             }
             Expr::Cast { argument, .. } | Expr::Is { argument, .. } => vec![argument],
+            Expr::Chain { first, steps, .. } => std::iter::once(first.as_mut()).chain(steps).collect(),
             Expr::Not(argument) => vec![argument],
             Expr::Distinct { left, right, .. } | Expr::NullIf { left, right, .. } => vec![left, right],
             Expr::Case { operand, pairs, otherwise, .. } => {
@@ -204,6 +220,7 @@ impl Expr {
             Expr::Quantified { left, array, .. } => vec![left, array],
             Expr::Array { elements, .. } => elements.iter_mut().collect(),
             Expr::Subscript { array, index, .. } => vec![array, index],
+            Expr::Only { rows, value } => vec![rows, value],
             Expr::Subquery(subquery) => match &mut subquery.form {
                 Form::Any(comparison) | Form::All(comparison) => vec![comparison],
                 Form::Exists | Form::Scalar | Form::Array => vec![],
@@ -227,6 +244,7 @@ enum Head<'a> {
     Operation(&'static Operator),
     /// Who wrote a cast makes a difference only to a length: what is too long is cut off, or an error.
     Cast(Option<How>),
+    Chain,
     And,
     Or,
     Not,
@@ -244,6 +262,7 @@ enum Head<'a> {
     Quantified(&'static Operator, bool),
     Array,
     Subscript,
+    Only,
     /// Equal to itself alone.
     Subquery(*const Subquery),
 }
@@ -257,6 +276,7 @@ impl Expr {
             Expr::Call { function, .. } => Head::Call(function),
             Expr::Operation { operator, .. } => Head::Operation(operator),
             Expr::Cast { kind, how, .. } => Head::Cast((kind.modifier >= 0).then_some(*how)),
+            Expr::Chain { .. } => Head::Chain,
             Expr::And(_) => Head::And,
             Expr::Or(_) => Head::Or,
             Expr::Not(_) => Head::Not,
@@ -273,6 +293,7 @@ impl Expr {
             Expr::Quantified { operator, all, .. } => Head::Quantified(operator, *all),
             Expr::Array { .. } => Head::Array,
             Expr::Subscript { .. } => Head::Subscript,
+            Expr::Only { .. } => Head::Only,
             Expr::Subquery(subquery) => Head::Subquery(std::ptr::from_ref(subquery)),
         }
     }

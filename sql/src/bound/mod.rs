@@ -5,7 +5,7 @@
 //! entries of PostgreSQL's lists ([`crate::postgres`]): which code of Weir's runs them is asked when a plan is made.
 //!
 //! A [`Node`]'s columns are what it defines and those of its inputs, if it lets them through; an expression of a node names columns of its
-//! inputs and no others.
+//! inputs and, in a [`Subquery`], of the inputs of the nodes around it, and no others.
 
 mod expression;
 mod held;
@@ -13,6 +13,7 @@ mod kind;
 mod node;
 mod query;
 mod subquery;
+mod visit;
 mod window;
 
 pub use expression::{Expr, How, Test};

@@ -27,7 +27,7 @@ pub enum Node {
         table: Table,
         columns: Vec<(ColumnId, usize, Kind)>,
     },
-    /// Rows of as many expressions as there are columns; the expressions name no columns.
+    /// Rows of as many expressions as there are columns; the expressions name no columns but those around a subquery.
     Values {
         columns: Vec<(ColumnId, Kind)>,
         rows: Vec<Vec<Expr>>,
@@ -42,7 +42,7 @@ pub enum Node {
         input: Box<Node>,
         columns: Vec<(ColumnId, Expr)>,
     },
-    /// The columns of both sides. `on` is true for pairs that match.
+    /// The columns of both sides, or those that its kind says. `on` is true for pairs that match.
     Join {
         kind: Join,
         left: Box<Node>,
@@ -99,6 +99,11 @@ pub enum Join {
     Left,
     Right,
     Full,
+    /// Rows of the left side that match one of the right side, or that match none; the columns of the left side.
+    Semi,
+    Anti,
+    /// The rows of the left side with its columns, and this one beside them: whether they match one of the right side.
+    Mark(ColumnId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

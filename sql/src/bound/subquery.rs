@@ -7,9 +7,9 @@ use super::{ColumnId, Expr, Kind, Node};
 #[derive(Clone, Debug)]
 pub struct Subquery {
     pub form: Form,
-    /// Sorted, if somebody asked for an order.
+    /// Sorted, if somebody asked for an order and it counts.
     pub rows: Node,
-    /// What it shows, in order.
+    /// What it shows, in order, columns of `rows`; none of EXISTS.
     pub columns: Vec<(ColumnId, Kind)>,
     /// Of the value that the expression has.
     pub kind: Kind,
@@ -29,4 +29,13 @@ pub enum Form {
     Any(Expr),
     /// Whether it is true of all rows; NULL if it is false of none and NULL of some; true if there are no rows. `NOT IN` is `<> ALL`.
     All(Expr),
+}
+
+impl Form {
+    pub fn comparison(&self) -> Option<&Expr> {
+        match self {
+            Form::Any(comparison) | Form::All(comparison) => Some(comparison),
+            Form::Exists | Form::Scalar | Form::Array => None,
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Bound expressions to DataFusion's. Parts first: what an operator or a function is then told is what its operands are held as.
 
+use super::chain::Links;
 use super::constant::constant;
 use super::value::{Value, function, held, together};
 use super::{array, cast, function as functions, operator};
 use crate::bound::{Bound, ColumnId, Expr, How, Kind, Test, Unbound, not_yet};
 use crate::error::Error;
+use crate::function::only;
 use crate::postgres::operators::Operator;
 use crate::session::{self, names};
 use crate::types::Type;
@@ -72,6 +74,7 @@ impl<'a> Expressions<'a> {
                 operator::apply(operator, self.all(operands)?, *kind, self.zone)
             }
             Expr::Cast { argument, kind, how } => cast::cast(self.value(argument)?, *kind, *how, self.zone),
+            Expr::Chain { first, steps, .. } => self.chain(first, steps),
             Expr::And(operands) => self.connected(logical::Operator::And, operands),
             Expr::Or(operands) => self.connected(logical::Operator::Or, operands),
             Expr::Not(argument) => Ok(Value::truth(logical::Expr::Not(Box::new(self.condition(argument)?)))),
@@ -98,6 +101,10 @@ impl<'a> Expressions<'a> {
             Expr::Quantified { operator, left, array, all } => {
                 array::quantified(operator, self.value(left)?, self.value(array)?, *all)
             }
+            Expr::Only { rows, value } => {
+                let (rows, value) = (self.value(rows)?, self.value(value)?);
+                Ok(Value::new(function(only::NAME)?.call(vec![rows.expr, value.expr]), value.kind))
+            }
             Expr::Array { elements, kind } => array::array(self.all(elements)?, *kind, self.zone),
             Expr::Subscript { array, index, kind } => {
                 array::subscript(self.value(array)?, self.value(index)?, *kind, self.zone)
@@ -111,6 +118,22 @@ impl<'a> Expressions<'a> {
             Some(whole) => Ok(Value::truth(whole)),
             None => Err(Unbound::Wrong(Error::internal("AND or OR of nothing"))),
         }
+    }
+
+    fn chain(&self, first: &Expr, steps: &[Expr]) -> Bound<Value> {
+        let mut links = Links::new(self.value(first)?)?;
+        for step in steps {
+            let Expr::Operation { operator, operands, kind } = step else { return not_yet("such a step of a chain") };
+            let so_far = links.so_far();
+            let inner = Expressions { operand: Some(&so_far), ..*self };
+            let side = |side: &Expr| match conversion(side) {
+                Some(_) => inner.value(side),
+                None => links.operand(self.value(side)?),
+            };
+            let operands = operands.iter().map(side).collect::<Bound<_>>()?;
+            links = links.add(operator::apply(operator, operands, *kind, self.zone)?)?;
+        }
+        Ok(links.value())
     }
 
     fn distinct(&self, operator: &Operator, left: &Expr, right: &Expr, negated: bool) -> Bound<Value> {

@@ -5,14 +5,17 @@
 //! expression means, so it is given nothing to decide: every operand is of the type that the binder gave it, every literal says its type,
 //! where values meet they are of one of ours. Columns are called after their identities ([`rows::Rows`]).
 //!
+//! Queries in expressions become joins first ([`crate::unnest`]).
+//!
 //! Whatever Weir has no code for, or code that means something else, is `NotYet`, and names what it is.
 //!
 //! In reading order: this file, [`node`] (what gives rows), [`group`], [`window`], [`frame`], [`set`], [`rows`], [`needed`] (what is
-//! carried along), [`expression`], [`operator`], [`function`], [`aggregate`], [`array`], [`cast`], [`constant`], [`value`].
+//! carried along), [`expression`], [`operator`], [`function`], [`chain`], [`aggregate`], [`array`], [`cast`], [`constant`], [`value`].
 
 mod aggregate;
 mod array;
 mod cast;
+mod chain;
 mod constant;
 mod expression;
 mod frame;
@@ -31,6 +34,7 @@ mod window;
 use crate::bound::{Bound, Output, Query, not_yet};
 use crate::session::names;
 use crate::types::Type;
+use crate::unnest;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use expression::column;
@@ -50,6 +54,14 @@ pub struct Planned {
 /// A plan of `query`, to be analyzed by [`crate::session::analyze`]. Moments and wall clocks convert in `zone`. `Err(NotYet)` names what
 /// Weir cannot run.
 pub fn plan(query: &Query, zone: &str) -> Bound<Planned> {
+    match unnest::is_needed(query) {
+        true => flat(&unnest::unnest(query.clone())?, zone),
+        false => flat(query, zone),
+    }
+}
+
+/// Of a query without subqueries in expressions.
+fn flat(query: &Query, zone: &str) -> Bound<Planned> {
     let parameters = query.parameters.iter().map(|kind| held(*kind)).collect::<Bound<_>>()?;
     let needed = query.outputs.iter().map(|output| output.column).collect();
     let mut nodes = Nodes { columns: Default::default(), zone };

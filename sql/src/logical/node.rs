@@ -17,6 +17,9 @@ use datafusion::logical_expr::logical_plan::TableScanBuilder;
 use datafusion::logical_expr::{self as logical, EmptyRelation, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Sort};
 use std::sync::Arc;
 
+/// What DataFusion calls the column that a mark join adds.
+const MARK: &str = "mark";
+
 /// The work on one statement.
 pub struct Nodes<'a> {
     pub columns: Columns,
@@ -152,24 +155,35 @@ impl Nodes<'_> {
         needed::add_all(on, &mut below);
         let (left, right) = (self.node(left, &below)?, self.node(right, &below)?);
         let on = on.map(|on| self.expressions().condition(on)).transpose()?;
-        let (kind, on) = match kind {
-            Join::Inner => (JoinType::Inner, on),
-            outer => {
-                let always = || logical::lit(true);
-                let kind = match outer {
-                    Join::Left => JoinType::Left,
-                    Join::Right => JoinType::Right,
-                    _ => JoinType::Full,
-                };
-                (kind, Some(on.unwrap_or_else(always)))
-            }
+        let on = match kind {
+            Join::Inner => on,
+            _ => Some(on.unwrap_or_else(|| logical::lit(true))),
+        };
+        let called = match kind {
+            Join::Inner => JoinType::Inner,
+            Join::Left => JoinType::Left,
+            Join::Right => JoinType::Right,
+            Join::Full => JoinType::Full,
+            Join::Semi => JoinType::LeftSemi,
+            Join::Anti => JoinType::LeftAnti,
+            Join::Mark(_) => JoinType::LeftMark,
         };
         // Its keys are found when types are settled.
         let (constraint, nulls) = (JoinConstraint::On, NullEquality::NullEqualsNothing);
         let (first, second) = (Arc::new(left.plan), Arc::new(right.plan));
-        let join = logical::Join::try_new(first, second, vec![], on, kind, constraint, nulls, false);
-        let columns = left.columns.into_iter().chain(right.columns).collect();
-        Ok(Rows { plan: LogicalPlan::Join(planned(join)?), columns })
+        let join = logical::Join::try_new(first, second, vec![], on, called, constraint, nulls, false);
+        let plan = LogicalPlan::Join(planned(join)?);
+        match kind {
+            Join::Semi | Join::Anti => Ok(Rows { plan, columns: left.columns }),
+            Join::Mark(mark) => {
+                self.columns.insert(mark, Type::Bool);
+                let rows = Rows { plan, columns: left.columns };
+                let mut values = rows.kept(needed);
+                values.push((mark, logical::Expr::Column(Column::new_unqualified(MARK))));
+                rows.projected(values)
+            }
+            _ => Ok(Rows { plan, columns: left.columns.into_iter().chain(right.columns).collect() }),
+        }
     }
 
     fn group(
@@ -254,13 +268,10 @@ impl Nodes<'_> {
                 let sides = sides.collect::<Bound<Vec<Side>>>()?;
                 set::union(sides, all, results, &mut self.columns, self.zone)
             }
-            (Set::Intersect | Set::Except, true) => {
-                not_yet(if set == Set::Except { "EXCEPT ALL" } else { "INTERSECT ALL" })
-            }
-            (Set::Intersect | Set::Except, false) => {
+            (Set::Intersect | Set::Except, all) => {
                 let Node::Combine { left, right, .. } = node else { return not_yet("a set operation") };
                 let sides = [self.side(&left.0, &left.1)?, self.side(&right.0, &right.1)?];
-                set::matched(sides, set == Set::Intersect, results, &mut self.columns, self.zone)
+                set::matched(sides, (set == Set::Intersect, all), results, &mut self.columns, self.zone)
             }
         }
     }

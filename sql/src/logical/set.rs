@@ -7,7 +7,8 @@ use crate::bound::{Bound, ColumnId, Kind, not_yet};
 use crate::function::{Cast, cast};
 use crate::session;
 use crate::types::Type;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{Distinct, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Union};
 use std::sync::Arc;
 
 /// A side and those of its columns that are the result's, in order.
@@ -67,10 +68,11 @@ pub fn union(
     Ok(Rows { plan, columns: results.iter().map(|(id, _)| *id).collect() })
 }
 
-/// The different rows of the one side that are, or are not, on the other one.
+/// The rows of the one side that are, or are not, on the other one: the different ones, or `all`, each as often as it counts. Of equal rows
+/// the second one is on the other side if that has two of them.
 pub fn matched(
     sides: [Side; 2],
-    present: bool,
+    (present, all): (bool, bool),
     results: &[(ColumnId, Kind)],
     columns: &mut Columns,
     zone: &str,
@@ -78,14 +80,26 @@ pub fn matched(
     let kinds = kinds(&sides, results, columns)?;
     kinds.iter().try_for_each(distinct)?;
     let [left, right] = sides;
-    let left = side(left, results, &kinds, columns, zone, name)?;
+    let mut left = side(left, results, &kinds, columns, zone, name)?;
     // Two columns of one name would get qualifiers.
-    let right = side(right, results, &kinds, columns, zone, |id| session::names::hidden("other", id.0 as usize))?;
+    let mut right = side(right, results, &kinds, columns, zone, |id| session::names::hidden("other", id.0 as usize))?;
+    if all {
+        (left, right) = (counted(left, "number")?, counted(right, "other number")?);
+    }
     let plan = match present {
-        true => LogicalPlanBuilder::intersect(left, right, false),
-        false => LogicalPlanBuilder::except(left, right, false),
+        true => LogicalPlanBuilder::intersect(left, right, all),
+        false => LogicalPlanBuilder::except(left, right, all),
     };
-    Ok(Rows { plan: planned(plan)?, columns: results.iter().map(|(id, _)| *id).collect() })
+    let ids: Vec<ColumnId> = results.iter().map(|(id, _)| *id).collect();
+    let rows = Rows { plan: planned(plan)?, columns: ids.clone() };
+    if all { rows.projected(ids.into_iter().map(|id| (id, column(id))).collect()) } else { Ok(rows) }
+}
+
+/// The rows of `plan`, each with its number among those that are equal to it.
+fn counted(plan: LogicalPlan, called: &str) -> Bound<LogicalPlan> {
+    let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let number = planned(row_number().partition_by(columns).build())?.alias(session::names::hidden(called, 0));
+    planned(LogicalPlanBuilder::from(plan).window([number]).and_then(LogicalPlanBuilder::build))
 }
 
 fn distinct(kind: &Type) -> Bound<()> {

@@ -22,6 +22,7 @@ mod expressions;
 mod groups;
 mod queries;
 mod windows;
+mod written;
 
 /// A row each of the columns of `t`; ∅ is NULL.
 const ROWS: &[(&str, Type, [Option<&str>; 3])] = &[

@@ -8,7 +8,7 @@ use crate::bound::{Bound, Kind, Unbound, not_yet};
 use crate::error::Error;
 use crate::function::zone::Zone;
 use crate::function::{self, Cast, cast};
-use crate::postgres::types::INT2VECTOR;
+use crate::postgres::types::{INT2VECTOR, OIDVECTOR};
 use crate::session;
 use crate::types::Type;
 use arrow::array::{ArrayRef, AsArray};
@@ -146,7 +146,7 @@ pub fn held(kind: Kind) -> Bound<Type> {
         }
         Some(Type::Numeric(None) | Type::Varchar(_) | Type::Char(_)) => true,
         // Vectors of the catalogs are shown in another way than arrays.
-        _ => kind.modifier < 0 && kind.oid != INT2VECTOR,
+        _ => kind.modifier < 0 && ![INT2VECTOR, OIDVECTOR].contains(&kind.oid),
     };
     match kind.held().filter(|_| counted) {
         Some(held) => Ok(held),

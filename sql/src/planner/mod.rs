@@ -14,7 +14,7 @@ mod lower;
 mod optimize;
 
 use crate::bind;
-use crate::bound::{Bound, Unbound};
+use crate::bound::{Bound, Kind, Unbound, not_yet};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::logical;
@@ -65,6 +65,10 @@ struct Analyzed {
 fn bound(query: &ast::Query, context: &Context, state: &SessionState) -> Bound<Analyzed> {
     let settings = Settings { timezone: session::zone(state).into(), ..Settings::default() };
     let query = bind::query(query, &[], context, &settings)?;
+    let is_held_as_another = |kind: Kind| kind.held().is_some_and(|held| Kind::of(&held).oid != kind.oid);
+    if let Some(output) = query.outputs.iter().find(|output| is_held_as_another(output.kind)) {
+        return not_yet(format!("a column of type {}", output.kind));
+    }
     let planned = logical::plan(&query, &settings.timezone)?;
     let plan = session::analyze(state, planned.plan).map_err(fault::of)?;
     Ok(Analyzed { plan, outputs: query.outputs.into_iter().map(|output| output.name).collect() })

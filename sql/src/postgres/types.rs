@@ -10,8 +10,10 @@ use std::sync::LazyLock;
 pub struct Oid(pub u32);
 
 pub const BOOL: Oid = Oid(16);
+pub const NAME: Oid = Oid(19);
 pub const INT2VECTOR: Oid = Oid(22);
 pub const TEXT: Oid = Oid(25);
+pub const OID: Oid = Oid(26);
 pub const OIDVECTOR: Oid = Oid(30);
 /// A literal without a type of its own, and NULL.
 pub const UNKNOWN: Oid = Oid(705);

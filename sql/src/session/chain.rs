@@ -39,6 +39,48 @@ pub fn taken(call: &mut ScalarFunction) -> Result<Option<(Vec<Step>, Vec<Expr>)>
     Ok(Some((told, operands)))
 }
 
+/// A chain whose types were settled by who made it: `first`, and then what each of `links` makes of the value so far and of its operand, if
+/// it has one. `steps` are expressions over [`chain::columns`]; `kind` is what comes out.
+pub fn linked(first: Expr, steps: Vec<Expr>, links: Vec<(usize, Option<Expr>)>, kind: Type) -> Expr {
+    let places = links.iter().map(|(step, operand)| (*step, operand.is_some())).collect();
+    let signature = Signature::user_defined(Volatility::Immutable);
+    let operands = std::iter::once(first).chain(links.into_iter().filter_map(|(_, operand)| operand));
+    ScalarUDF::new_from_impl(Linked { steps, links: places, kind, signature }).call(operands.collect())
+}
+
+/// The same to be run, if `call` is such a chain. `settle` gives a step what our analyzer gives every expression.
+pub fn relinked(
+    call: &ScalarFunction,
+    schema: &DFSchema,
+    settle: impl Fn(Expr, &DFSchema) -> Result<Expr>,
+) -> Result<Option<Expr>> {
+    let Some(linked) = call.func.inner().downcast_ref::<Linked>() else { return Ok(None) };
+    let mut operands = call.args.iter().map(|operand| {
+        let kind = kind(operand, schema)?.unwrap_or(Type::Text);
+        Ok::<_, Error>((operand.clone(), kind))
+    });
+    let mut next = || operands.next().ok_or_else(garbled)?;
+    let first = next()?;
+    let (mut so_far, mut steps, mut known, mut links) = (first.1.clone(), vec![], HashMap::new(), vec![]);
+    for (step, takes) in &linked.links {
+        let operand = if *takes { Some(next()?) } else { None };
+        let link = (*step, so_far, operand.as_ref().map(|(_, kind)| kind.clone()));
+        let index = match known.get(&link) {
+            Some(index) => *index,
+            None => {
+                let schema = chain::schema(&link.1, link.2.as_ref())?;
+                let settled = settle(linked.steps[*step].clone(), &schema)?;
+                steps.push(Scalar::from_logical(&settled, &schema)?);
+                known.insert(link, steps.len() - 1);
+                steps.len() - 1
+            }
+        };
+        so_far = steps[index].kind();
+        links.push((index, operand));
+    }
+    chain::Chain::call(first, steps, links).map(Some)
+}
+
 fn garbled() -> Error {
     Error::internal("a chain that says not what its steps are")
 }
@@ -180,5 +222,43 @@ impl ScalarUDFImpl for Raw {
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         Err(DataFusionError::Internal("a chain whose types are not settled".into()))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Linked {
+    steps: Vec<Expr>,
+    /// Step of each link, and whether it takes the next operand.
+    links: Vec<(usize, bool)>,
+    kind: Type,
+    signature: Signature,
+}
+
+impl Linked {
+    fn shown(&self, args: &[Expr], show: impl Fn(&Expr) -> String) -> String {
+        let steps: Vec<String> = self.steps.iter().map(&show).collect();
+        let links: Vec<String> = self.links.iter().map(|(step, _)| step.to_string()).collect();
+        let operands: Vec<String> = args.iter().map(&show).collect();
+        format!("chain({}; {}; {})", operands.join(", "), steps.join(", "), links.join(", "))
+    }
+}
+
+impl ScalarUDFImpl for Linked {
+    fn name(&self) -> &str {
+        "linked"
+    }
+
+    stand_in!();
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.kind.arrow())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(self.kind.field("linked", true)))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        Err(DataFusionError::Internal("a chain whose steps are not settled".into()))
     }
 }

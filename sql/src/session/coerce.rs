@@ -361,6 +361,9 @@ impl Coerce {
 
     fn function(&self, call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
         let mut call = call;
+        if let Some(chain) = chain::relinked(&call, schema, |step, schema| Ok(self.settled(step, schema)?.0))? {
+            return Ok(chain);
+        }
         if let Some((steps, operands)) = chain::taken(&mut call)? {
             return chain::settled(steps, operands, schema, |sign, left, right, schema| {
                 self.operator(sign, left, right, schema)

@@ -158,7 +158,7 @@ fn name(expr: &Expr) -> Option<Name> {
             Some(inner) if !inner.is_weak => Some(inner),
             _ => weak("case".into()),
         },
-        Expr::Exists { .. } => fixed("exists"),
+        Expr::Exists { negated: false, .. } => fixed("exists"),
         Expr::Subquery(query) => strong(first_name(&query.body).unwrap_or_else(|| UNNAMED.into())),
         Expr::Extract { .. } => fixed("extract"),
         Expr::Ceil { .. } => fixed("ceil"),
@@ -186,6 +186,32 @@ fn first_name(body: &SetExpr) -> Option<String> {
         },
         SetExpr::Query(query) => first_name(&query.body),
         SetExpr::SetOperation { left, .. } => first_name(left),
+        SetExpr::Values(_) => Some("column1".into()),
         _ => None,
+    }
+}
+
+/// The subquery whose column a column that computes `expr` is called after, if that is a `*` there: [`of`] cannot tell its name.
+pub fn starred(expr: &Expr) -> Option<&Query> {
+    match expr {
+        Expr::Subquery(query) => begins_with_star(&query.body).then_some(query),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::Cast { expr: inner, .. } => starred(inner),
+        Expr::CompoundFieldAccess { root, .. } => starred(root),
+        Expr::Case { else_result, .. } => else_result.as_ref().and_then(|result| starred(result)),
+        _ => None,
+    }
+}
+
+/// Whether the first column of a query is called as one of a `*`, or of one in a subquery.
+pub fn begins_with_star(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => match select.projection.first() {
+            Some(SelectItem::UnnamedExpr(expr)) => starred(expr).is_some(),
+            Some(SelectItem::ExprWithAlias { .. }) | None => false,
+            Some(_) => true,
+        },
+        SetExpr::Query(query) => begins_with_star(&query.body),
+        SetExpr::SetOperation { left, .. } => begins_with_star(left),
+        _ => false,
     }
 }

@@ -6,7 +6,7 @@ use super::lsn::Lsn;
 use crate::connector::{Batch, Waiting};
 use std::sync::{Mutex, MutexGuard};
 
-/// What is no more than this is folded when it is taken.
+/// What is no more than this is folded when it is taken: about a millisecond, in which the coordinator does nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct AtOnce {
     pub rows: usize,
@@ -15,7 +15,7 @@ pub struct AtOnce {
 
 impl Default for AtOnce {
     fn default() -> Self {
-        Self { rows: 128 * 1024, bytes: 32 << 20 }
+        Self { rows: 8 * 1024, bytes: 2 << 20 }
     }
 }
 
@@ -61,6 +61,21 @@ impl Aside {
         }
     }
 
+    /// What `waiting` says of the feed if it is to be folded elsewhere and given to [`Aside::folded`]. `feed`: takes it.
+    pub fn begin(&self, waiting: impl FnOnce() -> Waiting, feed: impl FnOnce() -> Option<Taken>) -> Option<Taken> {
+        let mut state = self.state();
+        if !matches!(*state, State::Nothing) || self.is_little(waiting()) {
+            return None;
+        }
+        let taken = feed()?;
+        *state = State::BeingFolded;
+        Some(taken)
+    }
+
+    fn is_little(&self, waiting: Waiting) -> bool {
+        waiting.rows <= self.at_once.rows && waiting.bytes <= self.at_once.bytes
+    }
+
     /// `feed`: takes what waits there.
     pub fn take(&self, feed: impl FnOnce() -> Option<Taken>) -> Next {
         let mut state = self.state();
@@ -73,8 +88,7 @@ impl Aside {
             State::Folded(batch, place, _) => return Next::Ready(batch, place),
         }
         let Some(taken) = feed() else { return Next::Nothing };
-        let waiting = taken.waiting();
-        if waiting.rows <= self.at_once.rows && waiting.bytes <= self.at_once.bytes && !taken.is_elsewhere() {
+        if self.is_little(taken.waiting()) && !taken.is_elsewhere() {
             return Next::Now(taken);
         }
         *state = State::BeingFolded;
@@ -143,5 +157,13 @@ mod tests {
         assert_eq!(aside.waiting(Waiting::default).rows, 6);
         assert!(matches!(aside.take(never), Next::Ready(batch, Lsn(2)) if batch.position == Position(2.into())));
         assert!(matches!(aside.take(|| Some(taken(1, 3))), Next::Now(_)));
+        // The same before anybody takes it.
+        let waits = |rows| move || Waiting { rows, ..Waiting::default() };
+        assert!(aside.begin(waits(5), never).is_none(), "it is folded when it is taken");
+        assert!(aside.begin(waits(6), || Some(taken(6, 4))).is_some_and(|much| much.place.lsn == Lsn(4)));
+        assert!(aside.begin(waits(6), never).is_none() && matches!(aside.take(never), Next::Nothing));
+        aside.folded(batch(4), Lsn(4), Waiting::default());
+        assert!(aside.begin(waits(6), never).is_none(), "what comes later waits until it is handed over");
+        assert!(matches!(aside.take(never), Next::Ready(_, Lsn(4))));
     }
 }

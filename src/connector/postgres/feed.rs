@@ -22,6 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::iter::empty;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
+use weir_storage::Limits;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -29,6 +30,7 @@ const EPOCH: i64 = 946_684_800_000_000;
 pub struct Feed {
     /// Everything that committed with an end at or before it is in the tables' logs, or has been taken.
     place: Place,
+    limits: Limits,
     /// Furthest place upstream has told of.
     upstream: Lsn,
     open: Option<Open>,
@@ -201,10 +203,11 @@ pub struct Attempt {
 }
 
 impl Feed {
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: Place, limits: Limits) -> Self {
         Self {
             upstream: place.lsn,
             place,
+            limits,
             open: None,
             tables: vec![],
             index: HashMap::new(),
@@ -243,7 +246,7 @@ impl Feed {
         let attempt = Attempt { table: subscription.table, number: 1 };
         let phase = if subscription.copied { Phase::Live } else { Phase::Copying(Copying::new(attempt.number)) };
         let copy = if subscription.copied { None } else { Some(attempt) };
-        self.add(Table::new(subscription, details, table_schema, phase, false));
+        self.add(Table::new(subscription, details, self.log(table_schema), phase, false));
         Ok(copy)
     }
 
@@ -263,8 +266,13 @@ impl Feed {
         let (subscription, table_schema) = (table.subscription.clone(), table.table_schema.clone());
         let details = Details::of(&subscription)?;
         let attempt = Attempt { table: id, number: 1 };
-        self.add(Table::new(subscription, details, table_schema, Phase::Copying(Copying::new(attempt.number)), true));
+        let phase = Phase::Copying(Copying::new(attempt.number));
+        self.add(Table::new(subscription, details, self.log(table_schema), phase, true));
         Ok(attempt)
+    }
+
+    fn log(&self, table_schema: Arc<TableSchema>) -> Log {
+        Log::new(table_schema, self.limits)
     }
 
     fn add(&mut self, table: Table) {
@@ -725,14 +733,8 @@ fn moved(new: Tuple, old: Tuple, mapping: &Mapping) -> bool {
 }
 
 impl Table {
-    fn new(
-        subscription: Subscription,
-        details: Details,
-        table_schema: Arc<TableSchema>,
-        phase: Phase,
-        shadow: bool,
-    ) -> Self {
-        let log = Log::new(table_schema.clone());
+    fn new(subscription: Subscription, details: Details, log: Log, phase: Phase, shadow: bool) -> Self {
+        let table_schema = log.table_schema().clone();
         let (mapping, stopping, told) = (None, None, HashSet::new());
         Self { subscription, details, table_schema, mapping, phase, log, shadow, touched: false, stopping, told }
     }
@@ -780,7 +782,7 @@ impl Table {
 
     /// Everything a shadow has: what there was is gone, then come its rows, then what the stream said since.
     fn whole(mut self) -> Piece {
-        let mut gone = Log::new(self.table_schema.clone());
+        let mut gone = self.log.anew();
         // Emptying a table has no value that could be refused.
         let _ = gone.push(Op::Truncate, empty(), empty());
         gone.commit();
@@ -865,7 +867,7 @@ impl Table {
 
     /// Everything of the attempt before is void, also what it handed over: the next one begins by emptying the table.
     fn copy_again(&mut self, number: u64) -> Attempt {
-        self.log = Log::new(self.table_schema.clone());
+        self.log = self.log.anew();
         let next = number + 1;
         self.phase = Phase::Copying(Copying::new(next));
         Attempt { table: self.subscription.table, number: next }

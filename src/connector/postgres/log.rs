@@ -13,18 +13,14 @@ use crate::connector::segment::{Op, Rejected, Segment};
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
+use weir_storage::Limits;
 
-/// A segment is closed beyond this many rows or bytes: well below what 32-bit offsets can span, also if one more value of
-/// 1 GiB, the largest that Postgres has, is added.
-const SEGMENT_ROWS: u32 = 64 * 1024;
-const SEGMENT_BYTES: usize = 64 << 20;
-/// What is smaller is not worth a place in a file.
-const SPILL_BYTES: usize = 1 << 20;
 /// What a value costs beside its text, about.
 const VALUE_BYTES: usize = 8;
 
 pub struct Log {
     table_schema: Arc<TableSchema>,
+    limits: Limits,
     done: Backlog,
     open: Open,
     /// Changes in `done` and `open`.
@@ -52,9 +48,18 @@ struct Open {
 }
 
 impl Log {
-    pub fn new(table_schema: Arc<TableSchema>) -> Self {
-        let open = Open::new(&table_schema);
-        Self { table_schema, done: Backlog::default(), open, total: Size::default(), committed: Size::default() }
+    pub fn new(table_schema: Arc<TableSchema>, limits: Limits) -> Self {
+        let (done, open, total) = (Backlog::default(), Open::new(&table_schema), Size::default());
+        Self { table_schema, limits, done, open, total, committed: total }
+    }
+
+    /// An empty one of the same table.
+    pub fn anew(&self) -> Self {
+        Self::new(self.table_schema.clone(), self.limits)
+    }
+
+    pub fn table_schema(&self) -> &Arc<TableSchema> {
+        &self.table_schema
     }
 
     pub fn committed(&self) -> Size {
@@ -88,7 +93,7 @@ impl Log {
         self.open.bytes += 1;
         self.total.changes += 1;
         self.total.bytes += self.open.bytes - before;
-        if self.open.ops.len() >= SEGMENT_ROWS as usize || self.open.bytes >= SEGMENT_BYTES {
+        if self.open.ops.len() >= self.limits.segment_rows || self.open.bytes >= self.limits.segment_bytes {
             self.close();
         }
         Ok(())
@@ -138,7 +143,7 @@ impl Log {
 
     /// What is in memory and worth a place in a file; `least` bytes are.
     pub fn here(&mut self, least: usize) -> impl Iterator<Item = &Stored> {
-        if self.open.bytes > least.min(SPILL_BYTES) {
+        if self.open.bytes > least.min(self.limits.spilled_bytes) {
             self.close();
         }
         self.done.here()
@@ -292,6 +297,10 @@ mod tests {
     use weir_sql::types::{Column, Type};
 
     fn log() -> Log {
+        within(Limits::default())
+    }
+
+    fn within(limits: Limits) -> Log {
         let column = |name: &str, kind, nullable| Column { name: name.into(), kind, nullable };
         let table = Subscription {
             table: RelationId(1),
@@ -307,7 +316,7 @@ mod tests {
             copied: true,
             details: serde_json::Value::Null,
         };
-        Log::new(Arc::new(TableSchema::new(&table)))
+        Log::new(Arc::new(TableSchema::new(&table)), limits)
     }
 
     fn upsert(log: &mut Log, id: &str, n: &str) -> Result<(), RowError> {
@@ -328,7 +337,11 @@ mod tests {
 
     #[test]
     fn only_whole_transactions_are_taken() {
-        let mut log = log();
+        [Limits::default(), Limits::TINY].into_iter().for_each(take_whole_transactions);
+    }
+
+    fn take_whole_transactions(limits: Limits) {
+        let mut log = within(limits);
         upsert(&mut log, "1", "1").unwrap();
         log.commit();
         upsert(&mut log, "2", "2").unwrap();
@@ -342,7 +355,11 @@ mod tests {
 
     #[test]
     fn a_broken_transaction_is_taken_back() {
-        let mut log = log();
+        [Limits::default(), Limits::TINY].into_iter().for_each(take_back);
+    }
+
+    fn take_back(limits: Limits) {
+        let mut log = within(limits);
         upsert(&mut log, "1", "1").unwrap();
         log.commit();
         upsert(&mut log, "2", "x").unwrap();
@@ -356,8 +373,13 @@ mod tests {
 
     #[test]
     fn segments_close_and_split_at_commits() {
-        let mut log = log();
-        let n = 2 * SEGMENT_ROWS as i32 + 10;
+        for limits in [Limits::default(), Limits { segment_rows: 50, ..Limits::default() }] {
+            close_and_split(within(limits), limits.segment_rows);
+        }
+    }
+
+    fn close_and_split(mut log: Log, rows: usize) {
+        let n = 2 * rows as i32 + 110;
         for id in 0..n {
             upsert(&mut log, &id.to_string(), "1").unwrap();
             if id == 100 {
@@ -366,9 +388,9 @@ mod tests {
         }
         assert_eq!(ids(&read(log.take())).len(), 101);
         log.commit();
-        log.discard(SEGMENT_ROWS as usize);
+        log.discard(rows);
         let rest = ids(&read(log.take()));
-        assert_eq!((rest[0], rest.len()), (101 + SEGMENT_ROWS as i32, (n - 101) as usize - SEGMENT_ROWS as usize));
+        assert_eq!((rest[0], rest.len()), (101 + rows as i32, (n - 101) as usize - rows));
     }
 
     #[test]

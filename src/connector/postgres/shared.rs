@@ -103,7 +103,6 @@ impl StatusTimer {
 impl Shared {
     pub fn new(options: Options, owns_publication: bool, place: Place, start: Start) -> Self {
         Self {
-            env: start.env,
             options,
             buffer: start.buffer,
             spill: start.spill,
@@ -111,7 +110,8 @@ impl Shared {
             owns_publication,
             wake: start.wake,
             handed: AtomicU64::new(place.lsn.0),
-            feed: Mutex::new(Feed::new(place)),
+            feed: Mutex::new(Feed::new(place, start.env.limits)),
+            env: start.env,
             room: Condvar::new(),
             health: Mutex::new(Health { state: State::Connecting, last_error: None, retained: None }),
             status_timer: StatusTimer::default(),

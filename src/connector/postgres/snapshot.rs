@@ -236,7 +236,7 @@ impl Job<'_> {
     }
 
     fn read_range(&self, client: &mut Client) -> Result<End> {
-        let mut log = Log::new(self.table_schema.clone());
+        let mut log = Log::new(self.table_schema.clone(), self.shared.env.limits);
         let mut line = Line::default();
         loop {
             while let Some(frame) = client.frame()? {

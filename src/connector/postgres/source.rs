@@ -51,6 +51,7 @@ impl Running {
 
     /// Nobody waits for the end of it, and what becomes of it when the source has ended is void.
     fn fold_aside(&self, taken: Taken) {
+        self.shared.make_room();
         let (shared, aside) = (self.shared.clone(), self.aside.clone());
         let work = move || {
             let (place, waiting) = (taken.place.lsn, taken.waiting());
@@ -103,6 +104,14 @@ impl Source for Running {
         self.aside.waiting(|| self.shared.feed().waiting())
     }
 
+    fn set_aside(&self) -> bool {
+        if self.shared.is_broken() {
+            return false;
+        }
+        let taken = self.aside.begin(|| self.shared.feed().waiting(), || self.shared.feed().take());
+        taken.map(|taken| self.fold_aside(taken)).is_some()
+    }
+
     fn take(&self) -> Option<Batch> {
         if self.shared.is_broken() {
             return None;
@@ -116,7 +125,6 @@ impl Source for Running {
                 Some(batch)
             }
             Next::Later(taken) => {
-                self.shared.make_room();
                 self.fold_aside(taken);
                 None
             }

@@ -12,20 +12,27 @@ use weir_sql::Result;
 use weir_sql::scalar::{Evaluated, Program, RowError, Scalar};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::key::row_hashes;
-use weir_storage::limits::BATCH_BYTES;
 use weir_storage::{Delta, Epoch};
 
 pub(super) struct Map {
     filter: Option<Program>,
     project: Program,
     output: SchemaRef,
+    /// That an expression makes at once, at most, unless it is of one row.
+    bytes: usize,
     rows: Slices,
 }
 
 impl Map {
-    pub fn new(filter: Option<&Scalar>, project: &[Scalar], input: &SchemaRef, output: SchemaRef) -> Result<Self> {
+    pub fn new(
+        filter: Option<&Scalar>,
+        project: &[Scalar],
+        input: &SchemaRef,
+        output: SchemaRef,
+        bytes: usize,
+    ) -> Result<Self> {
         let filter = filter.map(|filter| Program::compile(from_ref(filter), input)).transpose()?;
-        Ok(Self { filter, project: Program::compile(project, input)?, output, rows: Slices::default() })
+        Ok(Self { filter, project: Program::compile(project, input)?, output, bytes, rows: Slices::default() })
     }
 
     /// The rows for which the filter is true; the projection sees no others, so that a filter guards it.
@@ -61,7 +68,7 @@ impl Steps for Map {
         let work = slice.len();
         let mut failed = RowErrors::new("map");
         let kept = self.kept(slice, &mut failed)?;
-        self.project.evaluate_in_pieces(kept.rows(), BATCH_BYTES, |range, projected| {
+        self.project.evaluate_in_pieces(kept.rows(), self.bytes, |range, projected| {
             let kept = kept.slice(range.start, range.len());
             report(&projected.failures, &kept, &mut failed)?;
             let weights = match &projected.rows {

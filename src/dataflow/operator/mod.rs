@@ -58,9 +58,9 @@ pub fn placed(node: &Node) -> Vec<Vec<usize>> {
 /// Whether [`build`] can build `node`, else the error that a client reads.
 pub fn check(node: &Node) -> Result<()> {
     match &node.operator {
-        Plan::Values { rows } => drop(Values::new(rows, node.schema(), ALONE)?),
+        Plan::Values { rows } => drop(Values::new(rows, node.schema(), ALONE, usize::MAX)?),
         Plan::Map { input, filter, project } => {
-            drop(Map::new(filter.as_ref(), project, &input.schema(), node.schema())?);
+            drop(Map::new(filter.as_ref(), project, &input.schema(), node.schema(), usize::MAX)?);
         }
         Plan::Join { .. } => join(node).check()?,
         Plan::Reduce { .. } => reduce(node).check()?,
@@ -75,15 +75,15 @@ pub fn check(node: &Node) -> Result<()> {
 
 const ALONE: Place = Place { worker: 0, workers: 1 };
 
-/// Builds the operator of `node`, whose state is `arrangements` (in the order of [`specs`]). Panics if [`check`] refuses the node,
-/// or if it is linear and the host's.
-pub fn build(node: &Node, place: Place, arrangements: Vec<Arrangement>) -> Box<dyn Operator> {
+/// Builds the operator of `node`, whose state is `arrangements` (in the order of [`specs`]). What it makes of rows at once has at most
+/// `bytes` bytes, or is of one. Panics if [`check`] refuses the node, or if it is linear and the host's.
+pub fn build(node: &Node, place: Place, bytes: usize, arrangements: Vec<Arrangement>) -> Box<dyn Operator> {
     let output = node.schema();
     let checked = "the plan was checked";
     match &node.operator {
-        Plan::Values { rows } => Box::new(Stepped::new(Values::new(rows, output, place).expect(checked))),
+        Plan::Values { rows } => Box::new(Stepped::new(Values::new(rows, output, place, bytes).expect(checked))),
         Plan::Map { input, filter, project } => {
-            let map = Map::new(filter.as_ref(), project, &input.schema(), output);
+            let map = Map::new(filter.as_ref(), project, &input.schema(), output, bytes);
             Box::new(Stepped::new(map.expect(checked)))
         }
         Plan::Join { .. } => Box::new(Stepped::new(Join::new(join(node), arrangements).expect(checked))),

@@ -13,21 +13,22 @@ use weir_sql::scalar::{Program, Scalar};
 use weir_storage::arrangement::Arrangement;
 use weir_storage::delta::size;
 use weir_storage::key::row_hashes;
-use weir_storage::limits::BATCH_BYTES;
 use weir_storage::{Delta, Epoch};
 
 pub(super) struct Values {
     programs: Vec<Program>,
     place: Place,
     output: SchemaRef,
+    /// Of a batch, at most, unless it has one row.
+    bytes: usize,
     due: bool,
 }
 
 impl Values {
-    pub fn new(rows: &[Vec<Scalar>], output: SchemaRef, place: Place) -> Result<Self> {
+    pub fn new(rows: &[Vec<Scalar>], output: SchemaRef, place: Place, bytes: usize) -> Result<Self> {
         let nothing = Arc::new(Schema::empty());
         let programs = rows.iter().map(|row| Program::compile(row, &nothing)).collect::<Result<_>>()?;
-        Ok(Self { programs, place, output, due: false })
+        Ok(Self { programs, place, output, bytes, due: false })
     }
 }
 
@@ -64,7 +65,7 @@ impl Steps for Values {
                 None => rows.push(batch(&self.output, row.columns, 1)?),
             }
         }
-        if rows.iter().map(size).sum::<usize>() <= BATCH_BYTES {
+        if rows.iter().map(size).sum::<usize>() <= self.bytes {
             rows = vec![concat_batches(&self.output, &rows).map_err(internal)?];
         }
         rows.into_iter().for_each(|rows| out.rows(Delta::uniform(rows, 1)));

@@ -18,7 +18,7 @@ use weir_sql::catalog::RelationId;
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::env::{Clock, SystemClock};
 use weir_storage::key::Portion;
-use weir_storage::{Delta, Epoch, Generation};
+use weir_storage::{Delta, Epoch, Generation, Limits};
 
 /// Nothing of a test is too large to be taken at once.
 pub const WHOLE: Most = Most { rows: PART, bytes: usize::MAX };
@@ -89,7 +89,7 @@ impl Rig {
 
     /// A new relation, as of the last closed epoch.
     pub fn create(&self, id: u32, body: impl Fn() -> Body) -> Arc<Readable> {
-        let arrangements = body().arrangements(self.engine.workers());
+        let arrangements = body().arrangements(self.engine.workers(), Limits::default());
         self.build(id, body, arrangements, true)
     }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_sql::catalog::RelationId;
 use weir_sql::types::{Column, Type};
-use weir_storage::{Delta, Epoch};
+use weir_storage::{Delta, Epoch, Limits};
 
 const TABLE: RelationId = RelationId(1);
 
@@ -299,7 +299,7 @@ fn what_nothing_happens_to_passes_over_an_epoch() {
 #[test]
 fn one_that_failed_in_a_jump_is_read_where_the_jump_began() {
     let at = |n| Epoch::from_u64(Rig::first_epoch().as_u64() + n);
-    let own = keyed().arrangements(1);
+    let own = keyed().arrangements(1, Limits::default());
     own.iter().flatten().for_each(|arrangement| arrangement.advance(at(8)));
     let readable = Readable::new(TABLE, vec![], vec![], own.rows, own.errors);
     let relations = Relations::default();

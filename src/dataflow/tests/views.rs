@@ -29,7 +29,7 @@ use weir_sql::statement::{Statement, parse};
 use weir_sql::types::{Column, Type};
 use weir_storage::arrangement::{Arrangement, Roles};
 use weir_storage::key::Portion;
-use weir_storage::{Epoch, Generation};
+use weir_storage::{Epoch, Generation, Limits};
 
 const A: RelationId = RelationId(1);
 const B: RelationId = RelationId(2);
@@ -328,7 +328,7 @@ impl Case {
         let rig = Rig::new(workers, at);
         let mut built = vec![];
         for (id, body, old) in relations {
-            let new = body.arrangements(workers);
+            let new = body.arrangements(workers, Limits::default());
             for (placement, (old, new)) in body.placements().iter().zip(old.iter().zip(new.iter())) {
                 for delta in old.iter().flat_map(|own| own.snapshot(at).unwrap().scan(None)) {
                     for (own, part) in new.iter().zip(distribute(placement, &delta.unwrap(), workers).unwrap()) {
@@ -370,14 +370,14 @@ fn case(seed: u64) {
         Case { seed, sql, body: body.clone(), rig, a: Model::new(), b: Model::new(), oracle, history: vec![] };
     let mut tables_held: Vec<(RelationId, Body, Roles<Vec<Arrangement>>)> = vec![];
     for id in [A, B] {
-        let arrangements = table().arrangements(case.rig.engine.workers());
+        let arrangements = table().arrangements(case.rig.engine.workers(), Limits::TINY);
         case.rig.build(id.0, table, arrangements.clone(), true);
         tables_held.push((id, table(), arrangements));
     }
     for _ in 0..random.random_range(0..4) {
         case.epoch(&mut random);
     }
-    let arrangements = body.arrangements(case.rig.engine.workers());
+    let arrangements = body.arrangements(case.rig.engine.workers(), Limits::TINY);
     let from = case.rig.closed;
     let view = case.rig.build(VIEW.0, || body.clone(), arrangements.clone(), true);
     for _ in 0..8 {
@@ -524,7 +524,7 @@ fn a_view_that_panics_at_any_piece_of_its_work_fails_alone_and_can_be_dropped() 
         rig.create(A.0, table);
         rig.create(B.0, table);
         let from = epoch(&mut rig, &mut a, &mut b);
-        let arrangements = body.arrangements(workers);
+        let arrangements = body.arrangements(workers, Limits::TINY);
         let blueprint = || Blueprint {
             id: VIEW,
             name: format!("r{}", VIEW.0),

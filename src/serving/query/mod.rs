@@ -45,6 +45,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use time_travel::Past;
 use tracing::debug;
+use weir_sql::bind::Statement;
+use weir_sql::bind::session::Session;
 use weir_sql::bound::Unbound;
 use weir_sql::catalog::RelationId;
 use weir_sql::session::Settings;
@@ -66,6 +68,8 @@ pub struct Planner {
     settings: Settings,
     extra: Vec<(String, Arc<dyn TableProvider>)>,
     past: Option<Arc<Past>>,
+    /// Who asks; `None`: nothing that is bound may tell of it.
+    session: Option<Arc<Session>>,
     pool: Pool,
 }
 
@@ -96,6 +100,8 @@ pub struct Planned {
     pub relations: Vec<RelationId>,
     /// Whether it reads system tables.
     pub system: bool,
+    /// Whether it is to be told the time when it is run ([`weir_sql::session::at`]).
+    pub timed: bool,
 }
 
 impl Planned {
@@ -108,12 +114,18 @@ impl Planned {
 impl Planner {
     /// It works on the threads of `pool`. `settings`: those that the ground's session is of.
     pub fn new(ground: Ground, settings: Settings, pool: Pool) -> Self {
-        Self { ground: Arc::new(ground), settings, extra: vec![], past: None, pool }
+        Self { ground: Arc::new(ground), settings, extra: vec![], past: None, session: None, pool }
     }
 
     /// Lets the statement read `table` by `name`.
     pub fn with_table(mut self, name: &str, table: Arc<dyn TableProvider>) -> Self {
         self.extra.push((name.to_string(), table));
+        self
+    }
+
+    /// What is bound may tell of `session`, and is told the time when it is run.
+    pub fn of_session(mut self, session: Session) -> Self {
+        self.session = Some(Arc::new(session));
         self
     }
 
@@ -144,11 +156,11 @@ impl Planner {
         &self.settings
     }
 
-    /// Plans `query`, as it was written, by the binder; `None`: there is something in it that the binder does not know. `declared` are the
-    /// types the client gave to parameters, which may be fewer than there are.
-    pub async fn settle(&self, query: Arc<ast::Query>, declared: &[Option<Type>]) -> Result<Option<Planned>> {
+    /// Plans `statement`, as it was written, by the binder; `None`: there is something in it that the binder does not know. `declared` are
+    /// the types the client gave to parameters, which may be fewer than there are.
+    pub async fn settle(&self, statement: Statement, declared: &[Option<Type>]) -> Result<Option<Planned>> {
         let (planner, declared) = (self.clone(), declared.to_vec());
-        apart::run(&self.pool, move |waited| planner.settled(&query, &declared, waited)).await
+        apart::run(&self.pool, move |waited| planner.settled(&statement, &declared, waited)).await
     }
 
     /// Plans `query`, brought into the form that DataFusion's planner reads, by that. A type of a parameter that neither the client nor the
@@ -180,13 +192,16 @@ impl Planner {
         apart::run(&self.pool, move |waited| planner.constant(&planner.planned(&query, &[], waited)?.plan)).await
     }
 
-    fn settled(&self, query: &ast::Query, declared: &[Option<Type>], waited: &Waited) -> Result<Option<Planned>> {
-        parameters(query, declared)?;
+    fn settled(&self, statement: &Statement, declared: &[Option<Type>], waited: &Waited) -> Result<Option<Planned>> {
+        if let Some(query) = statement.query() {
+            parameters(query, declared)?;
+        }
         let names = self.names();
-        match settled(query, declared, &names, &self.settings, waited) {
+        match settled(statement, declared, &names, &self.settings, waited) {
             Ok(Settled { plan, columns, parameters }) => {
+                let timed = names.is_timed();
                 let (relations, system) = names.used();
-                Ok(Some(Planned { plan, columns: Some(columns), parameters, relations, system }))
+                Ok(Some(Planned { plan, columns: Some(columns), parameters, relations, system, timed }))
             }
             Err(Unbound::NotYet(construct)) => {
                 debug!(%construct, "planned by DataFusion's planner");
@@ -221,7 +236,7 @@ impl Planner {
     fn names(&self) -> Names<'_> {
         let Ground { session, catalog, functions } = &*self.ground;
         let names = Names::new(session, catalog, functions, &self.settings.search_path, &self.extra);
-        names.as_of(self.past.as_deref())
+        names.as_of(self.past.as_deref()).of_session(self.session.as_deref())
     }
 
     fn plan_with(&self, query: &ast::Query, parameters: &[Option<Type>]) -> Result<Planned> {
@@ -237,7 +252,7 @@ impl Planner {
             .map_err(failure)?;
         let (relations, system) = names.used();
         let parameters = parameters.iter().map(|kind| kind.clone().unwrap_or(Type::Text)).collect();
-        Ok(Planned { plan, columns: None, parameters, relations, system })
+        Ok(Planned { plan, columns: None, parameters, relations, system, timed: false })
     }
 
     fn options(&self) -> ParserOptions {

@@ -5,7 +5,8 @@ use super::relation::Table;
 use super::system::SystemTable;
 use super::time_travel::{self, Past};
 use crate::catalog::{Catalog, Object, system};
-use arrow::datatypes::{DataType, SchemaRef};
+use crate::serving::value::WireType;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
@@ -19,9 +20,12 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use weir_sql::Error;
+use weir_sql::bind::session::Session;
 use weir_sql::bind::{self, Relations};
-use weir_sql::bound::{Bound, not_yet};
+use weir_sql::bound::{self, Bound, Kind};
 use weir_sql::catalog::{Catalog as _, Relation, RelationId};
+use weir_sql::postgres::types::OIDVECTOR;
+use weir_sql::types::Type;
 
 pub use weir_sql::bind::scope::DATABASE;
 
@@ -35,8 +39,10 @@ pub struct Names<'a> {
     extra: &'a [(String, Arc<dyn TableProvider>)],
     /// All relations are to be read as they were then.
     past: Option<&'a Past>,
+    session: Option<&'a Session>,
     used: RefCell<Vec<RelationId>>,
     system: Cell<bool>,
+    timed: Cell<bool>,
 }
 
 /// What a relation's name means.
@@ -62,14 +68,27 @@ impl<'a> Names<'a> {
             search_path,
             extra,
             past: None,
+            session: None,
             used: RefCell::default(),
             system: Cell::default(),
+            timed: Cell::default(),
         }
+    }
+
+    /// The binder may tell of `session`, and of the time, which it does not know.
+    pub fn of_session(mut self, session: Option<&'a Session>) -> Self {
+        self.session = session;
+        self
     }
 
     pub fn as_of(mut self, past: Option<&'a Past>) -> Self {
         self.past = past;
         self
+    }
+
+    /// Whether what was bound may call for the time.
+    pub fn is_timed(&self) -> bool {
+        self.timed.get()
     }
 
     /// Relations that were asked for, each once, and whether a system table was.
@@ -153,15 +172,53 @@ impl<'a> Names<'a> {
     }
 }
 
-/// For the binder: it does not know tables that are made for a statement, nor system tables and what their types are.
+/// For the binder.
 impl Relations for Names<'_> {
     fn relation(&self, schema: Option<&str>, name: &str) -> Bound<bind::Relation> {
         match self.meant(schema, name)? {
             Meant::Relation(relation) => Ok(bind::Relation::of(&relation, provider_as_source(self.table(&relation)))),
-            Meant::Extra(_) => not_yet(format!("table {name} of this statement")),
-            Meant::System(_) => not_yet(format!("system table {name}")),
+            Meant::Extra(table) => made(name, table.clone()),
+            Meant::System(table) => {
+                let provider = self.system(table);
+                let schema = provider.schema();
+                let columns = schema.fields().iter().map(|field| Ok((field.name().clone(), told(field)?)));
+                let (name, columns) = (table.name.to_string(), columns.collect::<Bound<_>>()?);
+                Ok(bind::Relation { name, columns, key: None, table: bound::Table(provider_as_source(provider)) })
+            }
         }
     }
+
+    fn session(&self) -> Option<&Session> {
+        self.timed.set(true);
+        self.session
+    }
+}
+
+/// The type of a system table's column. Vectors are arrays here: of which kind they are, and where they begin, is not known of them.
+fn told(field: &Field) -> Bound<Kind> {
+    match field.data_type() {
+        DataType::List(element) if element.data_type().is_integer() => Ok(OIDVECTOR.into()),
+        _ => Ok(WireType::of(field)?.told),
+    }
+}
+
+/// The schemas of `search_path` that there are, each once.
+pub fn schemas(search_path: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = vec![];
+    for schema in search_path {
+        let is_known = schema == "public" || system::SCHEMAS.contains(&schema.as_str());
+        if is_known && !found.contains(schema) {
+            found.push(schema.clone());
+        }
+    }
+    found
+}
+
+/// A table that is made for a statement.
+fn made(name: &str, table: Arc<dyn TableProvider>) -> Bound<bind::Relation> {
+    let column = |field: &Arc<Field>| Ok((field.name().clone(), Kind::of(&Type::of(field)?)));
+    let columns = table.schema().fields().iter().map(column).collect::<weir_sql::Result<_>>()?;
+    Ok(bind::Relation { name: name.into(), columns, key: None, table: bound::Table(provider_as_source(table)) })
 }
 
 /// For DataFusion's planner.

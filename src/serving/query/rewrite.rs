@@ -7,11 +7,13 @@ use crate::catalog::system::pg_proc;
 use crate::catalog::{Catalog, system};
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
+use weir_sql::bind::written::Slot;
 use weir_sql::session::names::folded;
 use weir_sql::statement::call;
 use weir_sql::{Error, Result};
@@ -520,6 +522,17 @@ pub fn written_type(kind: &str) -> DataType {
 
 pub fn cast_to(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// Casts columns of a SELECT to what the slots at their places take.
+pub fn cast_columns(query: &mut Query, slots: &[Option<Slot>]) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for (item, slot) in select.projection.iter_mut().zip(slots) {
+        let (SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }) = item else { continue };
+        if let Some(kind) = slot.as_ref().and_then(|slot| slot.assigned().held()) {
+            *value = cast(std::mem::replace(value, null()), &kind.to_string());
+        }
+    }
 }
 
 /// An array without elements where there are no rows to aggregate.

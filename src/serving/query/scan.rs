@@ -25,9 +25,6 @@ use weir_storage::delta::{rows_within, widest_row};
 use weir_storage::limits::BATCH_BYTES;
 use weir_storage::{Delta, Error};
 
-/// Rows in one batch of expanded ones: a weight may be anything. As many as a chunk has.
-const AT_ONCE: usize = 8192;
-
 pub enum Source {
     All(Arc<Pinned>),
     /// What a look-up found already.
@@ -138,7 +135,9 @@ impl ExecutionPlan for Scan {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema.clone();
-        let batches = self.deltas(partition, context)?.flat_map(|delta| futures::stream::iter(weighted(delta)));
+        let at_once = context.session_config().batch_size();
+        let batches = self.deltas(partition, context)?;
+        let batches = batches.flat_map(move |delta| futures::stream::iter(weighted(delta, at_once)));
         let batches = batches.map(move |rows| reshape(rows?, &schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
     }
@@ -155,12 +154,12 @@ impl ExecutionPlan for Scan {
     }
 }
 
-/// Each row of a delta as often as its weight says, in batches of at most [`AT_ONCE`] rows and about [`BATCH_BYTES`] bytes unless the
+/// Each row of a delta as often as its weight says, in batches of at most `at_once` rows and about [`BATCH_BYTES`] bytes unless the
 /// delta is larger itself. A negative weight is a bug upstream of here (I4).
-pub fn weighted(delta: Result<Delta>) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+pub fn weighted(delta: Result<Delta>, at_once: usize) -> impl Iterator<Item = Result<RecordBatch>> + Send {
     let (expanded, error) = match delta {
         Ok(delta) => match delta.weights().iter().find(|weight| **weight < 0) {
-            None => (Some(Expanded { delta, row: 0, shown: 0, most: 0 }), None),
+            None => (Some(Expanded { delta, row: 0, shown: 0, at_once, most: 0 }), None),
             Some(weight) => (None, Some(negative(*weight))),
         },
         Err(error) => (None, Some(error)),
@@ -178,7 +177,9 @@ struct Expanded {
     /// The next row, and how often it has come already.
     row: usize,
     shown: i64,
-    /// Rows of a batch; 0: not known yet.
+    /// Rows of a batch, at most: a weight may be anything.
+    at_once: usize,
+    /// The same where rows are wide; 0: not known yet.
     most: usize,
 }
 
@@ -192,7 +193,7 @@ impl Iterator for Expanded {
             return (self.row > 0).then(|| Ok(self.delta.rows().clone()));
         }
         if self.most == 0 {
-            self.most = AT_ONCE.min(rows_within(BATCH_BYTES, widest_row(self.delta.rows())));
+            self.most = self.at_once.min(rows_within(BATCH_BYTES, widest_row(self.delta.rows())));
         }
         let mut indices: Vec<u32> = vec![];
         while self.row < weights.len() && indices.len() < self.most {
@@ -333,7 +334,13 @@ mod tests {
     }
 
     fn shown(values: Vec<i32>, weights: &[i64]) -> Vec<i32> {
-        let batches = weighted(Ok(delta(values, weights))).map(|batch| batch.expect("weights"));
+        let all = [1, 2, 3, 8192].map(|at_once| shown_by(values.clone(), weights, at_once));
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
+        all[0].clone()
+    }
+
+    fn shown_by(values: Vec<i32>, weights: &[i64], at_once: usize) -> Vec<i32> {
+        let batches = weighted(Ok(delta(values, weights)), at_once).map(|batch| batch.expect("weights"));
         let values =
             |batch: RecordBatch| batch.column(0).as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
         batches.flat_map(values).collect()
@@ -350,12 +357,12 @@ mod tests {
 
     #[test]
     fn batches_are_bounded_whatever_the_weights() {
-        let batches = weighted(Ok(delta(vec![1, 2], &[i64::MAX, 1])));
-        assert!(batches.take(3).all(|batch| batch.expect("weights").num_rows() == AT_ONCE));
+        let batches = weighted(Ok(delta(vec![1, 2], &[i64::MAX, 1])), 100);
+        assert!(batches.take(3).all(|batch| batch.expect("weights").num_rows() == 100));
     }
 
     #[test]
     fn a_negative_weight_is_an_error() {
-        assert!(weighted(Ok(delta(vec![1], &[-1]))).next().expect("a word").is_err());
+        assert!(weighted(Ok(delta(vec![1], &[-1])), 1).next().expect("a word").is_err());
     }
 }

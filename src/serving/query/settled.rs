@@ -5,7 +5,6 @@ use super::names::Names;
 use crate::serving::value::WireType;
 use crate::serving::value::row::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::sql::sqlparser::ast;
 use weir_sql::bound::{Bound, Kind, Output};
 use weir_sql::session::Settings;
 use weir_sql::types::Type;
@@ -19,16 +18,16 @@ pub struct Settled {
     pub parameters: Vec<Type>,
 }
 
-/// `query` as `names` and `settings` have it mean. `declared` are the types the client gave to parameters.
+/// `statement` as `names` and `settings` have it mean. `declared` are the types the client gave to parameters.
 pub fn settled(
-    query: &ast::Query,
+    statement: &bind::Statement,
     declared: &[Option<Type>],
     names: &Names,
     settings: &Settings,
     waited: &Waited,
 ) -> Bound<Settled> {
     let declared: Vec<Kind> = declared.iter().map(|kind| kind.as_ref().map_or(Kind::UNKNOWN, Kind::of)).collect();
-    let query = bind::query(query, &declared, names, settings)?;
+    let query = bind::statement(statement, &declared, names, settings)?;
     waited.check()?;
     let logical::Planned { plan, types, parameters } = logical::plan(&query, &settings.timezone)?;
     let columns = query.outputs.into_iter().zip(types).map(column).collect();

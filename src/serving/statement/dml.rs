@@ -12,6 +12,8 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_sql::bind::written::Slot;
+use weir_sql::bound::Kind;
 use weir_sql::catalog::RelationId;
 use weir_sql::function::cast::trimmed;
 use weir_sql::session::names::folded;
@@ -83,6 +85,12 @@ impl Target {
             named.push(index);
         }
         Ok(named)
+    }
+
+    /// What is assigned to one of its columns.
+    pub fn slot(&self, index: usize) -> Slot {
+        let Column { name, kind, .. } = &self.columns[index];
+        Slot { name: name.clone(), kind: Kind::of(kind) }
     }
 
     /// Of its rows.

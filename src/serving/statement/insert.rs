@@ -3,11 +3,14 @@
 use super::Outcome;
 use super::dml::{Target, count, first_rows, fit, stored, take};
 use super::returning::columns_of;
+use crate::catalog::Catalog;
 use crate::serving::arguments::Arguments;
 use crate::serving::holding::Holding;
-use crate::serving::query::Planner;
+use crate::serving::planning::keep;
+use crate::serving::prepared::Prepared;
 use crate::serving::query::rewrite::{cast, cast_to, null, written_type};
 use crate::serving::query::template::{parsed_query, query, quoted};
+use crate::serving::query::{Planned, Planner};
 use crate::serving::session::Session;
 use crate::serving::transaction::Change;
 use crate::serving::value::row::Column;
@@ -18,6 +21,8 @@ use datafusion::sql::sqlparser::ast::{
     OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins,
 };
 use std::sync::Arc;
+use weir_sql::bind::Statement;
+use weir_sql::bind::written::{Slot, Slots};
 use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -27,11 +32,23 @@ use weir_storage::Epoch;
 const EXCLUDED: &str = "excluded";
 
 impl Session {
-    pub(super) async fn insert(&mut self, insert: &Insert, arguments: &Arguments) -> Result<Outcome> {
+    pub(super) async fn insert(
+        &mut self,
+        insert: &Insert,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         self.writable("INSERT")?;
-        let (target, source, planner) = self.insert_source(insert).await?;
+        let target = into(&self.catalog(), insert)?;
+        let (planner, planned) = match self.kept(prepared)? {
+            Some(kept) => kept,
+            None => {
+                let (planner, planned) = self.plan_insert(insert, &target, &arguments.types).await?;
+                keep(prepared, &planner, &planned);
+                (planner, planned)
+            }
+        };
         let conflict = conflict(insert, &target)?;
-        let planned = planner.plan(&source, &arguments.types).await?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         if conflict.is_none() && insert.returning.is_none() {
             return Ok(Outcome::Done(format!("INSERT 0 {}", self.put(&target, rows).await?)));
@@ -60,49 +77,46 @@ impl Session {
         insert: &Insert,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
-        let (target, source, planner) = self.insert_source(insert).await?;
-        let planned = planner.plan(&source, declared).await?;
+        let target = into(&self.catalog(), insert)?;
+        let (_, planned) = self.plan_insert(insert, &target, declared).await?;
         let columns = columns_of(self, &target, insert_alias(insert), insert.returning.as_deref()).await?;
         Ok((planned.parameters, columns))
     }
 
-    /// A query that yields the table's columns, in order and of its types, and the planner for it.
-    async fn insert_source(&mut self, insert: &Insert) -> Result<(Target, Query, Planner)> {
-        let TableObject::TableName(name) = &insert.table else {
-            return Err(Error::unsupported("INSERT into anything but a table"));
-        };
-        let target = Target::find(&self.catalog(), name)?;
-        let named = named_columns(insert, &target)?;
-        let Some(source) = &insert.source else {
-            // DEFAULT VALUES: there are no defaults but NULL.
-            let items = target.columns.iter().map(|c| (cast(null(), &stored(&c.kind)), c.name.clone()));
-            let source = query(items.collect(), vec![], None)?;
-            return Ok((target, source, self.planner()?));
-        };
-        let (mut source, planner) = self.read(source).await?;
-        let arity = match source.body.as_mut() {
-            SetExpr::Values(values) => {
-                let mut arity = None;
-                let kinds: Vec<_> = named.iter().map(|c| written_type(&stored(&target.columns[*c].kind))).collect();
-                for row in &mut values.rows {
-                    let row = &mut row.content;
-                    if *arity.get_or_insert(row.len()) != row.len() {
-                        return Err(Error::syntax("VALUES lists must all be the same length"));
-                    }
-                    for (expr, kind) in row.iter_mut().zip(&kinds) {
-                        // Every value takes its column's type by itself: one row's text must not make the others text.
-                        let value = std::mem::replace(expr, null());
-                        let value = if is_default(&value) { null() } else { value };
-                        *expr = cast_to(value, kind.clone());
-                    }
-                }
-                arity.unwrap_or(0)
+    /// Plans the rows that are given, whole and in the table's order.
+    async fn plan_insert(
+        &mut self,
+        insert: &Insert,
+        target: &Target,
+        declared: &[Option<Type>],
+    ) -> Result<(Planner, Planned)> {
+        let (given, names) = named_columns(insert, target)?;
+        let (source, planner) = match &insert.source {
+            Some(source) => {
+                let (source, planner) = self.timed(source).await?;
+                (Some(Arc::new(source)), planner)
             }
-            _ => planner.plan(&source, &[]).await?.plan.schema().fields().len(),
+            None => (None, self.planner()?),
         };
-        check_arity(arity, named.len(), !insert.columns.is_empty())?;
-        let source = wrapped(source, arity, &named, &target)?;
-        Ok((target, source, planner))
+        if planner.past().is_none() {
+            let table = (0..target.columns.len()).map(|index| target.slot(index)).collect();
+            let slots = Slots { table, given: given.clone(), names };
+            if let Some(planned) = planner.settle(Statement::Inserted(source.clone(), slots), declared).await? {
+                return Ok((planner, planned));
+            }
+        }
+        let source = match source {
+            Some(source) => self.rewritten(Arc::unwrap_or_clone(source))?,
+            None => {
+                // DEFAULT VALUES: there are no defaults but NULL.
+                let items = target.columns.iter().map(|c| (cast(null(), &stored(&c.kind)), c.name.clone()));
+                let planned = planner.plan(&query(items.collect(), vec![], None)?, declared).await?;
+                return Ok((planner, planned));
+            }
+        };
+        let source = whole_rows(&planner, source, &given, !insert.columns.is_empty(), target).await?;
+        let planned = planner.plan(&source, declared).await?;
+        Ok((planner, planned))
     }
 
     /// What remains to be written after ON CONFLICT.
@@ -128,12 +142,12 @@ impl Session {
         };
         let table: Arc<dyn TableProvider> =
             Arc::new(MemTable::try_new(target.schema(), vec![rows]).map_err(crate::serving::query::failure::failure)?);
-        let (mut written, _held) = self.evaluate(new_rows(target)?, &table, arguments, epoch).await?;
+        let (mut written, _held) = self.evaluate(new_rows(target)?, vec![], &table, arguments, epoch).await?;
         let _more;
         if let OnConflictAction::DoUpdate(update) = action {
-            let changed = changed_rows(target, update, insert_alias(insert))?;
+            let (changed, slots) = changed_rows(target, update, insert_alias(insert))?;
             let rows;
-            (rows, _more) = self.evaluate(changed, &table, arguments, epoch).await?;
+            (rows, _more) = self.evaluate(changed, slots, &table, arguments, epoch).await?;
             written.extend(rows);
         }
         written.iter().map(|batch| fit(batch, 0, target)).collect()
@@ -142,14 +156,54 @@ impl Session {
     async fn evaluate(
         &mut self,
         query: Query,
+        slots: Vec<Option<Slot>>,
         excluded: &Arc<dyn TableProvider>,
         arguments: &Arguments,
         epoch: Epoch,
     ) -> Result<(Vec<RecordBatch>, Holding)> {
-        let query = self.readable(&query)?;
         let planner = self.planner()?.with_table(EXCLUDED, excluded.clone());
-        let planned = planner.plan(&query, &arguments.types).await?;
+        let planned = self.plan_part(&planner, query, "UPDATE", slots, &arguments.types).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(&self.server.runtime.memory_pool).await
+    }
+}
+
+/// `source`, a query for DataFusion's planner, with the table's columns, in order and of its types.
+async fn whole_rows(
+    planner: &Planner,
+    mut source: Query,
+    named: &[usize],
+    are_named: bool,
+    target: &Target,
+) -> Result<Query> {
+    let arity = match source.body.as_mut() {
+        SetExpr::Values(values) => {
+            let mut arity = None;
+            let kinds: Vec<_> = named.iter().map(|c| written_type(&stored(&target.columns[*c].kind))).collect();
+            for row in &mut values.rows {
+                let row = &mut row.content;
+                if *arity.get_or_insert(row.len()) != row.len() {
+                    return Err(Error::syntax("VALUES lists must all be the same length"));
+                }
+                for (expr, kind) in row.iter_mut().zip(&kinds) {
+                    // Every value takes its column's type by itself: one row's text must not make the others text.
+                    let value = std::mem::replace(expr, null());
+                    let value = if is_default(&value) { null() } else { value };
+                    *expr = cast_to(value, kind.clone());
+                }
+            }
+            arity.unwrap_or(0)
+        }
+        _ => planner.plan(&source, &[]).await?.plan.schema().fields().len(),
+    };
+    check_arity(arity, named.len(), are_named)?;
+    wrapped(source, arity, named, target)
+}
+
+/// The table that is written.
+fn into(catalog: &Catalog, insert: &Insert) -> Result<Target> {
+    match &insert.table {
+        TableObject::TableName(name) => Target::find(catalog, name),
+        _ => Err(Error::unsupported("INSERT into anything but a table")),
     }
 }
 
@@ -157,10 +211,12 @@ fn insert_alias(insert: &Insert) -> Option<Ident> {
     insert.table_alias.as_ref().map(|alias| alias.alias.clone())
 }
 
-fn named_columns(insert: &Insert, target: &Target) -> Result<Vec<usize>> {
+/// Places of the columns that are given, and how the statement names them.
+fn named_columns(insert: &Insert, target: &Target) -> Result<(Vec<usize>, Vec<Ident>)> {
     let ident = |name: &ObjectName| name.0.last().and_then(|part| part.as_ident()).cloned();
     let idents: Option<Vec<Ident>> = insert.columns.iter().map(ident).collect();
-    target.named(&idents.ok_or_else(|| Error::syntax("expected a column name"))?)
+    let idents = idents.ok_or_else(|| Error::syntax("expected a column name"))?;
+    Ok((target.named(&idents)?, idents))
 }
 
 fn check_arity(given: usize, wanted: usize, named: bool) -> Result<()> {
@@ -263,8 +319,8 @@ fn new_rows(target: &Target) -> Result<Query> {
     ))
 }
 
-/// Rows of the table that are in conflict, after DO UPDATE.
-fn changed_rows(target: &Target, update: &DoUpdate, alias: Option<Ident>) -> Result<Query> {
+/// Rows of the table that are in conflict, after DO UPDATE, and what their columns are assigned to.
+fn changed_rows(target: &Target, update: &DoUpdate, alias: Option<Ident>) -> Result<(Query, Vec<Option<Slot>>)> {
     let name = alias.map_or_else(|| target.name().to_string(), |alias| folded(&alias));
     let mut values: Vec<Option<Expr>> = vec![None; target.columns.len()];
     for assignment in &update.assignments {
@@ -279,14 +335,15 @@ fn changed_rows(target: &Target, update: &DoUpdate, alias: Option<Ident>) -> Res
         }
         values[index] = Some(assignment.value.clone());
     }
+    let slots = values.iter().enumerate().map(|(index, value)| value.is_some().then(|| target.slot(index))).collect();
     let items = target.columns.iter().zip(values).map(|(c, value)| {
         let value = value.unwrap_or_else(|| Expr::CompoundIdentifier(vec![quoted(&name), quoted(&c.name)]));
-        (cast(value, &stored(&c.kind)), c.name.clone())
+        (value, c.name.clone())
     });
     let (table, alias) = (quoted(target.name()), quoted(&name));
     let on = same_key(target, &name);
     let from = parsed_from(&format!("SELECT 1 FROM public.{table} AS {alias} JOIN {EXCLUDED} ON {on}"))?;
-    query(items.collect(), vec![from], update.selection.clone())
+    Ok((query(items.collect(), vec![from], update.selection.clone())?, slots))
 }
 
 #[cfg(test)]
@@ -307,7 +364,7 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name_and_only_once() {
-        assert_eq!(named_columns(&insert("INSERT INTO t (body, id) VALUES (1, 2)"), &t()).expect("both"), [1, 0]);
+        assert_eq!(named_columns(&insert("INSERT INTO t (body, id) VALUES (1, 2)"), &t()).expect("both").0, [1, 0]);
         let twice = named_columns(&insert("INSERT INTO t (id, ID) VALUES (1, 2)"), &t()).expect_err("twice");
         assert_eq!(twice.sqlstate, "42701");
         let wrong = named_columns(&insert("INSERT INTO t (nope) VALUES (1)"), &t()).expect_err("unknown");
@@ -333,8 +390,8 @@ mod tests {
             panic!("an update")
         };
         assert_eq!(
-            changed_rows(&t(), update, None).expect("a query").to_string(),
-            "SELECT CAST(\"t\".\"id\" AS INTEGER) AS \"id\", CAST(excluded.body AS TEXT) AS \"body\" \
+            changed_rows(&t(), update, None).expect("a query").0.to_string(),
+            "SELECT \"t\".\"id\" AS \"id\", excluded.body AS \"body\" \
              FROM public.\"t\" AS \"t\" JOIN excluded ON \"t\".\"id\" = \"excluded\".\"id\" WHERE t.id > 1"
         );
     }

@@ -28,21 +28,40 @@ use weir_sql::{Error, Result};
 
 impl Session {
     pub async fn execute(&mut self, parsed: &Parsed, arguments: &Arguments) -> Result<Outcome> {
+        self.carry_out(parsed, arguments, None).await
+    }
+
+    /// The same of a statement that was prepared: `parsed` is its text.
+    pub async fn execute_prepared(
+        &mut self,
+        prepared: &Prepared,
+        parsed: &Parsed,
+        arguments: &Arguments,
+    ) -> Result<Outcome> {
+        self.carry_out(parsed, arguments, Some(prepared)).await
+    }
+
+    async fn carry_out(
+        &mut self,
+        parsed: &Parsed,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         let statement = &parsed.statement;
         self.usable(matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo { .. }))?;
         match statement {
-            Statement::Query(query) => Ok(Outcome::Rows(self.select(query, arguments).await?, Tag::Select)),
+            Statement::Query(query) => Ok(Outcome::Rows(self.select(query, arguments, prepared).await?, Tag::Select)),
             Statement::CopyOut { query, format } => {
-                Ok(Outcome::Copy(self.select(query, arguments).await?, format.clone()))
+                Ok(Outcome::Copy(self.select(query, arguments, None).await?, format.clone()))
             }
             // Its stream comes by the connection.
             Statement::CopyIn { .. } => Err(Error::unsupported("COPY FROM STDIN inside another statement")),
-            Statement::Insert(insert) => self.insert(insert, arguments).await,
+            Statement::Insert(insert) => self.insert(insert, arguments, prepared).await,
             Statement::Update(update) => match update.as_ref() {
-                ast::Statement::Update(update) => self.update(update, arguments).await,
+                ast::Statement::Update(update) => self.update(update, arguments, prepared).await,
                 other => Err(Error::unsupported(first_word(other))),
             },
-            Statement::Delete(delete) => self.delete(delete, arguments).await,
+            Statement::Delete(delete) => self.delete(delete, arguments, prepared).await,
             Statement::Explain { statement } => self.explain(statement).await,
             Statement::ShowObjects(kind) => self.show_objects(*kind),
             Statement::ShowCreate { kind, name } => self.show_create(*kind, name),
@@ -67,18 +86,6 @@ impl Session {
             | Statement::Drop { .. } => self.ddl(parsed).await,
             Statement::Other(other) => self.other(other).await,
         }
-    }
-
-    /// The same of a statement that was prepared: `parsed` is its text.
-    pub async fn execute_prepared(
-        &mut self,
-        prepared: &Prepared,
-        parsed: &Parsed,
-        arguments: &Arguments,
-    ) -> Result<Outcome> {
-        let Statement::Query(query) = &parsed.statement else { return self.execute(parsed, arguments).await };
-        self.usable(false)?;
-        Ok(Outcome::Rows(self.select_prepared(prepared, query, arguments).await?, Tag::Select))
     }
 
     /// Refuses everything but the end of a block that failed, and everything once the server has stopped.

@@ -18,6 +18,9 @@ use weir_storage::Epoch;
 /// The name under which the rows are read; nobody else's.
 const ROWS: &str = "returned rows";
 
+/// Its name to the user.
+const CLAUSE: &str = "RETURNING";
+
 impl Session {
     pub(super) async fn returned(
         &mut self,
@@ -29,9 +32,9 @@ impl Session {
         tag: String,
     ) -> Result<Outcome> {
         let Some(items) = returning else { return Ok(Outcome::Done(tag)) };
-        let query = self.readable(&query(items, target, alias)?)?;
         let planner = over(self.planner()?, target, rows)?;
-        let planned = planner.plan(&query, &arguments.types).await?;
+        let query = query(items, target, alias)?;
+        let planned = self.plan_part(&planner, query, CLAUSE, vec![], &arguments.types).await?;
         let rows = self.open(&planner, planned, arguments, Epoch::ZERO).await?;
         Ok(Outcome::Rows(rows, Tag::Fixed(tag)))
     }
@@ -44,9 +47,9 @@ pub(super) async fn columns_of(
     returning: Option<&[SelectItem]>,
 ) -> Result<Option<Vec<Column>>> {
     let Some(items) = returning else { return Ok(None) };
-    let query = session.readable(&query(items, target, alias)?)?;
     let planner = over(session.planner()?, target, &[])?;
-    planner.describe(&query).await.map(Some)
+    let planned = session.plan_part(&planner, query(items, target, alias)?, CLAUSE, vec![], &[]).await?;
+    planner.columns(&planned).await.map(Some)
 }
 
 fn over(planner: Planner, target: &Target, rows: &[RecordBatch]) -> Result<Planner> {

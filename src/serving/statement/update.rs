@@ -1,12 +1,15 @@
 //! UPDATE and DELETE: evaluated by a query at the epoch of the writer before, then written as new rows and removed ones.
 
 use super::Outcome;
-use super::dml::{Target, count, fit, last_rows, read, stored, take};
+use super::dml::{Target, count, fit, last_rows, read, take};
 use super::returning::columns_of;
 use crate::serving::arguments::Arguments;
 use crate::serving::holding::Holding;
-use crate::serving::query::rewrite::{cast, null};
+use crate::serving::planning::keep;
+use crate::serving::prepared::Prepared;
+use crate::serving::query::rewrite::null;
 use crate::serving::query::template::{query, quoted};
+use crate::serving::query::{Planned, Planner};
 use crate::serving::session::Session;
 use crate::serving::transaction::Change;
 use crate::serving::value::row::Column;
@@ -15,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins,
     Update, UpdateTableFromKind,
 };
+use weir_sql::bind::written::Slot;
 use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -27,15 +31,22 @@ struct Work {
     /// Columns of the old row: the key, or all.
     old: Vec<usize>,
     query: Query,
+    /// What its columns are assigned to.
+    slots: Vec<Option<Slot>>,
     /// A row may come several times: other tables are joined.
     joined: bool,
 }
 
 impl Session {
-    pub(super) async fn update(&mut self, update: &Update, arguments: &Arguments) -> Result<Outcome> {
+    pub(super) async fn update(
+        &mut self,
+        update: &Update,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         self.writable("UPDATE")?;
         let work = self.update_work(update)?;
-        let (batches, _held) = self.run(&work, arguments).await?;
+        let (batches, _held) = self.run(&work, arguments, prepared).await?;
         let old_columns = pick(&work.target, &work.old);
         let each =
             |part: &dyn Fn(&RecordBatch) -> Result<RecordBatch>| batches.iter().map(part).collect::<Result<Vec<_>>>();
@@ -56,10 +67,15 @@ impl Session {
         Ok(outcome)
     }
 
-    pub(super) async fn delete(&mut self, delete: &Delete, arguments: &Arguments) -> Result<Outcome> {
+    pub(super) async fn delete(
+        &mut self,
+        delete: &Delete,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<Outcome> {
         self.writable("DELETE")?;
         let work = self.delete_work(delete)?;
-        let (batches, _held) = self.run(&work, arguments).await?;
+        let (batches, _held) = self.run(&work, arguments, prepared).await?;
         let columns = pick(&work.target, &work.old);
         let mut old = batches.iter().map(|batch| read(batch, 0, &columns)).collect::<Result<Vec<_>>>()?;
         let whole = work.old.len() == work.target.columns.len() && work.old.is_sorted();
@@ -99,22 +115,38 @@ impl Session {
         self.describe_work(work, delete.returning.as_deref(), declared).await
     }
 
+    async fn plan_work(&mut self, work: &Work, declared: &[Option<Type>]) -> Result<(Planner, Planned)> {
+        let planner = self.planner()?;
+        let planned = self.plan_part(&planner, work.query.clone(), "UPDATE", work.slots.clone(), declared).await?;
+        Ok((planner, planned))
+    }
+
     async fn describe_work(
         &mut self,
         work: Work,
         returning: Option<&[datafusion::sql::sqlparser::ast::SelectItem]>,
         declared: &[Option<Type>],
     ) -> Result<(Vec<Type>, Option<Vec<Column>>)> {
-        let planner = self.planner()?;
-        let planned = planner.plan(&work.query, declared).await?;
+        let (_, planned) = self.plan_work(&work, declared).await?;
         let columns = columns_of(self, &work.target, work.alias, returning).await?;
         Ok((planned.parameters, columns))
     }
 
     /// Evaluates at the epoch of the table's last writer, holding the right to write it until the transaction ends.
-    async fn run(&mut self, work: &Work, arguments: &Arguments) -> Result<(Vec<RecordBatch>, Holding)> {
-        let planner = self.planner()?;
-        let planned = planner.plan(&work.query, &arguments.types).await?;
+    async fn run(
+        &mut self,
+        work: &Work,
+        arguments: &Arguments,
+        prepared: Option<&Prepared>,
+    ) -> Result<(Vec<RecordBatch>, Holding)> {
+        let (planner, planned) = match self.kept(prepared)? {
+            Some(kept) => kept,
+            None => {
+                let (planner, planned) = self.plan_work(work, &arguments.types).await?;
+                keep(prepared, &planner, &planned);
+                (planner, planned)
+            }
+        };
         self.written_before_read(&planned.relations).await?;
         let epoch = self.lock(work.target.id()).await?;
         self.open(&planner, planned, arguments, epoch).await?.collect(&self.server.runtime.memory_pool).await
@@ -135,14 +167,15 @@ impl Session {
         let old = if target.key.is_empty() { (0..target.columns.len()).collect() } else { target.key.clone() };
         let own = |index: usize| Expr::CompoundIdentifier(vec![shown.clone(), quoted(&target.columns[index].name)]);
         let mut items: Vec<(Expr, String)> = old.iter().map(|&i| (own(i), format!("old {i}"))).collect();
-        for (index, column) in target.columns.iter().enumerate() {
-            let value = match values[index].take() {
-                Some(value) => cast(value, &stored(&column.kind)),
-                None => own(index),
-            };
-            items.push((value, format!("new {index}")));
+        let mut slots = vec![None; items.len()];
+        for index in 0..target.columns.len() {
+            let value = values[index].take();
+            slots.push(value.is_some().then(|| target.slot(index)));
+            items.push((value.unwrap_or_else(|| own(index)), format!("new {index}")));
         }
-        self.work(target, alias, old, items, &update.table, others, update.selection.clone())
+        let mut work = work(target, alias, old, items, &update.table, others, update.selection.clone())?;
+        work.slots = slots;
+        Ok(work)
     }
 
     fn delete_work(&mut self, delete: &Delete) -> Result<Work> {
@@ -159,30 +192,27 @@ impl Session {
         let own = |index: usize| Expr::CompoundIdentifier(vec![shown.clone(), quoted(&target.columns[index].name)]);
         let items = old.iter().map(|&i| (own(i), format!("old {i}"))).collect();
         let others = delete.using.clone().unwrap_or_default();
-        self.work(target, alias, old, items, from, others, delete.selection.clone())
+        work(target, alias, old, items, from, others, delete.selection.clone())
     }
+}
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one query, each from another place")]
-    fn work(
-        &mut self,
-        target: Target,
-        alias: Option<Ident>,
-        old: Vec<usize>,
-        items: Vec<(Expr, String)>,
-        table: &TableWithJoins,
-        others: Vec<TableWithJoins>,
-        selection: Option<Expr>,
-    ) -> Result<Work> {
-        let joined = !others.is_empty();
-        if joined && target.key.is_empty() {
-            return Err(Error::unsupported(
-                "joining other tables in UPDATE and DELETE of a table without a primary key",
-            ));
-        }
-        let from = std::iter::once(table.clone()).chain(others).collect();
-        let query = self.readable(&query(items, from, selection)?)?;
-        Ok(Work { target, alias, old, query, joined })
+#[allow(clippy::too_many_arguments, reason = "the parts of one query, each from another place")]
+fn work(
+    target: Target,
+    alias: Option<Ident>,
+    old: Vec<usize>,
+    items: Vec<(Expr, String)>,
+    table: &TableWithJoins,
+    others: Vec<TableWithJoins>,
+    selection: Option<Expr>,
+) -> Result<Work> {
+    let joined = !others.is_empty();
+    if joined && target.key.is_empty() {
+        return Err(Error::unsupported("joining other tables in UPDATE and DELETE of a table without a primary key"));
     }
+    let from = std::iter::once(table.clone()).chain(others).collect();
+    let query = query(items, from, selection)?;
+    Ok(Work { target, alias, old, query, slots: vec![], joined })
 }
 
 fn pick(target: &Target, indices: &[usize]) -> Vec<weir_sql::types::Column> {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use weir_sql::statement::copy::{Format, Kind};
 use weir_sql::{Error, Result};
+use weir_storage::Limits;
 
 /// Signature, flags and length of the header's extension.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -143,9 +144,6 @@ fn field(out: &mut BytesMut, text: &str, alone: bool, format: &Format) {
     out.put_u8(format.quote as u8);
 }
 
-/// Rows and bytes of their text that are handed on at once.
-const ROWS: usize = 32_768;
-const BYTES: usize = 8 << 20;
 /// A line holds no more than a value may.
 const LONGEST: usize = 1 << 30;
 
@@ -197,8 +195,8 @@ impl Lines {
     }
 
     /// Whether there are so many rows that they should be handed on.
-    pub fn is_full(&self) -> bool {
-        self.rows >= ROWS || self.bytes >= BYTES
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.rows >= limits.copied_rows || self.bytes >= limits.copied_bytes
     }
 
     /// The last rows; the last line need not end.

@@ -12,6 +12,7 @@ use crate::delta::{Delta, Net, net, own, take};
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::{Keys, row_hashes};
+use crate::limits::Limits;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -20,9 +21,6 @@ use std::ops::Range;
 /// Rows unlinked, or as much work, for each row that is closed: a little more than reclaiming one costs, so that they never pile up
 /// under any load.
 const RECLAIMED: usize = 32;
-
-/// Rows that are worth being sorted, of deltas with a quarter as many each: chunks that come together are not merged.
-const MANY: usize = if cfg!(test) { 64 } else { 4 << 10 };
 
 /// Deltas of one epoch, one after the other, with what takes time and needs no lock.
 pub struct Prepared {
@@ -57,11 +55,12 @@ struct Change {
 }
 
 impl Prepared {
-    pub(super) fn new(spec: &Spec, deltas: &[Delta]) -> Result<Self> {
+    pub(super) fn new(spec: &Spec, limits: &Limits, deltas: &[Delta]) -> Result<Self> {
         let deltas: Vec<Incoming> = deltas.iter().map(|delta| Incoming::new(spec, delta)).collect::<Result<_>>()?;
         let rows: usize = deltas.iter().map(|delta| delta.weights.len()).sum();
         let comes = |weight: &i64| if spec.kind == Kind::Keyed { *weight == 1 } else { *weight > 0 };
-        let is_ordered = spec.kind != Kind::Log && rows >= MANY && rows >= deltas.len() * MANY / 4;
+        let many = limits.sorted_rows;
+        let is_ordered = spec.kind != Kind::Log && rows >= many && rows >= deltas.len() * many / 4;
         let all_come = is_ordered && deltas.iter().all(|delta| delta.weights.iter().all(comes));
         let order = all_come.then(|| Order {
             by_key: index::sorted(deltas.iter().flat_map(|delta| delta.keys.hashes().iter().copied())),
@@ -125,7 +124,8 @@ fn are_new(state: &State, order: &Order) -> bool {
 fn append(state: &mut State, epoch: Epoch, deltas: &[Incoming], order: &Order) -> Result<()> {
     let all = |delta: &Incoming| {
         let rows = 0..delta.weights.len() as u32;
-        chunks(epoch, delta, &Change { closes: vec![], appends: rows.collect(), weights: delta.weights.clone() })
+        let change = Change { closes: vec![], appends: rows.collect(), weights: delta.weights.clone() };
+        chunks(epoch, delta, &change, &state.limits)
     };
     let chunks = deltas.iter().map(all).collect::<Result<Vec<_>>>()?;
     (state.applied, state.is_tidy) = (epoch, false);
@@ -147,7 +147,7 @@ fn one(state: &mut State, epoch: Epoch, incoming: &Incoming) -> Result<()> {
         Kind::Keyed => keyed(state, incoming)?,
         Kind::Bag | Kind::Ordered => bag(state, incoming)?,
     };
-    let chunks = chunks(epoch, incoming, &change)?;
+    let chunks = chunks(epoch, incoming, &change, &state.limits)?;
     (state.applied, state.is_tidy) = (epoch, false);
     let work = change.closes.len() * RECLAIMED;
     for (slot, row) in change.closes {
@@ -268,7 +268,7 @@ fn missing(spec: &Spec) -> Error {
 }
 
 /// The appended rows as chunks, each with which of the appended it has.
-fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<(Chunk, Range<usize>)>> {
+fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change, limits: &Limits) -> Result<Vec<(Chunk, Range<usize>)>> {
     let rows = &change.appends;
     let appended = match rows.len() == incoming.rows.num_rows() {
         true => incoming.rows.clone(),
@@ -282,5 +282,5 @@ fn chunks(epoch: Epoch, incoming: &Incoming, change: &Change) -> Result<Vec<(Chu
         let keys = if rows.len() == keys.len() { keys.slice(start, len) } else { keys.take(range)? };
         Ok((Chunk::new(columns, weights.into(), keys, vec![epoch; len]), start..start + len))
     };
-    chunk::cut(&appended).into_iter().map(chunk).collect()
+    chunk::cut(&appended, limits).into_iter().map(chunk).collect()
 }

@@ -1,6 +1,6 @@
 //! The change log of an arrangement: read from what came and what went, in time proportional to the changes.
 
-use super::chunk::{BYTES, Chunk, ROWS};
+use super::chunk::Chunk;
 use super::read::Matches;
 use super::shared::Shared;
 use crate::delta::{Delta, rows_within};
@@ -28,7 +28,7 @@ impl Log {
             let state = shared.read();
             let mut gone = Matches::default();
             // They are going to be copied into one batch.
-            let some = ROWS.min(rows_within(BYTES, state.widest));
+            let some = shared.limits.chunk_rows.min(rows_within(shared.limits.chunk_bytes, state.widest));
             for slot in numbers.by_ref().take(some).map(|number| state.closed.get(number)) {
                 let chunk = state.chunk(slot);
                 if chunk.from(slot.row()) <= after {

@@ -5,19 +5,15 @@ use crate::delta::{size, take};
 use crate::epoch::Epoch;
 use crate::error::Result;
 use crate::key::Packed;
+use crate::limits::Limits;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Rows per chunk at most: large enough that per-chunk work vanishes, small enough to be rewritten in well under a millisecond.
-pub(super) const ROWS: usize = 8192;
-/// Rows of a chunk that is merged of others, at most: moving a row takes longer than many of them are worth.
-const MERGED: usize = 2048;
-/// Bytes per chunk at most (a single row may be larger): far below the 2 GiB of a string column's offsets.
-pub(super) const BYTES: usize = 64 << 20;
-
-static ONES: LazyLock<ScalarBuffer<i64>> = LazyLock::new(|| vec![1; ROWS].into());
+/// Weights that chunks of rows of weight 1 share: as many as the largest has, unless the limits are beyond those of the product.
+const SHARED: usize = 8192;
+static ONES: LazyLock<ScalarBuffer<i64>> = LazyLock::new(|| vec![1; SHARED].into());
 
 /// Rows in the order of their `from`. Readers on other threads hold chunks without a lock: a row they may see stays visible
 /// to them, because its `to` is only ever set to an epoch later than any they read at. So no memory ordering is needed.
@@ -47,7 +43,7 @@ impl Chunk {
         let len = rows.num_rows();
         assert!(len == weights.len() && len == keys.len() && len == from.len() && len > 0, "lengths of a chunk");
         debug_assert!(from.is_sorted(), "rows of a chunk stand in the order of their epochs");
-        let weights = if len <= ROWS && weights.iter().all(|&w| w == 1) { ONES.slice(0, len) } else { weights };
+        let weights = if len <= SHARED && weights.iter().all(|&w| w == 1) { ONES.slice(0, len) } else { weights };
         let to = (0..len).map(|_| AtomicU64::new(Epoch::NEVER.as_u64())).collect();
         let bytes = rows.get_array_memory_size() + keys.memory() + len * 16 + size_of::<Self>();
         Self { rows, weights, keys, from, to, first_close: AtomicU64::new(Epoch::NEVER.as_u64()), bytes }
@@ -145,24 +141,24 @@ impl Chunk {
 
 impl Size {
     /// Of both in one chunk; `None`: that would be too large for one.
-    pub fn and(self, other: Size) -> Option<Size> {
+    pub fn and(self, other: Size, limits: &Limits) -> Option<Size> {
         let both = Size { rows: self.rows + other.rows, bytes: self.bytes + other.bytes };
-        (both.rows <= MERGED && both.bytes <= BYTES).then_some(both)
+        (both.rows <= limits.merged_chunk_rows && both.bytes <= limits.chunk_bytes).then_some(both)
     }
 
     /// The same if it is not more than twice `after`, which came after it.
-    pub fn before(self, after: Size) -> Option<Size> {
-        if self.rows <= 2 * after.rows { self.and(after) } else { None }
+    pub fn before(self, after: Size, limits: &Limits) -> Option<Size> {
+        if self.rows <= 2 * after.rows { self.and(after, limits) } else { None }
     }
 }
 
 /// Cuts `rows` into ranges (start, length) that fit a chunk.
-pub(super) fn cut(rows: &RecordBatch) -> Vec<(usize, usize)> {
+pub(super) fn cut(rows: &RecordBatch, limits: &Limits) -> Vec<(usize, usize)> {
     let mut found = vec![];
-    for start in (0..rows.num_rows()).step_by(ROWS) {
-        let mut ranges = vec![(start, ROWS.min(rows.num_rows() - start))];
+    for start in (0..rows.num_rows()).step_by(limits.chunk_rows) {
+        let mut ranges = vec![(start, limits.chunk_rows.min(rows.num_rows() - start))];
         while let Some((start, len)) = ranges.pop() {
-            if len > 1 && size(&rows.slice(start, len)) > BYTES {
+            if len > 1 && size(&rows.slice(start, len)) > limits.chunk_bytes {
                 let half = len / 2;
                 ranges.extend([(start + half, len - half), (start, half)]);
             } else {

@@ -5,14 +5,12 @@ use crate::epoch::Epoch;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Entries of a block. A log of millions grows and shrinks by blocks: nothing ever waits until all of it has moved.
-const BLOCK: usize = 4096;
-
 /// Oldest first. Entries are numbered for ever, so that a row that moves can correct its own.
-#[derive(Default)]
 pub(super) struct Closed {
     /// Full but for the last one.
     blocks: VecDeque<Vec<(Epoch, Slot)>>,
+    /// A full one has 2 to the power of this many.
+    bits: u32,
     /// Entries of the first block that are gone.
     gone: usize,
     /// The number of the first entry of the first block.
@@ -20,15 +18,32 @@ pub(super) struct Closed {
 }
 
 impl Closed {
+    /// In blocks of so many entries, or of the power of two above.
+    pub fn new(entries: usize) -> Self {
+        let bits = entries.next_power_of_two().trailing_zeros();
+        Self { blocks: VecDeque::new(), bits, gone: 0, base: 0 }
+    }
+
     pub fn len(&self) -> usize {
         let last = self.blocks.back().map_or(0, Vec::len);
-        (self.blocks.len().saturating_sub(1) * BLOCK + last).saturating_sub(self.gone)
+        (self.in_full_blocks() + last).saturating_sub(self.gone)
+    }
+
+    /// Entries of all blocks but the last one, also those that are gone.
+    fn in_full_blocks(&self) -> usize {
+        self.blocks.len().saturating_sub(1) << self.bits
+    }
+
+    /// The block of an entry, and its place in there.
+    fn place(&self, number: u64) -> (usize, usize) {
+        let index = (number - self.base) as usize;
+        (index >> self.bits, index & ((1 << self.bits) - 1))
     }
 
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
         let last = self.blocks.back().map_or(0, Vec::capacity);
-        (self.blocks.len().saturating_sub(1) * BLOCK + last) * size_of::<(Epoch, Slot)>()
+        (self.in_full_blocks() + last) * size_of::<(Epoch, Slot)>()
     }
 
     /// The numbers of entries of epochs in `(after, to]`.
@@ -39,8 +54,8 @@ impl Closed {
 
     /// The row of an entry that is still there.
     pub fn get(&self, number: u64) -> Slot {
-        let index = (number - self.base) as usize;
-        self.blocks[index / BLOCK][index % BLOCK].1
+        let (block, index) = self.place(number);
+        self.blocks[block][index].1
     }
 
     /// Where the entries of epochs after `epoch` begin, counted from the beginning of the first block.
@@ -48,7 +63,7 @@ impl Closed {
         let block = self.blocks.partition_point(|block| block.last().is_none_or(|(last, _)| *last <= epoch));
         let inside = self.blocks.get(block).map_or(0, |block| block.partition_point(|(other, _)| *other <= epoch));
         // A block before the last is full, and the last one ends where its entries do.
-        let whole = if block < self.blocks.len() { block * BLOCK } else { self.gone + self.len() };
+        let whole = if block < self.blocks.len() { block << self.bits } else { self.gone + self.len() };
         (whole + inside).max(self.gone)
     }
 
@@ -73,7 +88,7 @@ impl Closed {
     /// Returns the entry's number.
     pub fn push(&mut self, epoch: Epoch, slot: Slot) -> u64 {
         let number = self.base + (self.gone + self.len()) as u64;
-        match self.blocks.back_mut().filter(|block| block.len() < BLOCK) {
+        match self.blocks.back_mut().filter(|block| block.len() < 1 << self.bits) {
             Some(block) => {
                 debug_assert!(block.last().is_none_or(|(last, _)| *last <= epoch), "rows are closed in epoch order");
                 block.push((epoch, slot));
@@ -86,8 +101,8 @@ impl Closed {
     /// The row of an entry that is still there has moved to `slot`.
     pub fn correct(&mut self, number: u64, slot: Slot) {
         debug_assert!(self.holds(number), "a closed row that is not dead is in the log");
-        let index = (number - self.base) as usize;
-        self.blocks[index / BLOCK][index % BLOCK].1 = slot;
+        let (block, index) = self.place(number);
+        self.blocks[block][index].1 = slot;
     }
 }
 
@@ -99,8 +114,14 @@ mod tests {
 
     #[test]
     fn it_is_a_queue_whose_entries_keep_their_numbers() {
+        for entries in [1, 2, 3, 4096] {
+            check(Closed::new(entries));
+        }
+    }
+
+    fn check(mut log: Closed) {
         let mut rng = StdRng::seed_from_u64(3);
-        let (mut log, mut plain) = (Closed::default(), VecDeque::new());
+        let mut plain = VecDeque::new();
         let (mut epoch, mut first) = (1, 0);
         for step in 0..60_000u64 {
             epoch += rng.random_range(0..2);

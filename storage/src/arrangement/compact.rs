@@ -13,9 +13,6 @@ use std::sync::Arc;
 /// What moving a row costs, in rows that are unlinked.
 const MOVE: usize = 8;
 
-/// Rows that are unlinked before chunks are rewritten: of a chunk that dies as a whole no row should be moved before.
-const BLOCK: usize = 16_384;
-
 impl State {
     /// Lets go of rows that only epochs before `since` see; as much of that as unlinking `work` rows would be, and no more than a chunk
     /// above. False: there is nothing left to do.
@@ -30,7 +27,7 @@ impl State {
                     return true;
                 }
             }
-            let block = left.min(BLOCK);
+            let block = left.min(self.limits.unlinked_rows);
             let unlinked = (0..block).take_while(|_| self.unlink_oldest()).count();
             left -= unlinked;
             if unlinked < block && self.sparse.is_empty() {
@@ -68,7 +65,7 @@ impl State {
         let mut chunks = self.order.iter().rev().map(|&place| &self.piece(place).chunk);
         let Some(mut size) = chunks.next().map(|last| last.size()) else { return };
         let grow = |chunk: &Arc<Chunk>| {
-            size = chunk.size().before(size)?;
+            size = chunk.size().before(size, &self.limits)?;
             Some(())
         };
         let merged = chunks.map_while(grow).count();
@@ -100,7 +97,8 @@ impl State {
         let pairs = self.order[position.saturating_sub(1)..].windows(2).take(2);
         let mut pairs = pairs.map(|pair| [pair[0], pair[1]]).filter(|pair| pair.contains(&place));
         let size = |place: usize| self.piece(place).chunk.size();
-        pairs.find(|pair| size(pair[1]).rows <= 2 * size(pair[0]).rows && size(pair[0]).and(size(pair[1])).is_some())
+        let is_small = |first: usize, second: usize| size(first).and(size(second), &self.limits).is_some();
+        pairs.find(|pair| size(pair[1]).rows <= 2 * size(pair[0]).rows && is_small(pair[0], pair[1]))
     }
 
     /// Makes one chunk of the rows of `old` (neighbours) that are not dead. Returns how many have moved.

@@ -4,9 +4,6 @@
 use hashbrown::HashTable;
 use std::sync::LazyLock;
 
-/// Entries of an index that is still one table, at most.
-const SMALL: usize = 1 << 16;
-
 /// Tables of a large index.
 const TABLES: usize = 256;
 
@@ -29,11 +26,14 @@ pub(super) trait Hashed {
 pub(super) struct Index<T> {
     /// One, or [`TABLES`].
     tables: Vec<HashTable<T>>,
+    /// Entries of one that is all, at most.
+    small: usize,
 }
 
 impl<T: Hashed> Index<T> {
-    pub fn new() -> Self {
-        Self { tables: vec![HashTable::new()] }
+    /// `small`: entries up to which it is one table.
+    pub fn new(small: usize) -> Self {
+        Self { tables: vec![HashTable::new()], small }
     }
 
     /// Where entries with this hash are.
@@ -45,7 +45,7 @@ impl<T: Hashed> Index<T> {
     /// Where entries with this hash are, or go.
     #[inline]
     pub fn of_mut(&mut self, hash: u64) -> &mut HashTable<T> {
-        if self.tables.len() == 1 && self.tables[0].len() >= SMALL {
+        if self.tables.len() == 1 && self.tables[0].len() >= self.small {
             self.split();
         }
         let place = place(hash, self.tables.len());
@@ -53,7 +53,7 @@ impl<T: Hashed> Index<T> {
     }
 
     fn split(&mut self) {
-        let room = 2 * SMALL / TABLES;
+        let room = 2 * self.small / TABLES;
         let small = std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::with_capacity(room)).collect());
         for entry in small.into_iter().flatten() {
             let hash = entry.hash();
@@ -70,7 +70,7 @@ impl<T: Hashed> Index<T> {
     pub fn shrink(&mut self) -> bool {
         if self.tables.len() > 1 {
             let len: usize = self.tables.iter().map(HashTable::len).sum();
-            if len < SMALL / 2 {
+            if len < (self.small / 2).max(1) {
                 let mut small = HashTable::with_capacity(2 * len);
                 for entry in std::mem::take(&mut self.tables).into_iter().flatten() {
                     small.insert_unique(entry.hash(), entry, T::hash);
@@ -130,9 +130,11 @@ mod tests {
         index.of(Number(number).hash()).find(Number(number).hash(), |other| other.0 == number).is_some()
     }
 
+    const SMALL: usize = 1 << 16;
+
     #[test]
     fn entries_are_found_while_it_is_small_and_when_it_is_large() {
-        let mut index = Index::new();
+        let mut index = Index::new(SMALL);
         for number in 0..3 * SMALL as u64 {
             insert(&mut index, number);
             assert!(find(&index, number) && find(&index, number / 2) && !find(&index, number + 1));
@@ -148,8 +150,25 @@ mod tests {
     }
 
     #[test]
+    fn it_is_large_and_small_again_at_any_number_of_entries() {
+        for small in 1..4 {
+            let mut index = Index::new(small);
+            for number in 0..100 {
+                insert(&mut index, number);
+            }
+            assert!((0..100).all(|number| find(&index, number)) && index.tables.len() == TABLES);
+            for number in 0..100 {
+                let hash = Number(number).hash();
+                index.of_mut(hash).find_entry(hash, |other| other.0 == number).expect("it is there").remove();
+                assert!(!index.shrink() && (number + 1..100).all(|number| find(&index, number)));
+            }
+            assert_eq!(index.tables.len(), 1);
+        }
+    }
+
+    #[test]
     fn memory_is_given_back() {
-        let mut index = Index::new();
+        let mut index = Index::new(SMALL);
         for number in 0..2 * SMALL as u64 {
             insert(&mut index, number);
         }

@@ -31,13 +31,11 @@ use crate::delta::Delta;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::key::row_hashes;
+use crate::limits::Limits;
 use arrow::array::RecordBatch;
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
-
-/// Rows that [`Arrangement::reclaim`] unlinks at most.
-const STEP: usize = 8192;
 
 /// What an arrangement holds, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,9 +60,9 @@ pub struct Arrangement {
 
 impl Arrangement {
     /// Panics if a key column is not in the schema.
-    pub fn new(spec: Spec) -> Self {
+    pub fn new(spec: Spec, limits: Limits) -> Self {
         assert!(spec.key.iter().all(|&column| column < spec.schema.fields().len()), "key columns are in the schema");
-        Self { shared: Arc::new(Shared::new(spec)) }
+        Self { shared: Arc::new(Shared::new(spec, limits)) }
     }
 
     /// What it holds and how it is found.
@@ -91,7 +89,7 @@ impl Arrangement {
 
     /// What of [`Arrangement::apply`] needs no lock, for deltas of one epoch.
     pub fn prepare(&self, deltas: &[Delta]) -> Result<Prepared> {
-        Prepared::new(self.spec(), deltas)
+        Prepared::new(self.spec(), &self.shared.limits, deltas)
     }
 
     /// [`Arrangement::apply`] of what was prepared for an arrangement of the same spec, one delta after the other.
@@ -123,7 +121,7 @@ impl Arrangement {
 
     /// Gives back memory of rows that nobody can see any more: well under a millisecond of work. Whether there is more to do.
     pub fn reclaim(&self) -> bool {
-        self.shared.write().reclaim(STEP)
+        self.shared.write().reclaim(self.shared.limits.reclaimed_rows)
     }
 
     /// Pins `as_of` (in `since ..= upper`, else `Error::Invalid` saying so) until dropped.
@@ -151,7 +149,7 @@ impl Arrangement {
         Snapshot::new(self.shared.clone(), as_of, false)
     }
 
-    /// What changed in `(after, to]`, net per slot, batches of at most 8192 rows, retractions first. `after` >= since and
+    /// What changed in `(after, to]`, net per slot, in batches that are no larger than a chunk, retractions first. `after` >= since and
     /// `to` <= upper, else `Error::Invalid`; that, too, if the writer has panicked: what it moved may be in two places. Costs O(changes).
     pub fn changes(&self, after: Epoch, to: Epoch) -> Result<Vec<Delta>> {
         let (since, upper) = {

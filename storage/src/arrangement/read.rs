@@ -16,9 +16,6 @@ use hashbrown::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Keys looked up together: enough to overlap memory latencies, few enough to stay in the first cache.
-const BLOCK: usize = 128;
-
 /// An arrangement as of one epoch.
 pub struct Snapshot {
     shared: Arc<Shared>,
@@ -110,7 +107,7 @@ impl Snapshot {
         self.as_of
     }
 
-    /// All rows, batches of at most 8192; `columns` are indices into the schema, `None` is all.
+    /// All rows, in batches that are no larger than a chunk; `columns` are indices into the schema, `None` is all.
     /// An iterator, so that a large relation is never in memory twice.
     pub fn scan(&self, columns: Option<&[usize]>) -> impl Iterator<Item = Result<Delta>> + Send + use<> {
         self.scan_portion(columns, Portion::ALL)
@@ -139,9 +136,10 @@ impl Snapshot {
         assert!(self.shared.spec.kind != Kind::Log, "a log has no index to probe");
         let state = self.shared.read();
         let mut found = Matches::default();
-        let mut heads = Vec::with_capacity(BLOCK);
-        for start in (from..keys.len()).step_by(BLOCK) {
-            let range = start..keys.len().min(start + BLOCK);
+        let block = self.shared.limits.probed_keys;
+        let mut heads = Vec::with_capacity(block);
+        for start in (from..keys.len()).step_by(block) {
+            let range = start..keys.len().min(start + block);
             state.heads(keys, range.clone(), &mut heads);
             for (row, &head) in range.zip(&heads) {
                 for_visible(&state, head, self.as_of, |slot| {
@@ -160,10 +158,11 @@ impl Snapshot {
     pub fn contains(&self, keys: &Keys) -> Vec<bool> {
         assert!(self.shared.spec.kind != Kind::Log, "a log has no index to probe");
         let state = self.shared.read();
-        let mut heads = Vec::with_capacity(BLOCK);
+        let block = self.shared.limits.probed_keys;
+        let mut heads = Vec::with_capacity(block);
         let mut found = Vec::with_capacity(keys.len());
-        for start in (0..keys.len()).step_by(BLOCK) {
-            state.heads(keys, start..keys.len().min(start + BLOCK), &mut heads);
+        for start in (0..keys.len()).step_by(block) {
+            state.heads(keys, start..keys.len().min(start + block), &mut heads);
             found.extend(heads.iter().map(|&head| !first_visible(&state, head, self.as_of).is_none()));
         }
         found

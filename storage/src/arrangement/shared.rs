@@ -3,21 +3,23 @@
 use super::spec::Spec;
 use super::state::State;
 use crate::epoch::Epoch;
+use crate::limits::Limits;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// What all handles of an arrangement share.
 pub(super) struct Shared {
     pub(super) spec: Spec,
+    pub(super) limits: Limits,
     state: RwLock<State>,
     /// Epochs that snapshots read at, and how many do. Taken before `state` by whoever takes both.
     pins: Mutex<BTreeMap<Epoch, usize>>,
 }
 
 impl Shared {
-    pub(super) fn new(spec: Spec) -> Self {
-        let state = RwLock::new(State::new(spec.clone()));
-        Self { spec, state, pins: Mutex::default() }
+    pub(super) fn new(spec: Spec, limits: Limits) -> Self {
+        let state = RwLock::new(State::new(spec.clone(), limits));
+        Self { spec, limits, state, pins: Mutex::default() }
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -11,6 +11,7 @@ use super::spec::{Kind, Spec};
 use crate::delta::widest_row;
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};
+use crate::limits::Limits;
 use hashbrown::hash_table::Entry;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub(super) struct State {
     pub spec: Spec,
+    pub limits: Limits,
     /// Readable up to here, inclusive.
     pub upper: Epoch,
     /// Readable from here.
@@ -88,9 +90,10 @@ impl Hashed for Live {
 }
 
 impl State {
-    pub fn new(spec: Spec) -> Self {
+    pub fn new(spec: Spec, limits: Limits) -> Self {
         Self {
             spec,
+            limits,
             upper: Epoch::ZERO,
             since: Epoch::ZERO,
             applied: Epoch::ZERO,
@@ -102,10 +105,10 @@ impl State {
             places: vec![],
             free: vec![],
             order: vec![],
-            closed: Closed::default(),
+            closed: Closed::new(limits.closed_entries),
             sparse: VecDeque::new(),
-            heads: Index::new(),
-            live: Index::new(),
+            heads: Index::new(limits.index_entries),
+            live: Index::new(limits.index_entries),
             sorted: BTreeSet::new(),
             sorted_bytes: 0,
             births: 0,

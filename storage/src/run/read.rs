@@ -16,13 +16,13 @@ use std::ops::Range;
 #[cfg(test)]
 pub(crate) fn read(run: &Run, schema: &SchemaRef, bytes: Bytes) -> Result<Vec<Entry>> {
     let reader = Reader::open(run, schema, bytes)?;
-    let parts: Vec<Vec<Entry>> =
-        reader.parts(Kind::Keyed, 1000).into_iter().map(|part| reader.entries(part)).collect::<Result<_>>()?;
+    let parts: Vec<Vec<Entry>> = reader
+        .parts(Kind::Keyed, 1000, u64::MAX)
+        .into_iter()
+        .map(|part| reader.entries(part))
+        .collect::<Result<_>>()?;
     Ok(parts.into_iter().flatten().collect())
 }
-
-/// Bytes of a part of a run, about, if its rows are wide: as it is stored.
-const PART_BYTES: u64 = 16 << 20;
 
 /// A run whose footer has been checked; its blocks are checked as they are read.
 pub struct Reader {
@@ -48,14 +48,15 @@ impl Reader {
         rows
     }
 
-    /// Stretches of blocks of about `limit` rows, fewer if they are wide, that can be read by themselves, one after the other: no key of a
-    /// keyed arrangement has rows in two of them. Of other kinds rows of a key come in the order of epochs, and may be cut anywhere.
-    pub fn parts(&self, kind: Kind, limit: u64) -> Vec<Range<usize>> {
+    /// Stretches of blocks of about `most_rows` rows or `most_bytes` stored bytes that can be read by themselves, one after the other: no
+    /// key of a keyed arrangement has rows in two of them. Of other kinds rows of a key come in the order of epochs, and may be cut
+    /// anywhere.
+    pub fn parts(&self, kind: Kind, most_rows: u64, most_bytes: u64) -> Vec<Range<usize>> {
         let blocks = &self.footer.blocks;
         let (mut parts, mut start, mut rows, mut bytes) = (vec![], 0, 0, 0);
         for (next, block) in blocks.iter().enumerate() {
             // Equal as far as they are kept, they may be one.
-            let is_large = rows >= limit || bytes >= PART_BYTES;
+            let is_large = rows >= most_rows || bytes >= most_bytes;
             if is_large && (kind != Kind::Keyed || blocks[next - 1].keys.1 != block.keys.0) {
                 parts.push(start..next);
                 (start, rows, bytes) = (next, 0, 0);

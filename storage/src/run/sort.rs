@@ -5,13 +5,9 @@ use crate::arrangement::Spec;
 use crate::delta::widths;
 use crate::error::{Error, Result};
 use crate::key::{Keys, VNODES, row_hashes};
+use crate::limits::Limits;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, interleave_record_batch};
-
-/// Batches smaller than this are joined first: the cost of picking rows grows with the number of batches picked from.
-const SMALL: usize = 4096;
-/// Joined batches stay below this many bytes, far from the 2 GiB that a string column can hold.
-const JOINED: u64 = 16 << 20;
 
 /// Rows to be picked from `batches`, sorted by (vnode, key bytes), no row twice in one epoch, no weight zero. Of one key and epoch
 /// retractions come first: a run is read block by block, and a keyed arrangement takes the new row only when the old one is gone.
@@ -35,8 +31,8 @@ pub(super) struct Pick {
 }
 
 impl Sorted {
-    pub fn of(spec: &Spec, rows: Vec<Rows>) -> Result<Self> {
-        let rows = join(spec, rows)?;
+    pub fn of(spec: &Spec, rows: Vec<Rows>, limits: &Limits) -> Result<Self> {
+        let rows = join(spec, rows, limits)?;
         let keys = rows.iter().map(|r| Keys::of(&r.batch, &spec.key)).collect::<Result<Vec<_>>>()?;
         let sizes = rows.iter().map(|r| sizes(&r.batch)).collect();
         let picks = picks(&rows, &keys);
@@ -165,16 +161,16 @@ fn prefix(key: &[u8]) -> u64 {
 }
 
 /// The same rows in few batches.
-fn join(spec: &Spec, rows: Vec<Rows>) -> Result<Vec<Rows>> {
+fn join(spec: &Spec, rows: Vec<Rows>, limits: &Limits) -> Result<Vec<Rows>> {
     let mut joined = vec![];
     let (mut open, mut open_rows, mut open_bytes): (Vec<Rows>, usize, u64) = (vec![], 0, 0);
     for rows in rows.into_iter().filter(|r| r.batch.num_rows() > 0) {
-        if rows.batch.num_rows() >= SMALL {
+        if rows.batch.num_rows() >= limits.joined_rows {
             joined.push(rows);
             continue;
         }
         let bytes: u64 = sizes(&rows.batch).iter().map(|&n| u64::from(n)).sum();
-        if open_rows >= SMALL || (open_bytes + bytes > JOINED && !open.is_empty()) {
+        if open_rows >= limits.joined_rows || (open_bytes + bytes > limits.joined_bytes && !open.is_empty()) {
             joined.push(concat(spec, std::mem::take(&mut open))?);
             (open_rows, open_bytes) = (0, 0);
         }

@@ -15,11 +15,6 @@ use crate::limits::Limits;
 use bytes::Bytes;
 use std::ops::Range;
 
-/// Entries and stored bytes unpacked at once, unless one vnode has more. Few, so that a reader yields often; packed rows are several
-/// times smaller.
-const PIECE_ROWS: u64 = 1 << 16;
-const PIECE_BYTES: u64 = 4 << 20;
-
 /// Runs from an arrangement's first on, with their bytes.
 pub struct Sum {
     spec: Spec,
@@ -40,7 +35,7 @@ impl Sum {
 
     /// All vnodes, in ranges that are small enough to be read at once.
     pub fn pieces(&self) -> Vec<Range<u16>> {
-        pieces(&self.readers, PIECE_ROWS.min(PIECE_BYTES / self.entry_bytes))
+        pieces(&self.readers, self.limits.piece_rows.min(self.limits.piece_bytes / self.entry_bytes))
     }
 
     /// The net rows of the vnodes `keep` says, `columns` of them, in order of (vnode, key), in batches that are no larger than a block.
@@ -49,7 +44,7 @@ impl Sum {
         for reader in &self.readers {
             rows.extend(reader.rows(keep)?.into_iter().map(timeless));
         }
-        let sorted = Sorted::of(&self.spec, rows)?;
+        let sorted = Sorted::of(&self.spec, rows, &self.limits)?;
         let sorted = match columns {
             Some(columns) => sorted.project(columns)?,
             None => sorted,
@@ -131,17 +126,19 @@ mod tests {
         #[test]
         fn pieces_together_are_what_was_written(
             parts in prop::collection::vec(prop::collection::vec((-3i64..3, -2i64..2, -2i64..3), 0..20), 0..6),
-            most in 1u64..30,
+            most in 1usize..30,
+            is_usual: bool,
         ) {
+            let limits = if is_usual { Limits::default() } else { Limits { piece_bytes: 1 << 20, ..Limits::each(most) } };
             let runs: Vec<_> = parts.iter().zip(1u64..).filter_map(|(rows, to)| run(rows, to)).collect();
             let mut expected: BTreeMap<Vec<i64>, i64> = BTreeMap::new();
             for &(id, n, weight) in parts.iter().flatten() {
                 *expected.entry(vec![id, n]).or_default() += weight;
             }
             expected.retain(|_, weight| *weight != 0);
-            let sum = Sum::open(spec(), runs, Limits::TINY).unwrap();
+            let sum = Sum::open(spec(), runs, limits).unwrap();
             let mut found = vec![];
-            for piece in pieces(&sum.readers, most) {
+            for piece in sum.pieces() {
                 found.extend(sum.rows(&|vnode| piece.contains(&vnode), None).unwrap());
             }
             prop_assert_eq!(story(&found, 2), expected.into_iter().collect::<Vec<_>>());

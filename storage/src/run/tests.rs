@@ -51,7 +51,11 @@ fn rows(entries: &[Entry]) -> BTreeMap<(Epoch, Row), i64> {
 
 /// A run of `deltas` in an object of its own.
 fn write(deltas: &[Delta]) -> Option<(Run, Bytes)> {
-    let mut writer = Writer::new("data/1-x.runs".into(), Limits::default());
+    write_within(Limits::default(), deltas)
+}
+
+fn write_within(limits: Limits, deltas: &[Delta]) -> Option<(Run, Bytes)> {
+    let mut writer = Writer::new("data/1-x.runs".into(), limits);
     let run = writer.add(&spec(), epoch(3), epoch(7), deltas).unwrap()?;
     Some((run, writer.finish().1))
 }
@@ -127,7 +131,7 @@ fn no_key_has_rows_in_two_parts_of_a_run() {
         let (run, bytes) = write(&deltas).unwrap();
         let reader = Reader::open(&run, &spec().schema, bytes).unwrap();
         for limit in [1, 10_000, 100_000] {
-            let parts = reader.parts(Kind::Keyed, limit);
+            let parts = reader.parts(Kind::Keyed, limit, u64::MAX);
             assert_eq!(parts.len() > 1, keys > 3 && limit < 40_000, "{keys} keys, at {limit}: {parts:?}");
             let mut seen = BTreeSet::new();
             let mut found = 0;
@@ -165,7 +169,10 @@ fn rows_without_a_key_are_in_many_parts() {
     let merged = crate::merge::merge(&mut writer, &spec, epoch(1), &runs).unwrap().unwrap();
     let bytes = writer.finish().1;
     let reader = Reader::open(&merged, &spec.schema, bytes.clone()).unwrap();
-    assert!(reader.parts(spec.kind, 100).len() > 10, "{:?}", reader.parts(spec.kind, 100));
+    for (rows, bytes) in [(100, u64::MAX), (u64::MAX, 1)] {
+        let parts = reader.parts(spec.kind, rows, bytes);
+        assert!(parts.len() > 10, "{parts:?}");
+    }
     let restored = restored(&spec, &merged, bytes).unwrap();
     assert_eq!(restored.rows(), 2 * 333);
 }
@@ -200,10 +207,10 @@ fn blocks_of_wide_rows_stay_near_a_megabyte() {
 
 /// An arrangement of everything that the run says, applied as a start does: part by part, each in the order of epochs.
 fn restored(spec: &Spec, run: &Run, bytes: Bytes) -> Result<Arrangement> {
-    let arrangement = Arrangement::new(spec.clone());
+    let arrangement = Arrangement::new(spec.clone(), Limits::TINY);
     let reader = Reader::open(run, &spec.schema, bytes)?;
     let mut reached = Epoch::ZERO;
-    for part in reader.parts(spec.kind, 1) {
+    for part in reader.parts(spec.kind, 1, 1) {
         let mut entries = reader.entries(part)?;
         entries.sort_by_key(|entry| entry.epoch);
         for entry in &entries {
@@ -222,7 +229,7 @@ fn rows_that_change_in_place_are_read_back_wherever_blocks_are_cut() {
     let old: Vec<(Row, i64)> = (0..40).map(|id| (row(id, "old"), 1)).collect();
     let new: Vec<(Row, i64)> = (0..40).flat_map(|id| [(row(id, "new"), 1), (row(id, "old"), -1)]).collect();
     for block_rows in 1..8 {
-        let limits = Limits { block_rows, ..Limits::default() };
+        let limits = Limits { block_bytes: 1 << 20, ..Limits::each(block_rows) };
         let mut writer = Writer::new("data/1-x.runs".into(), limits);
         let first = writer.add(&spec, epoch(0), epoch(3), &[delta(&old)]).unwrap().unwrap();
         let second = writer.add(&spec, epoch(3), epoch(7), &[delta(&new)]).unwrap().unwrap();
@@ -453,6 +460,11 @@ fn names_of_objects_say_whose_they_are() {
     }
 }
 
+/// All of them small, or as in the product.
+fn any_limits() -> impl Strategy<Value = Limits> {
+    prop_oneof![Just(Limits::default()), (1..4usize).prop_map(Limits::each)]
+}
+
 fn any_row() -> impl Strategy<Value = (Row, i64)> {
     let name = prop_oneof![Just(None), "[a-c]{0,2}".prop_map(Some)];
     ((-4i64..4, name), -2i64..3)
@@ -460,14 +472,17 @@ fn any_row() -> impl Strategy<Value = (Row, i64)> {
 
 proptest! {
     #[test]
-    fn a_run_is_the_sum_of_its_deltas(deltas in prop::collection::vec(prop::collection::vec(any_row(), 0..30), 0..8)) {
+    fn a_run_is_the_sum_of_its_deltas(
+        deltas in prop::collection::vec(prop::collection::vec(any_row(), 0..30), 0..8),
+        limits in any_limits(),
+    ) {
         let mut expected: BTreeMap<(Epoch, Row), i64> = BTreeMap::new();
         for (row, weight) in deltas.iter().flatten() {
             *expected.entry((epoch(7), row.clone())).or_default() += weight;
         }
         expected.retain(|_, weight| *weight != 0);
         let deltas: Vec<Delta> = deltas.iter().map(|d| delta(d)).collect();
-        match write(&deltas) {
+        match write_within(limits, &deltas) {
             None => prop_assert!(expected.is_empty()),
             Some((run, bytes)) => {
                 prop_assert_eq!((run.after, run.to, run.rows), (epoch(3), epoch(7), expected.len() as u64));

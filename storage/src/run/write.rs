@@ -84,7 +84,7 @@ impl Writer {
         let mut footer = Footer { types: types(&spec.schema), blocks: vec![] };
         let mut encoder = Encoder::new(&spec.schema);
         for piece in pieces {
-            let sorted = Sorted::of(spec, piece?)?;
+            let sorted = Sorted::of(spec, piece?, &self.limits)?;
             for picks in cut(&sorted, &self.limits) {
                 let bytes = picks.iter().map(|p| sorted.size(p)).sum();
                 let offset = (self.bytes.len() - start) as u64;

@@ -13,6 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, stream};
 use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
@@ -71,10 +72,12 @@ impl World {
             return Ok(None);
         }
         let patience = self.dice.below([1, 1_000, 100_000][self.dice.below(3) as usize]);
+        let config = SessionConfig::new().with_batch_size([1, 2, 3, 8192][self.dice.below(4) as usize]);
+        let context = Arc::new(TaskContext::default().with_session_config(config));
         let (clock, node) = (self.node().env.clock.clone(), self.node().id);
         let (tell, answer) = oneshot::channel();
         spawn_local(async move {
-            let rows = select(bound, plan, &*clock, patience).await;
+            let rows = select(bound, plan, context, &*clock, patience).await;
             let _ = tell.send(rows);
         });
         self.queries.push(Query { node, name, at, right, panics: panics_after.is_some(), held, answer });
@@ -146,12 +149,13 @@ impl Query {
 async fn select(
     bound: Bound,
     plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
     clock: &dyn Clock,
     patience: u64,
 ) -> weir_sql::Result<Rows> {
     let _held = bound;
     let pool = Pool::of(Handle::current());
-    let mut rows = run::execute(std::future::ready(Ok(plan)), None, Arc::new(TaskContext::default()), &pool).await?;
+    let mut rows = run::execute(std::future::ready(Ok(plan)), None, context, &pool).await?;
     let (mut all, mut taken) = (Rows::new(), 0);
     while let Some(batch) = rows.next().await? {
         add(&mut all, &Delta::uniform(batch, 1)).map_err(Error::internal)?;

@@ -44,14 +44,14 @@ impl Relations for Tables {
     }
 }
 
-fn bound(sql: &str) -> Bound<Query> {
+pub fn bound(sql: &str) -> Bound<Query> {
     let parsed = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")).remove(0);
     let Statement::Query(tree) = parsed.statement else { panic!("{sql} is a query") };
     query(&tree, &[], &Tables, &Settings::default())
 }
 
 /// Columns and parameters, or the error with position, detail and hint.
-fn told(sql: &str) -> String {
+pub fn told(sql: &str) -> String {
     match bound(sql) {
         Ok(query) => {
             let output = |output: &Output| format!("{} {}", output.name, kind_of(output.kind));
@@ -87,7 +87,7 @@ fn answers_are_postgresqls() {
 }
 
 /// The nodes of a tree, the inputs in parentheses.
-fn nodes(node: &Node) -> String {
+pub fn nodes(node: &Node) -> String {
     let one = |name: &str, input: &Node| format!("{name}({})", nodes(input));
     match node {
         Node::Unit => "unit".into(),

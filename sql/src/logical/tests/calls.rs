@@ -79,7 +79,6 @@ fn functions_are_ours_or_compared() {
         ),
         ("lower of a range", call("substring(text text)", vec![s(), lit("text b")]), "?function substring"),
         ("to_char of a number", call("to_char(numeric text)", vec![c("d"), lit("text 9")]), "?function to_char"),
-        ("now", call("now()", vec![]), "?function now"),
         ("to_json", call("to_json(anyelement)", vec![s()]), "?function to_json"),
     ]);
     let remove = Expr::Call {

@@ -330,7 +330,7 @@ fn casts_are_postgres() {
         ("wrong", explicit(c("s"), "int4"), "(22P02)"),
         ("too short", cast(c("s"), long("varchar", 6), How::Implicit), "?an implicit cast to character varying(2)"),
         ("date to int4", explicit(c("dt"), "int4"), "?cast from date to integer"),
-        ("to oid", explicit(lit("int4 1"), "oid"), "?type oid"),
+        ("to inet", explicit(lit("text 1.2.3.4"), "inet"), "?type inet"),
     ]);
     let query = |expr| select(t(0), vec![expr]);
     check_in(

@@ -264,6 +264,16 @@ fn sets_of_rows_are_combined() {
             .map(|(at, name)| (ColumnId(300 + at as u32), kind(name)))
             .collect(),
     };
+    let doubled = || pairs(100, &[("2", "b"), ("2", "b"), ("3", "y"), ("∅", "d")]);
+    let turned = |set| combined(set, true, doubled(), pairs(200, &[("1", "a"), ("2", "b"), ("2", "c"), ("∅", "d")]));
+    let twice = |set| combined(set, true, doubled(), other());
+    let all_of = |set, one: &str, other: &str| Node::Combine {
+        set,
+        all: true,
+        left: (Box::new(t(0)), vec![id(&c(one))]),
+        right: (Box::new(t(50)), vec![id(&of(50, other))]),
+        columns: vec![(ColumnId(300), kind("numeric"))],
+    };
     let count = |node: Node| group(node, vec![], vec![aggregate("count()", vec![])], None);
     check_in(
         "UTC",
@@ -272,8 +282,14 @@ fn sets_of_rows_are_combined() {
             ("UNION", shown(combined(Set::Union, false, left(), other())), "1 a|2 b|2 c|3 y|∅ d"),
             ("INTERSECT", shown(combined(Set::Intersect, false, left(), other())), "2 b|∅ d"),
             ("EXCEPT", shown(combined(Set::Except, false, left(), other())), "1 a|2 c"),
-            ("EXCEPT ALL", shown(combined(Set::Except, true, left(), other())), "?EXCEPT ALL"),
-            ("INTERSECT ALL", shown(combined(Set::Intersect, true, left(), other())), "?INTERSECT ALL"),
+            ("EXCEPT ALL", shown(combined(Set::Except, true, left(), other())), "1 a|2 c"),
+            ("INTERSECT ALL", shown(combined(Set::Intersect, true, left(), other())), "2 b|∅ d"),
+            ("EXCEPT ALL the other way", shown(turned(Set::Except)), "2 b|3 y"),
+            ("INTERSECT ALL the other way", shown(turned(Set::Intersect)), "2 b|∅ d"),
+            ("INTERSECT ALL of the same", count(twice(Set::Intersect)), "4"),
+            ("EXCEPT ALL of the same", count(twice(Set::Except)), "0"),
+            ("EXCEPT ALL of numerics", count(all_of(Set::Except, "n", "d")), "1"),
+            ("INTERSECT ALL of numerics", count(all_of(Set::Intersect, "n", "d")), "2"),
             ("three", chain(true), "1|2|2|2|2|3|9|∅|∅"),
             ("three, different", chain(false), "1|2|2|3|9|∅"),
             ("counted", count(combined(Set::Union, true, left(), other())), "8"),

@@ -91,6 +91,14 @@ fn what_datafusion_means_otherwise_is_not_known() {
             "lag(k) OVER (ORDER BY id) FROM (SELECT id, k, lag(k) OVER (ORDER BY id) AS y FROM t) AS s WHERE y > 1",
             "?a window function over the rows of the same one",
         ),
+        (
+            "(SELECT count(*) FROM t WHERE id < s.place) FROM (SELECT row_number() OVER (ORDER BY k) AS place FROM t) AS s",
+            "?a subquery that depends on rows that are chosen by chance",
+        ),
+        (
+            "lag((SELECT 1 / max(u.id) FROM t AS u WHERE u.g = t.g)) OVER (ORDER BY id) FROM t",
+            "?a subquery that may fail where it is not always evaluated",
+        ),
         ("count(*) OVER (ROWS -1 PRECEDING) FROM t", "(22013 frame starting offset must not be negative)"),
         (
             "count(*) OVER (ROWS BETWEEN CURRENT ROW AND NULL FOLLOWING) FROM t",

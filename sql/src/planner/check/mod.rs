@@ -9,7 +9,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
-use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier, Visit, Visitor};
 use std::ops::ControlFlow;
 
 mod scalar_subquery;
@@ -26,7 +26,10 @@ pub fn syntax(query: &ast::Query) -> Result<()> {
             if !query.locks.is_empty() {
                 return ControlFlow::Break(Error::unsupported("FOR UPDATE or FOR SHARE"));
             }
-            ControlFlow::Continue(())
+            match counted(&query.body) {
+                Some(operator) => ControlFlow::Break(Error::unsupported(format!("{operator} ALL"))),
+                None => ControlFlow::Continue(()),
+            }
         }
 
         fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Error> {
@@ -42,6 +45,20 @@ pub fn syntax(query: &ast::Query) -> Result<()> {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
+}
+
+/// The set operation that counts equal rows, if there is one that is not a union.
+fn counted(body: &SetExpr) -> Option<SetOperator> {
+    let mut open = vec![body];
+    while let Some(next) = open.pop() {
+        if let SetExpr::SetOperation { op, set_quantifier, left, right } = next {
+            if matches!(op, SetOperator::Except | SetOperator::Intersect) && *set_quantifier == SetQuantifier::All {
+                return Some(*op);
+            }
+            open.extend([left.as_ref(), right.as_ref()]);
+        }
+    }
+    None
 }
 
 /// Refuses what an analyzed plan holds that cannot be maintained, or that later rules would get wrong.

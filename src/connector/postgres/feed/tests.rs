@@ -12,7 +12,7 @@ const TABLE: RelationId = RelationId(7);
 
 /// A bag with one bigint column, about to be copied.
 fn feed() -> (Feed, Attempt) {
-    let mut feed = Feed::new(Place { system_id: "s".into(), timeline: 1, lsn: Lsn(0) });
+    let mut feed = Feed::new(Place { system_id: "s".into(), timeline: 1, lsn: Lsn(0) }, Limits::TINY);
     let details = Details { columns: vec![Attribute { number: 1, kind: 20, modifier: -1 }], others: vec![] };
     let subscription = Subscription {
         table: TABLE,
@@ -52,7 +52,7 @@ fn commit(feed: &mut Feed, at: u64) {
 }
 
 fn row(table_schema: &Arc<TableSchema>, n: &str) -> Stored {
-    let mut log = Log::new(table_schema.clone());
+    let mut log = Log::new(table_schema.clone(), Limits::TINY);
     log.push(Op::Insert, empty(), [(0, Value::Text(n.as_bytes()))].into_iter()).unwrap();
     log.commit();
     log.take().remove(0)

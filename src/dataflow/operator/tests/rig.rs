@@ -5,7 +5,12 @@ use crate::dataflow::operator::{Operator, Piece, Place, Route, build, check, pla
 use weir_sql::plan::Node;
 use weir_storage::arrangement::Arrangement;
 use weir_storage::key::{Keys, owner};
-use weir_storage::{Delta, Epoch};
+use weir_storage::{Delta, Epoch, Limits};
+
+/// On several workers everything is cut where it can be.
+fn limits(workers: usize) -> Limits {
+    if workers == 1 { Limits::default() } else { Limits::TINY }
+}
 
 pub struct Rig {
     node: Node,
@@ -29,7 +34,7 @@ impl Rig {
     pub fn new(node: Node, workers: usize) -> Self {
         check(&node).expect("a plan that can be built");
         let mut rig = Self { node, epoch: Epoch::ZERO, workers: vec![] };
-        let empty = || specs(&rig.node).into_iter().map(Arrangement::new).collect();
+        let empty = || specs(&rig.node).into_iter().map(|spec| Arrangement::new(spec, limits(workers))).collect();
         let arrangements = (0..workers).map(|_| empty()).collect();
         rig.workers = rig.built(arrangements);
         rig
@@ -37,8 +42,9 @@ impl Rig {
 
     fn built(&self, arrangements: Vec<Vec<Arrangement>>) -> Vec<Worker> {
         let workers = arrangements.len();
+        let bytes = limits(workers).batch_bytes;
         let worker = |(worker, arrangements): (usize, Vec<Arrangement>)| Worker {
-            operator: build(&self.node, Place { worker, workers }, arrangements.clone()),
+            operator: build(&self.node, Place { worker, workers }, bytes, arrangements.clone()),
             arrangements,
         };
         arrangements.into_iter().enumerate().map(worker).collect()
@@ -75,7 +81,8 @@ impl Rig {
     pub fn restart(&mut self, workers: usize) {
         let mut fresh: Vec<Vec<Arrangement>> = vec![vec![]; workers];
         for (index, (spec, placed)) in specs(&self.node).into_iter().zip(placed(&self.node)).enumerate() {
-            let arrangements: Vec<Arrangement> = (0..workers).map(|_| Arrangement::new(spec.clone())).collect();
+            let empty = || Arrangement::new(spec.clone(), limits(workers));
+            let arrangements: Vec<Arrangement> = (0..workers).map(|_| empty()).collect();
             for worker in &self.workers {
                 let snapshot = worker.arrangements[index].snapshot(self.epoch).unwrap();
                 for rows in snapshot.scan(None) {

@@ -7,6 +7,24 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Each one small or as in the product.
+fn any_limits(rng: &mut SmallRng) -> Limits {
+    let usual = usual();
+    let mut any = |usual| *[1, 2, 3, usual].choose(rng).unwrap();
+    Limits {
+        chunk_rows: any(usual.chunk_rows),
+        chunk_bytes: any(usual.chunk_bytes),
+        merged_chunk_rows: any(usual.merged_chunk_rows),
+        sorted_rows: any(usual.sorted_rows),
+        probed_keys: any(usual.probed_keys),
+        index_entries: any(usual.index_entries),
+        closed_entries: any(usual.closed_entries),
+        reclaimed_rows: any(usual.reclaimed_rows),
+        unlinked_rows: any(usual.unlinked_rows),
+        ..usual
+    }
+}
+
 /// An arrangement, its definition, and snapshots held open meanwhile.
 struct Case {
     rng: SmallRng,
@@ -16,13 +34,21 @@ struct Case {
     history: Vec<(Epoch, Rows)>,
     held: Vec<Snapshot>,
     keys: i64,
+    /// Rows of a part of an epoch, at most.
+    most: usize,
 }
 
 impl Case {
     fn new(kind: Kind, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let keys = *[1, 5, 300, 20_000].choose(&mut rng).unwrap();
-        Self { rng, kind, arrangement: new(kind), history: vec![(Epoch::ZERO, Rows::new())], held: vec![], keys }
+        let (limits, most) = match rng.random_range(0..4) {
+            0 => (Limits::each(rng.random_range(1..4)), 100),
+            1 => (any_limits(&mut rng), 300),
+            _ => (usual(), usize::MAX),
+        };
+        let (arrangement, history) = (within(limits, kind), vec![(Epoch::ZERO, Rows::new())]);
+        Self { rng, kind, arrangement, history, held: vec![], keys, most }
     }
 
     fn at(&self, epoch: Epoch) -> &Rows {
@@ -48,6 +74,7 @@ impl Case {
         let mut now = self.history.last().unwrap().1.clone();
         for _ in 0..self.rng.random_range(1..4) {
             let size = *[1, 1, 1, 1, 1, 1, 2, 2, 5, 5, 5, 100, 100, 100, 2000, 9000].choose(&mut self.rng).unwrap();
+            let size = size.min(self.most);
             if self.rng.random_bool(0.2) {
                 self.grow(&mut now, epoch, size);
                 continue;

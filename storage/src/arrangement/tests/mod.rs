@@ -18,7 +18,16 @@ fn schema() -> SchemaRef {
 }
 
 fn new(kind: Kind) -> Arrangement {
-    Arrangement::new(Spec { kind, schema: schema(), key: vec![0, 1] })
+    within(usual(), kind)
+}
+
+/// As in the product, but that few rows are worth being sorted.
+fn usual() -> Limits {
+    Limits { sorted_rows: 64, ..Limits::default() }
+}
+
+fn within(limits: Limits, kind: Kind) -> Arrangement {
+    Arrangement::new(Spec { kind, schema: schema(), key: vec![0, 1] }, limits)
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {

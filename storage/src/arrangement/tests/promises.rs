@@ -272,7 +272,7 @@ fn wide_rows_make_short_chunks() {
 fn a_relation_without_columns_has_rows() {
     for kind in [Kind::Log, Kind::Bag] {
         let schema: SchemaRef = Arc::new(Schema::empty());
-        let a = Arrangement::new(Spec { kind, schema: schema.clone(), key: vec![] });
+        let a = Arrangement::new(Spec { kind, schema: schema.clone(), key: vec![] }, Limits::default());
         let rows = |n| {
             let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(n));
             RecordBatch::try_new_with_options(schema.clone(), vec![], &options).unwrap()

@@ -1,0 +1,1 @@
+//! Queries made by hand.
