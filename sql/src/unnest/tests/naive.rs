@@ -195,10 +195,12 @@ impl Naive<'_> {
     fn aggregate(&self, call: &Aggregate, rows: &[Row]) -> Result<Value> {
         let Some(argument) = call.arguments.first() else { return Ok(Value::Int(rows.len() as i64)) };
         let values = rows.iter().map(|row| self.value(argument, row)).collect::<Result<Vec<_>>>()?;
-        let numbers =
-            values.into_iter().filter_map(|value| if let Value::Int(value) = value { Some(value) } else { None });
+        let known = values.into_iter().filter(|value| *value != Value::Null);
+        if call.function.name == "count" {
+            return Ok(Value::Int(known.count() as i64));
+        }
+        let numbers = known.map(|value| if let Value::Int(value) = value { value } else { panic!("{value:?}") });
         let found = match call.function.name {
-            "count" => Some(numbers.count() as i64),
             "sum" => numbers.reduce(|a, b| a + b),
             "min" => numbers.min(),
             "max" => numbers.max(),

@@ -28,7 +28,7 @@ fn compared(seed: u64) -> Result<Outcome, String> {
         // Nobody asks for a row that a later condition leaves out.
         (Ok(_), Err(_)) => Ok(Outcome::Failed),
         (is, expected) => Err(format!(
-            "WEIR_SEED={seed}\nis  {is:?}\nnot {expected:?}\nof {data:?}\n{query:#?}\n{:#?}",
+            "WEIR_SEED={seed}\nis  {is:?}\nnot {expected:?}\nof {data:?}\n{query:?}\n{:?}",
             unnest(query.clone())
         )),
     }
