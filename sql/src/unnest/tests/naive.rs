@@ -28,8 +28,6 @@ type Result<T> = std::result::Result<T, TooMany>;
 
 pub struct Naive<'a> {
     pub data: &'a Data,
-    /// Whether all conditions of a conjunction are evaluated, whatever the first of them are.
-    pub is_eager: bool,
 }
 
 fn truth(value: Option<bool>) -> Value {
@@ -274,7 +272,7 @@ impl Naive<'_> {
             let value = as_bool(self.value(part, row)?);
             is_open |= value.is_none();
             is_decided |= value == Some(decision);
-            if is_decided && !self.is_eager {
+            if is_decided {
                 break;
             }
         }
