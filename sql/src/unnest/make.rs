@@ -82,13 +82,6 @@ pub fn all(mut conditions: Vec<Expr>) -> Option<Expr> {
     }
 }
 
-pub fn any(mut conditions: Vec<Expr>) -> Expr {
-    match conditions.len() {
-        1 => conditions.remove(0),
-        _ => Expr::Or(conditions),
-    }
-}
-
 /// The conditions that `condition` is a conjunction of, in order.
 pub fn conjuncts(condition: Expr) -> Vec<Expr> {
     match condition {
