@@ -113,15 +113,7 @@ impl Binder<'_> {
                 }
                 _ => not_yet("fields, slices and several subscripts"),
             },
-            Form::Function(function) => match (chain::written(function)?, information::word(function)) {
-                (Some(Chain { steps, operands }), _) => {
-                    let operands =
-                        operands.iter().map(|operand| self.expression(operand, place)).collect::<Bound<_>>()?;
-                    self.chained(&steps, operands)
-                }
-                (None, Some(word)) => self.word(&word),
-                (None, None) => self.written_call(&call::written(function)?, place),
-            },
+            Form::Function(function) => self.written_function(function, place),
             other => match form::call(other)? {
                 Some(call) => self.formed(call, place),
                 None => self.predicate(other, place),
@@ -342,6 +334,17 @@ impl Binder<'_> {
         }
         let called = self.function(call.name, arguments);
         called.map_err(|why| if call.is_plain { why } else { call::qualified(why) })
+    }
+
+    fn written_function(&mut self, function: &ast::Function, place: &mut Place) -> Bound<Expr> {
+        if let Some(Chain { steps, operands }) = chain::written(function)? {
+            let operands = operands.iter().map(|operand| self.expression(operand, place)).collect::<Bound<_>>()?;
+            return self.chained(&steps, operands);
+        }
+        match information::word(function) {
+            Some(word) => self.word(&word),
+            None => self.written_call(&call::written(function)?, place),
+        }
     }
 
     fn written_call(&mut self, written: &Written, place: &mut Place) -> Bound<Expr> {
