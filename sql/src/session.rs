@@ -39,8 +39,8 @@ mod using;
 
 pub(crate) use case::nested;
 pub(crate) use chain::linked;
-pub(crate) use clock::{tells, untimed};
 pub use clock::{at, timed};
+pub(crate) use clock::{tells, untimed};
 pub(crate) use common::{comparable, compared, groupable, has_extremes, unified};
 pub use corrected::corrected;
 pub use deep::{analyze, optimize};
