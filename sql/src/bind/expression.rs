@@ -105,10 +105,7 @@ impl Binder<'_> {
                 }
                 _ => not_yet("fields, slices and several subscripts"),
             },
-            Form::Function(function) => match subquery::array(function) {
-                Some((query, position)) => self.collected(query, position, place.scope),
-                None => self.written_function(function, place),
-            },
+            Form::Function(function) => self.written_function(function, place),
             other => match form::call(other)? {
                 Some(call) => self.formed(call, place),
                 None => self.predicate(other, place),
@@ -377,6 +374,9 @@ impl Binder<'_> {
         if let Some(Chain { steps, operands }) = chain::written(function)? {
             let operands = operands.iter().map(|operand| self.expression(operand, place)).collect::<Bound<_>>()?;
             return self.chained(&steps, operands);
+        }
+        if let Some((query, position)) = subquery::array(function) {
+            return self.collected(query, position, place.scope);
         }
         match information::word(function) {
             Some(word) => self.word(&word),

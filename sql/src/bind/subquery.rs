@@ -44,6 +44,10 @@ pub fn compared(right: &ast::Expr) -> Bound<Option<&ast::Query>> {
     }
     match first {
         ast::Expr::Subquery(_) => not_yet("ANY or ALL of what begins with a subquery"),
+        // The parser has VALUES for a function there.
+        ast::Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("values") => {
+            not_yet("ANY or ALL of VALUES")
+        }
         _ => Ok(None),
     }
 }

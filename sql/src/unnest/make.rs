@@ -7,6 +7,7 @@ use crate::postgres::functions;
 use crate::postgres::operators::Operator;
 use crate::postgres::resolve::{self, Applied};
 use crate::postgres::types::{BOOL, Oid};
+use crate::stack;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,17 +82,10 @@ pub fn all(mut conditions: Vec<Expr>) -> Option<Expr> {
     }
 }
 
-pub fn any(mut conditions: Vec<Expr>) -> Expr {
-    match conditions.len() {
-        1 => conditions.remove(0),
-        _ => Expr::Or(conditions),
-    }
-}
-
 /// The conditions that `condition` is a conjunction of, in order.
 pub fn conjuncts(condition: Expr) -> Vec<Expr> {
     match condition {
-        Expr::And(parts) => parts.into_iter().flat_map(conjuncts).collect(),
+        Expr::And(parts) => stack::level(|| parts.into_iter().flat_map(conjuncts).collect()),
         one => vec![one],
     }
 }

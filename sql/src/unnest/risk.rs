@@ -44,8 +44,11 @@ fn fails(part: &Expr) -> bool {
     match part {
         Expr::Call { function, .. } => !SAFE.contains(&function.name),
         Expr::Operation { operator, operands, .. } => {
-            let is_known = |expr: &&Expr| matches!(expr, Expr::Constant { value: Some(value), .. } if value.trim_matches(['0', '.', '-']) != "");
-            matches!(operator.name, "/" | "%" | "^" | "|/" | "||/") && operands.get(1).filter(is_known).is_none()
+            let may_be_zero = operands.get(1).is_none_or(|divisor| match divisor {
+                Expr::Constant { value: Some(value), .. } => value.trim_matches(['0', '.', '-']).is_empty(),
+                _ => true,
+            });
+            matches!(operator.name, "/" | "%" | "^" | "|/" | "||/") && may_be_zero
         }
         Expr::Cast { how: How::Explicit, argument, .. } => !matches!(argument.as_ref(), Expr::Constant { .. }),
         Expr::Only { .. } => true,

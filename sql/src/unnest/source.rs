@@ -6,6 +6,7 @@ use super::make::{self, Numbers, conjuncts, extend, filter, join};
 use super::walk::{self, Names};
 use crate::bound::{Bound, ColumnId, Expr, Join, Node};
 use crate::postgres::types::BOOL;
+use crate::stack;
 
 pub struct Source {
     base: Node,
@@ -150,6 +151,10 @@ impl Source {
 
 /// What one row is made of, if it is one: an aggregate of all rows, or nothing; and what is done with that row.
 fn peeled(rows: &Node) -> Option<(&Node, Single)> {
+    stack::level(|| peel(rows))
+}
+
+fn peel(rows: &Node) -> Option<(&Node, Single)> {
     match rows {
         Node::Unit => Some((rows, Single { when: vec![], computed: Computed::new() })),
         Node::Group { keys, sets: None, .. } if keys.is_empty() => {

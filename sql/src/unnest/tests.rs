@@ -126,7 +126,8 @@ fn run(query: &Query) -> Result<Vec<Vec<Value>>, Unbound> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let context = SessionContext::new_with_state(state.clone()).task_ctx();
         Ok(runtime.block_on(async {
-            let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
+            let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
+            let physical = physical.inspect_err(|error| println!("{}\n{error}", optimized.display_indent()))?;
             collect(physical, context).await
         })?)
     };

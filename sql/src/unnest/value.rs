@@ -9,7 +9,7 @@ use super::{known, risk};
 use crate::bound::{Bound, ColumnId, Expr, Form, How, Kind, Node, Order, Subquery, Test, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::operators;
-use crate::session;
+use crate::{session, stack};
 use std::collections::BTreeMap;
 
 /// The value of `subquery` for a row of `source`. Nothing in its comparison is a subquery.
@@ -110,8 +110,8 @@ fn counted(pairs: Pairs, values: Vec<Expr>, source: &mut Source, numbers: &mut N
 pub fn negated(comparison: Expr) -> Expr {
     match comparison {
         Expr::Not(inner) => *inner,
-        Expr::And(parts) => Expr::Or(parts.into_iter().map(negated).collect()),
-        Expr::Or(parts) => Expr::And(parts.into_iter().map(negated).collect()),
+        Expr::And(parts) => Expr::Or(stack::level(|| parts.into_iter().map(negated).collect())),
+        Expr::Or(parts) => Expr::And(stack::level(|| parts.into_iter().map(negated).collect())),
         Expr::Operation { operator, operands, kind } => {
             let negator = operator.negator.and_then(|oid| operators::all().iter().find(|other| other.oid == oid));
             match negator {

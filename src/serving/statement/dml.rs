@@ -7,7 +7,7 @@ use crate::serving::query::run::Rows;
 use crate::serving::session::Session;
 use crate::serving::transaction::Change;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use std::time::Duration;
 use weir_sql::bind::written::Slot;
 use weir_sql::bound::Kind;
 use weir_sql::catalog::RelationId;
-use weir_sql::function::cast::trimmed;
+use weir_sql::function::cast::{self, trimmed};
+use weir_sql::function::zone::Zone;
 use weir_sql::session::names::folded;
 use weir_sql::types::{Column, Type};
 use weir_sql::{Error, Result};
@@ -225,6 +226,12 @@ fn typed(array: &ArrayRef, column: &Column) -> Result<ArrayRef> {
     let wanted = column.kind.arrow();
     if *array.data_type() == wanted {
         return Ok(array.clone());
+    }
+    // A numeric is held as what it came of.
+    if let Ok(held @ Type::Numeric(_)) = Type::of(&Field::new("", array.data_type().clone(), true))
+        && matches!(column.kind, Type::Numeric(_))
+    {
+        return cast::column(array, &held, &column.kind, Zone::UTC);
     }
     let safe = arrow::compute::CastOptions { safe: false, ..Default::default() };
     arrow::compute::cast_with_options(array, &wanted, &safe).map_err(|_| {

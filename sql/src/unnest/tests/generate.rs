@@ -148,7 +148,7 @@ impl Generator {
 
     /// What a subquery decides.
     fn truth(&mut self, depth: usize, outer: &[Expr]) -> Expr {
-        let numbers: Vec<Expr> = outer.iter().filter(|expr| expr.kind() != BOOL.into()).cloned().collect();
+        let numbers: Vec<Expr> = outer.iter().filter(|expr| is_number(expr)).cloned().collect();
         let name = self.of(&COMPARISONS);
         let form = self.below(8);
         if form < 3 {
@@ -175,7 +175,7 @@ impl Generator {
 
     /// A condition without subqueries.
     fn plain(&mut self, columns: &[Expr]) -> Expr {
-        let columns: Vec<Expr> = columns.iter().filter(|expr| expr.kind() != BOOL.into()).cloned().collect();
+        let columns: Vec<Expr> = columns.iter().filter(|expr| is_number(expr)).cloned().collect();
         if columns.is_empty() {
             return make::truth(true);
         }
@@ -188,8 +188,8 @@ impl Generator {
     }
 
     fn condition(&mut self, depth: usize, own: &[Expr], outer: &[Expr]) -> Expr {
-        let numbers: Vec<Expr> = outer.iter().filter(|expr| expr.kind() != BOOL.into()).cloned().collect();
-        let inner: Vec<Expr> = own.iter().filter(|expr| expr.kind() != BOOL.into()).cloned().collect();
+        let numbers: Vec<Expr> = outer.iter().filter(|expr| is_number(expr)).cloned().collect();
+        let inner: Vec<Expr> = own.iter().filter(|expr| is_number(expr)).cloned().collect();
         if inner.is_empty() {
             return self.plain(own);
         }
@@ -306,4 +306,8 @@ impl Generator {
         let sum = binary(make::coalesce(value, number(7)), "+", self.of(&numbers));
         (extend(node, vec![(ColumnId(id), sum)]), vec![int(id)])
     }
+}
+
+fn is_number(expr: &Expr) -> bool {
+    [INT4, make::INT8].contains(&expr.kind())
 }

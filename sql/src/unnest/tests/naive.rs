@@ -28,8 +28,6 @@ type Result<T> = std::result::Result<T, TooMany>;
 
 pub struct Naive<'a> {
     pub data: &'a Data,
-    /// Whether all conditions of a conjunction are evaluated, whatever the first of them are.
-    pub is_eager: bool,
 }
 
 fn truth(value: Option<bool>) -> Value {
@@ -195,10 +193,12 @@ impl Naive<'_> {
     fn aggregate(&self, call: &Aggregate, rows: &[Row]) -> Result<Value> {
         let Some(argument) = call.arguments.first() else { return Ok(Value::Int(rows.len() as i64)) };
         let values = rows.iter().map(|row| self.value(argument, row)).collect::<Result<Vec<_>>>()?;
-        let numbers =
-            values.into_iter().filter_map(|value| if let Value::Int(value) = value { Some(value) } else { None });
+        let known = values.into_iter().filter(|value| *value != Value::Null);
+        if call.function.name == "count" {
+            return Ok(Value::Int(known.count() as i64));
+        }
+        let numbers = known.map(|value| if let Value::Int(value) = value { value } else { panic!("{value:?}") });
         let found = match call.function.name {
-            "count" => Some(numbers.count() as i64),
             "sum" => numbers.reduce(|a, b| a + b),
             "min" => numbers.min(),
             "max" => numbers.max(),
@@ -272,7 +272,7 @@ impl Naive<'_> {
             let value = as_bool(self.value(part, row)?);
             is_open |= value.is_none();
             is_decided |= value == Some(decision);
-            if is_decided && !self.is_eager {
+            if is_decided {
                 break;
             }
         }

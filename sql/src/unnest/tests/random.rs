@@ -8,7 +8,7 @@ use super::*;
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Equal,
-    /// Errors of both, or of the one where the definition comes to an error, too, if it evaluates all conditions.
+    /// Errors of both, or of one of them: a condition may leave out a row before or after another one fails for it.
     Failed,
     NotYet(String),
 }
@@ -18,17 +18,13 @@ fn compared(seed: u64) -> Result<Outcome, String> {
     let mut generator = Generator::new(seed);
     let query = generator.query();
     let data = &generator.data;
-    let lazy = Naive { data, is_eager: false }.query(&query);
-    let eager = || Naive { data, is_eager: true }.query(&query);
-    match (run(&query), lazy) {
+    match (run(&query), Naive { data }.query(&query)) {
         (Err(Unbound::NotYet(construct)), _) => Ok(Outcome::NotYet(construct)),
         (Ok(rows), Ok(expected)) if rows == expected => Ok(Outcome::Equal),
-        (Err(Unbound::Wrong(error)), Err(_)) if error.sqlstate == "21000" => Ok(Outcome::Failed),
-        (Err(Unbound::Wrong(error)), Ok(_)) if error.sqlstate == "21000" && eager().is_err() => Ok(Outcome::Failed),
-        // Nobody asks for a row that a later condition leaves out.
+        (Err(Unbound::Wrong(error)), _) if error.sqlstate == "21000" => Ok(Outcome::Failed),
         (Ok(_), Err(_)) => Ok(Outcome::Failed),
         (is, expected) => Err(format!(
-            "WEIR_SEED={seed}\nis  {is:?}\nnot {expected:?}\nof {data:?}\n{query:#?}\n{:#?}",
+            "WEIR_SEED={seed}\nis  {is:?}\nnot {expected:?}\nof {data:?}\n{query:?}\n{:?}",
             unnest(query.clone())
         )),
     }
@@ -38,7 +34,7 @@ fn compared(seed: u64) -> Result<Outcome, String> {
 fn subqueries_are_what_they_are_for_each_row() {
     let number =
         |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
-    let (first, cases) = (number("WEIR_SEED", 1), number("WEIR_CASES", 400));
+    let (first, cases) = (number("WEIR_SEED", 1), number("WEIR_CASES", 200));
     println!("WEIR_SEED={first} WEIR_CASES={cases}");
     let (mut equal, mut failed, mut not_yet) = (0, 0, std::collections::BTreeMap::new());
     let mut wrong = vec![];
@@ -54,5 +50,5 @@ fn subqueries_are_what_they_are_for_each_row() {
     let seeds: Vec<u64> = wrong.iter().map(|(seed, _)| *seed).collect();
     let shortest = wrong.into_iter().map(|(_, text)| text).min_by_key(String::len);
     assert!(seeds.is_empty(), "{seeds:?}\n{}", shortest.unwrap_or_default());
-    assert!(cases < 100 || equal * 10 > cases * 7, "hardly anything is compared");
+    assert!(cases < 100 || equal * 10 > cases * 7 && failed * 10 < cases, "hardly anything is compared");
 }
