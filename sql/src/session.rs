@@ -27,7 +27,7 @@ mod operators;
 mod overload;
 mod precedence;
 mod prepare;
-mod refuse;
+pub(crate) mod refuse;
 mod result_types;
 mod rowless;
 pub mod shared;

@@ -10,7 +10,7 @@ use super::session::Session;
 use super::variable::VERSION;
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
-use weir_sql::bind::written::Slot;
+use weir_sql::bind::slots::Slot;
 use weir_sql::bind::{Statement, session};
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};

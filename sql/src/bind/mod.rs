@@ -8,7 +8,7 @@
 //! In reading order: this file (what is asked and answered), [`rows`] (what parts of a query give to each other), [`query`] (a query's
 //! clauses), [`mod@body`] (those that are no combination), [`set`] (UNION and its like), [`common`] (WITH), [`mod@from`] and [`using`]
 //! (relations and joins), [`scope`] (what names mean), [`entry`] and [`suggest`] (what errors say of names), [`select`] (SELECT),
-//! [`values`] (VALUES), [`written`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses
+//! [`values`] (VALUES), [`written`] and [`slots`] (what is assigned to a table's columns), [`targets`] (what a SELECT computes, and what other clauses
 //! mean of it), [`order`] (ORDER BY and LIMIT), [`keys`] and [`group`] (groups and aggregates), [`output`] (columns of results),
 //! [`expression`] (expressions), [`subquery`] (queries in them), [`form`] (calls that grammar has words for), [`call`], [`window`] and
 //! [`frame`] (OVER), [`conditional`] (CASE and its like), [`operator`], [`chain`] (long ones), [`convert`] (casts, implicit and written),
@@ -44,6 +44,7 @@ pub mod scope;
 pub mod select;
 pub mod session;
 pub mod set;
+pub mod slots;
 mod subquery;
 mod suggest;
 pub mod targets;
@@ -65,10 +66,10 @@ use position::Literals;
 use rows::Common;
 use scope::Scope;
 use session::Session;
+use slots::{Slot, Slots};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use written::{Slot, Slots};
 
 /// What a relation's name means.
 pub trait Relations {

@@ -83,7 +83,7 @@ impl Scope {
     }
 
     /// This one and those around, the innermost first.
-    fn levels(&self) -> impl Iterator<Item = &Scope> {
+    pub fn levels(&self) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self), |scope| scope.outer.as_deref())
     }
 

@@ -14,6 +14,7 @@ use crate::bound::{Aggregate, Bound, ColumnId, Expr, Form, Kind, Node, Subquery,
 use crate::error::Error;
 use crate::postgres::types::BOOL;
 use crate::session::names;
+use crate::session::refuse::{NESTED, too_deep};
 use datafusion::sql::sqlparser::ast::{self, FunctionArguments, Ident, visit_expressions};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -98,6 +99,9 @@ impl Binder<'_> {
 
     /// The rows of a query in an expression at a place.
     pub(super) fn rows_within(&mut self, query: &ast::Query, scope: &Scope) -> Bound<Rows> {
+        if scope.levels().count() > NESTED {
+            return Err(too_deep().into());
+        }
         let around = scope.entries.iter().chain(&scope.around).cloned().collect();
         let around = std::mem::replace(&mut self.around, around);
         let outer = self.outer.replace(Rc::new(scope.clone()));

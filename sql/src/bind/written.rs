@@ -3,45 +3,17 @@
 use super::Binder;
 use super::expression::Place;
 use super::order::{Fetch, Tail};
-use super::position::{self, of_word, placed};
+use super::position::{self, placed};
 use super::query::Clauses;
 use super::rows::{Item, Nested, Rows};
 use super::scope::Scope;
-use crate::bound::{Bound, Expr, Kind, Node, Query, Unbound, not_yet};
+use super::slots::{Slot, Slots};
+use crate::bound::{Bound, Expr, Node, Query, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::casts::Context;
 use crate::session::names::folded;
 use crate::stop;
-use crate::types::Type;
-use datafusion::sql::sqlparser::ast::{self, Ident, SetExpr};
-
-/// A column of a table that values are assigned to.
-#[derive(Clone, Debug)]
-pub struct Slot {
-    pub name: String,
-    pub kind: Kind,
-}
-
-/// Which columns of a table an INSERT gives values to.
-#[derive(Clone, Debug)]
-pub struct Slots {
-    /// All of the table, in order.
-    pub table: Vec<Slot>,
-    /// Places of those that are given, in the order in which they are.
-    pub given: Vec<usize>,
-    /// How the statement names them; none if it does not.
-    pub names: Vec<Ident>,
-}
-
-impl Slot {
-    /// What a value of it is before its length is looked at: an assignment that is too long is an error of its own.
-    pub fn assigned(&self) -> Kind {
-        match self.kind.held() {
-            Some(Type::Varchar(_) | Type::Char(_)) => Kind::TEXT,
-            _ => self.kind,
-        }
-    }
-}
+use datafusion::sql::sqlparser::ast::{self, SetExpr};
 
 impl Binder<'_> {
     /// A SELECT each of whose columns is assigned to the slot at its place; those without one are as they are. Its list is `clause` to the
@@ -125,24 +97,6 @@ impl Binder<'_> {
                 Err(Unbound::Wrong(placed(error, position)))
             }
         }
-    }
-}
-
-impl Slots {
-    fn given(&self) -> impl Iterator<Item = &Slot> {
-        self.given.iter().map(|place| &self.table[*place])
-    }
-
-    /// 42601 of more values than there are columns, or of fewer than were named. `values` are where they stand.
-    fn check(&self, values: &[Option<usize>]) -> Bound<()> {
-        let (text, position) = if let Some(position) = values.get(self.given.len()) {
-            ("INSERT has more expressions than target columns", *position)
-        } else if let Some(name) = self.names.get(values.len()) {
-            ("INSERT has more target columns than expressions", of_word(name))
-        } else {
-            return Ok(());
-        };
-        Err(Unbound::Wrong(placed(Error::syntax(text), position)))
     }
 }
 

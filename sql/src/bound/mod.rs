@@ -10,18 +10,13 @@
 mod expression;
 mod held;
 mod kind;
-mod node;
 mod query;
-mod subquery;
+mod tree;
 mod visit;
-mod window;
 
-pub use expression::{Expr, How, Test};
 pub use kind::{ColumnId, Kind};
-pub use node::{Aggregate, Join, Node, Order, Set, Table};
 pub use query::{Output, Query};
-pub use subquery::{Form, Subquery};
-pub use window::{Edge, Frame, Mode, Window};
+pub use tree::{Aggregate, Edge, Expr, Form, Frame, How, Join, Mode, Node, Order, Set, Subquery, Table, Test, Window};
 
 use crate::error::Error;
 

@@ -19,7 +19,7 @@ const SERIES: &str = "generate_series";
 
 /// Subqueries within each other's expressions, at most: each is planned, optimised and at last run within the one around it, which takes
 /// stack, and time that grows with the square of their number. (Those in FROM are not counted.)
-const NESTED: usize = 64;
+pub const NESTED: usize = 64;
 
 /// Queries that a WITH may come to, each counted as often as it is used: DataFusion writes it out as often.
 const WRITTEN_OUT: usize = 2_000;
@@ -136,8 +136,7 @@ impl Visitor for Refusal {
         }
         self.nested += usize::from(is_subquery(expr));
         if self.nested > NESTED {
-            let error = Error::new("54001", format!("more than {NESTED} subqueries are within each other"));
-            return flow(Err(error.hint("Join their tables, or give an inner one a view of its own.")));
+            return flow(Err(too_deep()));
         }
         flow(self::expression(expr))
     }
@@ -267,6 +266,12 @@ fn select(select: &Select) -> Result<()> {
         NamedWindowExpr::NamedWindow(_) => refined(true),
     })?;
     joins(select)
+}
+
+/// Of more than [`NESTED`] subqueries of expressions.
+pub fn too_deep() -> Error {
+    Error::new("54001", format!("more than {NESTED} subqueries are within each other"))
+        .hint("Join their tables, or give an inner one a view of its own.")
 }
 
 /// DataFusion makes one column of each expression in a CUBE or ROLLUP, and takes a constant of the select list for a key that is equal.

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
-use weir_sql::bind::written::Slot;
+use weir_sql::bind::slots::Slot;
 use weir_sql::session::names::folded;
 use weir_sql::statement::call;
 use weir_sql::{Error, Result};

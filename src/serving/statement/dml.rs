@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_sql::bind::written::Slot;
+use weir_sql::bind::slots::Slot;
 use weir_sql::bound::Kind;
 use weir_sql::catalog::RelationId;
 use weir_sql::function::cast::{self, trimmed};

@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use std::sync::Arc;
 use weir_sql::bind::Statement;
-use weir_sql::bind::written::{Slot, Slots};
+use weir_sql::bind::slots::{Slot, Slots};
 use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};

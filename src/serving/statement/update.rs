@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins,
     Update, UpdateTableFromKind,
 };
-use weir_sql::bind::written::Slot;
+use weir_sql::bind::slots::Slot;
 use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
