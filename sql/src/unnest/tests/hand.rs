@@ -128,7 +128,7 @@ fn what_is_not_known_is_said() {
         (value(subquery(Form::Scalar, several, int(12))), "LIMIT in a correlated subquery"),
         (
             value(make::when(small, subquery(Form::Scalar, divided(matching()), int(31)), None)),
-            "a subquery that may fail in CASE or COALESCE",
+            "a subquery that may fail where it is not always evaluated",
         ),
         (select(shown_of_chosen, &[int(50)]), "a subquery that depends on rows that are chosen by chance"),
         (
