@@ -26,6 +26,12 @@ pub struct Place<'a> {
     pub groups: Option<&'a mut Groups>,
 }
 
+/// Window functions within expressions.
+pub trait Windowed {
+    /// A call with OVER: the column that [`super::group::Groups::over`] has for it.
+    fn windowed(&mut self, written: &Written, over: &ast::WindowType, place: &mut Place) -> Bound<Expr>;
+}
+
 impl Binder<'_> {
     /// `expr` at `place`. A literal or a parameter without a type stays UNKNOWN: who asked knows what it becomes. Of an aggregate it is the
     /// column that [`Groups::add`] has for it, of a window function that of [`Groups::over`].

@@ -2,7 +2,7 @@
 
 use super::call::{AGGREGATE, Chosen, Written};
 use super::conditional::Form;
-use super::expression::Place;
+use super::expression::{Place, Windowed};
 use super::group::{Call, Groups, volatile};
 use super::position::{self, located, placed};
 use super::scope::Scope;
@@ -29,9 +29,8 @@ struct Definition {
     frame: Option<Frame>,
 }
 
-impl Binder<'_> {
-    /// A call with OVER: the column that [`Groups::over`] has for it.
-    pub(super) fn windowed(&mut self, written: &Written, over: &WindowType, place: &mut Place) -> Bound<Expr> {
+impl Windowed for Binder<'_> {
+    fn windowed(&mut self, written: &Written, over: &WindowType, place: &mut Place) -> Bound<Expr> {
         if Form::named(written).is_some() {
             return not_yet(format!("{} OVER", written.name));
         }
@@ -69,7 +68,9 @@ impl Binder<'_> {
         let id = groups.over(Call { id: self.column(), window, syntax });
         Ok(Expr::Column { id, kind })
     }
+}
 
+impl Binder<'_> {
     /// Looks at the windows that have names, whether somebody uses them or not.
     pub(super) fn named_windows(&mut self, scope: &Scope, groups: &mut Groups) -> Bound<()> {
         let named = groups.named.clone();
