@@ -286,7 +286,8 @@ fn only(pairs: Pairs, shown: &Expr, source: &mut Source, numbers: &mut Numbers) 
     let rows = column(rows, make::INT8);
     let mut value = shown.clone();
     walk::replace(&mut value, &values);
-    if !matches!(shown, Expr::Column { .. }) {
+    // An aggregate of no rows is NULL by itself, all else would have a value there.
+    if !matches!(&shown, Expr::Column { id, .. } if values.contains_key(id)) {
         value = when(compared(rows.clone(), ">", number("0"))?, value, None);
     }
     Ok(Some(Expr::Only { rows: Box::new(rows), value: Box::new(value) }))

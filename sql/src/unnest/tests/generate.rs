@@ -219,7 +219,9 @@ impl Generator {
         let numbers: Vec<Expr> = outer.iter().filter(|expr| expr.kind() == INT4).cloned().collect();
         match self.below(if depth > 0 { 9 } else { 6 }) {
             0 if !numbers.is_empty() => {
-                let (id, value) = (self.column(), binary(self.of(&columns), "+", self.of(&numbers)));
+                let outer = self.of(&numbers);
+                let value = if self.below(3) == 0 { outer } else { binary(self.of(&columns), "+", outer) };
+                let id = self.column();
                 node = extend(node, vec![(ColumnId(id), value)]);
                 columns = vec![int(id)];
             }
