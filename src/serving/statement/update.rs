@@ -163,13 +163,11 @@ impl Session {
             Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => tables.clone(),
         };
         let shown = alias.clone().unwrap_or_else(|| quoted(target.name()));
-        let mut values = assigned(&update.assignments, &target)?;
         let old = if target.key.is_empty() { (0..target.columns.len()).collect() } else { target.key.clone() };
         let own = |index: usize| Expr::CompoundIdentifier(vec![shown.clone(), quoted(&target.columns[index].name)]);
         let mut items: Vec<(Expr, String)> = old.iter().map(|&i| (own(i), format!("old {i}"))).collect();
         let mut slots = vec![None; items.len()];
-        for index in 0..target.columns.len() {
-            let value = values[index].take();
+        for (index, value) in assigned(&update.assignments, &target)?.into_iter().enumerate() {
             slots.push(value.is_some().then(|| target.slot(index)));
             items.push((value.unwrap_or_else(|| own(index)), format!("new {index}")));
         }

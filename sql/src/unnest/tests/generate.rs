@@ -248,8 +248,7 @@ impl Generator {
             6 => {
                 let kind = self.of(&[Join::Inner, Join::Left, Join::Right, Join::Full]);
                 let other = self.rows(depth - 1, outer, false);
-                let on =
-                    vec![binary(self.of(&columns), "=", self.of(&other.columns)), self.condition(0, &columns, outer)];
+                let on = [binary(self.of(&columns), "=", self.of(&other.columns)), self.condition(0, &columns, outer)];
                 let on = on[..1 + self.below(2)].to_vec();
                 node = join(kind, node, other.node, on);
                 columns.extend(other.columns);
