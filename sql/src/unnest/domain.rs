@@ -7,7 +7,7 @@
 
 use super::make::{self, Numbers, alike, extend, filter, join};
 use super::risk;
-use super::walk::{Names, columns as columns_of, expressions, names_any, replace};
+use super::walk::{Names, columns as columns_of, names_any, replace};
 use crate::bound::{Aggregate, Bound, ColumnId, Expr, Join, Kind, Node, Order, Set, Window, not_yet};
 use crate::{stack, stop};
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ impl<'a> Domain<'a> {
     }
 
     fn form(&mut self, node: Node) -> Bound<(Node, Values)> {
-        let names_outer = self.names_outer(expressions(&node));
+        let names_outer = self.names_outer(node.expressions());
         match node {
             Node::Unit | Node::Scan { .. } => Ok((node, None)),
             Node::Values { .. } if names_outer => not_yet("VALUES of outer columns"),

@@ -83,7 +83,7 @@ pub fn lift(node: &Node, outer: &Names, numbers: &mut Numbers) -> Bound<Option<L
 }
 
 fn form(node: &Node, outer: &Names, numbers: &mut Numbers) -> Bound<Option<Lifted>> {
-    let is_plain = |node: &Node| !walk::expressions(node).into_iter().any(|expr| names_any(expr, outer));
+    let is_plain = |node: &Node| !node.expressions().into_iter().any(|expr| names_any(expr, outer));
     Ok(match node {
         Node::Unit | Node::Scan { .. } => Some(Lifted::of(node.clone())),
         Node::Values { .. } => is_plain(node).then(|| Lifted::of(node.clone())),

@@ -84,12 +84,12 @@ impl Unnest {
     }
 
     fn form(&mut self, mut node: Node) -> Bound<Node> {
-        for input in walk::inputs_mut(&mut node) {
+        for input in node.inputs_mut() {
             let whole = std::mem::replace(input, Node::Unit);
             *input = self.node(whole)?;
         }
         let mut nests = false;
-        for expr in walk::expressions_mut(&mut node) {
+        for expr in node.expressions_mut() {
             nests |= self.below(expr)?;
         }
         match node {

@@ -107,7 +107,7 @@ pub fn shown_loose(node: &Node, columns: &BTreeMap<ColumnId, Kind>) -> Option<Ki
     }
     let mut found = None;
     each(node, &mut |node| {
-        for expr in super::walk::expressions(node) {
+        for expr in node.expressions() {
             found = found.or_else(|| shows(expr, &loose));
         }
     });

@@ -1,92 +1,10 @@
-//! What nodes are made of: their inputs, their expressions, the columns that they define and have.
+//! What nodes are made of: the columns that they define, name and have.
 
-use crate::bound::{Aggregate, ColumnId, Expr, Join, Kind, Node};
+use crate::bound::{ColumnId, Expr, Join, Kind, Node};
 use crate::stack;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub type Names = BTreeSet<ColumnId>;
-
-pub fn inputs(node: &Node) -> Vec<&Node> {
-    match node {
-        Node::Unit | Node::Scan { .. } | Node::Values { .. } => vec![],
-        Node::Filter { input, .. }
-        | Node::Extend { input, .. }
-        | Node::Group { input, .. }
-        | Node::Window { input, .. }
-        | Node::Distinct { input, .. }
-        | Node::DistinctOn { input, .. }
-        | Node::Sort { input, .. }
-        | Node::Limit { input, .. } => vec![input],
-        Node::Join { left, right, .. } => vec![left, right],
-        Node::Combine { left, right, .. } => vec![&left.0, &right.0],
-    }
-}
-
-pub fn inputs_mut(node: &mut Node) -> Vec<&mut Node> {
-    match node {
-        Node::Unit | Node::Scan { .. } | Node::Values { .. } => vec![],
-        Node::Filter { input, .. }
-        | Node::Extend { input, .. }
-        | Node::Group { input, .. }
-        | Node::Window { input, .. }
-        | Node::Distinct { input, .. }
-        | Node::DistinctOn { input, .. }
-        | Node::Sort { input, .. }
-        | Node::Limit { input, .. } => vec![input],
-        Node::Join { left, right, .. } => vec![left, right],
-        Node::Combine { left, right, .. } => vec![&mut left.0, &mut right.0],
-    }
-}
-
-fn of_aggregate(aggregate: &Aggregate) -> impl Iterator<Item = &Expr> {
-    let order = aggregate.order.iter().map(|order| &order.by);
-    aggregate.arguments.iter().chain(&aggregate.filter).chain(order)
-}
-
-fn of_aggregate_mut(aggregate: &mut Aggregate) -> impl Iterator<Item = &mut Expr> {
-    let Aggregate { arguments, filter, order, .. } = aggregate;
-    arguments.iter_mut().chain(filter).chain(order.iter_mut().map(|order| &mut order.by))
-}
-
-/// Those of the node itself, in the order in which they are written.
-pub fn expressions(node: &Node) -> Vec<&Expr> {
-    match node {
-        Node::Unit | Node::Scan { .. } | Node::Distinct { .. } | Node::Combine { .. } => vec![],
-        Node::Values { rows, .. } => rows.iter().flatten().collect(),
-        Node::Filter { condition, .. } => vec![condition],
-        Node::Extend { columns, .. } => columns.iter().map(|(_, expr)| expr).collect(),
-        Node::Join { on, .. } => on.iter().collect(),
-        Node::Group { keys, aggregates, .. } => {
-            let calls = aggregates.iter().flat_map(|(_, aggregate)| of_aggregate(aggregate));
-            keys.iter().map(|(_, key)| key).chain(calls).collect()
-        }
-        Node::Window { calls, .. } => calls.iter().flat_map(|(_, window)| window.parts()).collect(),
-        Node::DistinctOn { on, order, .. } => on.iter().chain(order.iter().map(|order| &order.by)).collect(),
-        Node::Sort { order, .. } => order.iter().map(|order| &order.by).collect(),
-        Node::Limit { skip, fetch, .. } => skip.iter().chain(fetch).collect(),
-    }
-}
-
-/// As [`expressions`].
-pub fn expressions_mut(node: &mut Node) -> Vec<&mut Expr> {
-    match node {
-        Node::Unit | Node::Scan { .. } | Node::Distinct { .. } | Node::Combine { .. } => vec![],
-        Node::Values { rows, .. } => rows.iter_mut().flatten().collect(),
-        Node::Filter { condition, .. } => vec![condition],
-        Node::Extend { columns, .. } => columns.iter_mut().map(|(_, expr)| expr).collect(),
-        Node::Join { on, .. } => on.iter_mut().collect(),
-        Node::Group { keys, aggregates, .. } => {
-            let calls = aggregates.iter_mut().flat_map(|(_, aggregate)| of_aggregate_mut(aggregate));
-            keys.iter_mut().map(|(_, key)| key).chain(calls).collect()
-        }
-        Node::Window { calls, .. } => calls.iter_mut().flat_map(|(_, window)| window.parts_mut()).collect(),
-        Node::DistinctOn { on, order, .. } => {
-            on.iter_mut().chain(order.iter_mut().map(|order| &mut order.by)).collect()
-        }
-        Node::Sort { order, .. } => order.iter_mut().map(|order| &mut order.by).collect(),
-        Node::Limit { skip, fetch, .. } => skip.iter_mut().chain(fetch).collect(),
-    }
-}
 
 /// Columns that are there from this node on.
 pub fn defined(node: &Node) -> Vec<ColumnId> {
@@ -145,7 +63,7 @@ fn add_columns(node: &Node, found: &mut Names) {
         }
         _ => {
             found.extend(defined(node));
-            inputs(node).into_iter().for_each(|input| add_columns(input, found));
+            node.inputs().into_iter().for_each(|input| add_columns(input, found));
         }
     });
 }
@@ -154,7 +72,7 @@ fn add_columns(node: &Node, found: &mut Names) {
 pub fn each<'a>(node: &'a Node, work: &mut impl FnMut(&'a Node)) {
     stack::level(|| {
         work(node);
-        inputs(node).into_iter().for_each(|input| each(input, work));
+        node.inputs().into_iter().for_each(|input| each(input, work));
     });
 }
 
@@ -165,8 +83,8 @@ pub fn any(expr: &Expr, test: &impl Fn(&Expr) -> bool) -> bool {
 
 /// Whether `test` is true of an expression of `node` or below it.
 pub fn any_below(node: &Node, test: &impl Fn(&Expr) -> bool) -> bool {
-    let own = || expressions(node).into_iter().any(|expr| any(expr, test));
-    stack::level(|| own() || inputs(node).into_iter().any(|input| any_below(input, test)))
+    let own = || node.expressions().into_iter().any(|expr| any(expr, test));
+    stack::level(|| own() || node.inputs().into_iter().any(|input| any_below(input, test)))
 }
 
 /// The columns that an expression names, and their types.
@@ -195,7 +113,7 @@ pub fn free(node: &Node) -> BTreeMap<ColumnId, Kind> {
     let (mut named, mut own) = (BTreeMap::new(), vec![]);
     each(node, &mut |node| {
         own.extend(defined(node));
-        expressions(node).into_iter().for_each(|expr| add_named(expr, &mut named));
+        node.expressions().into_iter().for_each(|expr| add_named(expr, &mut named));
     });
     own.iter().for_each(|id| {
         named.remove(id);
@@ -221,8 +139,8 @@ pub fn renumber(node: &mut Node, by: &BTreeMap<ColumnId, ColumnId>) {
         for id in identities_mut(node) {
             *id = by.get(id).copied().unwrap_or(*id);
         }
-        expressions_mut(node).into_iter().for_each(|expr| renumber_names(expr, by));
-        inputs_mut(node).into_iter().for_each(|input| renumber(input, by));
+        node.expressions_mut().into_iter().for_each(|expr| renumber_names(expr, by));
+        node.inputs_mut().into_iter().for_each(|input| renumber(input, by));
     });
 }
 
