@@ -258,6 +258,19 @@ impl Binder<'_> {
         }
     }
 
+    /// The function that is called, whatever it is, of arguments that are bound for it.
+    fn meant(&mut self, written: &Written, arguments: Vec<Expr>) -> Bound<Chosen> {
+        let name = &written.name;
+        let at = |why| written.missing(why);
+        let kinds: Vec<Oid> = arguments.iter().map(|argument| argument.kind().oid).collect();
+        match resolved(name, &kinds).map_err(at)? {
+            resolve::Call::Function { function, arguments: wanted, result, .. } => {
+                self.chosen(function, arguments, wanted, result).map_err(at)
+            }
+            resolve::Call::Cast(_) => not_yet(format!("{name} as a cast")),
+        }
+    }
+
     /// The aggregate that is called, of arguments that are bound for it, in no order yet.
     pub(super) fn aggregated(
         &mut self,
@@ -266,15 +279,7 @@ impl Binder<'_> {
         filter: Option<Expr>,
     ) -> Bound<Aggregate> {
         let name = &written.name;
-        let at = |why| written.missing(why);
-        let kinds: Vec<Oid> = arguments.iter().map(|argument| argument.kind().oid).collect();
-        let chosen = match resolved(name, &kinds).map_err(at)? {
-            resolve::Call::Function { function, arguments: wanted, result, .. } => {
-                self.chosen(function, arguments, wanted, result).map_err(at)?
-            }
-            resolve::Call::Cast(_) => return not_yet(format!("{name} as a cast")),
-        };
-        let Chosen { function, arguments, kind } = chosen;
+        let Chosen { function, arguments, kind } = self.meant(written, arguments)?;
         if function.kind != functions::Kind::Aggregate {
             return not_yet(format!("function {name}"));
         }
@@ -287,14 +292,7 @@ impl Binder<'_> {
     /// The window function or the aggregate that is called with OVER, of arguments that are bound for it.
     pub(super) fn over(&mut self, written: &Written, arguments: Vec<Expr>) -> Bound<Chosen> {
         let name = &written.name;
-        let at = |why| written.missing(why);
-        let kinds: Vec<Oid> = arguments.iter().map(|argument| argument.kind().oid).collect();
-        let chosen = match resolved(name, &kinds).map_err(at)? {
-            resolve::Call::Function { function, arguments: wanted, result, .. } => {
-                self.chosen(function, arguments, wanted, result).map_err(at)?
-            }
-            resolve::Call::Cast(_) => return not_yet(format!("{name} as a cast")),
-        };
+        let chosen = self.meant(written, arguments)?;
         let is_aggregate = chosen.function.kind == functions::Kind::Aggregate;
         let is_plain = !written.star && !written.distinct && written.filter.is_none() && written.order.is_empty();
         match chosen.function.kind {

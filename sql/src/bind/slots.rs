@@ -3,8 +3,9 @@
 use super::position::{of_word, placed};
 use crate::bound::{Bound, Kind, Unbound};
 use crate::error::Error;
+use crate::session::names::folded;
 use crate::types::Type;
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::ast::{self, Ident};
 
 /// A column of a table that values are assigned to.
 #[derive(Clone, Debug)]
@@ -50,4 +51,9 @@ impl Slots {
         };
         Err(Unbound::Wrong(placed(Error::syntax(text), position)))
     }
+}
+
+/// DEFAULT in the place of a value.
+pub fn is_default(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Identifier(name) if name.quote_style.is_none() && folded(name) == "default")
 }

@@ -33,10 +33,7 @@ impl Binder<'_> {
                 let value = self.expression(expr, &mut Place { scope: &scope, clause: "VALUES", groups: None })?;
                 bound.push((value, position::of(expr)));
             }
-            if bound.len() != width {
-                let error = Error::syntax("VALUES lists must all be the same length");
-                return Err(Unbound::Wrong(placed(error, row.first().and_then(position::of))));
-            }
+            same_length(row, width)?;
             for (column, value) in columns.iter_mut().zip(bound) {
                 column.push(value);
             }
@@ -76,6 +73,17 @@ impl Binder<'_> {
         let order = by.iter().map(|by: &By| by.order(&targets)).collect();
         let items = targets.into_iter().filter_map(Target::item).collect();
         Ok(Rows { node, items, order, is_sorted: false }.limited(limit))
+    }
+}
+
+/// 42601 of a row that has not `width` values.
+pub fn same_length(row: &[ast::Expr], width: usize) -> Bound<()> {
+    match row.len() == width {
+        true => Ok(()),
+        false => {
+            let error = Error::syntax("VALUES lists must all be the same length");
+            Err(Unbound::Wrong(placed(error, row.first().and_then(position::of))))
+        }
     }
 }
 

@@ -7,11 +7,11 @@ use super::position::{self, placed};
 use super::query::Clauses;
 use super::rows::{Item, Nested, Rows};
 use super::scope::Scope;
-use super::slots::{Slot, Slots};
+use super::slots::{Slot, Slots, is_default};
+use super::values::same_length;
 use crate::bound::{Bound, Expr, Node, Query, Unbound, not_yet};
 use crate::error::Error;
 use crate::postgres::casts::Context;
-use crate::session::names::folded;
 use crate::stop;
 use datafusion::sql::sqlparser::ast::{self, SetExpr};
 
@@ -59,10 +59,7 @@ impl Binder<'_> {
         let mut bound = Vec::with_capacity(rows.len());
         for row in rows {
             stop::check()?;
-            if row.len() != width {
-                let error = Error::syntax("VALUES lists must all be the same length");
-                return Err(Unbound::Wrong(placed(error, row.first().and_then(position::of))));
-            }
+            same_length(row, width)?;
             let mut place = Place { scope: &scope, clause: "VALUES", groups: None };
             let values = row.iter().map(|expr| match is_default(expr) {
                 true => Ok(None),
@@ -116,8 +113,4 @@ fn values(query: &ast::Query) -> Bound<Option<Vec<&[ast::Expr]>>> {
         true => not_yet("this form of VALUES"),
         false => Ok(Some(rows.iter().map(|row| row.content.as_slice()).collect())),
     }
-}
-
-fn is_default(expr: &ast::Expr) -> bool {
-    matches!(expr, ast::Expr::Identifier(name) if name.quote_style.is_none() && folded(name) == "default")
 }

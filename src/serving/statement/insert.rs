@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use std::sync::Arc;
 use weir_sql::bind::Statement;
-use weir_sql::bind::slots::{Slot, Slots};
+use weir_sql::bind::slots::{Slot, Slots, is_default};
 use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -227,10 +227,6 @@ fn check_arity(given: usize, wanted: usize, named: bool) -> Result<()> {
         return Err(Error::syntax("INSERT has more target columns than expressions"));
     }
     Ok(())
-}
-
-fn is_default(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
 /// `source` with its columns cast and in the table's order; columns that are not named are NULL.

@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, Query, TableFactor, TableWithJoins,
     Update, UpdateTableFromKind,
 };
-use weir_sql::bind::slots::Slot;
+use weir_sql::bind::slots::{Slot, is_default};
 use weir_sql::session::names::folded;
 use weir_sql::types::Type;
 use weir_sql::{Error, Result};
@@ -233,9 +233,7 @@ fn assigned(assignments: &[Assignment], target: &Target) -> Result<Vec<Option<Ex
         let [part] = name.0.as_slice() else { return Err(Error::unsupported(format!("assignment to {name}"))) };
         let ident = part.as_ident().ok_or_else(|| Error::syntax("expected a column name"))?;
         let index = target.column(ident)?;
-        let default =
-            matches!(&value, Expr::Identifier(v) if v.quote_style.is_none() && v.value.eq_ignore_ascii_case("default"));
-        match values[index].replace(if default { null() } else { value }) {
+        match values[index].replace(if is_default(&value) { null() } else { value }) {
             None => Ok(()),
             Some(_) => Err(Error::new("42601", format!("multiple assignments to same column \"{}\"", folded(ident)))),
         }
