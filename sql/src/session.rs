@@ -24,6 +24,7 @@ mod join;
 pub mod names;
 mod offered;
 mod operators;
+mod ordered;
 mod overload;
 mod precedence;
 mod prepare;
@@ -61,6 +62,7 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use std::collections::HashSet;
@@ -139,10 +141,13 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// All but the rule that pushes filters down: it finds columns by their names alone, which two sides of a join may share, and our
-/// scans take no filters from it.
+/// scans take no filters from it. And one of ours ([`ordered`]).
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    let dealing = EnsureRequirements::new();
+    let dealt = rules.iter().position(|rule| rule.name() == dealing.name()).expect("a rule that deals rows out");
+    rules.insert(dealt + 1, Arc::new(ordered::Ordered));
     rules
 }
 
