@@ -50,7 +50,7 @@ fn convert(error: &DataFusionError) -> Error {
         DataFusionError::NotImplemented(message) => unsupported(message),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
         DataFusionError::Plan(message) => from_plan(message),
-        DataFusionError::ResourcesExhausted(message) => Error::new("53200", clean(message)),
+        DataFusionError::ResourcesExhausted(message) => exhausted(message),
         DataFusionError::Configuration(message) => Error::new("22023", clean(message)),
         DataFusionError::Execution(message) => from_execution(message),
         DataFusionError::IoError(inner) => Error::io(inner, inner.to_string()),
@@ -216,6 +216,21 @@ fn from_execution(message: &str) -> Error {
     Error::new("22000", "a function failed on its arguments")
 }
 
+/// A part of a query did not get the memory that it asked for. DataFusion tells how much that was, and the part by the name of its code.
+pub fn exhausted(message: &str) -> Error {
+    let error = Error::new("53200", "out of memory")
+        .hint("Ask for less at once, or again when less is going on, or raise --memory-limit.");
+    let told = || {
+        let wanted = between(message, "Failed to allocate additional ", " for ")?;
+        let held = between(message, " with ", " already allocated")?;
+        let left = between(message, " - ", " remain")?;
+        Some(format!(
+            "A part of the query holds {held} and wants {wanted} more; of what all queries may take {left} are left."
+        ))
+    };
+    error.detail(told().unwrap_or_else(|| clean(message)))
+}
+
 fn between<'a>(message: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = message.split_once(before)?;
     Some(rest.split_once(after)?.0)
@@ -235,6 +250,8 @@ fn clean(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool};
+    use std::sync::Arc;
 
     #[test]
     fn our_errors_come_back_unchanged_from_any_depth() {
@@ -242,6 +259,17 @@ mod tests {
         let wrapped = ArrowError::ExternalError(Box::new(DataFusionError::from(ours.clone())));
         let wrapped = DataFusionError::from(wrapped).context("while folding");
         assert_eq!(from_datafusion(wrapped), ours);
+    }
+
+    #[test]
+    fn memory_that_was_not_there_is_told_without_names_of_code() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1000));
+        let theirs = MemoryConsumer::new("AggregateStream[0]").register(&pool).try_grow(2048).expect_err("too much");
+        let error = from_datafusion(theirs);
+        assert_eq!((error.sqlstate, error.message.as_str()), ("53200", "out of memory"));
+        let detail =
+            "A part of the query holds 0.0 B and wants 2.0 KB more; of what all queries may take 1000.0 B are left.";
+        assert_eq!(error.detail.as_deref(), Some(detail));
     }
 
     #[test]

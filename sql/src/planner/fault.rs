@@ -1,7 +1,7 @@
 //! DataFusion's errors as Postgres clients read them: SQLSTATE, Postgres' words where it has them, and a position.
 
 use crate::error::Error;
-use crate::error::datafusion::{unplanned, unsupported};
+use crate::error::datafusion::{exhausted, unplanned, unsupported};
 use arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
@@ -28,7 +28,7 @@ pub fn of(error: DataFusionError) -> Error {
         DataFusionError::NotImplemented(message) => unsupported(&message),
         DataFusionError::SQL(error, _) => Error::syntax(error.to_string()),
         DataFusionError::ArrowError(error, _) => arrow(&error),
-        DataFusionError::ResourcesExhausted(message) => Error::new("53200", message),
+        DataFusionError::ResourcesExhausted(message) => exhausted(&message),
         DataFusionError::Execution(message) => Error::new("22000", first_line(&message)),
         other => Error::internal(first_line(&other.to_string())),
     }
