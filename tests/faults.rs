@@ -131,7 +131,7 @@ async fn what_is_cancelled_before_it_is_handed_over_leaves_nothing() {
         format!("DELETE FROM t WHERE id > {count}"),
         // What it has done before goes with it.
         format!(
-            "BEGIN; INSERT INTO t VALUES (20, 20); DELETE FROM t WHERE id = 1; SELECT count(*) FROM {endless}; COMMIT"
+            "BEGIN; DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (20, 20); SELECT count(*) FROM {endless}; COMMIT"
         ),
     ] {
         cancelled(&weir, &statement).await;
