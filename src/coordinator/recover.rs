@@ -145,6 +145,12 @@ pub async fn restore(reading: &Reading<'_>, workers: usize, body: &Body, states:
             let (added, following) = future::join(add, parts.try_next()).await;
             (reached, next) = (added?, following?);
         }
+        let filled = own.clone();
+        let settle = move || {
+            filled.iter().for_each(Arrangement::settle);
+            Ok(())
+        };
+        reading.compute(settle).await?;
         for arrangement in own {
             arrangement.advance(upper);
             arrangement.compact(upper);

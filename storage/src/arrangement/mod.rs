@@ -19,6 +19,7 @@ mod read;
 mod roles;
 mod shared;
 mod slot;
+mod sorted;
 mod spec;
 mod state;
 
@@ -122,6 +123,11 @@ impl Arrangement {
     /// Gives back memory of rows that nobody can see any more: well under a millisecond of work. Whether there is more to do.
     pub fn reclaim(&self) -> bool {
         self.shared.write().reclaim(self.shared.limits.reclaimed_rows)
+    }
+
+    /// Puts the keys in order that came since [`Snapshot::range`] was last asked, which does so otherwise: of millions that takes seconds.
+    pub fn settle(&self) {
+        self.shared.write().sorted.settle();
     }
 
     /// Pins `as_of` (in `since ..= upper`, else `Error::Invalid` saying so) until dropped.

@@ -178,7 +178,7 @@ impl Snapshot {
     /// that have rows at other epochs only.
     pub fn range(&self, prefixes: &Keys, descending: bool) -> Matches {
         assert!(self.shared.spec.kind == Kind::Ordered, "only an ordered arrangement has ranges");
-        let state = self.shared.read();
+        let state = self.shared.read_sorted();
         let mut found = Matches::default();
         let visible = |key: &[u8]| {
             let slot = first_visible(&state, state.head(key::hash(key), key), self.as_of);
@@ -188,10 +188,10 @@ impl Snapshot {
             let prefix = prefixes.get(row);
             let end = successor(prefix);
             let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut keys = state.sorted().range::<[u8], _>((Bound::Included(prefix), end));
+            let mut keys = state.sorted.range(prefix, end);
             let slot = match descending {
-                false => keys.find_map(|key| visible(key)),
-                true => keys.rev().find_map(|key| visible(key)),
+                false => keys.find_map(visible),
+                true => keys.rev().find_map(visible),
             };
             if let Some(slot) = slot {
                 found.push(row as u32, slot.place(), state.chunk(slot), slot.row());

@@ -27,6 +27,18 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// With the keys in order (Ordered).
+    pub(super) fn read_sorted(&self) -> RwLockReadGuard<'_, State> {
+        loop {
+            let state = self.read();
+            if state.sorted.is_settled() {
+                return state;
+            }
+            drop(state);
+            self.write().sorted.settle();
+        }
+    }
+
     /// Whether a writer has panicked.
     pub(super) fn is_broken(&self) -> bool {
         self.state.is_poisoned()

@@ -7,13 +7,14 @@ use super::chunk::Chunk;
 use super::closed::Closed;
 use super::index::{Hashed, Index};
 use super::slot::{Link, Slot};
+use super::sorted::Sorted;
 use super::spec::{Kind, Spec};
 use crate::delta::widest_row;
 use crate::epoch::Epoch;
 use crate::key::{self, Keys};
 use crate::limits::Limits;
 use hashbrown::hash_table::Entry;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -45,9 +46,8 @@ pub(super) struct State {
     heads: Index<Head>,
     /// The live row of each row hash (Bag, Ordered).
     live: Index<Live>,
-    /// Key bytes of every head, in order (Ordered).
-    sorted: BTreeSet<Box<[u8]>>,
-    sorted_bytes: usize,
+    /// Key bytes of every head (Ordered).
+    pub sorted: Sorted,
     births: u64,
 }
 
@@ -109,8 +109,7 @@ impl State {
             sparse: VecDeque::new(),
             heads: Index::new(limits.index_entries),
             live: Index::new(limits.index_entries),
-            sorted: BTreeSet::new(),
-            sorted_bytes: 0,
+            sorted: Sorted::default(),
             births: 0,
         }
     }
@@ -150,7 +149,7 @@ impl State {
             let piece = self.piece(place);
             piece.chunk.bytes() + piece.links.capacity() * size_of::<Link>() + piece.closed.capacity() * 16
         });
-        pieces.sum::<usize>() + self.heads.bytes() + self.live.bytes() + self.sorted_bytes + self.closed.bytes()
+        pieces.sum::<usize>() + self.heads.bytes() + self.live.bytes() + self.sorted.bytes() + self.closed.bytes()
     }
 
     /// Of the chunks alone.
@@ -226,11 +225,6 @@ impl State {
         }
     }
 
-    /// The keys that have rows, in order (Ordered).
-    pub fn sorted(&self) -> &BTreeSet<Box<[u8]>> {
-        &self.sorted
-    }
-
     pub fn next(&self, slot: Slot) -> Slot {
         let links = &self.piece(slot.place()).links;
         if links.is_empty() { Slot::NONE } else { links[slot.row()].next }
@@ -253,8 +247,7 @@ impl State {
             Entry::Vacant(entry) => {
                 entry.insert(Head { hash, slot });
                 if self.spec.kind == Kind::Ordered {
-                    self.sorted_bytes += key.len() + 32;
-                    self.sorted.insert(key.into());
+                    self.sorted.insert(key);
                 }
             }
             Entry::Occupied(mut entry) => {
@@ -286,7 +279,6 @@ impl State {
         if self.spec.kind == Kind::Ordered {
             let chunk = self.chunk(slot).clone();
             let key = chunk.keys.get(slot.row());
-            self.sorted_bytes -= key.len() + 32;
             self.sorted.remove(key);
         }
     }
