@@ -109,10 +109,15 @@ fn describe(spec: &Spec) -> String {
 
 /// Applies all of each delta or, on error, nothing of it and of those after it.
 pub(super) fn apply(state: &mut State, epoch: Epoch, prepared: &Prepared) -> Result<()> {
-    match &prepared.order {
+    let applied = match &prepared.order {
         Some(order) if are_new(state, order) => append(state, epoch, &prepared.deltas, order),
         _ => prepared.deltas.iter().try_for_each(|delta| one(state, epoch, delta)),
+    };
+    // What one step of an operator applies is put in order with it. More comes at once only when state is read back.
+    if state.sorted.fresh() <= state.limits.chunk_rows {
+        state.sorted.settle();
     }
+    applied
 }
 
 /// Whether certainly no row has a row beside it that it must not have or has to be added to.

@@ -31,7 +31,7 @@ impl Shared {
     pub(super) fn read_sorted(&self) -> RwLockReadGuard<'_, State> {
         loop {
             let state = self.read();
-            if state.sorted.is_settled() {
+            if state.sorted.fresh() == 0 {
                 return state;
             }
             drop(state);

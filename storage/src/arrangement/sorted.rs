@@ -33,8 +33,9 @@ impl Sorted {
         assert!(self.keys.remove(key), "a key that goes is there");
     }
 
-    pub fn is_settled(&self) -> bool {
-        self.fresh.is_empty()
+    /// Keys that are not in their place yet.
+    pub fn fresh(&self) -> usize {
+        self.fresh.len()
     }
 
     /// Puts what is new in its place. O(new keys) of the usual kind of work, or O(all keys) of a far cheaper one where many are new.
@@ -54,7 +55,7 @@ impl Sorted {
 
     /// Those in a range, in order. Of what has been settled (asserted).
     pub fn range(&self, from: &[u8], end: Bound<&[u8]>) -> impl DoubleEndedIterator<Item = &[u8]> {
-        assert!(self.is_settled(), "keys are put in order before they are read in order");
+        assert!(self.fresh.is_empty(), "keys are put in order before they are read in order");
         self.keys.range::<[u8], _>((Bound::Included(from), end)).map(AsRef::as_ref)
     }
 
